@@ -1,0 +1,1 @@
+//! The twins that need nothing installed: real stores with files on disk that survive `kill -9`.

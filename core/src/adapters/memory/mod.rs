@@ -1,0 +1,1 @@
+//! Models in memory: for the simulation and for unit tests, never for a person's data.

@@ -1,0 +1,1 @@
+//! The Kafka batch that Lambda receives, and its answer.

@@ -1,0 +1,158 @@
+//! How a record ended. One outcome, many translators: the Lambda trigger turns it into batch item failures, the container
+//! into an offset, the local runner into a line on the screen.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::record::Position;
+
+/// How one record ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its effect is in the state and everything that it emits is out.
+    Applied,
+    /// The same event was applied before, from another record; what that one emits was emitted again.
+    Duplicate,
+    /// It can never succeed: it is on its family's dead-letter topic.
+    DeadLettered {
+        /// Why.
+        kind: DeadLetterKind,
+    },
+    /// It has no value; there is nothing to do.
+    SkippedTombstone,
+    /// It may succeed later: it is to be delivered again.
+    RetryLater {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The closed set of names for labels and columns.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::DeadLettered { .. } => "dead_lettered",
+            Self::SkippedTombstone => "skipped_tombstone",
+            Self::RetryLater { .. } => "retry_later",
+        }
+    }
+
+    /// Whether the record is done with, so that its offset may be committed.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self, Self::RetryLater { .. })
+    }
+}
+
+/// Why a record was dead-lettered; the value of the header `lyceum-error-kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadLetterKind {
+    /// The bytes are not what the wire format asks for.
+    Decode,
+    /// The statement or the envelope breaks a rule.
+    Validation,
+    /// The family's state machine does not allow it.
+    Rejected,
+    /// The event's id is taken by another content.
+    Conflict,
+    /// Its attempts are spent.
+    Processing,
+    /// A store failed for good.
+    Database,
+    /// Over a limit of size.
+    Oversized,
+    /// An event type that this topic does not carry.
+    UnknownType,
+    /// It was applied, but a store will never take what it emits.
+    Undelivered,
+}
+
+impl DeadLetterKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Decode,
+        Self::Validation,
+        Self::Rejected,
+        Self::Conflict,
+        Self::Processing,
+        Self::Database,
+        Self::Oversized,
+        Self::UnknownType,
+        Self::Undelivered,
+    ];
+
+    /// The value of the header `lyceum-error-kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Validation => "validation",
+            Self::Rejected => "rejected",
+            Self::Conflict => "conflict",
+            Self::Processing => "processing",
+            Self::Database => "database",
+            Self::Oversized => "oversized",
+            Self::UnknownType => "unknown-type",
+            Self::Undelivered => "undelivered",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// One thing that is wrong with a record: a rule of xAPI, of the envelope or of a family's state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable id from a closed set, `actor.ifi.exactly-one`.
+    pub rule: std::borrow::Cow<'static, str>,
+    /// JSON pointer (RFC 6901) of the offending value within the record's value; empty for the whole.
+    pub pointer: String,
+    /// A sentence that a person can act on.
+    pub message: String,
+    /// Where the rule comes from: `XAPI-00021`, a section of a specification, or the catalog.
+    pub requirement: std::borrow::Cow<'static, str>,
+}
+
+/// What is told of one processed record: to the log, the metrics, the page, and `ingest`'s summary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Where the record stands.
+    pub position: Position,
+    /// The family that processed it.
+    pub family: &'static str,
+    /// The catalog's event type, `statement`, or `unknown`.
+    pub event_type: &'static str,
+    /// The event's id, where the record could be read so far.
+    pub event_id: Option<Uuid>,
+    /// The tenant, where the record could be read so far.
+    pub tenant: Option<String>,
+    /// The correlation id.
+    pub correlation_id: Option<String>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Why it was dead-lettered.
+    pub findings: Vec<Finding>,
+    /// What is odd about the state after it, though it was applied: `overbooked` …
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Something odd that is no error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// A stable name from a closed set: `overbooked`, `not-started` …
+    pub name: std::borrow::Cow<'static, str>,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// Who is told how records ended.
+pub trait Observer: Send + Sync {
+    /// Called once a batch, after it is settled.
+    fn observe(&self, reports: &[Report]);
+}

@@ -1,0 +1,1 @@
+//! What every adapter of this port must do, and its twin and its model with it.

@@ -1,0 +1,187 @@
+//! The ledger: the state of aggregates and the idempotency keys of events, changed together or not at all.
+//!
+//! Production: DynamoDB. Twin: the same adapter against an embedded DynamoDB. Model: memory, for the simulation.
+//! What each part is for is told in ARCHITECTURE.md, "How an effect happens once".
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::record::Position;
+
+pub mod contract;
+
+/// Names one aggregate: a program, a session, a survey response …
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AggregateId {
+    /// Part of every stored key.
+    pub tenant: String,
+    /// From the closed set of the families' kinds (`program`, `session`, `booking`, `response` …).
+    pub kind: String,
+    /// The sender's id; any text.
+    pub id: String,
+}
+
+impl fmt::Display for AggregateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of tenant {}", self.kind, self.id, self.tenant)
+    }
+}
+
+/// An aggregate as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAggregate {
+    /// Grows by one with each commit that changes it; the first is 1.
+    pub version: u64,
+    /// JSON, as the family wrote it.
+    pub state: Bytes,
+}
+
+/// Names one idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeyId {
+    /// Part of every stored key.
+    pub tenant: String,
+    /// The consumer that owns the effect.
+    pub subscriber: String,
+    /// The event.
+    pub event_id: Uuid,
+}
+
+/// How an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyStatus {
+    /// Its effect is in the state. Final.
+    Applied,
+    /// It was dead-lettered. A replay, which has a larger epoch, may decide anew.
+    Dead,
+}
+
+/// An idempotency key as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// How the event ended.
+    pub status: KeyStatus,
+    /// `lyceum-replay-count` of the delivery that wrote it.
+    pub epoch: u32,
+    /// SHA-256 of the event's content, by which the same id with other content is noticed.
+    pub content_hash: [u8; 32],
+    /// The record that was decided on.
+    pub source: Position,
+    /// Names the commit that wrote it, so that a worker whose answer was lost knows its own.
+    pub nonce: Uuid,
+    /// What is to be emitted, and again at every redelivery. Opaque here.
+    pub recording: Bytes,
+}
+
+/// Under which condition a key may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyExpectation {
+    /// There is none.
+    Absent,
+    /// There is one, `dead`, of exactly this epoch.
+    DeadAt(u32),
+}
+
+/// One key of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyWrite {
+    /// Which.
+    pub id: KeyId,
+    /// As it was read.
+    pub expected: KeyExpectation,
+    /// As it shall be.
+    pub key: StoredKey,
+}
+
+/// One aggregate of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateWrite {
+    /// Which.
+    pub id: AggregateId,
+    /// Its version as it was read; `None`: it was absent.
+    pub expected: Option<u64>,
+    /// The new state (JSON); `None`: only the condition is checked and the version stays.
+    pub state: Option<Bytes>,
+}
+
+/// What is written in one transaction: every condition holds and everything is written, or nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// No aggregate twice.
+    pub aggregates: Vec<AggregateWrite>,
+    /// No key twice.
+    pub keys: Vec<KeyWrite>,
+}
+
+/// At most this many aggregates and keys together in one [`Commit`].
+/// Source: DynamoDB `TransactWriteItems`, "up to 100 actions".
+pub const MAX_ACTIONS: usize = 100;
+
+/// At most this many bytes in one aggregate's state or one key's recording. DynamoDB's limit of an item is 400 KiB
+/// ("Service, account, and table quotas"); what is left is for names and the other attributes.
+pub const MAX_ITEM_BYTES: usize = 390 * 1024;
+
+/// At most this many bytes of states and recordings in one [`Commit`] (DynamoDB: 4 MB in one transaction).
+pub const MAX_COMMIT_BYTES: usize = 3_900_000;
+
+/// What was asked for, in the order of the question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// One for each aggregate asked for.
+    pub aggregates: Vec<Option<StoredAggregate>>,
+    /// One for each key asked for.
+    pub keys: Vec<Option<StoredKey>>,
+}
+
+/// Why the ledger did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// A condition of the commit does not hold, or another transaction was at the same items: reload and decide again.
+    #[error("the state changed meanwhile")]
+    Conflict,
+    /// The answer was lost: what was asked for may have happened. Reload and look.
+    #[error("the ledger's answer was lost: {0}")]
+    Uncertain(String),
+    /// Throttled, away, timed out before it was sent: nothing happened, and it may work later.
+    #[error("the ledger is unavailable: {0}")]
+    Unavailable(String),
+    /// What no repetition mends: an item too large, a schema version that is newer than this program, bad rights.
+    #[error("the ledger refused: {0}")]
+    Refused(String),
+}
+
+impl LedgerError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+}
+
+/// Aggregates and idempotency keys.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Reads aggregates and keys, strongly consistent each, in few calls; they are not one snapshot.
+    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError>;
+
+    /// Writes all of it, or nothing. At most [`MAX_ACTIONS`]; sizes within [`MAX_ITEM_BYTES`] and [`MAX_COMMIT_BYTES`].
+    async fn commit(&self, commit: Commit) -> Result<(), LedgerError>;
+
+    /// Counts one failed attempt of the record's own in an epoch, and returns how many there are now.
+    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError>;
+
+    /// Aggregates of one kind of a tenant, in no order, at most `limit`: for looking at, not for deciding.
+    async fn list(
+        &self,
+        tenant: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError>;
+
+    /// A cheap call that tells whether the ledger answers.
+    async fn ping(&self) -> Result<(), LedgerError>;
+}

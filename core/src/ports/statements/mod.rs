@@ -1,0 +1,194 @@
+//! The statement store: every accepted xAPI statement once, as it was sent, with typed fields to search and count by.
+//!
+//! Production: Elasticsearch or OpenSearch. Twin: tantivy. Model: memory, for the simulation.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::record::Position;
+
+pub mod contract;
+
+/// One statement, ready to be stored under (tenant, id).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatementDocument {
+    /// Part of the stored id and of every query.
+    pub tenant: String,
+    /// The statement's id, or the derived one where it has none.
+    pub id: Uuid,
+    /// The statement's bytes exactly as they were sent (for a wrapped message, the bytes of `xapi_data`).
+    pub raw: Bytes,
+    /// When it came, milliseconds since 1970 UTC; for a derived document the record's timestamp, so that a second run
+    /// makes the same bytes (xAPI's `stored`).
+    pub stored_ms: i64,
+    /// The record that it came from.
+    pub source: Position,
+    /// Travels with the event.
+    pub correlation_id: String,
+    /// What is searched and counted by.
+    pub fields: StatementFields,
+}
+
+/// The typed fields of a statement; names as in the index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatementFields {
+    /// The catalog's event type, `statement` for any other.
+    pub event_type: String,
+    /// The family that stored it.
+    pub family: String,
+    /// The statement's timestamp in milliseconds since 1970 UTC; where it has none, `stored_ms`.
+    pub timestamp_ms: i64,
+    /// The UTC day of the timestamp, `2021-11-29`. A typed field of its own: engines differ in date histograms.
+    pub day: String,
+    /// The actor's canonical inverse functional identifier: `mbox:…`, `sha1:…`, `openid:…`, `account:<homePage>|<name>`;
+    /// empty for an anonymous group.
+    pub actor: String,
+    /// For an mbox, the lower-case hex SHA-1 of `mailto:…`; for an `mbox_sha1sum`, itself: so that one finds the other.
+    pub actor_sha1: Option<String>,
+    /// Verb IRI.
+    pub verb: String,
+    /// `Activity`, `Agent`, `Group`, `StatementRef`, `SubStatement`.
+    pub object_type: String,
+    /// The activity's IRI, the StatementRef's id (lower case), the agent's canonical identifier; empty for a SubStatement.
+    pub object: String,
+    /// `definition.type`.
+    pub activity_type: Option<String>,
+    /// `context.registration`, lower case.
+    pub registration: Option<String>,
+    /// IRIs of `contextActivities.parent`.
+    pub parents: Vec<String>,
+    /// The survey that it belongs to (last segment of its IRI), for survey events.
+    pub survey: Option<String>,
+    /// The question that it answers (last segment of its IRI), for survey events.
+    pub question: Option<String>,
+    /// `result.response`.
+    pub response: Option<String>,
+    /// `result.score.raw`.
+    pub score_raw: Option<f64>,
+    /// `result.score.scaled`.
+    pub score_scaled: Option<f64>,
+    /// `result.success`.
+    pub success: Option<bool>,
+    /// `result.completion`.
+    pub completion: Option<bool>,
+    /// The statement that this one voids.
+    pub voids: Option<Uuid>,
+}
+
+/// A statement as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredStatement {
+    /// What was stored.
+    pub document: StatementDocument,
+    /// Whether a voiding statement names it (also one that came before it).
+    pub voided: bool,
+}
+
+/// What became of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// It is new, or it is there already from this very record.
+    Created,
+    /// The same statement by xAPI's equality came from another record before.
+    Duplicate {
+        /// That record.
+        first: Position,
+    },
+    /// Another statement has this id.
+    Conflict {
+        /// The record that brought it.
+        first: Position,
+    },
+    /// The store will never take this one; the others are stored.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The store could not take this one now; the others are stored.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the store did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StatementsError {
+    /// Away, overloaded, disk full: it may work later. Some of the documents may have been stored.
+    #[error("the statement store is unavailable: {0}")]
+    Unavailable(String),
+    /// What no repetition mends (a query that the engine refuses, a newer schema version, bad rights).
+    #[error("the statement store refused: {0}")]
+    Refused(String),
+}
+
+impl StatementsError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// Which statements are meant. Every part that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Always given, but by an operator who looks at all tenants.
+    pub tenant: Option<String>,
+    /// Statement timestamps from here on (inclusive), milliseconds.
+    pub from_ms: Option<i64>,
+    /// Statement timestamps before this (exclusive), milliseconds.
+    pub to_ms: Option<i64>,
+    /// Any of these verbs.
+    pub verbs: Vec<String>,
+    /// Any of these event types.
+    pub event_types: Vec<String>,
+    /// The learner: any statement whose actor is one of these canonical identifiers, or whose SHA-1 is `actor_sha1`.
+    pub actors: Vec<String>,
+    /// See `actors`.
+    pub actor_sha1: Option<String>,
+    /// The object's IRI.
+    pub object: Option<String>,
+    /// The survey's last segment.
+    pub survey: Option<String>,
+    /// A registration, lower case.
+    pub registration: Option<String>,
+    /// Voided statements too. Without it they are left out, as xAPI asks (voiding statements themselves count).
+    pub include_voided: bool,
+}
+
+/// One page of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Ordered by timestamp, newest first, then by id.
+    pub statements: Vec<StoredStatement>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Hand it back for the next page; `None` on the last one.
+    pub next: Option<String>,
+}
+
+/// The statement store.
+#[async_trait]
+pub trait Statements: Send + Sync {
+    /// Stores each document unless its (tenant, id) is taken; durable and visible when it returns. One outcome each, in
+    /// order. Storing twice is harmless. Two documents of one call may have the same id: the first one counts as first.
+    /// A statement that voids another hides it, whether that one is there already or comes later; a voiding statement
+    /// is never hidden (xAPI-Data 2.3.2).
+    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError>;
+
+    /// The statement under that id, voided or not.
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError>;
+
+    /// A page of at most `limit` (1 to 1,000) statements; `after` is the last page's `next`.
+    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError>;
+
+    /// Runs aggregations in the JSON of Elasticsearch (`terms`, `cardinality`, `min`, `max`, `avg`, `stats`, `filter`, sub-aggregations; fields by
+    /// the names of [`StatementFields`], `timestamp_ms` a number of milliseconds, booleans as `true`/`false`) over what the filter leaves, and
+    /// returns `{"hits": n, "aggregations": {…}}`, also in the shape of Elasticsearch.
+    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError>;
+
+    /// A cheap call that tells whether the store answers.
+    async fn ping(&self) -> Result<(), StatementsError>;
+}

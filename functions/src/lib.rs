@@ -1,0 +1,1 @@
+//! The registry of event families: a line a family.

@@ -1,0 +1,1 @@
+//! Event family: every other valid xAPI statement.

@@ -1,0 +1,1 @@
+//! Event family: programs, sessions and bookings.

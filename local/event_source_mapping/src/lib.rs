@@ -1,0 +1,1 @@
+//! AWS Lambda's Kafka event source mapping, for a laptop and for tests.

@@ -1,0 +1,1 @@
+//! Envelopes, xAPI validation, exactly-once processing, ports and their adapters, analytics.
