@@ -1,1 +1,4 @@
 //! The Kafka batch that Lambda receives, and its answer.
+
+pub mod event;
+pub mod response;
