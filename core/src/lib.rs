@@ -1,12 +1,17 @@
 //! Lyceum's core: what proves an event valid, applies its effect exactly once and stores it.
 //!
-//! Start reading at `process` (one record → one [`outcome::Outcome`]); what a family of events has to say for itself is
-//! in `family`; what the core asks of the world is in [`ports`], and who answers in [`adapters`].
+//! Start reading at [`process`] (one record → one [`outcome::Outcome`]); what a family of events has to say for itself is
+//! in [`family`]; what the core asks of the world is in [`ports`], and who answers in [`adapters`].
 
 pub mod adapters;
 pub mod clock;
+pub mod dead_letter;
+pub mod envelope;
+pub mod family;
 pub mod lambda;
 pub mod outcome;
 pub mod ports;
+pub mod process;
 pub mod record;
+pub mod retry;
 pub mod xapi;

@@ -155,4 +155,7 @@ pub struct Anomaly {
 pub trait Observer: Send + Sync {
     /// Called once a batch, after it is settled.
     fn observe(&self, reports: &[Report]);
+
+    /// Called before each attempt after the first.
+    fn retried(&self, _family: &'static str) {}
 }

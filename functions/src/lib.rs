@@ -1,1 +1,56 @@
 //! The registry of event families: a line a family.
+
+use std::sync::Arc;
+
+use lyceum_core::family::{Catalog, Family, FamilySpec};
+use lyceum_core::lambda::handler::FamilyFunction;
+use lyceum_core::process::{ProcessConfig, Processor, Services};
+
+/// Every family of this release.
+pub const REGISTRY: &[Entry] =
+    &[entry::<lyceum_training::Training>(), entry::<lyceum_survey::Survey>(), entry::<lyceum_statement::Statement>()];
+
+/// A family and how its function is made.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The family as data.
+    pub spec: &'static FamilySpec,
+    /// Makes its function.
+    pub build: fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn FamilyFunction>,
+}
+
+const fn entry<F: Family>() -> Entry {
+    Entry { spec: F::SPEC, build: |services, catalog, config| Arc::new(Processor::<F>::new(services, catalog, config)) }
+}
+
+/// Which event type belongs where.
+pub fn catalog() -> Catalog {
+    Catalog::new(REGISTRY.iter().map(|entry| entry.spec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_topic_kind_and_event_type_belongs_to_one_family() {
+        for names in [
+            REGISTRY.iter().flat_map(|entry| entry.spec.topics.iter().map(|topic| topic.name)).collect::<Vec<_>>(),
+            REGISTRY.iter().flat_map(|entry| entry.spec.kinds.iter().copied()).collect(),
+            REGISTRY.iter().flat_map(|entry| entry.spec.event_types.iter().map(|of| of.name)).collect(),
+        ] {
+            assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn every_event_type_names_a_topic_of_its_own_family() {
+        for spec in REGISTRY.iter().map(|entry| entry.spec) {
+            for event_type in spec.event_types {
+                assert!(spec.topics.iter().any(|topic| topic.name == event_type.topic), "{}", event_type.name);
+            }
+        }
+    }
+}

@@ -1,1 +1,66 @@
 //! Event family: survey responses.
+//!
+//! [`events`] reads an event from a valid statement, [`state`] is what is kept, [`decide`] is the state machine. One
+//! aggregate, `response`: what one participant (a registration) answered.
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::family::{
+    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal, SurveyFields,
+};
+use lyceum_core::outcome::Finding;
+use serde_json::Value;
+
+pub mod decide;
+pub mod events;
+pub mod state;
+
+use events::Event;
+use state::Response;
+
+/// The survey family.
+#[derive(Debug)]
+pub struct Survey;
+
+/// The survey family as data.
+pub const SPEC: FamilySpec = FamilySpec {
+    name: "survey",
+    topics: events::TOPICS,
+    event_types: events::EVENT_TYPES,
+    dead_letters: PLATFORM_DEAD_LETTERS,
+    kinds: &[state::RESPONSE],
+    effect: EffectPolicy::StateAndKey,
+};
+
+impl Family for Survey {
+    const SPEC: &'static FamilySpec = &SPEC;
+    type Event = Event;
+    type State = Response;
+
+    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+        events::read(envelope)
+    }
+
+    fn key(_: &Envelope<'_>, event: &Event) -> String {
+        event.registration.to_string()
+    }
+
+    fn aggregates(event: &Event) -> Vec<AggregateRef> {
+        vec![AggregateRef { kind: state::RESPONSE, id: event.registration.to_string() }]
+    }
+
+    fn decide(states: &[Option<Response>], event: &Event, at: &Occurrence) -> Result<Decision<Response>, Refusal> {
+        decide::decide(states.first().cloned().flatten(), event, at)
+    }
+
+    fn survey_fields(event: &Event) -> Option<SurveyFields> {
+        let question = match &event.what {
+            events::What::Answered { question_id, .. } => Some(question_id.clone()),
+            _ => None,
+        };
+        Some(SurveyFields { survey: event.survey_id.clone(), question })
+    }
+
+    fn view(state: &Response, _: &[Option<Response>]) -> Value {
+        state.view()
+    }
+}

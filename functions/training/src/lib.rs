@@ -1,1 +1,62 @@
-//! Event family: programs, sessions and bookings.
+//! Event family: programs, sessions and bookings of trainings.
+//!
+//! [`events`] reads an event from a valid statement, [`state`] is what is kept, [`decide`] is the state machine. Three
+//! aggregates: `program`, `session` (with the count of its bookings and its waiting list) and `booking`.
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::family::{
+    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
+};
+use lyceum_core::outcome::Finding;
+use serde_json::Value;
+
+pub mod decide;
+pub mod events;
+pub mod state;
+
+use events::Event;
+use state::State;
+
+/// The training family.
+#[derive(Debug)]
+pub struct Training;
+
+/// The training family as data.
+pub const SPEC: FamilySpec = FamilySpec {
+    name: "training",
+    topics: events::TOPICS,
+    event_types: events::EVENT_TYPES,
+    dead_letters: PLATFORM_DEAD_LETTERS,
+    kinds: &[state::PROGRAM, state::SESSION, state::BOOKING],
+    effect: EffectPolicy::StateAndKey,
+};
+
+impl Family for Training {
+    const SPEC: &'static FamilySpec = &SPEC;
+    type Event = Event;
+    type State = State;
+
+    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+        events::read(envelope)
+    }
+
+    fn key(_: &Envelope<'_>, event: &Event) -> String {
+        event.key().to_owned()
+    }
+
+    fn aggregates(event: &Event) -> Vec<AggregateRef> {
+        event.aggregates()
+    }
+
+    fn decide(states: &[Option<State>], event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
+        decide::decide(states, event, at)
+    }
+
+    fn related(state: &State) -> Vec<AggregateRef> {
+        state.related()
+    }
+
+    fn view(state: &State, related: &[Option<State>]) -> Value {
+        state.view(related)
+    }
+}

@@ -1,0 +1,349 @@
+//! Dead letters: how a record that can never succeed is written down, read again, and sent again.
+//!
+//! A letter is the original record byte for byte (key, value, headers), and behind its headers ours. The first of ours is
+//! [`LETTER_ID_HEADER`], so that a replay knows where the original's end.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, source_of};
+use crate::family::DeadLetterTopics;
+use crate::outcome::{DeadLetterKind, Finding};
+use crate::record::{Header, NewRecord, Position, Record, header_text};
+
+/// A letter's id, from source position and replay count: by it duplicates are removed.
+pub const LETTER_ID_HEADER: &str = "lyceum-letter-id";
+/// Beyond this many replays a record is parked: only a person sends it again.
+pub const REPLAY_LIMIT: u32 = 3;
+
+const KIND: &str = "lyceum-error-kind";
+const DETAIL: &str = "lyceum-error-detail";
+const SOURCE_TIMESTAMP: &str = "lyceum-source-timestamp";
+const ATTEMPTS: &str = "lyceum-attempts";
+const FIRST_FAILED_AT: &str = "lyceum-first-failed-at";
+const LAST_FAILED_AT: &str = "lyceum-last-failed-at";
+const FAMILY: &str = "lyceum-family";
+const TENANT: &str = "lyceum-tenant";
+const VALUE_OMITTED: &str = "lyceum-value-omitted";
+const CORRELATION_ID: &str = "correlation-id";
+
+/// How letters are written (`DEAD_LETTER_FORMAT`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterFormat {
+    /// The original value, the context in headers.
+    #[default]
+    Headers,
+    /// For readers that know no headers: the value is JSON
+    /// `{original_event, error_type, error_details, retry_count, timestamp}`.
+    Envelope,
+}
+
+/// A record to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub record: NewRecord,
+}
+
+/// Why a record becomes a letter.
+#[derive(Clone, Debug)]
+pub struct Failure<'a> {
+    /// What it is called.
+    pub kind: DeadLetterKind,
+    /// All that is wrong with it.
+    pub findings: &'a [Finding],
+    /// The family that could not take it.
+    pub family: &'static str,
+    /// The correlation id, where it is known.
+    pub correlation_id: Option<&'a str>,
+    /// Whose it is, where that is known.
+    pub tenant: Option<&'a str>,
+    /// Deliveries so far.
+    pub attempts: u32,
+    /// When it failed, milliseconds since 1970 UTC.
+    pub failed_at_ms: i64,
+}
+
+/// The topic for a kind of failure.
+pub fn topic_for(kind: DeadLetterKind, topics: &DeadLetterTopics) -> &'static str {
+    match kind {
+        DeadLetterKind::Processing | DeadLetterKind::Undelivered => topics.processing,
+        DeadLetterKind::Database => topics.database,
+        _ => topics.validation,
+    }
+}
+
+/// Writes the letter for a record.
+pub fn write(
+    record: &Record,
+    failure: &Failure<'_>,
+    topics: &DeadLetterTopics,
+    format: DeadLetterFormat,
+) -> Publication {
+    let (source, replay_count) = source_of(record);
+    write_as(record, failure, topics, format, letter_id(&source, replay_count))
+}
+
+/// Writes the letter under a given id.
+pub(crate) fn write_as(
+    record: &Record,
+    failure: &Failure<'_>,
+    topics: &DeadLetterTopics,
+    format: DeadLetterFormat,
+    id: Uuid,
+) -> Publication {
+    let (source, _) = source_of(record);
+    let failed_at = rfc3339(failure.failed_at_ms);
+    let detail = serde_json::to_vec(failure.findings).unwrap_or_else(|_| b"[]".to_vec());
+    let mut headers: Vec<Header> =
+        record.headers.iter().filter(|header| header.name != SOURCE_HEADER).cloned().collect();
+    headers.push(Header::new(LETTER_ID_HEADER, id.to_string()));
+    headers.push(Header::new(KIND, failure.kind.name()));
+    headers.push(Header::new(DETAIL, detail));
+    headers.push(Header::new(SOURCE_HEADER, source.to_string()));
+    headers.push(Header::new(SOURCE_TIMESTAMP, record.timestamp_ms.to_string()));
+    headers.push(Header::new(ATTEMPTS, failure.attempts.to_string()));
+    headers.push(Header::new(FIRST_FAILED_AT, failed_at.clone()));
+    headers.push(Header::new(LAST_FAILED_AT, failed_at));
+    headers.push(Header::new(FAMILY, failure.family));
+    if let Some(tenant) = failure.tenant {
+        headers.push(Header::new(TENANT, tenant.to_owned()));
+    }
+    if let Some(correlation_id) = failure.correlation_id {
+        headers.push(Header::new(CORRELATION_ID, correlation_id.to_owned()));
+    }
+    let value = match format {
+        DeadLetterFormat::Headers => record.value.clone(),
+        DeadLetterFormat::Envelope => Some(envelope(record, failure)),
+    };
+    let record = NewRecord { partition: None, key: record.key.clone(), value, headers, timestamp_ms: None };
+    Publication { topic: topic_for(failure.kind, topics).to_owned(), record }
+}
+
+/// The same letter without its value, for one that is larger than the log takes; the original's bytes are found at its
+/// source position.
+pub fn without_value(mut publication: Publication) -> Publication {
+    publication.record.value = None;
+    publication.record.headers.push(Header::new(VALUE_OMITTED, "true"));
+    publication
+}
+
+#[derive(Serialize, Deserialize)]
+struct Enveloped<'a> {
+    #[serde(borrow)]
+    original_event: &'a RawValue,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    original_event_is_base64: bool,
+    error_type: String,
+    error_details: Vec<Finding>,
+    retry_count: u32,
+    timestamp: String,
+}
+
+/// The value of [`DeadLetterFormat::Envelope`]: JSON is embedded as it stands, anything else as base64.
+fn envelope(record: &Record, failure: &Failure<'_>) -> Bytes {
+    let value = record.value.as_deref().unwrap_or(b"null");
+    let json = std::str::from_utf8(value).ok().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    let encoded = if json.is_none() { format!("\"{}\"", BASE64.encode(value)) } else { String::new() };
+    let Some(original_event) = json.or_else(|| serde_json::from_str(&encoded).ok()) else { return Bytes::new() };
+    let error_type = match failure.kind {
+        DeadLetterKind::Processing | DeadLetterKind::Undelivered => "processing_error",
+        DeadLetterKind::Database => "database_error",
+        _ => "validation_error",
+    };
+    let enveloped = Enveloped {
+        original_event,
+        original_event_is_base64: json.is_none(),
+        error_type: error_type.to_owned(),
+        error_details: failure.findings.to_vec(),
+        retry_count: source_of(record).1,
+        timestamp: rfc3339(failure.failed_at_ms),
+    };
+    serde_json::to_vec(&enveloped).unwrap_or_default().into()
+}
+
+/// A letter as it is read from a dead-letter topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// Where the letter stands.
+    pub position: Position,
+    /// By it duplicates are removed.
+    pub id: Uuid,
+    /// Why.
+    pub kind: DeadLetterKind,
+    /// All that is wrong.
+    pub findings: Vec<Finding>,
+    /// The original's position.
+    pub source: Position,
+    /// The original's timestamp, milliseconds since 1970 UTC.
+    pub source_timestamp_ms: Option<i64>,
+    /// The family that could not take it.
+    pub family: String,
+    /// Whose it is, where that could be read.
+    pub tenant: Option<String>,
+    /// The correlation id, where that could be read.
+    pub correlation_id: Option<String>,
+    /// Deliveries.
+    pub attempts: u32,
+    /// RFC 3339.
+    pub first_failed_at: Option<String>,
+    /// RFC 3339.
+    pub last_failed_at: Option<String>,
+    /// How often it was sent again before this letter.
+    pub replay_count: u32,
+    /// Whether the original's value was too large for the letter.
+    pub value_omitted: bool,
+    /// The original.
+    pub original: NewRecord,
+}
+
+/// Reads a letter in either format; `None` for a record that is none of ours.
+pub fn read(record: &Record) -> Option<DeadLetter> {
+    let first_of_ours = record.headers.iter().position(|header| header.name == LETTER_ID_HEADER)?;
+    let (originals, ours) = record.headers.split_at(first_of_ours);
+    let number = |name| header_text(ours, name).and_then(|text| text.parse().ok());
+    let value_omitted = header_text(ours, VALUE_OMITTED).is_some();
+    let source: Position = header_text(ours, SOURCE_HEADER)?.parse().ok()?;
+    Some(DeadLetter {
+        position: record.position.clone(),
+        id: header_text(ours, LETTER_ID_HEADER)?.parse().ok()?,
+        kind: DeadLetterKind::from_name(header_text(ours, KIND)?)?,
+        findings: header_text(ours, DETAIL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        source_timestamp_ms: header_text(ours, SOURCE_TIMESTAMP).and_then(|text| text.parse().ok()),
+        family: header_text(ours, FAMILY).unwrap_or_default().to_owned(),
+        tenant: header_text(ours, TENANT).map(str::to_owned),
+        correlation_id: header_text(ours, CORRELATION_ID).map(str::to_owned),
+        attempts: number(ATTEMPTS).unwrap_or(0),
+        first_failed_at: header_text(ours, FIRST_FAILED_AT).map(str::to_owned),
+        last_failed_at: header_text(ours, LAST_FAILED_AT).map(str::to_owned),
+        replay_count: header_text(originals, REPLAY_COUNT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0),
+        value_omitted,
+        original: NewRecord {
+            partition: None,
+            key: record.key.clone(),
+            value: if value_omitted { None } else { original_value(record) },
+            headers: originals.iter().filter(|header| header.name != REPLAY_COUNT_HEADER).cloned().collect(),
+            timestamp_ms: None,
+        },
+        source,
+    })
+}
+
+fn original_value(record: &Record) -> Option<Bytes> {
+    let value = record.value.as_ref()?;
+    let Ok(enveloped) = serde_json::from_slice::<Enveloped<'_>>(value) else { return Some(value.clone()) };
+    if enveloped.original_event_is_base64 {
+        let text: String = serde_json::from_str(enveloped.original_event.get()).ok()?;
+        return BASE64.decode(text).ok().map(Bytes::from);
+    }
+    Some(Bytes::copy_from_slice(enveloped.original_event.get().as_bytes()))
+}
+
+impl DeadLetter {
+    /// Whether it was sent again so often that only a person does so once more.
+    pub fn is_parked(&self) -> bool {
+        self.replay_count >= REPLAY_LIMIT
+    }
+
+    /// The original, to be produced to its source topic once more.
+    pub fn replay(&self) -> Publication {
+        let mut record = self.original.clone();
+        record.headers.push(Header::new(SOURCE_HEADER, self.source.to_string()));
+        record.headers.push(Header::new(REPLAY_COUNT_HEADER, (self.replay_count + 1).to_string()));
+        Publication { topic: self.source.topic.to_string(), record }
+    }
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |timestamp| timestamp.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::PLATFORM_DEAD_LETTERS;
+
+    fn record(value: &'static [u8], headers: Vec<Header>) -> Record {
+        Record {
+            position: Position::new("nlj.training.programs", 2, 41),
+            timestamp_ms: 1_700_000_000_123,
+            key: Some(Bytes::from_static(b"p1")),
+            value: Some(Bytes::from_static(value)),
+            headers,
+        }
+    }
+
+    fn failure(findings: &[Finding]) -> Failure<'_> {
+        Failure {
+            kind: DeadLetterKind::Rejected,
+            findings,
+            family: "training",
+            correlation_id: Some("c-1"),
+            tenant: Some("acme"),
+            attempts: 1,
+            failed_at_ms: 1_700_000_001_000,
+        }
+    }
+
+    fn sent(publication: &Publication) -> Record {
+        let NewRecord { key, value, headers, .. } = publication.record.clone();
+        Record { position: Position::new(publication.topic.as_str(), 0, 7), timestamp_ms: 0, key, value, headers }
+    }
+
+    #[test]
+    fn a_letter_holds_the_original_byte_for_byte_in_both_formats() {
+        let odd =
+            vec![Header::new("a", "1"), Header { name: "a".into(), value: None }, Header::new("lyceum-mine", "x")];
+        for (format, value) in [
+            (DeadLetterFormat::Headers, &b"\x00\xff no json"[..]),
+            (DeadLetterFormat::Envelope, b"\x00\xff no json"),
+            (DeadLetterFormat::Envelope, b"{\"b\": 1.00, \"a\": [ ]}"),
+        ] {
+            let original = record(value, odd.clone());
+            let letter = write(&original, &failure(&[]), &PLATFORM_DEAD_LETTERS, format);
+            assert_eq!(letter.topic, "nlj.errors.validation");
+            let letter = read(&sent(&letter)).unwrap();
+            assert_eq!(letter.original.value.as_deref(), Some(value), "{format:?}");
+            assert_eq!(letter.original.headers, odd);
+            assert_eq!(letter.source, original.position);
+        }
+    }
+
+    #[test]
+    fn each_replay_counts_one_up_and_after_three_the_record_is_parked() {
+        let mut original = record(b"{}", vec![Header::new("event-id", "e")]);
+        for count in 0..4 {
+            let letter = write(&original, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+            let letter = read(&sent(&letter)).unwrap();
+            assert_eq!((letter.replay_count, letter.is_parked()), (count, count >= 3));
+            let replay = letter.replay();
+            assert_eq!(replay.topic, "nlj.training.programs");
+            let names: Vec<_> = replay.record.headers.iter().map(|header| header.name.as_str()).collect();
+            assert_eq!(names, ["event-id", SOURCE_HEADER, REPLAY_COUNT_HEADER]);
+            original.headers = replay.record.headers;
+        }
+    }
+
+    #[test]
+    fn a_replayed_records_second_letter_has_an_id_of_its_own() {
+        let first = write(&record(b"{}", vec![]), &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+        let first = read(&sent(&first)).unwrap();
+        let mut again = record(b"{}", first.replay().record.headers);
+        again.position.offset = 99;
+        let second = write(&again, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+        let second = read(&sent(&second)).unwrap();
+        assert_ne!(first.id, second.id);
+        assert_eq!(first.source, second.source);
+    }
+
+    #[test]
+    fn a_record_that_is_no_letter_is_not_read_as_one() {
+        assert_eq!(read(&record(b"{}", vec![])), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading a family's own fields from a valid statement: every field that is missing or wrong becomes a finding.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Envelope, finding};
+use crate::family::EXTENSIONS;
+use crate::outcome::Finding;
+use crate::xapi::statement::{Extensions, Object};
+
+/// Reads fields and gathers what is wrong with them; a reader returns a stand-in and the findings decide at the end.
+#[derive(Debug)]
+pub struct Fields<'e, 'a> {
+    envelope: &'e Envelope<'a>,
+    findings: Vec<Finding>,
+}
+
+impl<'e, 'a> Fields<'e, 'a> {
+    /// Nothing is read yet.
+    pub fn of(envelope: &'e Envelope<'a>) -> Self {
+        Self { envelope, findings: Vec::new() }
+    }
+
+    /// The id in the object's activity IRI: its last segment.
+    pub fn object_id(&mut self, name: &str) -> String {
+        let id = self.envelope.object_id().map(str::to_owned);
+        self.required(id, "/object/id", || {
+            format!("{name} is the last segment of the object's activity IRI, and there is none")
+        })
+    }
+
+    /// A text or a whole number under the extension of that name; ids are at most 512 bytes.
+    pub fn id(&mut self, name: &str) -> String {
+        let id = match self.envelope.extension(name) {
+            None => None,
+            Some((place, raw)) => self.id_text(name, place, raw),
+        };
+        self.required(id, "/context/extensions", || format!("the extension {EXTENSIONS}{name} is required"))
+    }
+
+    fn id_text(&mut self, name: &str, place: &str, raw: &[u8]) -> Option<String> {
+        let text = text_of(raw).or_else(|| whole_number(raw).map(|number| number.to_string()));
+        if text.as_deref().is_none_or(|text| text.is_empty() || text.len() > 512) {
+            self.wrong(
+                "field.type",
+                place,
+                format!("{name} must be a non-empty string of at most 512 bytes, or a whole number"),
+            );
+            return Some(String::new());
+        }
+        text
+    }
+
+    /// An instant (RFC 3339) under the extension of that name, in milliseconds since 1970 UTC.
+    pub fn instant_ms(&mut self, name: &str) -> i64 {
+        let Some((place, raw)) = self.envelope.extension(name) else {
+            self.missing("/context/extensions", format!("the extension {EXTENSIONS}{name} is required"));
+            return 0;
+        };
+        let instant = text_of(raw).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        instant.map(|instant| instant.as_millisecond()).unwrap_or_else(|| {
+            self.wrong(
+                "field.type",
+                place,
+                format!("{name} must be an RFC 3339 timestamp with a zone, 2026-03-01T09:00:00Z"),
+            );
+            0
+        })
+    }
+
+    /// A whole number of at least `least` under the extension of that name.
+    pub fn whole_number(&mut self, name: &str, least: u64) -> u64 {
+        let Some((place, raw)) = self.envelope.extension(name) else {
+            self.missing("/context/extensions", format!("the extension {EXTENSIONS}{name} is required"));
+            return least;
+        };
+        match whole_number(raw) {
+            Some(number) if number >= least => number,
+            Some(number) => {
+                self.wrong("field.range", place, format!("{name} is {number}, and must be at least {least}"));
+                least
+            }
+            None => {
+                self.wrong("field.type", place, format!("{name} must be a whole number of at least {least}"));
+                least
+            }
+        }
+    }
+
+    /// The activity's name: `en` first, else any.
+    pub fn title(&mut self) -> String {
+        let title = match &self.envelope.statement.object {
+            Object::Activity(activity) => activity.name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned),
+            _ => None,
+        };
+        self.required(title, "/object/definition/name", || "a title is required: object.definition.name".to_owned())
+    }
+
+    /// The actor's canonical identifier.
+    pub fn learner(&mut self) -> String {
+        let learner = self.envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+        self.required(learner, "/actor", || "the learner is the actor, who must be identified".to_owned())
+    }
+
+    /// `context.registration`.
+    pub fn registration(&mut self) -> Uuid {
+        let registration = self.envelope.statement.context.registration;
+        self.required(registration, "/context/registration", || "context.registration is required".to_owned())
+    }
+
+    /// Something that the reader found by itself.
+    pub fn required<T: Default>(&mut self, value: Option<T>, pointer: &str, message: impl FnOnce() -> String) -> T {
+        value.unwrap_or_else(|| {
+            self.missing(pointer, message());
+            T::default()
+        })
+    }
+
+    /// Whether every field read so far was there and right.
+    pub fn are_complete(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Adds a finding about two fields that do not fit together.
+    pub fn wrong_order(&mut self, pointer: &str, message: impl Into<String>) {
+        self.wrong("field.order", pointer, message);
+    }
+
+    /// The event, or all that is wrong.
+    pub fn finish<T>(self, event: T) -> Result<T, Vec<Finding>> {
+        if self.findings.is_empty() { Ok(event) } else { Err(self.findings) }
+    }
+
+    fn missing(&mut self, pointer: &str, message: String) {
+        self.wrong("field.required", pointer, message);
+    }
+
+    fn wrong(&mut self, rule: &'static str, pointer: &str, message: impl Into<String>) {
+        self.findings.push(finding(rule, &format!("{}{pointer}", self.envelope.pointer), message));
+    }
+}
+
+/// The text of one of the platform's extensions.
+pub(super) fn extension_text<'a>(extensions: &Extensions<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let (_, raw) = extensions.iter().find(|(key, _)| key.strip_prefix(EXTENSIONS) == Some(name))?;
+    text_of(raw).map(Cow::Owned)
+}
+
+fn text_of(raw: &[u8]) -> Option<String> {
+    serde_json::from_slice(raw).ok()
+}
+
+fn whole_number(raw: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Whole(u64),
+        Fraction(f64),
+    }
+    match serde_json::from_slice(raw).ok()? {
+        Number::Whole(number) => Some(number),
+        Number::Fraction(number) => (number >= 0.0 && number.fract() == 0.0 && number < 9e15).then_some(number as u64),
+    }
+}

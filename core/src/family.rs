@@ -1,0 +1,343 @@
+//! What an event family is: its topics, its event types, how an event is read, and the pure decision about it.
+//!
+//! A family is a folder in `functions/` that implements [`Family`], and a line in the registry (`functions/src/lib.rs`).
+//! Everything that is data about a family stands in its [`FamilySpec`]; the event table of the documentation is tested
+//! against it.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::envelope::Envelope;
+use crate::outcome::{Anomaly, Finding};
+use crate::record::Position;
+use crate::xapi::statement::{Activity, Object, Statement};
+
+/// Where the platform's extensions live: this and a snake_case name.
+pub const EXTENSIONS: &str = "http://nlj.platform/extensions/";
+/// Where the platform's activities live: this, a kind, `/` and an id.
+pub const ACTIVITIES: &str = "http://nlj.platform/activities/";
+/// Activity type of an interaction (xAPI-Data 2.4.4.1).
+pub const CMI_INTERACTION: &str = "http://adlnet.gov/expapi/activities/cmi.interaction";
+
+/// A family as data.
+#[derive(Debug)]
+pub struct FamilySpec {
+    /// `training`, `survey` … also the function's name and the subscriber that owns the effect.
+    pub name: &'static str,
+    /// The topics that it consumes.
+    pub topics: &'static [TopicOf],
+    /// What it understands. A family without any takes every statement that no other family claims.
+    pub event_types: &'static [EventType],
+    /// Where its dead letters go.
+    pub dead_letters: DeadLetterTopics,
+    /// The kinds of aggregate that it keeps.
+    pub kinds: &'static [&'static str],
+    /// How its effect happens once.
+    pub effect: EffectPolicy,
+}
+
+/// A topic of a family.
+#[derive(Debug)]
+pub struct TopicOf {
+    /// Its name.
+    pub name: &'static str,
+    /// How many partitions it is created with.
+    pub partitions: i32,
+    /// What its records are keyed by, for the documentation.
+    pub key: &'static str,
+}
+
+/// One event type of a family.
+#[derive(Debug, PartialEq)]
+pub struct EventType {
+    /// `program.created` …
+    pub name: &'static str,
+    /// The one topic that carries it.
+    pub topic: &'static str,
+    /// The verbs of a bare statement that means it.
+    pub verbs: &'static [&'static str],
+    /// The object of a bare statement that means it.
+    pub object: ObjectIs,
+    /// What it does, for the documentation.
+    pub effect: &'static str,
+}
+
+/// The object by which a bare statement's event type is recognised.
+#[derive(Debug, PartialEq)]
+pub enum ObjectIs {
+    /// An activity `http://nlj.platform/activities/<kind>/<id>`.
+    Kind(&'static str),
+    /// An activity of kind `question`, or a `cmi.interaction` whose parent is a survey.
+    SurveyQuestion,
+}
+
+/// The topics for dead letters, by kind of failure.
+#[derive(Debug, PartialEq)]
+pub struct DeadLetterTopics {
+    /// For decode, validation, rejected, conflict, unknown-type, oversized.
+    pub validation: &'static str,
+    /// For attempts spent, and for what was applied but cannot be delivered.
+    pub processing: &'static str,
+    /// For a store that failed for good.
+    pub database: &'static str,
+}
+
+/// The dead-letter topics of the platform's families (statements in JSON).
+pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
+    validation: "nlj.errors.validation",
+    processing: "nlj.errors.processing",
+    database: "nlj.errors.database",
+};
+
+/// How a family's effect happens once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectPolicy {
+    /// State and idempotency key change in one transaction of the ledger.
+    StateAndKey,
+    /// The effect is a document under the event's id; the store's create-only write makes it once.
+    DocumentById,
+}
+
+/// Names an aggregate within the tenant of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AggregateRef {
+    /// One of the family's [`FamilySpec::kinds`].
+    pub kind: &'static str,
+    /// The sender's id.
+    pub id: String,
+}
+
+/// What the decision may know of the event beside its content.
+#[derive(Clone, Debug)]
+pub struct Occurrence {
+    /// The event.
+    pub event_id: Uuid,
+    /// Its type.
+    pub event_type: &'static str,
+    /// The record that brought it first (a replay names the original).
+    pub source: Position,
+    /// The statement's timestamp, else the record's; milliseconds since 1970 UTC.
+    pub occurred_at_ms: i64,
+    /// Milliseconds since 1970 UTC, read once a batch.
+    pub now_ms: i64,
+}
+
+/// What a family decided.
+#[derive(Debug)]
+pub struct Decision<S> {
+    /// For each aggregate that the event named, in that order: its new state, or `None` where it stays as it is.
+    pub states: Vec<Option<S>>,
+    /// Events to be published.
+    pub follow_ups: Vec<FollowUp>,
+    /// What is odd about the state now.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// An event that follows from another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowUp {
+    /// Where it goes.
+    pub topic: &'static str,
+    /// Its type; with the source event's id and its place among the follow-ups it makes its own id.
+    pub event_type: &'static str,
+    /// Its Kafka key.
+    pub key: String,
+    /// Its value: a pure function of the source event and the decision.
+    pub value: Vec<u8>,
+}
+
+/// Why an event was not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The state machine does not allow it; a decision like any other.
+    Rejected {
+        /// The rule, `booking.confirm.from-requested-or-waitlisted`.
+        rule: &'static str,
+        /// A sentence that says what the state was.
+        message: String,
+    },
+    /// This record's own work failed, and may succeed at a later attempt.
+    Transient {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// A rejection by a rule of the state machine.
+    pub fn rejected<T>(rule: &'static str, message: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Rejected { rule, message: message.into() })
+    }
+}
+
+/// One family of events. Everything here is pure.
+pub trait Family: Send + Sync + 'static {
+    /// The family as data.
+    const SPEC: &'static FamilySpec;
+
+    /// An event with its fields read.
+    type Event: Send + Sync;
+
+    /// The state of any of the family's aggregates.
+    type State: Serialize + DeserializeOwned + Clone + Send + Sync;
+
+    /// Reads the event's own fields from a valid statement.
+    fn read(envelope: &Envelope<'_>) -> Result<Self::Event, Vec<Finding>>;
+
+    /// The Kafka key under which the event keeps its order.
+    fn key(envelope: &Envelope<'_>, event: &Self::Event) -> String;
+
+    /// The aggregates that the event reads or changes; none for a family without state.
+    fn aggregates(event: &Self::Event) -> Vec<AggregateRef>;
+
+    /// Decides, given the state of each of [`Family::aggregates`], in that order.
+    fn decide(
+        states: &[Option<Self::State>],
+        event: &Self::Event,
+        at: &Occurrence,
+    ) -> Result<Decision<Self::State>, Refusal>;
+
+    /// The fields by which a survey's answers are counted, for families that have such.
+    fn survey_fields(_event: &Self::Event) -> Option<SurveyFields> {
+        None
+    }
+
+    /// The aggregates whose state [`Family::view`] wants beside the one that is shown.
+    fn related(_state: &Self::State) -> Vec<AggregateRef> {
+        Vec::new()
+    }
+
+    /// What a person is shown of a state: with everything that is derived when it is read.
+    fn view(state: &Self::State, related: &[Option<Self::State>]) -> Value;
+}
+
+/// What a survey event is counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyFields {
+    /// Last segment of the survey's IRI.
+    pub survey: String,
+    /// Last segment of the question's IRI.
+    pub question: Option<String>,
+}
+
+/// All families of a deployment: which event type belongs where.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    families: Vec<&'static FamilySpec>,
+}
+
+/// What an event type's name means.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The family that takes it.
+    pub family: &'static FamilySpec,
+    /// Its name, from the closed set.
+    pub name: &'static str,
+    /// The topic that carries it.
+    pub topic: &'static str,
+}
+
+/// The event type of a statement that no family claims.
+pub const STATEMENT: &str = "statement";
+
+impl Catalog {
+    /// The catalog of these families.
+    pub fn new(families: Vec<&'static FamilySpec>) -> Self {
+        Self { families }
+    }
+
+    /// The families, in the registry's order.
+    pub fn families(&self) -> &[&'static FamilySpec] {
+        &self.families
+    }
+
+    /// The event type of that name.
+    pub fn event_type(&self, name: &str) -> Option<Known> {
+        if name == STATEMENT {
+            return self.plain_statement();
+        }
+        self.all().find(|(_, event_type)| event_type.name == name).map(known)
+    }
+
+    /// The event type that a statement means by its verb and object, where a family claims it.
+    pub fn recognise(&self, statement: &Statement<'_>) -> Option<Known> {
+        let Object::Activity(activity) = &statement.object else { return None };
+        self.all()
+            .find(|(_, event_type)| {
+                event_type.verbs.contains(&statement.verb.as_ref()) && event_type.object.matches(activity, statement)
+            })
+            .map(known)
+    }
+
+    /// Where a statement goes that no family claims.
+    pub fn plain_statement(&self) -> Option<Known> {
+        let family = self.families.iter().find(|family| family.event_types.is_empty())?;
+        Some(Known { family, name: STATEMENT, topic: family.topics.first()?.name })
+    }
+
+    /// The family that consumes a topic.
+    pub fn family_of_topic(&self, topic: &str) -> Option<&'static FamilySpec> {
+        self.families.iter().copied().find(|family| family.topics.iter().any(|of| of.name == topic))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static FamilySpec, &'static EventType)> {
+        self.families.iter().flat_map(|family| family.event_types.iter().map(|event_type| (*family, event_type)))
+    }
+}
+
+fn known((family, event_type): (&'static FamilySpec, &'static EventType)) -> Known {
+    Known { family, name: event_type.name, topic: event_type.topic }
+}
+
+impl ObjectIs {
+    fn matches(&self, activity: &Activity<'_>, statement: &Statement<'_>) -> bool {
+        match self {
+            Self::Kind(kind) => activity_kind(&activity.id) == Some(kind),
+            Self::SurveyQuestion => {
+                activity_kind(&activity.id) == Some("question")
+                    || (activity.kind.as_deref() == Some(CMI_INTERACTION)
+                        && statement.context.parents.iter().any(|(id, kind)| is_survey(id, kind.as_deref())))
+            }
+        }
+    }
+}
+
+/// Whether an activity is a survey: by the platform's IRI, or by the type that tools of the field use.
+pub fn is_survey(id: &str, kind: Option<&str>) -> bool {
+    activity_kind(id) == Some("survey") || kind == Some("http://id.tincanapi.com/activitytype/survey")
+}
+
+/// The kind in `http://nlj.platform/activities/<kind>/<id>`.
+pub fn activity_kind(iri: &str) -> Option<&str> {
+    let (kind, id) = iri.strip_prefix(ACTIVITIES)?.split_once('/')?;
+    (!kind.is_empty() && !id.is_empty()).then_some(kind)
+}
+
+/// The last segment of an IRI's path, without query and fragment.
+pub fn last_segment(iri: &str) -> Option<&str> {
+    let path = iri.split(['?', '#']).next().unwrap_or(iri).trim_end_matches('/');
+    let segment = path.rsplit(['/', ':']).next()?;
+    (!segment.is_empty()).then_some(segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activitys_kind_is_read_from_the_platforms_iri_only() {
+        assert_eq!(activity_kind("http://nlj.platform/activities/program/p1"), Some("program"));
+        assert_eq!(activity_kind("http://nlj.platform/activities/program/"), None);
+        assert_eq!(activity_kind("http://elsewhere.example/activities/program/p1"), None);
+    }
+
+    #[test]
+    fn an_id_is_the_last_segment_of_an_iri() {
+        assert_eq!(last_segment("http://nlj.platform/activities/program/p1"), Some("p1"));
+        assert_eq!(last_segment("http://lms.example/course/42/?tab=1#top"), Some("42"));
+        assert_eq!(last_segment("urn:uuid:7"), Some("7"));
+        assert_eq!(last_segment("http://"), None);
+    }
+}

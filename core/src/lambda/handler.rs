@@ -1,0 +1,104 @@
+//! The handler that every function runs: the JSON of a batch in, the failed records out.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::event::{self, Entry, InvalidEvent, NO_TIMESTAMP};
+use super::response::{BatchResponse, ItemIdentifier};
+use crate::envelope::Envelope;
+use crate::family::{Family, FamilySpec};
+use crate::outcome::Outcome;
+use crate::ports::ledger::LedgerError;
+use crate::process::{Delivery, Processor};
+use crate::record::Position;
+
+/// Why an invocation failed as a whole: the batch comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The payload is no Kafka batch.
+    #[error(transparent)]
+    InvalidEvent(#[from] InvalidEvent),
+    /// A malformed entry without an offset could not be dead-lettered, and the answer cannot name it.
+    #[error("an entry of {partition} without an offset could not be dead-lettered: {reason}")]
+    Unnameable {
+        /// The batch's name of the partition.
+        partition: String,
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// A function of one event family, whatever the family.
+#[async_trait]
+pub trait FamilyFunction: Send + Sync {
+    /// The family as data.
+    fn spec(&self) -> &'static FamilySpec;
+
+    /// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
+    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError>;
+
+    /// The Kafka key of an event of this family; `None` where a field is missing that the key is made of.
+    fn key(&self, envelope: &Envelope<'_>) -> Option<String>;
+
+    /// What a person is shown of an aggregate; `None` where there is none.
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
+}
+
+#[async_trait]
+impl<F: Family> FamilyFunction for Processor<F> {
+    fn spec(&self) -> &'static FamilySpec {
+        F::SPEC
+    }
+
+    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError> {
+        let batch = event::parse(payload)?;
+        let mut names = Vec::with_capacity(batch.entries.len());
+        let mut deliveries = Vec::with_capacity(batch.entries.len());
+        for entry in batch.entries {
+            names.push((entry.batch_identifier().clone(), entry.offset()));
+            deliveries.push(self.delivery(entry));
+        }
+        let reports = self.process(&deliveries, deadline_ms).await;
+        let mut failed = Vec::new();
+        for ((partition, offset), report) in names.into_iter().zip(reports) {
+            let Outcome::RetryLater { reason } = report.outcome else { continue };
+            let partition = partition.to_string();
+            match offset {
+                Some(offset) => failed.push(ItemIdentifier { partition, offset }),
+                None => return Err(HandlerError::Unnameable { partition, reason }),
+            }
+        }
+        Ok(BatchResponse::failing(failed))
+    }
+
+    fn key(&self, envelope: &Envelope<'_>) -> Option<String> {
+        F::read(envelope).ok().map(|event| F::key(envelope, &event))
+    }
+
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
+        Self::show(self, tenant, kind, id).await
+    }
+}
+
+impl<F: Family> Processor<F> {
+    fn delivery(&self, entry: Entry) -> Delivery {
+        match entry {
+            Entry::Record(delivered) => {
+                let mut record = delivered.record;
+                if record.timestamp_ms == NO_TIMESTAMP {
+                    record.timestamp_ms = self.now_ms();
+                }
+                Delivery::Record(record)
+            }
+            Entry::Malformed(malformed) => Delivery::Malformed {
+                position: Position::new(
+                    malformed.topic,
+                    malformed.partition.unwrap_or(0),
+                    malformed.offset.unwrap_or(-1),
+                ),
+                raw: malformed.raw,
+                reason: malformed.reason,
+            },
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! Steps 2 to 4: load, decide in order, commit; the heart of exactly-once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::recording::Recording;
+use super::{Fate, Item, Processor, planted};
+use crate::dead_letter::Publication;
+use crate::envelope::{finding, follow_up_id};
+use crate::family::{Decision, Family, Refusal};
+use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
+use crate::ports::ledger::{
+    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, LedgerError, Loaded, MAX_ACTIONS,
+    MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+};
+use crate::record::{Header, NewRecord};
+
+/// Aggregates and keys as they were read, and what was decided since.
+pub(super) struct Working<S> {
+    aggregates: HashMap<AggregateId, Held<S>>,
+    keys: HashMap<KeyId, HeldKey>,
+}
+
+struct Held<S> {
+    version: Option<u64>,
+    state: Option<S>,
+}
+
+#[derive(Clone)]
+enum HeldKey {
+    /// As it was read.
+    Stored(StoredKey),
+    /// Decided in this batch, by the record at that place of it.
+    Fresh { first: usize, status: KeyStatus, epoch: u32, content_hash: [u8; 32] },
+}
+
+impl HeldKey {
+    fn status(&self) -> KeyStatus {
+        match self {
+            Self::Stored(key) => key.status,
+            Self::Fresh { status, .. } => *status,
+        }
+    }
+
+    fn epoch(&self) -> u32 {
+        match self {
+            Self::Stored(key) => key.epoch,
+            Self::Fresh { epoch, .. } => *epoch,
+        }
+    }
+
+    fn content_hash(&self) -> &[u8; 32] {
+        match self {
+            Self::Stored(key) => &key.content_hash,
+            Self::Fresh { content_hash, .. } => content_hash,
+        }
+    }
+
+    /// Whether it settles a delivery of that epoch: applied is final, dead until a later epoch decides anew.
+    fn settles(&self, epoch: u32) -> bool {
+        self.status() == KeyStatus::Applied || epoch <= self.epoch()
+    }
+}
+
+/// One transaction and what it decides.
+struct Plan {
+    writes: BTreeMap<AggregateId, AggregateWrite>,
+    keys: Vec<KeyWrite>,
+    fates: Vec<(usize, Fate)>,
+    /// How many of the items it covers; the rest goes into the next transaction.
+    covered: usize,
+    bytes: usize,
+    /// The own work of the next item failed.
+    failed: Option<String>,
+}
+
+impl<F: Family> Processor<F> {
+    /// One load for the whole batch.
+    pub(super) async fn load_all(
+        &self,
+        items: &[Item<'_, F>],
+        deadline_ms: i64,
+    ) -> Result<Working<F::State>, LedgerError> {
+        let members: Vec<&Item<'_, F>> = items.iter().collect();
+        let mut attempt = 0;
+        loop {
+            match self.load(&members).await {
+                Err(error) if error.is_transient() => {
+                    attempt += 1;
+                    if !self.wait_before(attempt, deadline_ms).await {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn load(&self, items: &[&Item<'_, F>]) -> Result<Working<F::State>, LedgerError> {
+        let mut seen = HashSet::new();
+        let ids: Vec<AggregateId> =
+            items.iter().flat_map(|item| &item.aggregates).filter(|id| seen.insert(*id)).cloned().collect();
+        let mut seen = HashSet::new();
+        let keys: Vec<KeyId> = items.iter().map(|item| &item.key).filter(|key| seen.insert(*key)).cloned().collect();
+        if ids.is_empty() && keys.is_empty() {
+            return Ok(Working { aggregates: HashMap::new(), keys: HashMap::new() });
+        }
+        let Loaded { aggregates, keys: stored } = self.services.ledger.load(&ids, &keys).await?;
+        let aggregates = ids.into_iter().zip(aggregates).map(|(id, stored)| {
+            let (state, version) = read_state(&id, stored)?.unzip();
+            Ok((id, Held { version, state }))
+        });
+        let aggregates = aggregates.collect::<Result<_, LedgerError>>()?;
+        let keys = keys.into_iter().zip(stored).filter_map(|(id, key)| Some((id, HeldKey::Stored(key?)))).collect();
+        Ok(Working { aggregates, keys })
+    }
+
+    /// Decides and commits the events of one group, in order; a fate for each.
+    pub(super) async fn decide_and_commit(
+        &self,
+        mut items: Vec<&Item<'_, F>>,
+        loaded: Result<&Working<F::State>, LedgerError>,
+        now_ms: i64,
+        deadline_ms: i64,
+    ) -> Vec<(usize, Fate)> {
+        let mut fates = Vec::with_capacity(items.len());
+        let mut working = match loaded {
+            Ok(all) => all.part(&items),
+            Err(error) => return items.iter().map(|item| (item.index, Fate::later(error.to_string()))).collect(),
+        };
+        let (mut conflicts, mut attempt) = (0, 0);
+        let mut spent: HashSet<usize> = HashSet::new();
+        while !items.is_empty() {
+            let plan = self.plan(&items, &mut working, &spent, now_ms);
+            let Plan { writes, keys, fates: planned, covered, failed, .. } = plan;
+            let committed = if keys.is_empty() {
+                Ok(())
+            } else {
+                self.commit(Commit { aggregates: writes.into_values().collect(), keys }, &mut working).await
+            };
+            match committed {
+                Ok(()) => {
+                    fates.extend(planned);
+                    items.drain(..covered);
+                }
+                Err(error) => {
+                    let goes_on = match error {
+                        LedgerError::Conflict | LedgerError::Uncertain(_) => {
+                            conflicts += 1;
+                            self.wait_after_conflict(conflicts, deadline_ms).await
+                        }
+                        LedgerError::Unavailable(_) => {
+                            attempt += 1;
+                            self.wait_before(attempt, deadline_ms).await
+                        }
+                        LedgerError::Refused(_) => false,
+                    };
+                    if !goes_on {
+                        return self.rest_later(fates, &items, &error.to_string());
+                    }
+                    // What was decided on is no longer what is stored: read it again, the keys tell what happened.
+                    match self.load(&items).await {
+                        Ok(fresh) => working = fresh,
+                        Err(error) if error.is_transient() => {
+                            attempt += 1;
+                            if !self.wait_before(attempt, deadline_ms).await {
+                                return self.rest_later(fates, &items, &error.to_string());
+                            }
+                            match self.load(&items).await {
+                                Ok(fresh) => working = fresh,
+                                Err(error) => return self.rest_later(fates, &items, &error.to_string()),
+                            }
+                        }
+                        Err(error) => return self.rest_later(fates, &items, &error.to_string()),
+                    }
+                    continue;
+                }
+            }
+            if let Some(reason) = failed {
+                let first = items[0];
+                match self.services.ledger.count_attempt(&first.key, first.envelope.replay_count).await {
+                    Ok(count) if count >= self.config.retry.deliveries => {
+                        spent.insert(first.index);
+                    }
+                    _ if planted!(self, RecordsBehindDoNotWait) => {
+                        fates.push((first.index, Fate::later(reason)));
+                        items.remove(0);
+                    }
+                    _ => return self.rest_later(fates, &items, &reason),
+                }
+            }
+        }
+        fates
+    }
+
+    /// From the first one that is to come again on, every record of the key comes again with it.
+    fn rest_later(&self, mut fates: Vec<(usize, Fate)>, items: &[&Item<'_, F>], reason: &str) -> Vec<(usize, Fate)> {
+        let Some(first) = items.first() else { return fates };
+        fates.push((first.index, Fate::later(reason)));
+        let behind = format!("waits behind {}: {reason}", first.record.position);
+        fates.extend(items.iter().skip(1).map(|item| (item.index, Fate::later(behind.clone()))));
+        fates
+    }
+
+    async fn wait_after_conflict(&self, conflicts: u32, deadline_ms: i64) -> bool {
+        let clock = &self.services.clock;
+        if conflicts > self.config.retry.conflicts || clock.now_ms() >= deadline_ms {
+            return false;
+        }
+        let full = Duration::from_millis(10 << conflicts.min(6));
+        clock.sleep(full.mul_f64(clock.jitter())).await;
+        true
+    }
+
+    async fn commit(&self, commit: Commit, working: &mut Working<F::State>) -> Result<(), LedgerError> {
+        let changed: Vec<AggregateId> =
+            commit.aggregates.iter().filter(|write| write.state.is_some()).map(|write| write.id.clone()).collect();
+        self.services.ledger.commit(commit).await?;
+        for id in changed {
+            if let Some(held) = working.aggregates.get_mut(&id) {
+                held.version = Some(held.version.unwrap_or(0) + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides as many of the items as fit into one transaction.
+    fn plan(
+        &self,
+        items: &[&Item<'_, F>],
+        working: &mut Working<F::State>,
+        spent: &HashSet<usize>,
+        now_ms: i64,
+    ) -> Plan {
+        let mut plan =
+            Plan { writes: BTreeMap::new(), keys: Vec::new(), fates: Vec::new(), covered: 0, bytes: 0, failed: None };
+        for item in items {
+            let known = working.keys.get(&item.key).filter(|key| key.settles(item.envelope.replay_count)).cloned();
+            let states: Vec<Option<F::State>> = item
+                .aggregates
+                .iter()
+                .map(|id| working.aggregates.get(id).and_then(|held| held.state.clone()))
+                .collect();
+            if let Some(known) = known {
+                plan.fates.push((item.index, self.settled_before(item, &known, &states, now_ms)));
+                plan.covered += 1;
+                continue;
+            }
+            let decided = if spent.contains(&item.index) {
+                Err(dead(
+                    DeadLetterKind::Processing,
+                    "attempts.spent",
+                    "every attempt of this record's own work failed".into(),
+                ))
+            } else {
+                match self.decide(item, &states, now_ms) {
+                    Ok(decision) => self.encode(item, decision),
+                    Err(Refusal::Rejected { rule, message }) => Err(dead(DeadLetterKind::Rejected, rule, message)),
+                    Err(Refusal::Transient { reason }) => {
+                        plan.failed = Some(reason);
+                        return plan;
+                    }
+                }
+            };
+            let accepted = decided.unwrap_or_else(|(kind, findings)| self.refused(item, kind, findings, now_ms));
+            if !plan.takes(item, &accepted, working) {
+                if plan.covered > 0 {
+                    return plan;
+                }
+                // Not even alone: no repetition mends that.
+                let message = format!("its states and recording exceed one transaction of {MAX_COMMIT_BYTES} bytes");
+                let (kind, findings) = dead(DeadLetterKind::Database, "limit.transaction", message);
+                let refused = self.refused(item, kind, findings, now_ms);
+                plan.add(self, item, refused, working);
+            } else {
+                plan.add(self, item, accepted, working);
+            }
+        }
+        plan
+    }
+
+    fn decide(
+        &self,
+        item: &Item<'_, F>,
+        states: &[Option<F::State>],
+        now_ms: i64,
+    ) -> Result<Decision<F::State>, Refusal> {
+        let at = self.occurrence(item, now_ms);
+        // A family that panics must not take its partition with it: the record's own failure, and its attempts are counted.
+        catch_unwind(AssertUnwindSafe(|| F::decide(states, &item.event, &at))).unwrap_or_else(|_| {
+            Err(Refusal::Transient { reason: "the program failed while deciding this event".into() })
+        })
+    }
+
+    /// The fate of an event whose key is there: nothing is decided, its recording is emitted again.
+    fn settled_before(&self, item: &Item<'_, F>, known: &HeldKey, states: &[Option<F::State>], now_ms: i64) -> Fate {
+        if known.content_hash() != &item.content_hash {
+            let message = format!("the event id {} was used before with another content", item.envelope.id);
+            let findings = vec![finding("event-id.conflict", "", message)];
+            let letter = self.letter_for(item, DeadLetterKind::Conflict, &findings, now_ms);
+            return Fate::letter(letter, DeadLetterKind::Conflict, item.record.position.clone(), findings);
+        }
+        let key = match known {
+            HeldKey::Fresh { first, .. } => return Fate::LikeFirst { first: *first },
+            HeldKey::Stored(key) => key,
+        };
+        let mut recording = match Recording::decode(&key.recording) {
+            Ok(recording) => recording,
+            Err(error) => return Fate::later(error.to_string()),
+        };
+        let outcome = match (key.status, recording.dead) {
+            (KeyStatus::Dead, kind) => Outcome::DeadLettered { kind: kind.unwrap_or(DeadLetterKind::Rejected) },
+            (KeyStatus::Applied, _) if key.source == item.record.position => Outcome::Applied,
+            (KeyStatus::Applied, _) => Outcome::Duplicate,
+        };
+        let silent = match key.status {
+            KeyStatus::Applied => planted!(self, DuplicateEmitsNothing),
+            KeyStatus::Dead => planted!(self, DeadDuplicateEmitsNothing),
+        };
+        if silent {
+            recording = Recording::default();
+        }
+        if planted!(self, DuplicateDecidesAnew)
+            && key.status == KeyStatus::Applied
+            && let Err(Refusal::Rejected { rule, message }) = self.decide(item, states, now_ms)
+        {
+            let (kind, findings) = dead(DeadLetterKind::Rejected, rule, message);
+            recording.publications.push(self.letter_for(item, kind, &findings, now_ms));
+        }
+        Fate::Emit { outcome, recording, source: key.source.clone(), findings: Vec::new(), anomalies: Vec::new() }
+    }
+
+    /// An accepted event as it is written.
+    fn encode(
+        &self,
+        item: &Item<'_, F>,
+        decision: Decision<F::State>,
+    ) -> Result<Decided<F::State>, (DeadLetterKind, Vec<Finding>)> {
+        let mut states = Vec::with_capacity(decision.states.len());
+        for (id, state) in item.aggregates.iter().zip(decision.states) {
+            let Some(state) = state else {
+                states.push(None);
+                continue;
+            };
+            let encoded = serde_json::to_vec(&state)
+                .map_err(|error| dead(DeadLetterKind::Processing, "state.encode", error.to_string()))?;
+            if encoded.len() > MAX_ITEM_BYTES {
+                let message = format!(
+                    "with this event the {id} would have {} bytes, and an item takes {MAX_ITEM_BYTES}",
+                    encoded.len()
+                );
+                return Err(dead(DeadLetterKind::Database, "limit.item", message));
+            }
+            states.push(Some((state, Bytes::from(encoded))));
+        }
+        let publications = decision.follow_ups.into_iter().enumerate().map(|(ordinal, follow_up)| {
+            let id = follow_up_id(item.envelope.id, follow_up.event_type, ordinal);
+            let headers = vec![
+                Header::new("event-id", id.to_string()),
+                Header::new("event-type", follow_up.event_type),
+                Header::new("correlation-id", item.envelope.correlation_id.to_string()),
+                Header::new("tenant-id", item.envelope.tenant.to_string()),
+            ];
+            let record = NewRecord {
+                key: Some(follow_up.key.into()),
+                value: Some(follow_up.value.into()),
+                headers,
+                ..NewRecord::default()
+            };
+            Publication { topic: follow_up.topic.to_owned(), record }
+        });
+        let recording = Recording {
+            statement_stored_ms: Some(item.record.timestamp_ms),
+            publications: publications.collect(),
+            dead: None,
+        };
+        let encoded = recording.encode();
+        if encoded.len() > MAX_ITEM_BYTES {
+            let message =
+                format!("what follows from this event has {} bytes, and an item takes {MAX_ITEM_BYTES}", encoded.len());
+            return Err(dead(DeadLetterKind::Database, "limit.item", message));
+        }
+        let anomalies = decision.anomalies;
+        Ok(Decided {
+            states,
+            recording,
+            encoded,
+            status: KeyStatus::Applied,
+            outcome: Outcome::Applied,
+            findings: Vec::new(),
+            anomalies,
+        })
+    }
+
+    /// A rejection is a decision like any other: its key has the letter as recording.
+    fn refused(
+        &self,
+        item: &Item<'_, F>,
+        kind: DeadLetterKind,
+        findings: Vec<Finding>,
+        now_ms: i64,
+    ) -> Decided<F::State> {
+        let letter = self.letter_for(item, kind, &findings, now_ms);
+        let recording = Recording { statement_stored_ms: None, publications: vec![letter], dead: Some(kind) };
+        let encoded = recording.encode();
+        let outcome = Outcome::DeadLettered { kind };
+        let states = item.aggregates.iter().map(|_| None).collect();
+        Decided { states, recording, encoded, status: KeyStatus::Dead, outcome, findings, anomalies: Vec::new() }
+    }
+}
+
+/// A stored state and its version.
+pub(super) fn read_state<S: DeserializeOwned>(
+    id: &AggregateId,
+    stored: Option<StoredAggregate>,
+) -> Result<Option<(S, u64)>, LedgerError> {
+    let Some(StoredAggregate { version, state }) = stored else { return Ok(None) };
+    let state = serde_json::from_slice(&state)
+        .map_err(|error| LedgerError::Refused(format!("the stored {id} cannot be read by this release: {error}")))?;
+    Ok(Some((state, version)))
+}
+
+/// A decision in the form in which it is written.
+struct Decided<S> {
+    states: Vec<Option<(S, Bytes)>>,
+    recording: Recording,
+    encoded: Bytes,
+    status: KeyStatus,
+    outcome: Outcome,
+    findings: Vec<Finding>,
+    anomalies: Vec<Anomaly>,
+}
+
+fn dead(kind: DeadLetterKind, rule: &'static str, message: String) -> (DeadLetterKind, Vec<Finding>) {
+    (kind, vec![finding(rule, "", message)])
+}
+
+impl Plan {
+    /// Whether the transaction takes one more decision.
+    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>, _: &Working<F::State>) -> bool {
+        let new = item.aggregates.iter().filter(|id| !self.writes.contains_key(*id)).count();
+        let actions = self.writes.len() + self.keys.len() + new + 1;
+        let replaced: usize =
+            item.aggregates.iter().filter_map(|id| self.writes.get(id)?.state.as_ref()).map(Bytes::len).sum();
+        let states: usize = decided.states.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+        actions <= MAX_ACTIONS
+            && self.bytes - replaced.min(self.bytes) + states + decided.encoded.len() <= MAX_COMMIT_BYTES
+    }
+
+    fn add<F: Family>(
+        &mut self,
+        processor: &Processor<F>,
+        item: &Item<'_, F>,
+        decided: Decided<F::State>,
+        working: &mut Working<F::State>,
+    ) {
+        let Decided { states, recording, encoded, status, outcome, findings, anomalies } = decided;
+        // Every aggregate that the decision saw is a condition of the transaction, also where it stays as it is.
+        for (id, state) in item.aggregates.iter().zip(states) {
+            let Some(held) = working.aggregates.get_mut(id) else { continue };
+            let write = self.writes.entry(id.clone()).or_insert_with(|| AggregateWrite {
+                id: id.clone(),
+                expected: held.version,
+                state: None,
+            });
+            if let Some((state, bytes)) = state {
+                self.bytes += bytes.len();
+                self.bytes -= write.state.as_ref().map_or(0, Bytes::len);
+                write.state = Some(bytes);
+                held.state = Some(state);
+            }
+        }
+        let expected = match working.keys.get(&item.key) {
+            Some(key) => KeyExpectation::DeadAt(key.epoch()),
+            None => KeyExpectation::Absent,
+        };
+        self.bytes += encoded.len();
+        let epoch = item.envelope.replay_count;
+        let key = StoredKey {
+            status,
+            epoch,
+            content_hash: item.content_hash,
+            source: item.record.position.clone(),
+            nonce: processor.config.worker,
+            recording: encoded,
+        };
+        // An earlier record of this very transaction may have left the key dead in an epoch before: one write per item.
+        match self.keys.iter_mut().find(|write| write.id == item.key) {
+            Some(write) => write.key = key,
+            None => self.keys.push(KeyWrite { id: item.key.clone(), expected, key }),
+        }
+        let fresh = HeldKey::Fresh { first: item.index, status, epoch, content_hash: item.content_hash };
+        working.keys.insert(item.key.clone(), fresh);
+        let source = item.record.position.clone();
+        self.fates.push((item.index, Fate::Emit { outcome, recording, source, findings, anomalies }));
+        self.covered += 1;
+    }
+}
+
+impl<S: Clone> Working<S> {
+    /// What concerns these items.
+    fn part<F: Family<State = S>>(&self, items: &[&Item<'_, F>]) -> Self {
+        let ids = items.iter().flat_map(|item| &item.aggregates);
+        let held = |id: &AggregateId| {
+            let held = self.aggregates.get(id)?;
+            Some((id.clone(), Held { version: held.version, state: held.state.clone() }))
+        };
+        let key = |item: &&Item<'_, F>| Some((item.key.clone(), self.keys.get(&item.key)?.clone()));
+        Self { aggregates: ids.filter_map(held).collect(), keys: items.iter().filter_map(key).collect() }
+    }
+}

@@ -1,0 +1,92 @@
+//! The document that is stored of an accepted statement: a pure function of the event, so that a second run makes the same.
+
+use bytes::Bytes;
+
+use crate::envelope::Envelope;
+use crate::family::SurveyFields;
+use crate::ports::statements::{StatementDocument, StatementFields};
+use crate::record::Position;
+use crate::xapi::statement::{Actor, Object};
+
+/// The verb of a voiding statement (xAPI-Data 2.3.2).
+const VOIDED: &str = "http://adlnet.gov/expapi/verbs/voided";
+
+/// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
+/// borrows from.
+pub(super) fn document(
+    envelope: &Envelope<'_>,
+    family: &'static str,
+    survey: Option<SurveyFields>,
+    value: &Bytes,
+    source: &Position,
+    stored_ms: i64,
+) -> StatementDocument {
+    let statement = &envelope.statement;
+    let timestamp_ms = statement.timestamp_ms.unwrap_or(stored_ms);
+    let (object_type, object, activity_type) = match &statement.object {
+        Object::Activity(activity) => {
+            ("Activity", activity.id.to_string(), activity.kind.as_deref().map(str::to_owned))
+        }
+        Object::Actor(actor) => (if actor.is_group { "Group" } else { "Agent" }, canonical(actor), None),
+        Object::StatementRef(id) => ("StatementRef", id.to_string(), None),
+        Object::SubStatement => ("SubStatement", String::new(), None),
+    };
+    let voids = match &statement.object {
+        Object::StatementRef(id) if statement.verb == VOIDED => Some(*id),
+        _ => None,
+    };
+    let (survey, question) = survey.map_or((None, None), |fields| (Some(fields.survey), fields.question));
+    let fields = StatementFields {
+        event_type: envelope.event_type.to_owned(),
+        family: family.to_owned(),
+        timestamp_ms,
+        day: utc_day(timestamp_ms),
+        actor: canonical(&statement.actor),
+        actor_sha1: statement.actor.ifi.as_ref().and_then(|ifi| ifi.mbox_sha1()),
+        verb: statement.verb.to_string(),
+        object_type: object_type.to_owned(),
+        object,
+        activity_type,
+        registration: statement.context.registration.map(|registration| registration.to_string()),
+        parents: statement.context.parents.iter().map(|(id, _)| id.to_string()).collect(),
+        survey,
+        question,
+        response: statement.result.response.as_deref().map(str::to_owned),
+        score_raw: statement.result.score_raw,
+        score_scaled: statement.result.score_scaled,
+        success: statement.result.success,
+        completion: statement.result.completion,
+        voids,
+    };
+    StatementDocument {
+        tenant: envelope.tenant.to_string(),
+        id: envelope.id,
+        raw: value.slice_ref(envelope.raw),
+        stored_ms,
+        source: source.clone(),
+        correlation_id: envelope.correlation_id.to_string(),
+        fields,
+    }
+}
+
+fn canonical(actor: &Actor<'_>) -> String {
+    actor.ifi.as_ref().map(|ifi| ifi.canonical()).unwrap_or_default()
+}
+
+/// `2021-11-29`, the UTC day of an instant.
+fn utc_day(ms: i64) -> String {
+    let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+    timestamp.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc_day;
+
+    #[test]
+    fn a_day_ends_at_midnight_utc() {
+        assert_eq!(utc_day(0), "1970-01-01");
+        assert_eq!(utc_day(-1), "1969-12-31");
+        assert_eq!(utc_day(1_638_230_399_999), "2021-11-29");
+    }
+}

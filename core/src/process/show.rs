@@ -1,0 +1,38 @@
+//! What a person is shown of an aggregate: the state, with everything that is derived when it is read.
+
+use serde_json::{Value, json};
+
+use super::Processor;
+use crate::family::{AggregateRef, Family};
+use crate::ports::ledger::{AggregateId, LedgerError};
+
+impl<F: Family> Processor<F> {
+    /// The view of an aggregate with its kind, id, tenant and version; `None` where there is none.
+    pub async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
+        let name =
+            |kind: &str, id: &str| AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() };
+        let Some(Some((state, version))) = self.states(&[name(kind, id)]).await?.pop() else { return Ok(None) };
+        let related: Vec<AggregateId> =
+            F::related(&state).iter().map(|AggregateRef { kind, id }| name(kind, id)).collect();
+        let related: Vec<Option<F::State>> = match related.as_slice() {
+            [] => Vec::new(),
+            related => self.states(related).await?.into_iter().map(|held| held.map(|(state, _)| state)).collect(),
+        };
+        let mut shown = json!({"kind": kind, "id": id, "tenant": tenant, "version": version});
+        if let (Value::Object(shown), Value::Object(view)) = (&mut shown, F::view(&state, &related)) {
+            shown.extend(view);
+        }
+        Ok(Some(shown))
+    }
+
+    async fn states(&self, ids: &[AggregateId]) -> Result<Vec<Option<(F::State, u64)>>, LedgerError> {
+        let loaded = self.services.ledger.load(ids, &[]).await?;
+        let read = |(id, stored): (&AggregateId, _)| super::commit::read_state(id, stored);
+        ids.iter().zip(loaded.aggregates).map(read).collect()
+    }
+
+    /// Milliseconds since 1970 UTC.
+    pub fn now_ms(&self) -> i64 {
+        self.services.clock.now_ms()
+    }
+}

@@ -1,0 +1,104 @@
+//! The events of the survey family, and how each is read from a statement.
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::envelope::field::Fields;
+use lyceum_core::family::{EventType, ObjectIs, TopicOf, is_survey, last_segment};
+use lyceum_core::outcome::Finding;
+use serde_json::Value;
+use uuid::Uuid;
+
+const RESPONSES: &str = "nlj.survey.responses";
+
+/// The topics, from the event catalog.
+pub const TOPICS: &[TopicOf] = &[TopicOf { name: RESPONSES, partitions: 3, key: "registration" }];
+
+/// The event types, from the event catalog.
+pub const EVENT_TYPES: &[EventType] = &[
+    EventType {
+        name: "survey.started",
+        topic: RESPONSES,
+        verbs: &["http://adlnet.gov/expapi/verbs/initialized", "http://nlj.platform/verbs/initialized"],
+        object: ObjectIs::Kind("survey"),
+        effect: "response opened",
+    },
+    EventType {
+        name: "survey.answered",
+        topic: RESPONSES,
+        verbs: &["http://adlnet.gov/expapi/verbs/answered", "http://nlj.platform/verbs/answered"],
+        object: ObjectIs::SurveyQuestion,
+        effect: "answer stored; the last answer per question, by offset, counts",
+    },
+    EventType {
+        name: "survey.completed",
+        topic: RESPONSES,
+        verbs: &["http://adlnet.gov/expapi/verbs/completed", "http://nlj.platform/verbs/completed"],
+        object: ObjectIs::Kind("survey"),
+        effect: "response complete",
+    },
+];
+
+/// An event with its fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Last segment of the survey's IRI.
+    pub survey_id: String,
+    /// The participant's attempt.
+    pub registration: Uuid,
+    /// The actor's canonical identifier, where the actor is identified.
+    pub learner: Option<String>,
+    /// The extension `demographics` (role, region, department …), where it is sent.
+    pub demographics: Option<Value>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a response.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// `survey.started`
+    Started,
+    /// `survey.answered`
+    Answered {
+        /// Last segment of the question's IRI.
+        question_id: String,
+        /// `result.response`.
+        response: Option<String>,
+        /// `result.score.raw`, else `.scaled`.
+        score: Option<f64>,
+    },
+    /// `survey.completed`
+    Completed,
+}
+
+/// Reads an event; every field that is missing or wrong is a finding.
+pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+    let mut fields = Fields::of(envelope);
+    let registration = fields.registration();
+    let (survey_id, what) = match envelope.event_type {
+        "survey.started" => (fields.object_id("survey_id"), What::Started),
+        "survey.completed" => (fields.object_id("survey_id"), What::Completed),
+        _ => {
+            let result = &envelope.statement.result;
+            let score = result.score_raw.or(result.score_scaled);
+            let response = result.response.as_deref().map(str::to_owned);
+            fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
+                "an answer needs result.response or result.score".to_owned()
+            });
+            let survey_id = survey_of_question(envelope).unwrap_or_else(|| fields.id("survey_id"));
+            (survey_id, What::Answered { question_id: fields.object_id("question_id"), response, score })
+        }
+    };
+    let learner = envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+    let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
+    fields.finish(Event { survey_id, registration, learner, demographics, what })
+}
+
+/// The parent that is a survey tells which one, where the extension does not.
+fn survey_of_question(envelope: &Envelope<'_>) -> Option<String> {
+    if envelope.extension("survey_id").is_some() {
+        return None;
+    }
+    let parents = &envelope.statement.context.parents;
+    let survey = parents.iter().find(|(id, kind)| is_survey(id, kind.as_deref()))?;
+    last_segment(&survey.0).map(str::to_owned)
+}

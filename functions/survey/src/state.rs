@@ -1,0 +1,101 @@
+//! What is kept of a survey response, and what a person is shown of it.
+
+use std::collections::BTreeMap;
+
+use lyceum_core::outcome::Anomaly;
+use lyceum_core::record::Position;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Kind of the aggregate [`Response`].
+pub const RESPONSE: &str = "response";
+
+/// What one participant answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// The survey.
+    pub survey_id: String,
+    /// The learner's canonical identifier, as the first event that names one gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learner: Option<String>,
+    /// Role, region, department …, as the last event that brings them gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demographics: Option<Value>,
+    /// When it was started; `None` for a response whose start was never seen: a placeholder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Moment>,
+    /// The last answer to each question.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Answer>,
+    /// When it was completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<Moment>,
+}
+
+/// When, and by which event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The event.
+    pub id: Uuid,
+    /// The record that brought it.
+    pub source: Position,
+}
+
+/// The last answer to a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// `result.response`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<String>,
+    /// `result.score`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// How often the question was answered.
+    pub times: u32,
+    /// The last time.
+    pub last: Moment,
+}
+
+impl Response {
+    /// `not-started`: answers of a response whose start was never seen.
+    pub fn anomalies(&self) -> Vec<Anomaly> {
+        if self.started.is_some() {
+            return Vec::new();
+        }
+        let message = "the response has answers or an end, and its survey.started was not seen".to_owned();
+        vec![Anomaly { name: "not-started".into(), message }]
+    }
+
+    /// What a person is shown.
+    pub(crate) fn view(&self) -> Value {
+        let answer = |(question, answer): (&String, &Answer)| {
+            json!({
+                "question_id": question, "response": answer.response, "score": answer.score, "times_answered": answer.times,
+                "last_answered_at": rfc3339(answer.last.at_ms), "id": answer.last.id, "source": answer.last.source,
+            })
+        };
+        let moment = |moment: &Moment| {
+            json!({
+                "at": rfc3339(moment.at_ms), "id": moment.id, "source": moment.source,
+            })
+        };
+        json!({
+            "known": self.started.is_some(),
+            "survey_id": self.survey_id,
+            "learner": self.learner,
+            "demographics": self.demographics,
+            "status": if self.completed.is_some() { "completed" } else { "open" },
+            "started": self.started.as_ref().map(moment),
+            "answers": self.answers.iter().map(answer).collect::<Vec<_>>(),
+            "completed": self.completed.as_ref().map(moment),
+            "anomalies": self.anomalies(),
+        })
+    }
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}

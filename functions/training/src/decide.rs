@@ -1,0 +1,203 @@
+//! The state machine of trainings: pure.
+//!
+//! | event | allowed from | otherwise |
+//! |---|---|---|
+//! | program.created | no program of that id, or a placeholder | `program.create.once` |
+//! | program.published | draft, published | `program.publish.after-created` |
+//! | session.scheduled | no session, a placeholder, or a session of the same program | `session.schedule.same-program` |
+//! | booking.requested | no booking of that id | `booking.request.once` |
+//! | booking.confirmed | requested, waitlisted | `booking.confirm.from-requested-or-waitlisted` |
+//! | booking.waitlisted | requested | `booking.waitlist.from-requested` |
+//! | booking.confirmed, booking.waitlisted | a booking of the same session | `booking.same-session` |
+
+use lyceum_core::family::{Decision, Occurrence, Refusal};
+use lyceum_core::outcome::Anomaly;
+
+use crate::events::Event;
+use crate::state::{Booking, BookingStatus, Program, ProgramOwn, ProgramStatus, Scheduled, Session, State, remember};
+
+type Decided = Result<Decision<State>, Refusal>;
+
+/// Decides; `states` are those of [`Event::aggregates`], in that order.
+pub fn decide(states: &[Option<State>], event: &Event, at: &Occurrence) -> Decided {
+    match event {
+        Event::ProgramCreated { program_id, title } => create_program(program(states, 0), program_id, title, at),
+        Event::ProgramPublished { program_id } => publish_program(program(states, 0), program_id, at),
+        Event::SessionScheduled { session_id, program_id, starts_at_ms, ends_at_ms, capacity } => {
+            let (program_id, history) = (program_id.clone(), Vec::new());
+            let own = Scheduled {
+                program_id,
+                starts_at_ms: *starts_at_ms,
+                ends_at_ms: *ends_at_ms,
+                capacity: *capacity,
+                history,
+            };
+            schedule_session(session(states, 0), program(states, 1), session_id, own, at)
+        }
+        Event::BookingRequested { booking_id, session_id, learner } => {
+            request_booking(booking(states), session(states, 1), booking_id, session_id, learner, at)
+        }
+        Event::BookingConfirmed { booking_id, session_id } => {
+            let booking = own_booking(booking(states), booking_id, session_id, "confirm")?;
+            confirm_booking(booking, session(states, 1), booking_id, at)
+        }
+        Event::BookingWaitlisted { booking_id, session_id } => {
+            let booking = own_booking(booking(states), booking_id, session_id, "waitlist")?;
+            waitlist_booking(booking, session(states, 1), booking_id, at)
+        }
+    }
+}
+
+fn create_program(mut program: Program, id: &str, title: &str, at: &Occurrence) -> Decided {
+    if let Some(own) = &program.own {
+        let message = format!("program {id} exists already, as {} with the title {:?}", status(own.status), own.title);
+        return Refusal::rejected("program.create.once", message);
+    }
+    let mut own = ProgramOwn { title: title.to_owned(), status: ProgramStatus::Draft, history: Vec::new() };
+    remember(&mut own.history, at);
+    program.own = Some(own);
+    accept(vec![Some(State::Program(program))], Vec::new())
+}
+
+fn publish_program(mut program: Program, id: &str, at: &Occurrence) -> Decided {
+    let Some(own) = &mut program.own else {
+        let message = format!("program {id} was not created: there is nothing to publish");
+        return Refusal::rejected("program.publish.after-created", message);
+    };
+    if own.status == ProgramStatus::Published {
+        return accept(vec![None], Vec::new());
+    }
+    own.status = ProgramStatus::Published;
+    remember(&mut own.history, at);
+    accept(vec![Some(State::Program(program))], Vec::new())
+}
+
+fn schedule_session(
+    mut session: Session,
+    mut program: Program,
+    id: &str,
+    mut own: Scheduled,
+    at: &Occurrence,
+) -> Decided {
+    if let Some(before) = session.own.take() {
+        if before.program_id != own.program_id {
+            let message =
+                format!("session {id} belongs to program {}, and cannot move to {}", before.program_id, own.program_id);
+            return Refusal::rejected("session.schedule.same-program", message);
+        }
+        own.history = before.history;
+    }
+    remember(&mut own.history, at);
+    session.own = Some(own);
+    // The program learns of the session once; an unknown program becomes a placeholder by it.
+    let program = program.sessions.insert(id.to_owned()).then_some(State::Program(program));
+    let anomalies = session.anomalies();
+    accept(vec![Some(State::Session(session)), program], anomalies)
+}
+
+fn request_booking(
+    booking: Option<Booking>,
+    mut session: Session,
+    id: &str,
+    session_id: &str,
+    learner: &str,
+    at: &Occurrence,
+) -> Decided {
+    if let Some(booking) = booking {
+        let message = format!("booking {id} exists already and is {}", booking.status.name());
+        return Refusal::rejected("booking.request.once", message);
+    }
+    let mut booking = Booking {
+        session_id: session_id.to_owned(),
+        learner: learner.to_owned(),
+        status: BookingStatus::Requested,
+        history: Vec::new(),
+    };
+    remember(&mut booking.history, at);
+    session.requested += 1;
+    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], Vec::new())
+}
+
+fn own_booking(booking: Option<Booking>, id: &str, session_id: &str, verb: &str) -> Result<Booking, Refusal> {
+    match booking {
+        Some(booking) if booking.session_id == session_id => Ok(booking),
+        Some(booking) => {
+            let message = format!("booking {id} is for session {}, not for {session_id}", booking.session_id);
+            Refusal::rejected("booking.same-session", message)
+        }
+        None => {
+            let rule = match verb {
+                "confirm" => "booking.confirm.from-requested-or-waitlisted",
+                _ => "booking.waitlist.from-requested",
+            };
+            Refusal::rejected(rule, format!("booking {id} was not requested: there is nothing to {verb}"))
+        }
+    }
+}
+
+fn confirm_booking(mut booking: Booking, mut session: Session, id: &str, at: &Occurrence) -> Decided {
+    match booking.status {
+        BookingStatus::Requested => session.requested -= 1,
+        BookingStatus::Waitlisted(sequence) => {
+            session.waitlist.remove(&sequence);
+        }
+        BookingStatus::Confirmed => {
+            let message = format!("booking {id} is confirmed already");
+            return Refusal::rejected("booking.confirm.from-requested-or-waitlisted", message);
+        }
+    }
+    booking.status = BookingStatus::Confirmed;
+    remember(&mut booking.history, at);
+    session.confirmed += 1;
+    let anomalies = session.anomalies();
+    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], anomalies)
+}
+
+fn waitlist_booking(mut booking: Booking, mut session: Session, id: &str, at: &Occurrence) -> Decided {
+    if booking.status != BookingStatus::Requested {
+        let message = format!("booking {id} is {}, and only a requested one can be waitlisted", booking.status.name());
+        return Refusal::rejected("booking.waitlist.from-requested", message);
+    }
+    let sequence = session.next_sequence;
+    session.next_sequence += 1;
+    session.requested -= 1;
+    session.waitlist.insert(sequence, id.to_owned());
+    booking.status = BookingStatus::Waitlisted(sequence);
+    remember(&mut booking.history, at);
+    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], Vec::new())
+}
+
+fn accept(states: Vec<Option<State>>, anomalies: Vec<Anomaly>) -> Decided {
+    Ok(Decision { states, follow_ups: Vec::new(), anomalies })
+}
+
+fn status(status: ProgramStatus) -> &'static str {
+    match status {
+        ProgramStatus::Draft => "draft",
+        ProgramStatus::Published => "published",
+    }
+}
+
+fn program(states: &[Option<State>], at: usize) -> Program {
+    match states.get(at) {
+        Some(Some(State::Program(program))) => program.clone(),
+        _ => Program::default(),
+    }
+}
+
+fn session(states: &[Option<State>], at: usize) -> Session {
+    match states.get(at) {
+        Some(Some(State::Session(session))) => session.clone(),
+        _ => Session::default(),
+    }
+}
+
+fn booking(states: &[Option<State>]) -> Option<Booking> {
+    match states.first() {
+        Some(Some(State::Booking(booking))) => Some(booking.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
