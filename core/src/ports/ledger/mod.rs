@@ -13,6 +13,9 @@ use uuid::Uuid;
 use crate::record::Position;
 
 pub mod contract;
+mod limits;
+
+pub use limits::MAX_NAME_BYTES;
 
 /// Names one aggregate: a program, a session, a survey response …
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +52,12 @@ pub struct KeyId {
     pub subscriber: String,
     /// The event.
     pub event_id: Uuid,
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {} for {} of tenant {}", self.event_id, self.subscriber, self.tenant)
+    }
 }
 
 /// How an event ended.

@@ -1,0 +1,340 @@
+//! What the ledger's items look like. Pure; the module above shows an example of each.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::ports::ledger::{AggregateId, KeyId, KeyStatus, LedgerError, StoredAggregate, StoredKey};
+use crate::record::Position;
+
+/// The items' schema. A change that this program's predecessor would misread needs the next number, and this program
+/// reads both.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Over how many partition keys the aggregates of one tenant and kind are spread. Fixed: another number would not find
+/// what is stored.
+pub const LIST_SHARDS: u8 = 16;
+
+/// The attribute that DynamoDB's time to live looks at: seconds since 1970-01-01T00:00:00Z.
+pub(super) const EXPIRES_AT: &str = "expires_at";
+
+/// Source: DynamoDB Developer Guide, "Quotas": 2,048 bytes of partition key; three parts of this size fit.
+const MAX_PART_BYTES: usize = 512;
+
+/// Source: DynamoDB Developer Guide, "Quotas": 1,024 bytes of sort key, one of which marks what follows.
+const MAX_SORT_ID_BYTES: usize = 1_023;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// An item's primary key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ItemKey {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl ItemKey {
+    pub(super) fn of_aggregate(id: &AggregateId) -> Self {
+        let shard = Sha256::digest(id.id.as_bytes())[0] % LIST_SHARDS;
+        Self { pk: shard_pk(&id.tenant, &id.kind, shard), sk: sort_id(&id.id) }
+    }
+
+    pub(super) fn of_key(id: &KeyId) -> Self {
+        let pk = format!("K/{}/{}/{}", part(&id.tenant), part(&id.subscriber), id.event_id);
+        Self { pk, sk: "k".to_owned() }
+    }
+
+    pub(super) fn of_attempts(id: &KeyId, epoch: u32) -> Self {
+        Self { sk: format!("a/{epoch}"), ..Self::of_key(id) }
+    }
+
+    /// Nothing is ever stored here.
+    pub(super) fn of_ping() -> Self {
+        Self { pk: "ping".to_owned(), sk: "ping".to_owned() }
+    }
+
+    pub(super) fn of_item(item: &Item) -> Option<Self> {
+        let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        Some(Self { pk: text("pk")?, sk: text("sk")? })
+    }
+
+    pub(super) fn into_attributes(self) -> Item {
+        Item::from([text("pk", self.pk), text("sk", self.sk)])
+    }
+}
+
+/// The partition key of one shard of a kind's aggregates.
+pub(super) fn shard_pk(tenant: &str, kind: &str, shard: u8) -> String {
+    format!("A/{}/{}/{shard:x}", part(tenant), part(kind))
+}
+
+/// One part of a partition key, so written that it holds no `/` and that no two texts look the same.
+fn part(text: &str) -> Cow<'_, str> {
+    let escaped: Cow<'_, str> = match text.contains(['%', '/']) || text.starts_with('~') {
+        false => text.into(),
+        true => {
+            let escaped = text.replace('%', "%25").replace('/', "%2F");
+            match escaped.strip_prefix('~') {
+                Some(rest) => format!("%7E{rest}").into(),
+                None => escaped.into(),
+            }
+        }
+    };
+    if escaped.len() > MAX_PART_BYTES { digest(text).into() } else { escaped }
+}
+
+/// An aggregate's id as a sort key: never empty, never too long.
+fn sort_id(id: &str) -> String {
+    if id.len() > MAX_SORT_ID_BYTES { digest(id) } else { format!("={id}") }
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold("~".to_owned(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn text(name: &str, value: impl Into<String>) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value.into()))
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn opaque(bytes: &[u8]) -> AttributeValue {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => AttributeValue::S(text.to_owned()),
+        Err(_) => AttributeValue::B(Blob::new(bytes)),
+    }
+}
+
+/// The item of an aggregate.
+pub(super) fn write_aggregate(id: &AggregateId, version: u64, state: &[u8]) -> Item {
+    let key = ItemKey::of_aggregate(id);
+    let hashed = key.sk.starts_with('~');
+    let mut item = key.into_attributes();
+    item.insert("s".to_owned(), number(SCHEMA_VERSION));
+    item.insert("v".to_owned(), number(version));
+    item.insert("d".to_owned(), opaque(state));
+    if hashed {
+        item.extend([text("i", &id.id)]);
+    }
+    item
+}
+
+/// The item of a key.
+pub(super) fn write_key(id: &KeyId, key: &StoredKey, expires_at: i64) -> Item {
+    let mut item = ItemKey::of_key(id).into_attributes();
+    item.extend([
+        ("s".to_owned(), number(SCHEMA_VERSION)),
+        text("st", status_name(key.status)),
+        ("e".to_owned(), number(key.epoch)),
+        ("h".to_owned(), AttributeValue::B(Blob::new(key.content_hash))),
+        text("p", key.source.to_string()),
+        ("n".to_owned(), AttributeValue::B(Blob::new(*key.nonce.as_bytes()))),
+        ("r".to_owned(), opaque(&key.recording)),
+        (EXPIRES_AT.to_owned(), number(expires_at)),
+    ]);
+    item
+}
+
+pub(super) fn status_name(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Applied => "applied",
+        KeyStatus::Dead => "dead",
+    }
+}
+
+/// Reads the item of an aggregate.
+pub(super) fn read_aggregate(item: Item) -> Result<StoredAggregate, LedgerError> {
+    let mut reader = Reader::new(item)?;
+    Ok(StoredAggregate { version: reader.number("v")?, state: reader.opaque("d")? })
+}
+
+/// Reads the id that an aggregate's item is about.
+pub(super) fn read_aggregate_id(tenant: &str, kind: &str, item: &Item) -> Result<AggregateId, LedgerError> {
+    let text = |name| item.get(name).and_then(|value| value.as_s().ok());
+    let id = match text("sk").and_then(|sk| sk.strip_prefix('=')) {
+        Some(id) => id,
+        None => text("i").ok_or_else(|| damaged(item, "i"))?,
+    };
+    Ok(AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() })
+}
+
+/// Reads the item of a key.
+pub(super) fn read_key(item: Item) -> Result<StoredKey, LedgerError> {
+    let mut reader = Reader::new(item)?;
+    Ok(StoredKey {
+        status: match reader.text("st")?.as_str() {
+            "applied" => KeyStatus::Applied,
+            "dead" => KeyStatus::Dead,
+            _ => return Err(damaged(&reader.item, "st")),
+        },
+        epoch: reader.number("e")?,
+        content_hash: reader.bytes("h")?,
+        source: reader.text("p")?.parse::<Position>().map_err(|_| damaged(&reader.item, "p"))?,
+        nonce: Uuid::from_bytes(reader.bytes("n")?),
+        recording: reader.opaque("r")?,
+    })
+}
+
+/// Takes an item apart, and names it where that fails.
+struct Reader {
+    item: Item,
+}
+
+impl Reader {
+    fn new(item: Item) -> Result<Self, LedgerError> {
+        let reader = Self { item };
+        match reader.number::<u32>("s")? {
+            SCHEMA_VERSION => Ok(reader),
+            version => Err(LedgerError::Refused(format!(
+                "item {} has schema {version}, and this program reads schema {SCHEMA_VERSION}: \
+                 run the version of Lyceum that wrote it, or a later one",
+                name(&reader.item)
+            ))),
+        }
+    }
+
+    fn number<T: FromStr>(&self, attribute: &str) -> Result<T, LedgerError> {
+        let number = self.item.get(attribute).and_then(|value| value.as_n().ok());
+        number.and_then(|text| text.parse().ok()).ok_or_else(|| damaged(&self.item, attribute))
+    }
+
+    fn text(&mut self, attribute: &str) -> Result<String, LedgerError> {
+        match self.item.remove(attribute) {
+            Some(AttributeValue::S(text)) => Ok(text),
+            _ => Err(damaged(&self.item, attribute)),
+        }
+    }
+
+    fn bytes<const N: usize>(&self, attribute: &str) -> Result<[u8; N], LedgerError> {
+        let blob = self.item.get(attribute).and_then(|value| value.as_b().ok());
+        blob.and_then(|blob| blob.as_ref().try_into().ok()).ok_or_else(|| damaged(&self.item, attribute))
+    }
+
+    fn opaque(&mut self, attribute: &str) -> Result<Bytes, LedgerError> {
+        match self.item.remove(attribute) {
+            Some(AttributeValue::S(text)) => Ok(text.into()),
+            Some(AttributeValue::B(blob)) => Ok(blob.into_inner().into()),
+            _ => Err(damaged(&self.item, attribute)),
+        }
+    }
+}
+
+fn name(item: &Item) -> String {
+    match ItemKey::of_item(item) {
+        Some(key) => format!("{} {}", key.pk, key.sk),
+        None => "without a key".to_owned(),
+    }
+}
+
+fn damaged(item: &Item, attribute: &str) -> LedgerError {
+    LedgerError::Refused(format!(
+        "item {} has no attribute {attribute} as Lyceum writes it: \
+         something else wrote to this table; restore the item, or give Lyceum a table of its own",
+        name(item)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn aggregate(tenant: &str, kind: &str, id: &str) -> AggregateId {
+        AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() }
+    }
+
+    fn stored_key() -> (KeyId, StoredKey) {
+        let id = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(1) };
+        let key = StoredKey {
+            status: KeyStatus::Dead,
+            epoch: 3,
+            content_hash: [7; 32],
+            source: Position::new("charter.training", 2, 40),
+            nonce: Uuid::from_u128(2),
+            recording: Bytes::from_static(b"\xff\x00not text"),
+        };
+        (id, key)
+    }
+
+    #[test]
+    fn the_items_look_as_the_documentation_says() {
+        let item = write_aggregate(&aggregate("acme", "program", "program-1"), 7, b"{}");
+        assert_eq!(ItemKey::of_item(&item), Some(ItemKey { pk: "A/acme/program/3".into(), sk: "=program-1".into() }));
+        let (id, _) = stored_key();
+        let pk = "K/acme/training/00000000-0000-0000-0000-000000000001".to_owned();
+        assert_eq!(ItemKey::of_key(&id), ItemKey { pk: pk.clone(), sk: "k".into() });
+        assert_eq!(ItemKey::of_attempts(&id, 0), ItemKey { pk, sk: "a/0".into() });
+    }
+
+    #[test]
+    fn items_are_read_back_as_they_were_written() {
+        let (id, key) = stored_key();
+        assert_eq!(read_key(write_key(&id, &key, 99)), Ok(key));
+        let id = aggregate("acme", "program", &"i".repeat(2_000));
+        let item = write_aggregate(&id, 7, "{\"ä\":1}".as_bytes());
+        assert_eq!(read_aggregate_id("acme", "program", &item), Ok(id));
+        assert_eq!(
+            read_aggregate(item),
+            Ok(StoredAggregate { version: 7, state: Bytes::from_static("{\"ä\":1}".as_bytes()) })
+        );
+    }
+
+    #[test]
+    fn an_item_of_a_newer_schema_is_refused_by_name() {
+        let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, b"{}");
+        item.insert("s".into(), number(SCHEMA_VERSION + 1));
+        let error = read_aggregate(item).unwrap_err().to_string();
+        for part in ["A/acme/program/", "=p1", "schema 2", "or a later one"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_something_else_wrote_is_refused_by_name_and_attribute() {
+        let (id, key) = stored_key();
+        for attribute in ["s", "st", "e", "h", "p", "n", "r"] {
+            for value in [None, Some(AttributeValue::Bool(true))] {
+                let mut item = write_key(&id, &key, 99);
+                match value {
+                    None => item.remove(attribute),
+                    Some(value) => item.insert(attribute.into(), value),
+                };
+                let error = read_key(item).unwrap_err().to_string();
+                assert!(error.contains(&format!("no attribute {attribute} ")) && error.contains("K/acme/"), "{error}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_share_an_item(
+            left in prop::array::uniform3("[a/%~=#2F7Eé]{0,4}"),
+            right in prop::array::uniform3("[a/%~=#2F7Eé]{0,4}"),
+        ) {
+            let [left, right] = [left, right].map(|[tenant, kind, id]| AggregateId { tenant, kind, id });
+            prop_assert_eq!(ItemKey::of_aggregate(&left) == ItemKey::of_aggregate(&right), left == right);
+            let [left, right] = [left, right]
+                .map(|id| KeyId { tenant: id.tenant, subscriber: id.kind, event_id: Uuid::nil() });
+            prop_assert_eq!(ItemKey::of_key(&left) == ItemKey::of_key(&right), left == right);
+        }
+
+        #[test]
+        fn keys_stay_within_dynamodbs_limits(tenant in ".{0,900}", kind in "[/%~]{0,900}", id in ".{0,1100}") {
+            let key = ItemKey::of_aggregate(&AggregateId { tenant, kind, id });
+            prop_assert!((1..=2_048).contains(&key.pk.len()) && (1..=1_024).contains(&key.sk.len()));
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! [`Ledger`] by DynamoDB.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem,
+};
+use futures::future::try_join_all;
+use uuid::Uuid;
+
+use super::capacity::{CapacityCounter, CapacitySnapshot, Operation};
+use super::failure::{Effect, OperationError, explain};
+use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, SCHEMA_VERSION, number};
+use crate::clock::Clock;
+use crate::ports::ledger::{
+    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
+    StoredAggregate,
+};
+
+/// Source: API Reference, `BatchGetItem`: "as many as 100 items".
+const BATCH_GET_ITEMS: usize = 100;
+
+/// How the ledger uses its table.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// How long a key is kept. It must outlive every topic that can be replayed and every dead letter.
+    pub key_ttl: Duration,
+    /// How long counted attempts are kept: longer than a record may come again.
+    pub attempts_ttl: Duration,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// How often a call is made before its failure is reported, the first time included.
+    pub attempts: u32,
+    /// The longest wait before the second attempt; it doubles from one to the next, and the jitter shortens it.
+    pub backoff: Duration,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            key_ttl: 45 * DAY,
+            attempts_ttl: 8 * DAY,
+            call_timeout: Duration::from_secs(5),
+            attempts: 4,
+            backoff: Duration::from_millis(50),
+        }
+    }
+}
+
+/// The ledger in one DynamoDB table; the [module](super) tells how.
+#[derive(Clone)]
+pub struct DynamoDbLedger {
+    pub(super) client: Client,
+    pub(super) table: Arc<str>,
+    pub(super) clock: Arc<dyn Clock>,
+    options: LedgerOptions,
+    capacity: Arc<CapacityCounter>,
+}
+
+/// Whether an attempt of which nobody knows what it did may be followed by another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes nothing, or DynamoDB knows it again.
+    Always,
+    /// Only where nothing happened.
+    IfNothingHappened,
+}
+
+impl DynamoDbLedger {
+    /// A ledger in `table`. The client's region, credentials and endpoint are used as they are; its retries are switched
+    /// off (the [module](super) tells why) and its time-outs replaced. Nothing is called: see [`Self::ensure_table`].
+    pub fn new(client: &Client, table: impl Into<Arc<str>>, options: LedgerOptions, clock: Arc<dyn Clock>) -> Self {
+        let config = client
+            .config()
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(options.call_timeout).build())
+            .build();
+        Self { client: Client::from_conf(config), table: table.into(), clock, options, capacity: Arc::default() }
+    }
+
+    /// What was consumed since [`Self::new`], by this ledger and its clones.
+    pub fn capacity(&self) -> CapacitySnapshot {
+        self.capacity.snapshot()
+    }
+
+    /// Makes a call until it succeeds, is refused, or the attempts are spent. Where an attempt may have had its effect,
+    /// no later failure says that nothing happened.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        name: &str,
+        effect: Effect,
+        repeat: Repeat,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, LedgerError>
+    where
+        E: OperationError,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let mut lost = None;
+        for round in 1.. {
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => explain(effect, &self.table, name, &error),
+            };
+            let again = match &error {
+                LedgerError::Conflict | LedgerError::Refused(_) => return Err(error),
+                LedgerError::Unavailable(_) => true,
+                LedgerError::Uncertain(_) => {
+                    lost = Some(error.clone());
+                    repeat == Repeat::Always
+                }
+            };
+            if !again || round >= self.options.attempts {
+                return Err(lost.unwrap_or(error));
+            }
+            self.back_off(round).await;
+        }
+        unreachable!("the rounds end by returning")
+    }
+
+    async fn back_off(&self, round: u32) {
+        let longest = self.options.backoff.saturating_mul(1 << (round - 1).min(6));
+        self.clock.sleep(longest.mul_f64(0.5 + self.clock.jitter() / 2.0)).await;
+    }
+
+    async fn get(&self, key: ItemKey) -> Result<Option<Item>, LedgerError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&*self.table)
+            .set_key(Some(key.into_attributes()))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::GetItem;
+        let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
+        self.capacity.count(operation, answer.consumed_capacity());
+        Ok(answer.item)
+    }
+
+    /// At most [`BATCH_GET_ITEMS`] keys, none twice.
+    async fn get_batch(&self, keys: &[ItemKey]) -> Result<Vec<Item>, LedgerError> {
+        let operation = Operation::BatchGetItem;
+        let mut wanted: Vec<Item> = keys.iter().cloned().map(ItemKey::into_attributes).collect();
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut rounds_without_progress = 0;
+        while !wanted.is_empty() {
+            let question = KeysAndAttributes::builder()
+                .set_keys(Some(wanted.clone()))
+                .consistent_read(true)
+                .build()
+                .map_err(unbuilt)?;
+            let request = self
+                .client
+                .batch_get_item()
+                .request_items(&*self.table, question)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
+            self.capacity.count(operation, answer.consumed_capacity());
+            found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
+            let left: Vec<Item> =
+                answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
+            if left.is_empty() {
+                break;
+            }
+            rounds_without_progress = if left.len() < wanted.len() { 0 } else { rounds_without_progress + 1 };
+            if rounds_without_progress >= self.options.attempts {
+                return Err(LedgerError::Unavailable(format!(
+                    "table {} leaves {} of {} items unread, again and again: it is throttled",
+                    self.table,
+                    left.len(),
+                    keys.len()
+                )));
+            }
+            self.back_off(rounds_without_progress.max(1)).await;
+            wanted = left;
+        }
+        Ok(found)
+    }
+
+    async fn get_all(&self, keys: HashSet<ItemKey>) -> Result<HashMap<ItemKey, Item>, LedgerError> {
+        let keys: Vec<ItemKey> = keys.into_iter().collect();
+        let items = match keys.as_slice() {
+            [] => Vec::new(),
+            [key] => self.get(key.clone()).await?.into_iter().collect(),
+            many => try_join_all(many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch))).await?.concat(),
+        };
+        Ok(items.into_iter().filter_map(|item| Some((ItemKey::of_item(&item)?, item))).collect())
+    }
+
+    fn expires_at(&self, ttl: Duration) -> i64 {
+        self.clock.now_ms() / 1_000 + i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX / 2)
+    }
+
+    fn conditional_aggregate(&self, write: &AggregateWrite) -> (Condition, Option<Item>) {
+        let condition = match write.expected {
+            None => Condition::absent(),
+            Some(version) => {
+                Condition { expression: "v = :v", values: Some(HashMap::from([(":v".to_owned(), number(version))])) }
+            }
+        };
+        let version = write.expected.unwrap_or(0) + 1;
+        let item = write.state.as_ref().map(|state| items::write_aggregate(&write.id, version, state));
+        (condition, item)
+    }
+
+    fn conditional_key(&self, write: &KeyWrite, expires_at: i64) -> (Condition, Item) {
+        let condition = match write.expected {
+            KeyExpectation::Absent => Condition::absent(),
+            KeyExpectation::DeadAt(epoch) => Condition {
+                expression: "st = :st AND e = :e",
+                values: Some(HashMap::from([
+                    (":st".to_owned(), AttributeValue::S(items::status_name(KeyStatus::Dead).to_owned())),
+                    (":e".to_owned(), number(epoch)),
+                ])),
+            },
+        };
+        (condition, items::write_key(&write.id, &write.key, expires_at))
+    }
+
+    fn put(&self, condition: Condition, item: Item) -> Result<TransactWriteItem, LedgerError> {
+        let put = Put::builder()
+            .table_name(&*self.table)
+            .set_item(Some(item))
+            .condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .build()
+            .map_err(unbuilt)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn check(&self, condition: Condition, key: ItemKey) -> Result<TransactWriteItem, LedgerError> {
+        let check = ConditionCheck::builder()
+            .table_name(&*self.table)
+            .set_key(Some(key.into_attributes()))
+            .condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .build()
+            .map_err(unbuilt)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    async fn put_alone(&self, condition: Condition, item: Item) -> Result<(), LedgerError> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(item))
+            .condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::PutItem;
+        let answer =
+            self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
+        self.capacity.count(operation, answer.consumed_capacity());
+        Ok(())
+    }
+
+    async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<(), LedgerError> {
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(actions))
+            .client_request_token(Uuid::new_v4().to_string())
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::TransactWriteItems;
+        let answer = self.call(operation.name(), Effect::Write, Repeat::Always, || request.clone().send()).await?;
+        self.capacity.count(operation, answer.consumed_capacity());
+        Ok(())
+    }
+
+    /// One page of a shard, and where the next one begins.
+    async fn query_page(&self, from: Page, limit: i32) -> Result<(Vec<Item>, Option<Page>), LedgerError> {
+        let request = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(from.pk.clone()))
+            .set_exclusive_start_key(from.after)
+            .limit(limit)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::Query;
+        let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
+        self.capacity.count(operation, answer.consumed_capacity());
+        let next = answer.last_evaluated_key.map(|key| Page { pk: from.pk, after: Some(key) });
+        Ok((answer.items.unwrap_or_default(), next))
+    }
+}
+
+/// Where a page of a shard begins.
+struct Page {
+    pk: String,
+    after: Option<Item>,
+}
+
+struct Condition {
+    expression: &'static str,
+    values: Option<Item>,
+}
+
+impl Condition {
+    fn absent() -> Self {
+        Self { expression: "attribute_not_exists(pk)", values: None }
+    }
+}
+
+pub(super) fn unbuilt(error: BuildError) -> LedgerError {
+    LedgerError::Refused(format!("the request could not be built: {error}"))
+}
+
+#[async_trait]
+impl Ledger for DynamoDbLedger {
+    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+        let aggregates: Vec<ItemKey> = aggregates.iter().map(ItemKey::of_aggregate).collect();
+        let keys: Vec<ItemKey> = keys.iter().map(ItemKey::of_key).collect();
+        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect()).await?;
+        let find = |key| found.get(key).cloned();
+        Ok(Loaded {
+            aggregates: aggregates
+                .iter()
+                .map(|key| find(key).map(items::read_aggregate).transpose())
+                .collect::<Result<_, _>>()?,
+            keys: keys.iter().map(|key| find(key).map(items::read_key).transpose()).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+        commit.check()?;
+        let expires_at = self.expires_at(self.options.key_ttl);
+        match (commit.aggregates.as_slice(), commit.keys.as_slice()) {
+            ([], []) => return Ok(()),
+            ([], [key]) => {
+                let (condition, item) = self.conditional_key(key, expires_at);
+                return self.put_alone(condition, item).await;
+            }
+            ([aggregate], []) => {
+                if let (condition, Some(item)) = self.conditional_aggregate(aggregate) {
+                    return self.put_alone(condition, item).await;
+                }
+            }
+            _ => {}
+        }
+        let aggregates = commit.aggregates.iter().map(|write| match self.conditional_aggregate(write) {
+            (condition, Some(item)) => self.put(condition, item),
+            (condition, None) => self.check(condition, ItemKey::of_aggregate(&write.id)),
+        });
+        let keys = commit.keys.iter().map(|write| {
+            let (condition, item) = self.conditional_key(write, expires_at);
+            self.put(condition, item)
+        });
+        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?).await
+    }
+
+    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
+        key.check()?;
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(ItemKey::of_attempts(key, epoch).into_attributes()))
+            .update_expression(format!("ADD c :one SET s = :s, {EXPIRES_AT} = :expires_at"))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":s", number(SCHEMA_VERSION))
+            .expression_attribute_values(":expires_at", number(self.expires_at(self.options.attempts_ttl)))
+            .return_values(ReturnValue::UpdatedNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::UpdateItem;
+        let answer =
+            self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
+        self.capacity.count(operation, answer.consumed_capacity());
+        let count = answer.attributes.as_ref().and_then(|item| item.get("c")?.as_n().ok()?.parse().ok());
+        count.ok_or_else(|| LedgerError::Uncertain(format!("table {} did not tell the count", self.table)))
+    }
+
+    async fn list(
+        &self,
+        tenant: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        // The shards are about equally full; a little more than the share spares most of them a second page.
+        let share = limit / usize::from(LIST_SHARDS) + 8;
+        let page_items = i32::try_from(share.min(limit).clamp(1, 1_000)).unwrap_or(1_000);
+        let mut pages: Vec<Page> =
+            (0..LIST_SHARDS).map(|shard| Page { pk: items::shard_pk(tenant, kind, shard), after: None }).collect();
+        let mut found = Vec::new();
+        while !pages.is_empty() && found.len() < limit {
+            let answers = try_join_all(pages.into_iter().map(|page| self.query_page(page, page_items))).await?;
+            let (items, next): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+            found.extend(items.into_iter().flatten());
+            pages = next.into_iter().flatten().collect();
+        }
+        found.truncate(limit);
+        found
+            .into_iter()
+            .map(|item| Ok((items::read_aggregate_id(tenant, kind, &item)?, items::read_aggregate(item)?)))
+            .collect()
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        self.get(ItemKey::of_ping()).await.map(drop)
+    }
+}
