@@ -1,0 +1,130 @@
+//! The data folder: made where it is missing, owned by one process at a time, and telling others where that one listens.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The folder of this process, locked until it is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Who holds the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process id.
+    pub process: u32,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataFolderError {
+    /// Another process has it and says where it listens.
+    #[error("{} is in use by process {} at http://{}", path.display(), holder.process, holder.address)]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// Another process has it and does not (yet) say where it listens.
+    #[error("{} is in use by another process that does not listen yet; try again in a moment, or name another folder with --data", .0.display())]
+    HeldSilently(PathBuf),
+    /// It cannot be made or written.
+    #[error("cannot use the data folder {}: {source}; name another one with --data, or make this one writable", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+const LOCK: &str = "lock";
+const HOLDER: &str = "listening.json";
+
+impl DataFolder {
+    /// Takes the folder.
+    pub fn take(path: &Path) -> Result<Self, DataFolderError> {
+        let unusable = |source| DataFolderError::Unusable { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                // What a killed process left says nothing about this one.
+                match fs::remove_file(path.join(HOLDER)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+                    _ => Ok(Self { path: path.to_owned(), _lock: lock }),
+                }
+            }
+            Err(TryLockError::WouldBlock) => Err(match holder(path) {
+                Some(holder) => DataFolderError::Held { path: path.to_owned(), holder },
+                None => DataFolderError::HeldSilently(path.to_owned()),
+            }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// A file or folder in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells other commands where this process listens.
+    pub fn announce(&self, address: SocketAddr) -> io::Result<()> {
+        let holder = Holder { address, process: std::process::id() };
+        let text = serde_json::to_vec(&holder)?;
+        // A reader must never see half of it.
+        let written = self.path.join("listening.new");
+        let mut file = File::create(&written)?;
+        file.write_all(&text)?;
+        fs::rename(written, self.path.join(HOLDER))
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        // Nobody is hurt where it stays: the lock is what counts.
+        let _ = fs::remove_file(self.path.join(HOLDER));
+    }
+}
+
+fn holder(path: &Path) -> Option<Holder> {
+    serde_json::from_slice(&fs::read(path.join(HOLDER)).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_where_the_first_one_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::take(folder.path()).unwrap();
+        assert!(matches!(DataFolder::take(folder.path()), Err(DataFolderError::HeldSilently(_))));
+        first.announce("127.0.0.1:8080".parse().unwrap()).unwrap();
+        let error = DataFolder::take(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("http://127.0.0.1:8080"), "{error}");
+        drop(first);
+        DataFolder::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = DataFolder::take(&file.path().join("below")).unwrap_err();
+        assert!(error.to_string().contains("--data"), "{error}");
+    }
+}
