@@ -1,1 +1,22 @@
-//! AWS Lambda's Kafka event source mapping, for a laptop and for tests.
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod config;
+mod cursor;
+mod delivery;
+mod filter;
+mod function;
+mod mapping;
+mod on_failure;
+mod poller;
+mod status;
+
+pub use config::{
+    Backoff, Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES,
+    RETRY_LIMIT_WITH_DESTINATION, Redelivery, StartingPosition,
+};
+pub use filter::{Filter, FilterCriteria, FilterPattern, Filtering, InvalidFilter};
+pub use function::{HttpFunction, Invoke, InvokeError};
+pub use mapping::EventSourceMapping;
+pub use on_failure::Condition;
+pub use status::{Counts, LastError, MappingState, MappingStatus, PartitionStatus};

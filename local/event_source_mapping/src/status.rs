@@ -1,0 +1,164 @@
+//! What a mapping tells of itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// A mapping at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MappingStatus {
+    /// The mapping's name.
+    pub name: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its consumer group.
+    pub group: String,
+    /// Its function.
+    pub function: String,
+    /// Whether it runs; serialised as `"state": "failing", "since": …, "reason": …`.
+    #[serde(flatten)]
+    pub state: MappingState,
+    /// Each partition that it has taken up, in order.
+    pub partitions: Vec<PartitionStatus>,
+    /// What it did since it was made.
+    pub counts: Counts,
+    /// The last thing that went wrong, also where it is over.
+    pub last_error: Option<LastError>,
+}
+
+impl MappingStatus {
+    /// Records that are not yet settled, over all partitions.
+    pub fn lag(&self) -> i64 {
+        self.partitions.iter().map(|partition| partition.lag).sum()
+    }
+}
+
+/// Whether a mapping runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum MappingState {
+    /// Not yet in touch with its topic.
+    Starting,
+    /// Reading, or waiting for records.
+    Running,
+    /// Nothing is invoked until it is resumed.
+    Paused,
+    /// The log or the function fails at the moment; it goes on trying.
+    Failing {
+        /// Since when without a success in between.
+        since: Timestamp,
+        /// What fails.
+        reason: String,
+    },
+    /// Not running.
+    Stopped,
+}
+
+/// One partition at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartitionStatus {
+    /// Which.
+    pub partition: i32,
+    /// The offset below which everything is settled, durably.
+    pub committed: i64,
+    /// The offset that the partition's next record gets, as far as the mapping has seen.
+    pub end: i64,
+    /// `end` less `committed`.
+    pub lag: i64,
+    /// Records of the batch in hand.
+    pub in_flight: usize,
+    /// The invocations that the batch in hand has had.
+    pub attempts: u32,
+}
+
+/// Running totals since the mapping was made. Of each record that was read, exactly one of `succeeded`, `filtered`,
+/// `on_failure` and `discarded` counts, unless a restart delivers it again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Batches collected.
+    pub batches: u64,
+    /// Invocations, retries among them.
+    pub invoked: u64,
+    /// Records in those invocations.
+    pub records_delivered: u64,
+    /// Records settled by the function.
+    pub succeeded: u64,
+    /// Records that were to come again after an invocation.
+    pub failed_again: u64,
+    /// Records that the filter kept away.
+    pub filtered: u64,
+    /// Those of them whose value is no JSON though the filter asks for it.
+    pub filtered_unreadable: u64,
+    /// Records given up to the on-failure destination.
+    pub on_failure: u64,
+    /// Records given up with no destination to take them.
+    pub discarded: u64,
+    /// Invocations that failed as a whole.
+    pub function_errors: u64,
+    /// Offsets that retention took before they were read.
+    pub skipped_by_retention: u64,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// What, for a person.
+    pub message: String,
+}
+
+/// The mapping's own notes behind its status.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) phase: Phase,
+    pub(crate) partitions: BTreeMap<i32, PartitionStatus>,
+    pub(crate) counts: Counts,
+    pub(crate) last_error: Option<LastError>,
+    /// What fails at the moment.
+    pub(crate) failing: BTreeMap<Part, (Timestamp, String)>,
+}
+
+/// A part that may fail by itself; a poller goes by its first partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Supervisor,
+    Poller(i32),
+    Function(i32),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Starting,
+    Running,
+    Stopped,
+}
+
+impl Notes {
+    pub(crate) fn partition(&mut self, partition: i32) -> &mut PartitionStatus {
+        self.partitions.entry(partition).or_insert_with(|| PartitionStatus { partition, ..PartitionStatus::default() })
+    }
+
+    pub(crate) fn note_error(&mut self, now: Timestamp, message: &str) {
+        self.last_error = Some(LastError { at: now, message: message.to_owned() });
+    }
+
+    pub(crate) fn note_failure(&mut self, who: Part, now: Timestamp, reason: &str) {
+        self.note_error(now, reason);
+        let (_, current) = self.failing.entry(who).or_insert_with(|| (now, String::new()));
+        reason.clone_into(current);
+    }
+
+    pub(crate) fn state(&self, paused: bool) -> MappingState {
+        let longest_failing = self.failing.values().min_by_key(|(since, _)| *since);
+        match (self.phase, longest_failing) {
+            (Phase::Stopped, _) => MappingState::Stopped,
+            (_, Some((since, reason))) => MappingState::Failing { since: *since, reason: reason.clone() },
+            (Phase::Starting, None) => MappingState::Starting,
+            (Phase::Running, None) if paused => MappingState::Paused,
+            (Phase::Running, None) => MappingState::Running,
+        }
+    }
+}
