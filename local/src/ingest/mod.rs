@@ -1,0 +1,446 @@
+//! Publishes the events of files and waits until every one of them is settled.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use lyceum_core::envelope::ingested_event_id;
+use lyceum_core::outcome::{Outcome, Report};
+use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::record::{Header, NewRecord, Position};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::runtime::Runtime;
+
+pub mod reader;
+
+use reader::{EVENT_LIMIT_BYTES, Event, Events};
+
+/// So many events, or bytes, are published in one call.
+const CHUNK_EVENTS: usize = 1_000;
+const CHUNK_BYTES: usize = 2 << 20;
+/// Beyond so many unsettled events the reader waits: memory stays bounded however long the file is.
+const UNSETTLED_LIMIT: usize = 50_000;
+/// Where an event goes that is no valid event of any family: its dead letter says what is wrong with it.
+const FALLBACK_TOPIC: &str = "nlj.xapi.statements";
+
+/// What is to be published, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Every event goes there; without it each goes where it belongs.
+    pub topic: Option<String>,
+    /// The header `tenant-id` of every event.
+    pub tenant: Option<String>,
+}
+
+/// How an ingestion ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Events found in the files.
+    pub read: u64,
+    /// Events whose effect is in.
+    pub applied: u64,
+    /// Events that had been applied before.
+    pub duplicate: u64,
+    /// Events that were dead-lettered, by kind.
+    pub dead_lettered: BTreeMap<String, u64>,
+    /// Events that the mapping gave up; they went to its on-failure destination.
+    pub given_up: u64,
+    /// Events that were too large to publish: file, line and size of each, the first hundred.
+    pub not_published: Vec<String>,
+    /// How many there were of them.
+    pub not_published_total: u64,
+    /// From the first byte read to the last event settled.
+    pub seconds: f64,
+    /// Events settled per second.
+    pub per_second: f64,
+}
+
+impl Summary {
+    /// Adds another part of the same ingestion.
+    pub fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.applied += other.applied;
+        self.duplicate += other.duplicate;
+        for (kind, count) in other.dead_lettered {
+            *self.dead_lettered.entry(kind).or_default() += count;
+        }
+        self.given_up += other.given_up;
+        self.not_published_total += other.not_published_total;
+        self.not_published.extend(other.not_published);
+        self.not_published.truncate(100);
+    }
+
+    /// Sets the time that it took.
+    pub fn took(&mut self, time: Duration) {
+        self.seconds = time.as_secs_f64();
+        let settled = self.read - self.not_published_total;
+        self.per_second = if self.seconds > 0.0 { settled as f64 / self.seconds } else { 0.0 };
+    }
+}
+
+/// One event on its way into a log, as commands hand it to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Where it goes.
+    pub topic: String,
+    /// What.
+    pub record: NewRecord,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Events read.
+    pub read: u64,
+    /// Events settled.
+    pub settled: u64,
+}
+
+/// Publishes the events of these files and waits until all are settled. `progress` is called now and then.
+///
+/// # Errors
+/// A file that cannot be read, or a log that refuses; what was valid before it is settled first, and the error says so.
+pub async fn ingest(
+    runtime: &Arc<Runtime>,
+    files: Vec<PathBuf>,
+    options: Options,
+    progress: impl Fn(Progress) + Send + Sync,
+) -> Result<(Summary, Option<anyhow::Error>)> {
+    let started = Instant::now();
+    if let Some(topic) = &options.topic {
+        check_topic(runtime, topic).await?;
+    }
+    let (send, mut chunks) = mpsc::channel::<Chunk>(4);
+    let preparing = {
+        let (runtime, options) = (runtime.clone(), options.clone());
+        tokio::task::spawn_blocking(move || prepare(&runtime, &files, &options, &send))
+    };
+    let run = runtime.tally.begin();
+    let mut summary = Summary::default();
+    let mut failed = None;
+    while let Some(chunk) = chunks.recv().await {
+        summary.read += chunk.read;
+        summary.not_published_total += chunk.not_published.len() as u64;
+        summary.not_published.extend(chunk.not_published);
+        summary.not_published.truncate(100);
+        if let Err(error) = publish(runtime, &run, chunk.events).await {
+            failed = Some(error);
+            break;
+        }
+        progress(Progress { read: summary.read, settled: run.settled() });
+        while run.unsettled() > UNSETTLED_LIMIT {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            progress(Progress { read: summary.read, settled: run.settled() });
+        }
+    }
+    drop(chunks);
+    let read = preparing.await.context("the reading of files failed")?;
+    run.wait(runtime, |settled| progress(Progress { read: summary.read, settled })).await;
+    run.finish(&mut summary);
+    summary.took(started.elapsed());
+    Ok((summary, failed.or(read.err())))
+}
+
+/// Publishes events that are prepared already, and waits until all are settled.
+pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> Result<Summary> {
+    let started = Instant::now();
+    let run = runtime.tally.begin();
+    let mut summary = Summary { read: events.len() as u64, ..Summary::default() };
+    publish(runtime, &run, events).await?;
+    run.wait(runtime, |_| {}).await;
+    run.finish(&mut summary);
+    summary.took(started.elapsed());
+    Ok(summary)
+}
+
+async fn check_topic(runtime: &Runtime, topic: &str) -> Result<()> {
+    match runtime.event_log.offsets(topic).await {
+        Ok(_) if runtime.mappings.iter().any(|mapping| mapping.config().topic == topic) => Ok(()),
+        Ok(_) => bail!("no function reads topic {topic}; `lyceum topics` shows which ones have a function"),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn publish(runtime: &Runtime, run: &Run, events: Vec<Prepared>) -> Result<()> {
+    let mut by_topic: BTreeMap<String, Vec<NewRecord>> = BTreeMap::new();
+    for Prepared { topic, record } in events {
+        by_topic.entry(topic).or_default().push(record);
+    }
+    for (topic, records) in by_topic {
+        let mut waited = Duration::ZERO;
+        let positions = loop {
+            match runtime.event_log.produce(&topic, records.clone()).await {
+                Ok(positions) => break positions,
+                // A full disk may be freed while we wait; what was published before stays either way.
+                Err(error @ EventLogError::Unavailable(_)) if waited < Duration::from_secs(5) => {
+                    tracing::warn!(%error, "publishing failed; trying again");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    waited += Duration::from_millis(500);
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot publish to {topic}")),
+            }
+        };
+        run.published(&positions);
+    }
+    Ok(())
+}
+
+/// Events that were read together.
+#[derive(Default)]
+struct Chunk {
+    events: Vec<Prepared>,
+    bytes: usize,
+    read: u64,
+    not_published: Vec<String>,
+}
+
+/// Reads the files and hands their events on, in order; each with topic, key and headers.
+fn prepare(runtime: &Runtime, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
+    let route = |value: &Bytes| runtime.route(value);
+    for_each_prepared(files, options, route, |chunk| send.blocking_send(chunk).is_ok())
+}
+
+fn for_each_prepared(
+    files: &[PathBuf],
+    options: &Options,
+    route: impl Fn(&Bytes) -> Option<crate::runtime::Route>,
+    mut hand_on: impl FnMut(Chunk) -> bool,
+) -> Result<()> {
+    let mut chunk = Chunk::default();
+    let mut failures = Vec::new();
+    for file in files {
+        let spooled = Spool::of(file)?;
+        let mut digest = None;
+        let events = match Events::open(spooled.path()) {
+            Ok(events) => events,
+            Err(error) => {
+                failures.push(error.to_string());
+                continue;
+            }
+        };
+        for event in events {
+            let Event { line, value } = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    failures.push(error.to_string());
+                    break;
+                }
+            };
+            chunk.read += 1;
+            match value {
+                Ok(value) => {
+                    let route = route(&value);
+                    let mut headers = Vec::new();
+                    if let Some(tenant) = &options.tenant {
+                        headers.push(Header::new("tenant-id", tenant.clone()));
+                    }
+                    if route.as_ref().is_some_and(|route| !route.has_id) {
+                        let digest = match &mut digest {
+                            Some(digest) => digest,
+                            none => none.insert(reader::digest(spooled.path())?),
+                        };
+                        headers.push(Header::new("event-id", ingested_event_id(digest, line).to_string()));
+                    }
+                    let (belongs, key) = route.map_or((FALLBACK_TOPIC, None), |route| (route.topic, route.key));
+                    let topic = options.topic.clone().unwrap_or_else(|| belongs.to_owned());
+                    chunk.bytes += value.len();
+                    let record = NewRecord {
+                        key: key.map(Bytes::from),
+                        value: Some(value),
+                        headers,
+                        ..NewRecord::default()
+                    };
+                    chunk.events.push(Prepared { topic, record });
+                }
+                Err(bytes) => chunk.not_published.push(format!(
+                    "{}, line {line}: {bytes} bytes, and {EVENT_LIMIT_BYTES} are taken at most",
+                    file.display()
+                )),
+            }
+            if chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES {
+                if !hand_on(std::mem::take(&mut chunk)) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    hand_on(chunk);
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+}
+
+/// A file that can be read twice: standard input is written to a temporary file first.
+struct Spool {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl Spool {
+    fn of(file: &Path) -> Result<Self> {
+        if file != Path::new("-") {
+            return Ok(Self { path: file.to_owned(), is_temporary: false });
+        }
+        let path = std::env::temp_dir().join(format!("lyceum-stdin-{}", uuid::Uuid::new_v4()));
+        let spool = Self { path, is_temporary: true };
+        let mut copy = std::fs::File::create(&spool.path)
+            .with_context(|| format!("cannot keep standard input in {}", spool.path.display()))?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut copy).context("cannot read standard input")?;
+        Ok(spool)
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Splits files into parts that another process ingests: each part is a list of events with their topics and headers.
+pub fn parts(
+    files: &[PathBuf],
+    options: &Options,
+    route: impl Fn(&Bytes) -> Option<crate::runtime::Route>,
+    mut part: impl FnMut(Vec<Prepared>, Summary) -> bool,
+) -> Result<()> {
+    for_each_prepared(files, options, route, |chunk| {
+        let not_published_total = chunk.not_published.len() as u64;
+        let read = not_published_total;
+        part(chunk.events, Summary { read, not_published_total, not_published: chunk.not_published, ..Summary::default() })
+    })
+}
+
+/// Watches how records end, for the ingestions that wait for theirs.
+#[derive(Default)]
+pub struct Tally {
+    runs: Mutex<Vec<Arc<Mutex<Counting>>>>,
+}
+
+#[derive(Default)]
+struct Counting {
+    /// Published, and not known to be settled.
+    awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
+    /// Settled before the publishing call came back: the log is faster than its answer.
+    early: HashMap<(Arc<str>, i32), HashMap<i64, Outcome>>,
+    counts: Summary,
+    settled: u64,
+    unsettled: usize,
+    ends: BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
+}
+
+impl Counting {
+    fn count(&mut self, outcome: &Outcome) {
+        self.settled += 1;
+        match outcome {
+            Outcome::Applied => self.counts.applied += 1,
+            Outcome::Duplicate => self.counts.duplicate += 1,
+            Outcome::DeadLettered { kind } => {
+                *self.counts.dead_lettered.entry(kind.name().to_owned()).or_default() += 1;
+            }
+            Outcome::SkippedTombstone | Outcome::RetryLater { .. } => {}
+        }
+    }
+}
+
+impl Tally {
+    fn begin(&self) -> Run {
+        let counting = Arc::new(Mutex::new(Counting::default()));
+        lock(&self.runs).push(counting.clone());
+        Run { counting }
+    }
+
+    /// Called by the processing.
+    pub fn observe(&self, reports: &[Report]) {
+        let mut runs = lock(&self.runs);
+        runs.retain(|run| Arc::strong_count(run) > 1);
+        for run in runs.iter() {
+            let mut counting = lock(run);
+            for report in reports.iter().filter(|report| report.outcome.is_settled()) {
+                let partition = (report.position.topic.clone(), report.position.partition);
+                let offset = report.position.offset;
+                if counting.awaited.get_mut(&partition).is_some_and(|awaited| awaited.remove(&offset)) {
+                    counting.unsettled -= 1;
+                    counting.count(&report.outcome);
+                } else {
+                    counting.early.entry(partition).or_default().insert(offset, report.outcome.clone());
+                }
+            }
+        }
+    }
+}
+
+/// One ingestion's count.
+struct Run {
+    counting: Arc<Mutex<Counting>>,
+}
+
+impl Run {
+    fn published(&self, positions: &[Position]) {
+        let counting = &mut *lock(&self.counting);
+        for position in positions {
+            let partition = (position.topic.clone(), position.partition);
+            let early = counting.early.get_mut(&partition).and_then(|early| early.remove(&position.offset));
+            match early {
+                Some(outcome) => counting.count(&outcome),
+                None => {
+                    counting.unsettled += 1;
+                    counting.awaited.entry(partition).or_default().insert(position.offset);
+                }
+            }
+            let end = counting.ends.entry(position.topic.clone()).or_default().entry(position.partition).or_insert(0);
+            *end = (*end).max(position.offset + 1);
+        }
+        // Others publish too: what is early and below our last offset is not ours.
+        for ((topic, partition), early) in &mut counting.early {
+            let end = counting.ends.get(topic).and_then(|ends| ends.get(partition)).copied().unwrap_or(0);
+            early.retain(|offset, _| *offset >= end);
+        }
+    }
+
+    fn settled(&self) -> u64 {
+        lock(&self.counting).settled
+    }
+
+    fn unsettled(&self) -> usize {
+        lock(&self.counting).unsettled
+    }
+
+    /// Comes back once the mappings have committed past everything that was published.
+    async fn wait(&self, runtime: &Runtime, progress: impl Fn(u64)) {
+        let ends = lock(&self.counting).ends.clone();
+        for (topic, ends) in ends {
+            for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == *topic) {
+                let waiting = mapping.wait_until_settled(&ends);
+                tokio::pin!(waiting);
+                loop {
+                    tokio::select! {
+                        () = &mut waiting => break,
+                        () = tokio::time::sleep(Duration::from_millis(100)) => progress(self.settled()),
+                    }
+                }
+            }
+        }
+        progress(self.settled());
+    }
+
+    fn finish(self, summary: &mut Summary) {
+        let counting = lock(&self.counting);
+        summary.applied += counting.counts.applied;
+        summary.duplicate += counting.counts.duplicate;
+        summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
+        summary.given_up += counting.unsettled as u64;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,294 @@
+//! Everything in one process: embedded stores, the functions of every family, and an event source mapping per topic.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use lyceum_core::adapters::dynamodb::DynamoDbLedger;
+use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
+use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
+use lyceum_core::adapters::embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_core::clock::Clock;
+use lyceum_core::envelope::{EnvelopeConfig, recognise};
+use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
+use lyceum_core::lambda::event::{EventSource, SourceKind};
+use lyceum_core::lambda::handler::FamilyFunction;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::outcome::{Observer, Report};
+use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::statements::Statements;
+use lyceum_core::process::Services;
+use lyceum_core::record::{Position, Record};
+use lyceum_core::xapi::equality;
+use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig};
+use lyceum_functions::REGISTRY;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::data_folder::DataFolder;
+use crate::dead_letters::DeadLetterIndex;
+use crate::ingest::Tally;
+use crate::live::Live;
+
+mod answers;
+mod clock;
+
+pub use answers::Answers;
+pub use clock::SystemClock;
+
+/// Records are kept for 7 days, dead letters for 30 (event catalog).
+const RECORDS_KEPT: Duration = Duration::from_secs(7 * 86_400);
+const LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// How often old records and keys are dropped.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
+/// A function's time limit, as on Lambda.
+const FUNCTION_TIME: Duration = Duration::from_secs(60);
+
+/// One process's stores, functions and mappings.
+pub struct Runtime {
+    /// Topics and consumer groups.
+    pub event_log: Arc<dyn EventLog>,
+    /// State and idempotency keys.
+    pub ledger: Arc<DynamoDbLedger>,
+    /// Accepted statements.
+    pub statements: Arc<dyn Statements>,
+    /// The last minutes.
+    pub live: Arc<Live>,
+    /// For Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// What failed for good.
+    pub dead_letters: Arc<DeadLetterIndex>,
+    /// The functions, by family.
+    pub functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+    /// One a topic.
+    pub mappings: Vec<Arc<EventSourceMapping>>,
+    /// Which event type belongs where.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The settings.
+    pub config: Config,
+    /// Counts how the records of an ingestion end.
+    pub(crate) tally: Arc<Tally>,
+    dynamodb: EmbeddedDynamoDb,
+    // Last, so that the folder is free only once every file in it is closed.
+    folder: DataFolder,
+}
+
+impl Runtime {
+    /// Opens the stores in a folder that is taken, and creates what is missing.
+    pub async fn open(folder: DataFolder, config: Config) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let path = folder.path().to_owned();
+        let opening = |what: &str| format!("cannot open the {what} in {}", path.display());
+        let event_log = EmbeddedEventLog::open(&folder.join("events.redb"), EventLogOptions::default())
+            .with_context(|| opening("event log"))?;
+        let event_log: Arc<dyn EventLog> = Arc::new(event_log);
+        let dynamodb = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
+        let ledger = Arc::new(dynamodb.ledger(clock.clone()).await.with_context(|| opening("ledger"))?);
+        let statements =
+            EmbeddedStatements::open(&folder.join("statements"), StatementsOptions::new(equality::same))
+                .with_context(|| opening("statement store"))?;
+        let statements: Arc<dyn Statements> = Arc::new(statements);
+        for topic in topics() {
+            event_log.create_topic(topic).await?;
+        }
+
+        let live = Arc::new(Live::new(clock.clone(), config.tokens.iter().filter_map(|token| token.tenant().map(str::to_owned))));
+        let metrics = Arc::new(Metrics::new());
+        let tally = Arc::new(Tally::default());
+        let observer: Arc<dyn Observer> =
+            Arc::new(Observers { live: live.clone(), metrics: metrics.clone(), tally: tally.clone() });
+        let services = Services {
+            event_log: event_log.clone(),
+            ledger: ledger.clone(),
+            statements: statements.clone(),
+            clock: clock.clone(),
+            observer,
+        };
+        let catalog = Arc::new(lyceum_functions::catalog());
+        let mut functions = BTreeMap::new();
+        let mut mappings = Vec::new();
+        for entry in REGISTRY {
+            let function = (entry.build)(services.clone(), catalog.clone(), config.process());
+            functions.insert(entry.spec.name, function.clone());
+            let invoked: Arc<dyn Invoke> = Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() });
+            for topic in entry.spec.topics {
+                let mapping = mapping_config(&config, entry.spec.name, topic.name);
+                mappings.push(Arc::new(EventSourceMapping::new(mapping, event_log.clone(), invoked.clone())?));
+            }
+        }
+        let dead_letters = Arc::new(DeadLetterIndex::new(event_log.clone(), ledger.clone(), dead_letter_topics()));
+        Ok(Self {
+            event_log,
+            ledger,
+            statements,
+            live,
+            metrics,
+            dead_letters,
+            functions,
+            mappings,
+            catalog,
+            clock,
+            config,
+            tally,
+            dynamodb,
+            folder,
+        })
+    }
+
+    /// The folder of this process.
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// Runs every mapping and the housekeeping until `shutdown`.
+    pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let stop = tokio::sync::watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        for mapping in &self.mappings {
+            let mut stopped = stop.subscribe();
+            tasks.spawn(mapping.clone().run(async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            }));
+        }
+        let runtime = self.clone();
+        let mut stopped = stop.subscribe();
+        tasks.spawn(async move {
+            let housekeeping = runtime.keep_house();
+            tokio::select! { () = housekeeping => {}, _ = stopped.wait_for(|stop| *stop) => {} }
+        });
+        shutdown.await;
+        stop.send_replace(true);
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the runtime failed");
+            }
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            for mapping in &self.mappings {
+                for partition in mapping.status().partitions {
+                    self.metrics.set_consumer_lag(&mapping.config().topic, partition.partition, partition.lag);
+                }
+            }
+            match self.event_log.apply_retention(self.clock.now_ms()).await {
+                Ok(0) => {}
+                Ok(dropped) => tracing::info!(dropped, "records past their retention were dropped"),
+                Err(error) => tracing::warn!(%error, "old records could not be dropped; it is tried again"),
+            }
+            if let Err(error) = tokio::task::block_in_place(|| self.dynamodb.sweep_expired()) {
+                tracing::warn!(%error, "expired keys could not be dropped; it is tried again");
+            }
+            tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+        }
+    }
+
+    /// Where an event belongs and by which key it keeps its order; a value that is no valid event belongs nowhere.
+    pub fn route(&self, value: &Bytes) -> Option<Route> {
+        let record = unplaced(value);
+        let (known, envelope) = recognise(&record, &self.catalog, &EnvelopeConfig::default())?;
+        let key = self.functions.get(known.family.name).and_then(|function| function.key(&envelope));
+        Some(Route { topic: known.topic, key, has_id: envelope.statement.id.is_some() })
+    }
+}
+
+/// Where an event belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its topic.
+    pub topic: &'static str,
+    /// Its Kafka key.
+    pub key: Option<String>,
+    /// Whether the statement has an id of its own.
+    pub has_id: bool,
+}
+
+/// A record that stands nowhere yet.
+fn unplaced(value: &Bytes) -> Record {
+    Record { position: Position::new("", 0, 0), timestamp_ms: 0, key: None, value: Some(value.clone()), headers: Vec::new() }
+}
+
+/// Every topic of this release, dead letters included.
+pub fn topics() -> Vec<TopicSpec> {
+    let keep = |age| Retention { age: Some(age), bytes: None };
+    let of_families = REGISTRY.iter().flat_map(|entry| entry.spec.topics);
+    let mut topics: Vec<TopicSpec> = of_families
+        .map(|of| TopicSpec { name: of.name.to_owned(), partitions: of.partitions, retention: keep(RECORDS_KEPT) })
+        .collect();
+    topics.extend(
+        dead_letter_topics().into_iter().map(|name| TopicSpec { name, partitions: 1, retention: keep(LETTERS_KEPT) }),
+    );
+    topics
+}
+
+/// Every dead-letter topic of this release.
+pub fn dead_letter_topics() -> Vec<String> {
+    let topics = PLATFORM_DEAD_LETTERS;
+    [topics.validation, topics.processing, topics.database].map(str::to_owned).into()
+}
+
+fn mapping_config(config: &Config, family: &str, topic: &str) -> MappingConfig {
+    let mut mapping = MappingConfig::new(topic, topic, format!("{}-{family}", config.group));
+    mapping.function = family.to_owned();
+    mapping.source = EventSource {
+        kind: SourceKind::SelfManaged,
+        arn: None,
+        bootstrap_servers: "embedded:9092".to_owned(),
+    };
+    mapping.batch_size = config.batch_size;
+    mapping.batching_window = config.batching_window;
+    mapping.report_batch_item_failures = true;
+    mapping.bisect_batch_on_function_error = true;
+    mapping.function_timeout = FUNCTION_TIME;
+    mapping
+}
+
+/// A function in this process; it gets the JSON of the batch and nothing else, as on Lambda.
+pub struct InProcess {
+    /// The function.
+    pub function: Arc<dyn FamilyFunction>,
+    /// For its time limit.
+    pub clock: Arc<dyn Clock>,
+    /// For the duration of its batches.
+    pub metrics: Arc<Metrics>,
+}
+
+#[async_trait::async_trait]
+impl Invoke for InProcess {
+    async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+        let started = std::time::Instant::now();
+        let deadline_ms = self.clock.now_ms() + FUNCTION_TIME.as_millis() as i64;
+        let answer = self.function.handle(&payload, deadline_ms).await;
+        self.metrics.observe_event_duration(self.function.spec().name, started.elapsed());
+        let answer = answer.map_err(|error| InvokeError::function("HandlerError", error.to_string()))?;
+        let answer = serde_json::to_vec(&answer).map_err(|error| InvokeError::function("Serialize", error.to_string()))?;
+        Ok(answer.into())
+    }
+}
+
+/// Everyone who is told how records ended.
+struct Observers {
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    tally: Arc<Tally>,
+}
+
+impl Observer for Observers {
+    fn observe(&self, reports: &[Report]) {
+        self.metrics.observe(reports);
+        self.metrics.observe_batch_size(reports.len());
+        self.live.observe(reports);
+        self.tally.observe(reports);
+    }
+
+    fn retried(&self, family: &'static str) {
+        self.metrics.count_retry(family);
+    }
+}
