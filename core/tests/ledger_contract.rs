@@ -150,6 +150,25 @@ mod embedded {
         }
     }
 
+    #[tokio::test]
+    async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        drop(open(folder.path()).await);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let name = b"schema_version";
+        let after: Vec<_> = (name.len()..bytes.len() - 2).filter(|end| bytes[..*end].ends_with(name)).collect();
+        for end in after {
+            if bytes[end..end + 2].iter().all(u8::is_ascii_digit) {
+                bytes[end..end + 2].copy_from_slice(b"99");
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let error = EmbeddedDynamoDb::open(&path).unwrap_err().to_string();
+        assert!(error.contains("99") && error.contains("ledger.db"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+
     /// AWS's rules, as dynoxide keeps them: 2 write units per kilobyte in a transaction, 1 outside; 1 read unit per 4 KB.
     #[tokio::test]
     async fn an_aggregate_and_its_key_cost_four_write_units() {

@@ -107,25 +107,26 @@ impl DynamoDbLedger {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
         let mut lost = None;
-        for round in 1.. {
+        let mut round = 1;
+        loop {
             let error = match attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => explain(effect, &self.table, name, &error),
             };
             let again = match &error {
-                LedgerError::Conflict | LedgerError::Refused(_) => return Err(error),
+                LedgerError::Conflict | LedgerError::Refused(_) => false,
                 LedgerError::Unavailable(_) => true,
-                LedgerError::Uncertain(_) => {
-                    lost = Some(error.clone());
-                    repeat == Repeat::Always
-                }
+                LedgerError::Uncertain(_) => repeat == Repeat::Always,
             };
+            if matches!(error, LedgerError::Uncertain(_)) {
+                lost = Some(error.clone());
+            }
             if !again || round >= self.options.attempts {
                 return Err(lost.unwrap_or(error));
             }
             self.back_off(round).await;
+            round += 1;
         }
-        unreachable!("the rounds end by returning")
     }
 
     async fn back_off(&self, round: u32) {
@@ -410,5 +411,305 @@ impl Ledger for DynamoDbLedger {
 
     async fn ping(&self) -> Result<(), LedgerError> {
         self.get(ItemKey::of_ping()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use aws_sdk_dynamodb::config::http::HttpRequest;
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+    use aws_sdk_dynamodb::error::ConnectorError;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ports::ledger::StoredKey;
+    use crate::record::Position;
+
+    /// Waits for nothing, and stands still.
+    struct StoppedClock;
+
+    #[async_trait]
+    impl Clock for StoppedClock {
+        fn now_ms(&self) -> i64 {
+            1_790_000_000_000
+        }
+
+        async fn sleep(&self, _: Duration) {}
+
+        fn jitter(&self) -> f64 {
+            0.5
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Answer {
+        /// HTTP status and body.
+        Is(u16, Value),
+        /// The request arrived, and the connection broke.
+        Lost,
+        /// No connection came about.
+        NoConnection,
+    }
+
+    impl Answer {
+        fn error(code: &str) -> Self {
+            Self::Is(400, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "said"}))
+        }
+
+        fn canceled(reason: &str) -> Self {
+            let reasons = json!([{"Code": "None"}, {"Code": reason}]);
+            Self::Is(400, json!({"__type": "x#TransactionCanceledException", "CancellationReasons": reasons}))
+        }
+
+        fn success() -> Self {
+            Self::Is(200, json!({}))
+        }
+    }
+
+    /// A DynamoDB that answers from a script, and knows what it was asked.
+    #[derive(Clone, Debug, Default)]
+    struct Script {
+        answers: Arc<Mutex<VecDeque<Answer>>>,
+        asked: Arc<Mutex<Vec<Value>>>,
+    }
+
+    impl HttpConnector for Script {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let body = request.body().bytes().expect("the body is in memory");
+            self.asked.lock().unwrap().push(serde_json::from_slice(body).unwrap());
+            let answer = self.answers.lock().unwrap().pop_front().expect("more calls than answers");
+            let broken = |kind| ConnectorError::io(Box::new(io::Error::from(kind)));
+            HttpConnectorFuture::ready(match answer {
+                Answer::Is(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), body.to_string().into())),
+                Answer::Lost => Err(broken(io::ErrorKind::ConnectionReset)),
+                Answer::NoConnection => Err(broken(io::ErrorKind::ConnectionRefused)),
+            })
+        }
+    }
+
+    fn config() -> aws_sdk_dynamodb::config::Builder {
+        Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("a", "b", None, None, "test"))
+    }
+
+    fn connect(config: Config) -> DynamoDbLedger {
+        let options = LedgerOptions { attempts: 3, ..LedgerOptions::default() };
+        DynamoDbLedger::new(&Client::from_conf(config), "ledger", options, Arc::new(StoppedClock))
+    }
+
+    /// A ledger whose calls get these answers; all are used up where the test asks `asked`.
+    fn scripted(answers: impl IntoIterator<Item = Answer>) -> (DynamoDbLedger, Script) {
+        let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
+        let connector = SharedHttpConnector::new(script.clone());
+        (connect(config().http_client(http_client_fn(move |_, _| connector.clone())).build()), script)
+    }
+
+    impl Script {
+        fn asked(&self) -> Vec<Value> {
+            assert!(self.answers.lock().unwrap().is_empty(), "fewer calls than answers");
+            self.asked.lock().unwrap().clone()
+        }
+
+        fn tokens(&self) -> Vec<Value> {
+            self.asked().iter().map(|request| request["ClientRequestToken"].clone()).collect()
+        }
+    }
+
+    fn key(n: u128) -> KeyId {
+        KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(n) }
+    }
+
+    fn commit(keys: u128) -> Commit {
+        let stored = StoredKey {
+            status: KeyStatus::Applied,
+            epoch: 0,
+            content_hash: [0; 32],
+            source: Position::new("t", 0, 0),
+            nonce: Uuid::nil(),
+            recording: Bytes::new(),
+        };
+        let write = |n| KeyWrite { id: key(n), expected: KeyExpectation::Absent, key: stored.clone() };
+        Commit { aggregates: Vec::new(), keys: (0..keys).map(write).collect() }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_repeated_under_its_own_token_until_it_succeeds() {
+        for failure in [
+            Answer::error("ThrottlingException"),
+            Answer::canceled("ThrottlingError"),
+            Answer::error("TransactionInProgressException"),
+            Answer::Is(500, json!({"__type": "InternalServerError"})),
+            Answer::Lost,
+            Answer::NoConnection,
+        ] {
+            let (ledger, script) = scripted([failure.clone(), failure, Answer::success()]);
+            assert_eq!(ledger.commit(commit(2)).await, Ok(()));
+            let tokens = script.tokens();
+            assert!(tokens[0].is_string() && tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_commit_has_a_token_of_its_own() {
+        let (ledger, script) = scripted([Answer::success(), Answer::success()]);
+        for _ in 0..2 {
+            ledger.commit(commit(2)).await.unwrap();
+        }
+        let tokens = script.tokens();
+        assert_ne!(tokens[0], tokens[1]);
+    }
+
+    #[tokio::test]
+    async fn a_conflict_and_a_refusal_are_told_at_once() {
+        for reason in ["ConditionalCheckFailed", "TransactionConflict"] {
+            let (ledger, script) = scripted([Answer::canceled(reason)]);
+            assert_eq!(ledger.commit(commit(2)).await, Err(LedgerError::Conflict));
+            assert_eq!(script.asked().len(), 1);
+        }
+        let (ledger, script) = scripted([Answer::canceled("ValidationError")]);
+        assert!(matches!(ledger.commit(commit(2)).await, Err(LedgerError::Refused(_))));
+        assert_eq!(script.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn after_a_lost_answer_no_failure_says_that_nothing_happened() {
+        for last in [
+            vec![Answer::error("ThrottlingException"); 2],
+            vec![Answer::NoConnection; 2],
+            vec![Answer::canceled("TransactionConflict")],
+            vec![Answer::error("AccessDeniedException")],
+        ] {
+            let (ledger, script) = scripted([Answer::Lost].into_iter().chain(last));
+            let result = ledger.commit(commit(2)).await;
+            assert!(matches!(result, Err(LedgerError::Uncertain(_))), "{result:?}");
+            script.asked();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_token_is_only_repeated_where_nothing_happened() {
+        let (ledger, script) = scripted([Answer::Lost]);
+        assert!(matches!(ledger.commit(commit(1)).await, Err(LedgerError::Uncertain(_))));
+        assert_eq!(script.asked().len(), 1);
+        let (ledger, script) = scripted([Answer::Lost]);
+        assert!(matches!(ledger.count_attempt(&key(1), 0).await, Err(LedgerError::Uncertain(_))));
+        assert_eq!(script.asked().len(), 1);
+        let throttled = Answer::error("ProvisionedThroughputExceededException");
+        let (ledger, script) = scripted([Answer::NoConnection, throttled, Answer::success()]);
+        assert_eq!(ledger.commit(commit(1)).await, Ok(()));
+        assert_eq!(script.asked().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_stays_throttled_or_away_is_unavailable() {
+        for failure in [Answer::error("RequestLimitExceeded"), Answer::NoConnection] {
+            let (ledger, script) = scripted(vec![failure.clone(); 3]);
+            assert!(matches!(ledger.commit(commit(2)).await, Err(LedgerError::Unavailable(_))));
+            script.asked();
+        }
+        let (ledger, script) = scripted(vec![Answer::Lost; 3]);
+        assert!(matches!(ledger.ping().await, Err(LedgerError::Unavailable(_))));
+        script.asked();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_table_and_what_to_do() {
+        for (code, advice) in [
+            ("ResourceNotFoundException", "create the table"),
+            ("AccessDeniedException", "allow dynamodb:GetItem"),
+            ("UnrecognizedClientException", "check the credentials"),
+        ] {
+            let (ledger, _) = scripted([Answer::error(code)]);
+            let error = ledger.ping().await.unwrap_err();
+            assert!(!error.is_transient());
+            let text = error.to_string();
+            assert!(text.contains("table ledger") && text.contains(code) && text.contains(advice), "{text}");
+        }
+    }
+
+    fn unprocessed(keys: impl IntoIterator<Item = u128>) -> Answer {
+        let keys = keys.into_iter().map(|n| {
+            let key = ItemKey::of_key(&key(n));
+            json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}})
+        });
+        let keys: Vec<_> = keys.collect();
+        Answer::Is(200, json!({"Responses": {}, "UnprocessedKeys": {"ledger": {"Keys": keys}}}))
+    }
+
+    #[tokio::test]
+    async fn what_a_batch_leaves_is_asked_for_again() {
+        let keys: Vec<_> = (0..5).map(key).collect();
+        let (ledger, script) = scripted([unprocessed(0..4), unprocessed(0..4), unprocessed(1..3), Answer::success()]);
+        assert_eq!(ledger.load(&[], &keys).await.unwrap().keys, vec![None; 5]);
+        let sizes: Vec<_> = script
+            .asked()
+            .iter()
+            .map(|request| request["RequestItems"]["ledger"]["Keys"].as_array().map_or(0, Vec::len))
+            .collect();
+        assert_eq!(sizes, [5, 4, 4, 2]);
+        assert!(script.asked().iter().all(|request| request["RequestItems"]["ledger"]["ConsistentRead"] == true));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_gets_nowhere_is_unavailable() {
+        let (ledger, script) = scripted(vec![unprocessed(0..2); 3]);
+        let error = ledger.load(&[], &[key(0), key(1)]).await.unwrap_err();
+        assert!(matches!(&error, LedgerError::Unavailable(reason) if reason.contains("2 of 2")), "{error:?}");
+        script.asked();
+    }
+
+    #[tokio::test]
+    async fn a_key_expires_after_its_time_to_live() {
+        let (ledger, script) = scripted([Answer::success()]);
+        ledger.commit(commit(1)).await.unwrap();
+        let seconds = 1_790_000_000 + 45 * 24 * 60 * 60;
+        assert_eq!(script.asked()[0]["Item"][EXPIRES_AT]["N"], seconds.to_string());
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_unavailable() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let ledger = connect(config().endpoint_url(endpoint).build());
+        for result in [ledger.ping().await, ledger.commit(commit(1)).await, ledger.commit(commit(2)).await] {
+            assert!(matches!(result, Err(LedgerError::Unavailable(_))), "{result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_knows_is_unavailable() {
+        let ledger = connect(config().endpoint_url("http://ledger.invalid").build());
+        let result = ledger.commit(commit(1)).await;
+        assert!(matches!(result, Err(LedgerError::Unavailable(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closes_without_an_answer_leaves_a_commit_uncertain() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            // Reads a little of what comes, and hangs up.
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = io::Read::read(&mut stream, &mut [0; 64]);
+            }
+        });
+        let ledger = connect(config().endpoint_url(endpoint).build());
+        for keys in [1, 2] {
+            let result = ledger.commit(commit(keys)).await;
+            assert!(matches!(result, Err(LedgerError::Uncertain(_))), "{result:?}");
+        }
+        assert!(matches!(ledger.ping().await, Err(LedgerError::Unavailable(_))));
     }
 }
