@@ -1,1 +1,4 @@
 //! The twins that need nothing installed: real stores with files on disk that survive `kill -9`.
+
+#[cfg(feature = "embedded-statements")]
+pub mod statements;
