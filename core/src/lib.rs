@@ -4,6 +4,7 @@
 //! in [`family`]; what the core asks of the world is in [`ports`], and who answers in [`adapters`].
 
 pub mod adapters;
+pub mod analytics;
 pub mod clock;
 pub mod dead_letter;
 pub mod envelope;

@@ -2,3 +2,5 @@
 
 #[cfg(feature = "embedded-dynamodb")]
 pub mod dynamodb;
+#[cfg(feature = "embedded-statements")]
+pub mod statements;

@@ -1,3 +1,4 @@
 //! Models in memory: for the simulation and for unit tests, never for a person's data.
 
 pub mod ledger;
+pub mod statements;

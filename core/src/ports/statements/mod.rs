@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use crate::record::Position;
 
+pub mod aggregation;
 pub mod contract;
+pub mod semantics;
 
 /// One statement, ready to be stored under (tenant, id).
 #[derive(Clone, Debug, PartialEq)]

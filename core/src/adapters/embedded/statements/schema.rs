@@ -1,0 +1,233 @@
+//! How a statement document becomes a tantivy document and back.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tantivy::schema::{
+    BytesOptions, FAST, Field as IndexField, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing,
+    TextOptions, Value as _,
+};
+use tantivy::{TantivyDocument, TantivyError, Term};
+use uuid::Uuid;
+
+use crate::ports::statements::semantics::{FIELDS, Field, FieldKind, FieldValue, index_term};
+use crate::ports::statements::{StatementDocument, StatementFields};
+use crate::record::Position;
+
+/// Changes whenever a folder of today could not be read by the code of yesterday.
+pub(super) const VERSION: u32 = 1;
+
+/// The name of the fast field with the first half of the id.
+pub(super) const ID_HIGH: &str = "id_high";
+/// The name of the fast field with the second half of the id.
+pub(super) const ID_LOW: &str = "id_low";
+
+/// The index's fields.
+#[derive(Clone)]
+pub(super) struct IndexSchema {
+    pub(super) schema: Schema,
+    /// Id and tenant: looked up before a statement is taken, since tantivy knows no unique key.
+    key: IndexField,
+    id_high: IndexField,
+    id_low: IndexField,
+    /// The bytes as they were sent.
+    raw: IndexField,
+    /// Everything else of the document, as JSON.
+    about: IndexField,
+    /// One for each of [`FIELDS`], in that order.
+    fields: Vec<IndexField>,
+}
+
+impl IndexSchema {
+    pub(super) fn new() -> Self {
+        let mut builder = Schema::builder();
+        let key = builder.add_bytes_field("key", BytesOptions::default().set_indexed());
+        let id_high = builder.add_u64_field(ID_HIGH, FAST);
+        let id_low = builder.add_u64_field(ID_LOW, FAST);
+        let raw = builder.add_bytes_field("raw", STORED);
+        let about = builder.add_bytes_field("about", STORED);
+        let whole = TextFieldIndexing::default()
+            .set_tokenizer("raw")
+            .set_index_option(IndexRecordOption::Basic)
+            .set_fieldnorms(false);
+        let text = TextOptions::default().set_indexing_options(whole).set_fast("raw");
+        let add = |field: &Field| match field.kind {
+            FieldKind::Text => builder.add_text_field(field.name, text.clone()),
+            FieldKind::Long => builder.add_i64_field(field.name, INDEXED | FAST),
+            FieldKind::Double => builder.add_f64_field(field.name, INDEXED | FAST),
+            FieldKind::Boolean => builder.add_bool_field(field.name, INDEXED | FAST),
+        };
+        let fields = FIELDS.iter().map(add).collect();
+        Self { schema: builder.build(), key, id_high, id_low, raw, about, fields }
+    }
+
+    pub(super) fn key_field(&self) -> IndexField {
+        self.key
+    }
+
+    pub(super) fn key_term(&self, key: &Key) -> Term {
+        Term::from_field_bytes(self.key, &key.0)
+    }
+
+    /// The term of a text value.
+    pub(super) fn text_term(&self, name: &str, value: &str) -> Term {
+        Term::from_field_text(self.field(name), &index_term(value))
+    }
+
+    pub(super) fn field(&self, name: &str) -> IndexField {
+        let at = FIELDS.iter().position(|field| field.name == name);
+        self.fields[at.expect("the code names fields of the table only")]
+    }
+
+    pub(super) fn encode(&self, document: &StatementDocument) -> Result<TantivyDocument, serde_json::Error> {
+        let mut encoded = TantivyDocument::new();
+        let (high, low) = document.id.as_u64_pair();
+        encoded.add_bytes(self.key, &Key::of(document).0);
+        encoded.add_u64(self.id_high, high);
+        encoded.add_u64(self.id_low, low);
+        encoded.add_bytes(self.raw, &document.raw);
+        encoded.add_bytes(self.about, &serde_json::to_vec(&About::of(document))?);
+        for (field, &index_field) in FIELDS.iter().zip(&self.fields) {
+            field.for_each_value(document, |value| match value {
+                FieldValue::Text(text) => encoded.add_text(index_field, text),
+                FieldValue::Long(number) => encoded.add_i64(index_field, number),
+                FieldValue::Double(number) => encoded.add_f64(index_field, number),
+                FieldValue::Boolean(truth) => encoded.add_bool(index_field, truth),
+            });
+        }
+        Ok(encoded)
+    }
+
+    pub(super) fn decode(&self, encoded: &TantivyDocument) -> tantivy::Result<StatementDocument> {
+        let bytes = |field| encoded.get_first(field).and_then(|value| value.as_bytes());
+        let corrupt = || TantivyError::InternalError("a stored document lacks its bytes".into());
+        let about: About<'_> = serde_json::from_slice(bytes(self.about).ok_or_else(corrupt)?)
+            .map_err(|error| TantivyError::InternalError(format!("a stored document cannot be read: {error}")))?;
+        Ok(about.with(Bytes::copy_from_slice(bytes(self.raw).ok_or_else(corrupt)?)))
+    }
+}
+
+/// A statement's (tenant, id) as one term: 16 bytes of id, then the tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key(Box<[u8]>);
+
+impl Key {
+    pub(super) fn new(tenant: &str, id: Uuid) -> Self {
+        let tenant = index_term(tenant);
+        Self([id.as_bytes(), tenant.as_bytes()].concat().into())
+    }
+
+    pub(super) fn of(document: &StatementDocument) -> Self {
+        Self::new(&document.tenant, document.id)
+    }
+
+    /// The key of the statement that this one voids.
+    pub(super) fn voided_by(document: &StatementDocument) -> Option<Self> {
+        document.fields.voids.map(|target| Self::new(&document.tenant, target))
+    }
+
+    pub(super) fn is_of_tenant(&self, tenant: &str) -> bool {
+        self.0[16..] == *index_term(tenant).as_bytes()
+    }
+}
+
+/// A document without its raw bytes.
+#[derive(Serialize, Deserialize)]
+struct About<'a> {
+    tenant: Cow<'a, str>,
+    id: Uuid,
+    stored_ms: i64,
+    source: Position,
+    correlation_id: Cow<'a, str>,
+    fields: Fields<'a>,
+}
+
+impl<'a> About<'a> {
+    fn of(document: &'a StatementDocument) -> Self {
+        Self {
+            tenant: Cow::Borrowed(&document.tenant),
+            id: document.id,
+            stored_ms: document.stored_ms,
+            source: document.source.clone(),
+            correlation_id: Cow::Borrowed(&document.correlation_id),
+            fields: Fields(Cow::Borrowed(&document.fields)),
+        }
+    }
+
+    fn with(self, raw: Bytes) -> StatementDocument {
+        StatementDocument {
+            tenant: self.tenant.into_owned(),
+            id: self.id,
+            raw,
+            stored_ms: self.stored_ms,
+            source: self.source,
+            correlation_id: self.correlation_id.into_owned(),
+            fields: self.fields.0.into_owned(),
+        }
+    }
+}
+
+struct Fields<'a>(Cow<'a, StatementFields>);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        FieldsForm::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        FieldsForm::deserialize(deserializer).map(|fields| Self(Cow::Owned(fields)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "StatementFields")]
+struct FieldsForm {
+    event_type: String,
+    family: String,
+    timestamp_ms: i64,
+    day: String,
+    actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor_sha1: Option<String>,
+    verb: String,
+    object_type: String,
+    object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activity_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registration: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parents: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    survey: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    question: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]
+    score_raw: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]
+    score_scaled: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    success: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    completion: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    voids: Option<Uuid>,
+}
+
+/// Scores as the bits of their number, since a decimal form may come back as its neighbour.
+mod score_bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(score: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        score.map(f64::to_bits).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
+    }
+}
