@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! `lyceum`: see `lyceum --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lyceum::cli::main()
+}
