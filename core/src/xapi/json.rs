@@ -1,0 +1,376 @@
+//! A pull reader of JSON text (RFC 8259), strict and borrowing: a string is a slice of the input unless it has escapes.
+//!
+//! It holds the grammar and the limits of depth and length; what a value means is for its callers.
+
+use std::borrow::Cow;
+
+/// Why reading cannot go on. It is the only violation that is then told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not JSON: at this byte, this was to come.
+    Syntax { at: usize, expected: &'static str },
+    /// Objects and arrays within each other, more than the limit.
+    Depth { at: usize },
+    /// A string longer than the limit.
+    String { at: usize },
+    /// The statement states another version than the one it was judged by so far.
+    OtherVersion,
+}
+
+pub(super) type Read<T> = Result<T, Fault>;
+
+/// What a value is, by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Boolean,
+    Null,
+}
+
+impl Kind {
+    /// With its article, for sentences.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// A place in the text. Copying it is remembering the place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    max_depth: usize,
+    max_string: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str, max_depth: usize, max_string: usize) -> Self {
+        Self { text, at: 0, depth: 0, max_depth, max_string }
+    }
+
+    /// The byte offset.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The raw bytes from `start` up to here.
+    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+        &self.text.as_bytes()[start..self.at]
+    }
+
+    /// What comes next, white space skipped.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Read<Kind> {
+        self.skip_space();
+        match self.byte() {
+            Some(b'"') => Ok(Kind::String),
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b't' | b'f') => Ok(Kind::Boolean),
+            Some(b'n') => Ok(Kind::Null),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    /// Steps over the `{` or `[` that `peek` saw.
+    #[inline]
+    pub(super) fn enter(&mut self) -> Read<()> {
+        if self.depth == self.max_depth {
+            return Err(Fault::Depth { at: self.at });
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// The next key of the object entered, its colon read; `None` at its end. `first` starts as true.
+    #[inline]
+    pub(super) fn next_key(&mut self, first: &mut bool) -> Read<Option<Cow<'a, str>>> {
+        self.skip_space();
+        match self.byte() {
+            Some(b'}') => {
+                self.leave();
+                return Ok(None);
+            }
+            Some(b',') if !*first => {
+                self.at += 1;
+                self.skip_space();
+            }
+            Some(_) if *first => {}
+            _ => return Err(self.expected("',' or '}'")),
+        }
+        *first = false;
+        if self.byte() != Some(b'"') {
+            return Err(self.expected("a key in double quotes"));
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if self.byte() != Some(b':') {
+            return Err(self.expected("':'"));
+        }
+        self.at += 1;
+        Ok(Some(key))
+    }
+
+    /// Whether the array entered has another element; steps over its end. `first` starts as true.
+    #[inline]
+    pub(super) fn next_element(&mut self, first: &mut bool) -> Read<bool> {
+        self.skip_space();
+        match self.byte() {
+            Some(b']') => {
+                self.leave();
+                return Ok(false);
+            }
+            Some(b',') if !*first => self.at += 1,
+            Some(_) if *first => {}
+            _ => return Err(self.expected("',' or ']'")),
+        }
+        *first = false;
+        Ok(true)
+    }
+
+    /// The string that `peek` saw, unescaped.
+    #[inline]
+    pub(super) fn string(&mut self) -> Read<Cow<'a, str>> {
+        let (raw, escaped) = self.scan_string()?;
+        Ok(if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
+    }
+
+    /// The number that `peek` saw, as it is written.
+    pub(super) fn number(&mut self) -> Read<&'a str> {
+        let start = self.at;
+        self.accept(b"-");
+        if !self.accept(b"0") {
+            self.digits()?;
+        }
+        if self.accept(b".") {
+            self.digits()?;
+        }
+        if self.accept(b"eE") {
+            self.accept(b"+-");
+            self.digits()?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    /// The `true` or `false` that `peek` saw.
+    pub(super) fn boolean(&mut self) -> Read<bool> {
+        let value = self.byte() == Some(b't');
+        self.literal(if value { "true" } else { "false" })?;
+        Ok(value)
+    }
+
+    /// The `null` that `peek` saw.
+    pub(super) fn null(&mut self) -> Read<()> {
+        self.literal("null")
+    }
+
+    /// Nothing but white space may follow.
+    pub(super) fn end(&mut self) -> Read<()> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
+    }
+
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn expected(&self, expected: &'static str) -> Fault {
+        Fault::Syntax { at: self.at, expected }
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
+            self.at += 1;
+        }
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.at += 1;
+    }
+
+    fn accept(&mut self, any_of: &[u8]) -> bool {
+        let found = self.byte().is_some_and(|byte| any_of.contains(&byte));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn digits(&mut self) -> Read<()> {
+        let start = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+
+    fn literal(&mut self, word: &'static str) -> Read<()> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.expected("true, false or null"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// What stands between the quotes, and whether it has escapes, which are then known to be sound.
+    #[inline]
+    fn scan_string(&mut self) -> Read<(&'a str, bool)> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut escaped = false;
+        let mut at = start;
+        loop {
+            at = find_special(bytes, at);
+            match bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    at = skip_escape(bytes, at)?;
+                }
+                Some(_) => return Err(Fault::Syntax { at, expected: "control characters in a string to be escaped" }),
+                None => return Err(Fault::Syntax { at, expected: "'\"' at the end of the string" }),
+            }
+        }
+        if at - start > self.max_string {
+            return Err(Fault::String { at: self.at });
+        }
+        self.at = at + 1;
+        Ok((&self.text[start..at], escaped))
+    }
+}
+
+/// The first quote, backslash or control character from `at` on; eight bytes at a time.
+#[inline]
+fn find_special(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The high bit of every byte below `n`; a borrow may set further ones, but only above the first true one.
+    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = (quotes | backslashes | below(word, 0x20)) & HIGH;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        at += 1;
+    }
+    at
+}
+
+/// Where the escape that begins at `at` ends; surrogates must come in pairs.
+fn skip_escape(bytes: &[u8], at: usize) -> Read<usize> {
+    let surrogates = Fault::Syntax { at, expected: "surrogates in pairs, the high one first" };
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => match code_unit(bytes, at)? {
+            0xD800..=0xDBFF => {
+                if bytes.get(at + 6..at + 8) != Some(b"\\u") {
+                    return Err(surrogates);
+                }
+                match code_unit(bytes, at + 6)? {
+                    0xDC00..=0xDFFF => Ok(at + 12),
+                    _ => Err(surrogates),
+                }
+            }
+            0xDC00..=0xDFFF => Err(surrogates),
+            _ => Ok(at + 6),
+        },
+        _ => Err(Fault::Syntax { at, expected: "one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX" }),
+    }
+}
+
+/// The four hex digits of the `\uXXXX` at `at`.
+fn code_unit(bytes: &[u8], at: usize) -> Read<u32> {
+    let digits = bytes.get(at + 2..at + 6).unwrap_or_default();
+    let unit = digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?));
+    unit.filter(|_| digits.len() == 4).ok_or(Fault::Syntax { at, expected: "four hex digits after \\u" })
+}
+
+/// The text of a string whose escapes were found sound.
+fn unescape(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        let unit = |at: usize| code_unit(rest.as_bytes(), at).unwrap_or_default();
+        let (character, length) = match rest.as_bytes().get(at + 1) {
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'n') => ('\n', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'u') => {
+                let (code, length) = match unit(at) {
+                    high @ 0xD800..=0xDBFF => {
+                        (0x10000 + ((high - 0xD800) << 10) + unit(at + 6).saturating_sub(0xDC00), 12)
+                    }
+                    code => (code, 6),
+                };
+                (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), length)
+            }
+            other => (other.copied().map_or('\\', char::from), 2),
+        };
+        text.push(character);
+        rest = &rest[at + length..];
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Read<Cow<'_, str>> {
+        let mut reader = Reader::new(text, 8, 1000);
+        reader.peek()?;
+        reader.string()
+    }
+
+    #[test]
+    fn a_string_without_escapes_is_borrowed() {
+        assert!(matches!(read(r#""seeked at 12 s""#), Ok(Cow::Borrowed("seeked at 12 s"))));
+    }
+
+    #[test]
+    fn every_escape_is_read() {
+        assert_eq!(read(r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00 end""#).unwrap(), "\"\\/\u{8}\u{c}\n\r\té😀 end");
+    }
+
+    #[test]
+    fn the_special_byte_is_found_at_every_place_of_a_word() {
+        for special in [b'"', b'\\', 0x1f, 0x00] {
+            for place in 0..24 {
+                let mut bytes = "é¿~ !#[]".repeat(4).into_bytes();
+                bytes[place] = special;
+                assert_eq!(find_special(&bytes, 0), place);
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dx""#, r#""\ud83d\ud83d""#] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}
