@@ -1,1 +1,4 @@
 //! The twins that need nothing installed: real stores with files on disk that survive `kill -9`.
+
+#[cfg(feature = "embedded-event-log")]
+pub mod event_log;

@@ -1,1 +1,3 @@
 //! Models in memory: for the simulation and for unit tests, never for a person's data.
+
+pub mod event_log;
