@@ -4,3 +4,5 @@
 pub mod dynamodb;
 #[cfg(feature = "embedded-statements")]
 pub mod statements;
+#[cfg(feature = "embedded-event-log")]
+pub mod event_log;

@@ -2,3 +2,4 @@
 
 pub mod ledger;
 pub mod statements;
+pub mod event_log;
