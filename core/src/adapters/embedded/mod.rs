@@ -2,7 +2,7 @@
 
 #[cfg(feature = "embedded-dynamodb")]
 pub mod dynamodb;
-#[cfg(feature = "embedded-statements")]
-pub mod statements;
 #[cfg(feature = "embedded-event-log")]
 pub mod event_log;
+#[cfg(feature = "embedded-statements")]
+pub mod statements;
