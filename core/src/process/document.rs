@@ -6,10 +6,9 @@ use crate::envelope::Envelope;
 use crate::family::SurveyFields;
 use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::Position;
+use crate::xapi::VOIDED;
 use crate::xapi::statement::{Actor, Object};
 
-/// The verb of a voiding statement (xAPI-Data 2.3.2).
-const VOIDED: &str = "http://adlnet.gov/expapi/verbs/voided";
 
 /// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
 /// borrows from.

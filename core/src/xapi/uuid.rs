@@ -3,7 +3,7 @@
 use ::uuid::Uuid;
 
 /// The UUID; `None` for anything else, `urn:uuid:`, braces and bare hex included.
-pub(super) fn parse(text: &str) -> Option<Uuid> {
+pub(crate) fn parse(text: &str) -> Option<Uuid> {
     // Of the forms that the library knows, only the hyphenated one has this length.
     if text.len() == 36 { Uuid::try_parse(text).ok() } else { None }
 }
