@@ -1,0 +1,136 @@
+//! `lyceum ingest`: publishes events from files and waits until every one of them is settled.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::session::{Owned, Session, own_or_find};
+use super::{Data, Format, asked_to_end};
+use crate::config::Config;
+use crate::http::work::PreparedEvent;
+use crate::ingest::{self, Summary};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// JSON lines, a JSON array, or gzip of either; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Publishes every event there; without it each goes to the topic of its event type
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// The tenant of every event
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    #[command(flatten)]
+    data: Data,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
+    for file in options.files.iter().filter(|file| **file != PathBuf::from("-")) {
+        std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let (summary, failed) = match own_or_find(&options.data.data, &config).await? {
+        Owned::Here(runtime) => {
+            let runtime = Arc::new(*runtime);
+            let stop = tokio::sync::watch::Sender::new(false);
+            let mut stopped = stop.subscribe();
+            let running = {
+                let runtime = runtime.clone();
+                tokio::spawn(async move {
+                    runtime.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
+                })
+            };
+            let progress = |at: ingest::Progress| bar.set_message(format!("{} read, {} settled", at.read, at.settled));
+            let how = ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() };
+            let done = tokio::select! {
+                done = ingest::ingest(&runtime, options.files.clone(), how, progress) => done,
+                () = asked_to_end() => Err(anyhow::anyhow!(
+                    "ended before everything was settled; what was published stays and is settled at the next start. \
+                     Ingesting the files once more is harmless: what was applied counts as duplicate"
+                )),
+            };
+            stop.send_replace(true);
+            running.await.context("the mappings failed")?;
+            done?
+        }
+        Owned::Elsewhere(session) => ingest_elsewhere(&session, &options, &bar).await?,
+    };
+    bar.finish_and_clear();
+    print(&summary, options.format)?;
+    if let Some(error) = failed {
+        eprintln!("error: {error:#}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(if summary.not_published_total > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Hands the events, part by part, to the process that owns the data.
+async fn ingest_elsewhere(session: &Session, options: &Options, bar: &ProgressBar) -> Result<(Summary, Option<anyhow::Error>)> {
+    let started = Instant::now();
+    let (send, mut parts) = tokio::sync::mpsc::channel(2);
+    let (files, how) = (options.files.clone(), ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() });
+    let router = crate::runtime::Router::new();
+    let reading = tokio::task::spawn_blocking(move || {
+        ingest::parts(&files, &how, |value| router.route(value), |events, summary| send.blocking_send((events, summary)).is_ok())
+    });
+    let mut summary = Summary::default();
+    while let Some((events, not_published)) = parts.recv().await {
+        summary.add(not_published);
+        if events.is_empty() {
+            continue;
+        }
+        let events: Vec<PreparedEvent> = events.into_iter().map(PreparedEvent::from).collect();
+        summary.add(session.post("/api/ingest", &json!({ "events": events })).await?);
+        bar.set_message(format!("{} settled", summary.read));
+    }
+    let read = reading.await.context("the reading of files failed")?;
+    summary.took(started.elapsed());
+    Ok((summary, read.err()))
+}
+
+fn print(summary: &Summary, format: Format) -> Result<()> {
+    if format == Format::Json {
+        println!("{}", serde_json::to_string(summary)?);
+        return Ok(());
+    }
+    let dead: u64 = summary.dead_lettered.values().sum();
+    println!("read           {:>10}", summary.read);
+    println!("applied        {:>10}", summary.applied);
+    println!("duplicate      {:>10}", summary.duplicate);
+    println!("dead-lettered  {dead:>10}");
+    for (kind, count) in &summary.dead_lettered {
+        println!("  {kind:<12} {count:>10}");
+    }
+    if summary.given_up > 0 {
+        println!("given up       {:>10}  (the log says why)", summary.given_up);
+    }
+    if summary.not_published_total > 0 {
+        println!("not published  {:>10}", summary.not_published_total);
+        for line in &summary.not_published {
+            println!("  {line}");
+        }
+    }
+    println!("in {:.2} s, {:.0} per second", summary.seconds, summary.per_second);
+    if dead > 0 {
+        println!("`lyceum dead-letters list` tells what is wrong with them");
+    }
+    let accounted = summary.applied + summary.duplicate + dead + summary.given_up + summary.not_published_total;
+    if accounted != summary.read {
+        bail!("{} of {} events are accounted for: this is a defect, please report it", accounted, summary.read);
+    }
+    Ok(())
+}

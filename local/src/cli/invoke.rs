@@ -1,0 +1,36 @@
+//! `lyceum invoke`: calls one function with an event file, as AWS Lambda would, and prints its answer.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::Value;
+
+use super::Data;
+use super::session::{Session, segment};
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// training, survey or statement
+    function: String,
+    /// The event: JSON as AWS builds it (events/aws holds samples)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
+    let event = std::fs::read(&options.file).with_context(|| format!("cannot open {}", options.file.display()))?;
+    let event: Value = serde_json::from_slice(&event).with_context(|| format!("{} is no JSON", options.file.display()))?;
+    let session = Session::open(&options.data.data, &config).await?;
+    let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
+    let answer: Value = session
+        .post(&path, &event)
+        .await
+        .with_context(|| format!("function {:?} failed", options.function))?;
+    println!("{}", serde_json::to_string_pretty(&answer)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,146 @@
+//! The command line: one file a command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+
+mod dead_letters;
+mod ingest;
+mod inspect;
+mod invoke;
+mod session;
+mod tail;
+mod up;
+mod validate;
+
+/// Processes the events of learning platforms: proves each one valid, applies its effect exactly once, stores it, and
+/// answers the questions of a learning team.
+#[derive(Debug, Parser)]
+#[command(name = "lyceum", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything in one process and shows it on a page (`lyceum` alone is `lyceum up --demo`)
+    Up(up::Options),
+    /// Publishes events from files and waits until every one of them is settled
+    Ingest(ingest::Options),
+    /// Judges each xAPI statement of files; stores nothing
+    Validate(validate::Options),
+    /// Shows the state kept of a program, session, booking or survey response
+    Show(inspect::Show),
+    /// Answers questions over the stored statements
+    Query(inspect::Query),
+    /// Looks at dead letters and sends them again
+    DeadLetters(dead_letters::Options),
+    /// Prints the records of a topic
+    Tail(tail::Options),
+    /// Calls one function with an event file, as AWS Lambda would, and prints its answer
+    Invoke(invoke::Options),
+    /// Lists topics with their partitions, end offsets and lag
+    Topics(inspect::Topics),
+    /// Tells how each part is
+    Status(inspect::Status),
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, Args)]
+struct Data {
+    /// The data folder; one process at a time owns it, others talk to that one
+    #[arg(long, value_name = "DIR", default_value = ".lyceum")]
+    data: PathBuf,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[value(alias = "text")]
+    Table,
+    /// One JSON object
+    Json,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let config = Config::from_environment()?;
+    start_log(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
+    let code = runtime.block_on(async {
+        match command {
+            Command::Up(options) => up::run(options, config).await,
+            Command::Ingest(options) => ingest::run(options, config).await,
+            Command::Validate(options) => validate::run(&options),
+            Command::Show(options) => inspect::show(options, config).await,
+            Command::Query(options) => inspect::query(options, config).await,
+            Command::DeadLetters(options) => dead_letters::run(options, config).await,
+            Command::Tail(options) => tail::run(options, config).await,
+            Command::Invoke(options) => invoke::run(options, config).await,
+            Command::Topics(options) => inspect::topics(options, config).await,
+            Command::Status(options) => inspect::status(options, config).await,
+        }
+    });
+    // A thread that still reads standard input must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn start_log(config: &Config) -> Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log_level)
+        .with_context(|| format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log_json { log.json().init() } else { log.with_target(false).init() }
+    Ok(())
+}
+
+/// `lyceum tail … | head` ends well.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
+}
+
+/// Comes back when a person or the system asks the process to end.
+async fn asked_to_end() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} },
+            Err(_) => drop(interrupt.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
