@@ -1,1 +1,84 @@
-//! Questions
+//! The questions a learning team asks: one file each, with the aggregations it runs as JSON beside it.
+//!
+//! A question asks the statement store and folds the answer purely. Voided statements never count. Where there is no data
+//! a number is `None`, never NaN. Times are UTC, in RFC 3339.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::ports::statements::{Filter, Statements, StatementsError};
+
+pub mod learner;
+pub mod learner_id;
+pub mod platform;
+pub mod survey;
+
+/// A verb and how many statements use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VerbCount {
+    /// The verb's IRI.
+    pub verb: String,
+    /// How many statements.
+    pub count: u64,
+}
+
+/// The store's answer to the aggregations of one question.
+#[derive(Deserialize)]
+struct Answer<T> {
+    hits: u64,
+    aggregations: T,
+}
+
+#[derive(Deserialize)]
+struct Terms {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    key: String,
+    doc_count: u64,
+}
+
+/// `cardinality`, `min` or `max`.
+#[derive(Deserialize)]
+struct Number {
+    value: Option<f64>,
+}
+
+/// `filter`.
+#[derive(Deserialize)]
+struct Filtered {
+    doc_count: u64,
+}
+
+impl Terms {
+    fn into_verbs(self) -> Vec<VerbCount> {
+        self.buckets.into_iter().map(|bucket| VerbCount { verb: bucket.key, count: bucket.doc_count }).collect()
+    }
+}
+
+impl Number {
+    fn count(&self) -> u64 {
+        self.value.unwrap_or_default() as u64
+    }
+
+    /// A number of milliseconds since 1970 UTC as an instant.
+    fn timestamp(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.value? as i64).ok()
+    }
+}
+
+/// Runs a question's aggregations.
+async fn ask<T: DeserializeOwned>(
+    statements: &dyn Statements,
+    filter: &Filter,
+    question: &str,
+) -> Result<Answer<T>, StatementsError> {
+    let unexpected = |error: serde_json::Error| {
+        StatementsError::Refused(format!("the store's answer has not the shape of Elasticsearch's: {error}"))
+    };
+    let aggregations = serde_json::from_str(question).map_err(unexpected)?;
+    serde_json::from_value(statements.aggregate(filter, &aggregations).await?).map_err(unexpected)
+}

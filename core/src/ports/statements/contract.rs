@@ -101,7 +101,7 @@ fn statement(tenant: &str, number: u32) -> StatementDocument {
             family: "statement".into(),
             timestamp_ms: DAY_MS + i64::from(number) * 1_000,
             day: "2021-11-29".into(),
-            actor: "mbox:mailto:learner@example.org".into(),
+            actor: "mbox:learner@example.org".into(),
             verb: VERB.into(),
             object_type: "Activity".into(),
             object: "http://example.org/activity".into(),
@@ -401,7 +401,7 @@ pub async fn a_search_finds_by_each_field_and_by_all_together(statements: &dyn S
     let wanted = with_fields(&tenant, 5, |fields| {
         fields.verb = "http://example.org/verbs/wanted".into();
         fields.event_type = "survey.answered".into();
-        fields.actor = "mbox:mailto:wanted@example.org".into();
+        fields.actor = "mbox:wanted@example.org".into();
         fields.object = "http://example.org/wanted".into();
         fields.survey = Some("wanted".into());
         fields.registration = Some(registration.clone());
@@ -451,7 +451,7 @@ pub async fn a_learner_is_found_under_any_of_several_identifiers(statements: &dy
     let tenant = new_tenant();
     let sha1 = "b4cd8a0d16a1f8a5b4cd8a0d16a1f8a5b4cd8a0d".to_owned();
     let by_mbox = with_fields(&tenant, 1, |fields| {
-        fields.actor = "mbox:mailto:ada@example.org".into();
+        fields.actor = "mbox:ada@example.org".into();
         fields.actor_sha1 = Some(sha1.clone());
     });
     let by_sha1 = with_fields(&tenant, 2, |fields| {
@@ -712,7 +712,7 @@ pub async fn different_values_are_counted_exactly_when_they_are_few(statements: 
     let documents: Vec<_> = (0..200)
         .map(|number| {
             with_fields(&tenant, number, |fields| {
-                fields.actor = format!("mbox:mailto:learner-{}@example.org", number % 90);
+                fields.actor = format!("mbox:learner-{}@example.org", number % 90);
                 fields.score_raw = Some(f64::from(number % 40) / 8.0);
                 fields.success = (number < 100).then_some(number % 2 == 0);
             })

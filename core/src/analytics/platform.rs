@@ -1,0 +1,86 @@
+//! What happens on the platform as a whole?
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Filtered, Number, Terms, VerbCount, ask};
+use crate::ports::statements::{Filter, Statements, StatementsError};
+
+const QUESTION: &str = include_str!("platform.json");
+
+/// The platform in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlatformOverview {
+    /// All statements, voiding ones too.
+    pub total: u64,
+    /// Most used first, then by IRI; the first 1,000.
+    pub verbs: Vec<VerbCount>,
+    /// Different identified actors. One person under two identifiers counts twice; anonymous groups do not count. A store
+    /// may estimate large numbers (Elasticsearch beyond some thousands, the embedded one beyond 65,000).
+    pub active_learners: u64,
+    /// Statements a UTC day of their timestamp, oldest first; days without any are left out.
+    pub by_day: Vec<DayCount>,
+    /// Most frequent first, then by name.
+    pub event_types: Vec<EventTypeCount>,
+    /// The oldest timestamp.
+    pub first: Option<Timestamp>,
+    /// The newest timestamp.
+    pub last: Option<Timestamp>,
+}
+
+/// A day and how many statements it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DayCount {
+    /// `2021-11-29`.
+    pub day: String,
+    /// How many statements.
+    pub count: u64,
+}
+
+/// An event type and how many statements it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventTypeCount {
+    /// The catalog's name.
+    pub event_type: String,
+    /// How many statements.
+    pub count: u64,
+}
+
+#[derive(Deserialize)]
+struct Aggregations {
+    verbs: Terms,
+    event_types: Terms,
+    days: Terms,
+    learners: Number,
+    anonymous: Filtered,
+    first: Number,
+    last: Number,
+}
+
+/// Counts what the filter leaves.
+///
+/// # Errors
+/// Those of the store.
+pub async fn overview(statements: &dyn Statements, filter: &Filter) -> Result<PlatformOverview, StatementsError> {
+    let answer = ask::<Aggregations>(statements, filter, QUESTION).await?;
+    Ok(fold(answer.hits, answer.aggregations))
+}
+
+fn fold(total: u64, answer: Aggregations) -> PlatformOverview {
+    let days = answer.days.buckets.into_iter();
+    let mut by_day: Vec<_> = days.map(|bucket| DayCount { day: bucket.key, count: bucket.doc_count }).collect();
+    by_day.sort_by(|left, right| left.day.cmp(&right.day));
+    let event_types = answer.event_types.buckets.into_iter();
+    let event_types = event_types.map(|bucket| EventTypeCount { event_type: bucket.key, count: bucket.doc_count });
+    // The empty actor is a value like any other to the store.
+    let nobody = u64::from(answer.anonymous.doc_count > 0);
+    PlatformOverview {
+        total,
+        verbs: answer.verbs.into_verbs(),
+        active_learners: answer.learners.count().saturating_sub(nobody),
+        by_day,
+        event_types: event_types.collect(),
+        first: answer.first.timestamp(),
+        last: answer.last.timestamp(),
+    }
+}
