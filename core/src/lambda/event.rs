@@ -486,12 +486,17 @@ impl EventSize {
         self.bytes + separators + counted(|sink| write_record(record, sink))
     }
 
-    /// Counts the record in.
-    pub fn add(&mut self, record: &Record) {
-        self.bytes = self.bytes_with(record);
-        if !self.contains(&record.position) {
-            self.partitions.push((record.position.topic.clone(), record.position.partition));
+    /// Counts the record in, unless that would make the event longer than `limit_bytes`; tells whether it did.
+    pub fn add_within(&mut self, record: &Record, limit_bytes: usize) -> bool {
+        let bytes = self.bytes_with(record);
+        let fits = bytes <= limit_bytes;
+        if fits {
+            self.bytes = bytes;
+            if !self.contains(&record.position) {
+                self.partitions.push((record.position.topic.clone(), record.position.partition));
+            }
         }
+        fits
     }
 
     fn contains(&self, position: &Position) -> bool {
@@ -901,7 +906,8 @@ mod tests {
             let mut size = EventSize::new(&source);
             for record in &records {
                 let foretold = size.bytes_with(record);
-                size.add(record);
+                prop_assert!(!size.add_within(record, foretold - 1));
+                prop_assert!(size.add_within(record, foretold));
                 prop_assert_eq!(size.bytes(), foretold);
             }
             let mut payload = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use lyceum_core::lambda::event::batch_identifier;
 use lyceum_core::lambda::response::{BatchResponse, InvalidResponse, ItemIdentifier};
-use lyceum_core::record::Record;
+use lyceum_core::record::{Position, Record};
 
 use crate::config::{MappingConfig, Redelivery};
 
@@ -22,14 +22,19 @@ impl Item {
     pub(crate) fn new(record: Record) -> Self {
         Self { record, invocations: 0, failures: 0 }
     }
+
+    /// Partition and offset: within one topic, its name.
+    fn place(&self) -> (i32, i64) {
+        (self.record.position.partition, self.record.position.offset)
+    }
 }
 
 /// What an invocation said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Succeeded,
-    /// The function named these, and only these failed.
-    Partly(BTreeSet<ItemIdentifier>),
+    /// The function named these, by partition and offset, and only these failed.
+    Partly(BTreeSet<(i32, i64)>),
     /// A function error, or an answer that cannot be used.
     Failed(String),
 }
@@ -37,27 +42,29 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Reads the answer of a function that reports batch item failures.
     pub(crate) fn of_answer(answer: &[u8], items: &[Item]) -> Self {
-        let mut delivered: HashMap<String, BTreeSet<i64>> = HashMap::new();
-        let read = BatchResponse::parse(answer).and_then(|response| {
-            if response.batch_item_failures.is_empty() {
-                return Ok(BTreeSet::new());
-            }
-            for Item { record, .. } in items {
-                let identifier = batch_identifier(&record.position.topic, record.position.partition);
-                delivered.entry(identifier).or_default().insert(record.position.offset);
-            }
-            response.failed_of(|failed| {
-                delivered.get(&failed.partition).is_some_and(|offsets| offsets.contains(&failed.offset))
-            })
-        });
-        match read {
+        match read_failures(answer, items) {
             Ok(failed) if failed.is_empty() => Self::Succeeded,
             Ok(failed) => Self::Partly(failed),
-            Err(error @ (InvalidResponse::Malformed(_) | InvalidResponse::UnknownIdentifier(_))) => {
-                Self::Failed(error.to_string())
-            }
+            Err(error) => Self::Failed(error.to_string()),
         }
     }
+}
+
+fn read_failures(answer: &[u8], items: &[Item]) -> Result<BTreeSet<(i32, i64)>, InvalidResponse> {
+    let response = BatchResponse::parse(answer)?;
+    if response.batch_item_failures.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let delivered: BTreeSet<(i32, i64)> = items.iter().map(Item::place).collect();
+    let mut partitions: HashMap<String, i32> = HashMap::new();
+    for Position { topic, partition, .. } in items.iter().map(|item| &item.record.position) {
+        if !partitions.values().any(|known| known == partition) {
+            partitions.insert(batch_identifier(topic, *partition), *partition);
+        }
+    }
+    let place_of = |failed: &ItemIdentifier| partitions.get(&failed.partition).map(|&number| (number, failed.offset));
+    let failed = response.failed_of(|failed| place_of(failed).is_some_and(|place| delivered.contains(&place)))?;
+    Ok(failed.iter().filter_map(place_of).collect())
 }
 
 /// What becomes of a batch's records: every one of them is in exactly one place, in its order.
@@ -88,17 +95,14 @@ pub(crate) fn conclude(items: Vec<Item>, verdict: &Verdict, config: &MappingConf
             let (exhausted, again) = counted.partition::<Vec<_>, _>(is_exhausted);
             Aftermath { exhausted, again: non_empty(again), ..Aftermath::default() }
         }
-        Verdict::Partly(identifiers) => {
+        Verdict::Partly(failed) => {
             let mut aftermath = Aftermath::default();
             let mut again = Vec::new();
             // The partitions in which an earlier record comes again.
             let mut open: BTreeSet<i32> = BTreeSet::new();
             for mut item in items {
-                let position = &item.record.position;
-                let partition = position.partition;
-                let identifier =
-                    ItemIdentifier { partition: batch_identifier(&position.topic, partition), offset: position.offset };
-                if identifiers.contains(&identifier) {
+                let place @ (partition, _) = item.place();
+                if failed.contains(&place) {
                     item.failures += 1;
                     if is_exhausted(&item) {
                         aftermath.exhausted.push(item);
@@ -124,8 +128,6 @@ fn non_empty(items: Vec<Item>) -> Vec<Vec<Item>> {
 
 #[cfg(test)]
 mod tests {
-    use lyceum_core::record::Position;
-
     use super::*;
 
     fn items(offsets: std::ops::Range<i64>) -> Vec<Item> {
@@ -144,7 +146,7 @@ mod tests {
     }
 
     fn failing(offsets: &[i64]) -> Verdict {
-        Verdict::Partly(offsets.iter().map(|&offset| ItemIdentifier { partition: "t-0".into(), offset }).collect())
+        Verdict::Partly(offsets.iter().map(|&offset| (0, offset)).collect())
     }
 
     fn config() -> MappingConfig {

@@ -187,8 +187,7 @@ impl Poller {
             counts.filtered += 1;
             counts.filtered_unreadable += u64::from(filtering == Filtering::DroppedUnreadable);
             self.settle(&record);
-        } else if batch.size.bytes_with(&record) <= mapping.config.payload_limit_bytes {
-            batch.size.add(&record);
+        } else if batch.size.add_within(&record, mapping.config.payload_limit_bytes) {
             batch.items.push(Item::new(record));
         } else {
             let alone = EventSize::new(&mapping.config.source).bytes_with(&record);
@@ -255,6 +254,8 @@ impl Poller {
     /// Invokes until every record of the batch is settled.
     async fn deliver(&mut self, batch: Vec<Item>) -> Result<(), Stopped> {
         let mapping = self.mapping.clone();
+        // A batch that ends, even at the destination, is progress: the next one begins without waiting.
+        self.failures_in_row = 0;
         // The last one is next: what a failed batch leaves behind comes before what followed it.
         let mut work = vec![batch];
         while let Some(items) = work.pop() {

@@ -11,6 +11,9 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
+/// The records for which the function said that all is well: by position, how often.
+type Successes = Arc<Mutex<BTreeMap<(i32, i64), u32>>>;
+
 /// How often each record fails before it succeeds, if it ever does, and in which way the function says so.
 #[derive(Clone, Debug)]
 struct Plan {
@@ -57,8 +60,7 @@ impl Plan {
         log
     }
 
-    /// The function, and the records for which it said at the last that all is well: by position, how often.
-    fn function(&self) -> (Arc<Function>, Arc<Mutex<BTreeMap<(i32, i64), u32>>>) {
+    fn function(&self) -> (Arc<Function>, Successes) {
         let Self { failures, reports_items, .. } = self.clone();
         let succeeded = Arc::new(Mutex::new(BTreeMap::new()));
         let (delivered, noted) = (Mutex::new(BTreeMap::<(i32, i64), u32>::new()), succeeded.clone());
@@ -153,7 +155,7 @@ proptest! {
 struct Witness {
     log: Arc<MemoryLog>,
     function: Arc<Function>,
-    succeeded: Arc<Mutex<BTreeMap<(i32, i64), u32>>>,
+    succeeded: Successes,
 }
 
 impl Witness {
