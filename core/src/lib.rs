@@ -6,6 +6,7 @@
 pub mod adapters;
 pub mod clock;
 pub mod lambda;
+pub mod metrics;
 pub mod outcome;
 pub mod ports;
 pub mod record;

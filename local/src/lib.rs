@@ -1,1 +1,5 @@
 //! Envelopes, xAPI validation, exactly-once processing, ports and their adapters, analytics.
+
+pub mod http;
+pub mod live;
+pub mod page;
