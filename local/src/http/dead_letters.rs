@@ -127,7 +127,9 @@ pub(super) async fn replay(
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
             let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?} or {"all": true}"#;
-            Problem::bad_request(format!("the body cannot be read: {error}. Send {forms}, with \"dry_run\"? and \"limit\"?"))
+            Problem::bad_request(format!(
+                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"? and \"limit\"?"
+            ))
         })?;
         return Ok(Json(run(&app, &caller, tenant.as_deref(), request).await?).into_response());
     }
@@ -139,7 +141,8 @@ pub(super) async fn replay(
     let request = Request { positions, topic: form.topic, kind: form.kind, all, dry_run: false, limit: None };
     let back = [("kind", request.kind.clone()), ("topic", request.topic.clone()), ("tenant", tenant.clone())];
     let summary = run(&app, &caller, tenant.as_deref(), request).await?;
-    let counts = [("sent", summary.replayed.len() as u64), ("parked", summary.parked), ("remaining", summary.remaining)];
+    let counts =
+        [("sent", summary.replayed.len() as u64), ("parked", summary.parked), ("remaining", summary.remaining)];
     let query = back.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
     let query = query.chain(counts.map(|(name, count)| (name, count.to_string())));
     let query = serde_urlencoded::to_string(query.collect::<Vec<_>>())
@@ -153,7 +156,9 @@ async fn run(app: &App, caller: &Caller, tenant: Option<&str>, request: Request)
     let has_filter = filter.topic.is_some() || filter.kind.is_some();
     let limit = check_limit(limit.unwrap_or(LIMIT))?;
     let which = match (positions.is_empty(), has_filter || all) {
-        (false, true) if has_filter => return Err(Problem::bad_request("name positions, or a topic and kind, not both")),
+        (false, true) if has_filter => {
+            return Err(Problem::bad_request("name positions, or a topic and kind, not both"));
+        }
         (false, _) => {
             check_limit(positions.len())?;
             for position in &positions {

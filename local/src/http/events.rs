@@ -34,7 +34,11 @@ pub(super) struct StatusReport {
     totals: Totals,
 }
 
-pub(super) async fn show_status(State(app): SharedApp, caller: Caller, uri: Uri) -> Result<Json<StatusReport>, Problem> {
+pub(super) async fn show_status(
+    State(app): SharedApp,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<StatusReport>, Problem> {
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
     let mappings = mappings_for(&app, &caller).await?;
@@ -130,7 +134,8 @@ fn read_record(index: usize, item: &RawValue, topic: &str, keys: &dyn Keys) -> R
         (None, Some(Bytes::copy_from_slice(item.get().as_bytes())), BTreeMap::new())
     };
     if let Some(name) = headers.keys().find(|name| name.to_ascii_lowercase().starts_with(OWN_HEADERS)) {
-        let detail = format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
+        let detail =
+            format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
         return Err(Problem::bad_request(detail));
     }
     let key = key.map(Bytes::from).or_else(|| value.as_deref().and_then(|value| keys.key_of(topic, value)));

@@ -194,7 +194,8 @@ pub async fn serve(
 fn build_router(services: Services, stop: watch::Sender<bool>) -> Router {
     let app = Arc::new(App { services, stop, feeds: Arc::new(Semaphore::new(FEEDS)) });
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
-        router.route(route.path, (route.handler)().route_layer(from_fn_with_state((app.clone(), route.needs), authorize)))
+        router
+            .route(route.path, (route.handler)().route_layer(from_fn_with_state((app.clone(), route.needs), authorize)))
     });
     routes
         .fallback(|| async { Problem::not_found("no such path; GET /openapi.json lists every one") })
@@ -232,7 +233,8 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(path, "a handler panicked");
-            Problem::new(Kind::INTERNAL, "this is a defect; the log has its place. Other requests go on").into_response()
+            Problem::new(Kind::INTERNAL, "this is a defect; the log has its place. Other requests go on")
+                .into_response()
         }
         Err(_) => {
             let limit = TIME_LIMIT.as_secs();

@@ -22,7 +22,8 @@ pub(super) async fn show(
     let query: Query = read_query(&uri)?;
     let services = &app.services;
     let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or_else(|| services.default_tenant.clone());
-    let id: Uuid = id.parse().map_err(|_| Problem::bad_request(format!("{id:?} is no UUID, so no statement has it")))?;
+    let id: Uuid =
+        id.parse().map_err(|_| Problem::bad_request(format!("{id:?} is no UUID, so no statement has it")))?;
     let found = services.statements.get(&tenant, id).await?;
     let found = found.ok_or_else(|| Problem::not_found(format!("tenant {tenant:?} has no statement {id}")))?;
     let mut response = json_bytes(found.document.raw);

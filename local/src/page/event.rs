@@ -82,7 +82,10 @@ impl EventView {
             ("record", Some(self.position.clone())),
             ("settled", event.map(|event| format_time(event.at_ms))),
             ("produced", record.map(|record| format_time(record.timestamp_ms))),
-            ("key", record.and_then(|record| record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()))),
+            (
+                "key",
+                record.and_then(|record| record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned())),
+            ),
             ("family", event.map(|event| event.family.to_owned())),
             ("event id", event.and_then(|event| event.event_id.map(|id| id.to_string()))),
             ("tenant", event.and_then(|event| event.tenant.clone())),

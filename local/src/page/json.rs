@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use maud::{Markup, html};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How deep the layout goes; what is deeper stands on one line.
@@ -151,7 +151,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_shown_as_it_is() {
-        assert!(render(b"<script>", &BTreeSet::new()).into_string().contains("<pre tabindex=\"0\">&lt;script&gt;</pre>"));
+        assert!(
+            render(b"<script>", &BTreeSet::new()).into_string().contains("<pre tabindex=\"0\">&lt;script&gt;</pre>")
+        );
         assert!(render(&[0xff, 0x00], &BTreeSet::new()).into_string().contains("ff 00"));
         let long = "x".repeat(LIMIT_BYTES + 1);
         assert!(render(long.as_bytes(), &BTreeSet::new()).into_string().contains("131073 bytes"));
