@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod envelope;
 pub mod family;
 pub mod lambda;
+pub mod metrics;
 pub mod outcome;
 pub mod ports;
 pub mod process;

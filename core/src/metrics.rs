@@ -1,0 +1,328 @@
+//! The metrics, defined once: the same names on Prometheus and, through EMF, on CloudWatch.
+//!
+//! Every label value comes from a closed set of this program or its configuration; nothing that a sender writes becomes a
+//! label, so that no sender can make series without end. Durations are in seconds, sizes in the unit that the name says.
+
+use std::borrow::Cow;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::outcome::{DeadLetterKind, Observer, Outcome, Report};
+
+/// What [`Metrics::encode`] writes. Source: OpenMetrics 1.0.0, section "Content Type"; Prometheus reads it as it is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The label of a rule whose name was read back from storage instead of taken from this program.
+pub const OTHER_RULE: &str = "other";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    family: &'static str,
+    event_type: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FamilyLabels {
+    family: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RuleLabels {
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeadLetterLabels {
+    family: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StoreLabels {
+    store: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StoreErrorLabels {
+    store: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DependencyLabels {
+    dependency: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WindowLabels {
+    size: &'static str,
+}
+
+/// What a circuit breaker lets through; the gauge `lyceum_circuit_state` holds the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitState {
+    /// Every call.
+    Closed = 0,
+    /// One call, to try.
+    HalfOpen = 1,
+    /// None.
+    Open = 2,
+}
+
+/// All metrics of a process. Cheap to update from any thread; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    events: Family<EventLabels, Counter>,
+    event_duration: Family<FamilyLabels, Histogram>,
+    batch_size: Histogram,
+    violations: Family<RuleLabels, Counter>,
+    dead_letters: Family<DeadLetterLabels, Counter>,
+    retries: Family<FamilyLabels, Counter>,
+    consumer_lag: Family<PartitionLabels, Gauge>,
+    store_duration: Family<StoreLabels, Histogram>,
+    store_errors: Family<StoreErrorLabels, Counter>,
+    capacity_units: Family<OperationLabels, Counter<f64, AtomicU64>>,
+    circuit_state: Family<DependencyLabels, Gauge>,
+    open_windows: Family<WindowLabels, Gauge>,
+    active_consumers: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Every metric, at nought.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lyceum"),
+            events: Family::default(),
+            event_duration: Family::new_with_constructor(new_duration_histogram),
+            batch_size: Histogram::new([1., 5., 10., 25., 50., 100., 250., 500., 1000., 2500., 5000., 10000.]),
+            violations: Family::default(),
+            dead_letters: Family::default(),
+            retries: Family::default(),
+            consumer_lag: Family::default(),
+            store_duration: Family::new_with_constructor(new_duration_histogram),
+            store_errors: Family::default(),
+            capacity_units: Family::default(),
+            circuit_state: Family::default(),
+            open_windows: Family::default(),
+            active_consumers: Gauge::default(),
+        };
+        // The registry puts the prefix before a name, `_total` behind a counter's, and a full stop behind each text.
+        let r = &mut metrics.registry;
+        r.register("events", "Records that ended, by outcome", metrics.events.clone());
+        r.register("event_duration_seconds", "Time from delivery to outcome", metrics.event_duration.clone());
+        r.register("batch_size", "Records in one batch", metrics.batch_size.clone());
+        r.register("validation_violations", "Rules that records broke", metrics.violations.clone());
+        r.register("dead_letters", "Records that were dead-lettered, by reason", metrics.dead_letters.clone());
+        r.register("retries", "Attempts after the first", metrics.retries.clone());
+        r.register("consumer_lag", "Records not yet settled", metrics.consumer_lag.clone());
+        r.register("store_duration_seconds", "Time that a store took to answer", metrics.store_duration.clone());
+        r.register("store_errors", "Calls that a store failed", metrics.store_errors.clone());
+        r.register("dynamodb_capacity_units", "Capacity units consumed", metrics.capacity_units.clone());
+        r.register("circuit_state", "0 closed, 1 half-open, 2 open", metrics.circuit_state.clone());
+        r.register("open_windows", "Aggregation windows not yet closed", metrics.open_windows.clone());
+        r.register("active_consumers", "Consumers that are running", metrics.active_consumers.clone());
+        metrics
+    }
+
+    /// Counts how records ended, the rules that they broke, their dead letters and those that are to come again.
+    pub fn observe(&self, reports: &[Report]) {
+        for report in reports {
+            let Report { family, event_type, outcome, .. } = report;
+            self.events.get_or_create(&EventLabels { family, event_type, outcome: outcome.name() }).inc();
+            match outcome {
+                Outcome::DeadLettered { kind } => self.count_dead_letter(family, *kind),
+                Outcome::RetryLater { .. } => self.count_retry(family),
+                Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => {}
+            }
+            for finding in &report.findings {
+                self.violations.get_or_create(&RuleLabels { rule: rule_label(&finding.rule) }).inc();
+            }
+        }
+    }
+
+    /// Notes how long one record took from delivery to outcome.
+    pub fn observe_event_duration(&self, family: &'static str, duration: Duration) {
+        self.event_duration.get_or_create(&FamilyLabels { family }).observe(duration.as_secs_f64());
+    }
+
+    /// Notes how many records a batch held.
+    pub fn observe_batch_size(&self, records: usize) {
+        self.batch_size.observe(records as f64);
+    }
+
+    /// Counts one attempt after the first; [`Metrics::observe`] counts those that a report tells of.
+    pub fn count_retry(&self, family: &'static str) {
+        self.retries.get_or_create(&FamilyLabels { family }).inc();
+    }
+
+    /// Sets how many records of a partition are not yet settled. `topic` is one of the configured topics.
+    pub fn set_consumer_lag(&self, topic: &str, partition: i32, records: i64) {
+        self.consumer_lag.get_or_create(&PartitionLabels { topic: topic.to_owned(), partition }).set(records);
+    }
+
+    /// Notes how long a store took for one call, failed or not.
+    pub fn observe_store_duration(&self, store: &'static str, operation: &'static str, duration: Duration) {
+        self.store_duration.get_or_create(&StoreLabels { store, operation }).observe(duration.as_secs_f64());
+    }
+
+    /// Counts one call that a store failed; `kind` names the variant of its error.
+    pub fn count_store_error(&self, store: &'static str, kind: &'static str) {
+        self.store_errors.get_or_create(&StoreErrorLabels { store, kind }).inc();
+    }
+
+    /// Adds what DynamoDB said that a call consumed.
+    pub fn add_capacity_units(&self, operation: &'static str, units: f64) {
+        self.capacity_units.get_or_create(&OperationLabels { operation }).inc_by(units);
+    }
+
+    /// Sets what the circuit breaker of a dependency lets through.
+    pub fn set_circuit_state(&self, dependency: &'static str, state: CircuitState) {
+        self.circuit_state.get_or_create(&DependencyLabels { dependency }).set(state as i64);
+    }
+
+    /// Sets how many windows of a size are open.
+    pub fn set_open_windows(&self, size: &'static str, windows: i64) {
+        self.open_windows.get_or_create(&WindowLabels { size }).set(windows);
+    }
+
+    /// Sets how many consumers are running.
+    pub fn set_active_consumers(&self, consumers: i64) {
+        self.active_consumers.set(consumers);
+    }
+
+    /// Every metric as text; the type is [`CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+
+    fn count_dead_letter(&self, family: &'static str, kind: DeadLetterKind) {
+        self.dead_letters.get_or_create(&DeadLetterLabels { family, kind: kind.name() }).inc();
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, reports: &[Report]) {
+        Metrics::observe(self, reports);
+    }
+}
+
+/// A rule's name as a label. A name that is part of this program is one of a closed set; one that was read back from a
+/// recording might be anything.
+pub fn rule_label(rule: &Cow<'static, str>) -> &'static str {
+    match rule {
+        Cow::Borrowed(rule) => rule,
+        Cow::Owned(_) => OTHER_RULE,
+    }
+}
+
+/// Buckets from 1 ms to 16 s.
+fn new_duration_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Finding;
+    use crate::record::Position;
+
+    fn report(outcome: Outcome, rules: Vec<Cow<'static, str>>) -> Report {
+        let findings = rules.into_iter().map(|rule| Finding {
+            rule,
+            pointer: String::new(),
+            message: String::new(),
+            requirement: "XAPI-00001".into(),
+        });
+        Report {
+            position: Position::new("nlj.survey.responses", 0, 7),
+            family: "survey",
+            event_type: "survey.answered",
+            event_id: None,
+            tenant: Some("acme".to_owned()),
+            correlation_id: None,
+            outcome,
+            findings: findings.collect(),
+            anomalies: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_metric_has_the_name_that_the_dashboards_read() {
+        let metrics = Metrics::new();
+        metrics.observe(&[
+            report(Outcome::Applied, vec![]),
+            report(Outcome::DeadLettered { kind: DeadLetterKind::UnknownType }, vec!["actor.ifi.exactly-one".into()]),
+            report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
+        ]);
+        metrics.observe_event_duration("survey", Duration::from_millis(3));
+        metrics.observe_batch_size(42);
+        metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
+        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
+        metrics.count_store_error("statements", "unavailable");
+        metrics.add_capacity_units("TransactWriteItems", 2.5);
+        metrics.set_circuit_state("dynamodb", CircuitState::Open);
+        metrics.set_open_windows("5m", 3);
+        metrics.set_active_consumers(4);
+        let text = metrics.encode();
+        for line in [
+            r#"lyceum_events_total{family="survey",event_type="survey.answered",outcome="applied"} 1"#,
+            r#"lyceum_events_total{family="survey",event_type="survey.answered",outcome="dead_lettered"} 1"#,
+            r#"lyceum_event_duration_seconds_count{family="survey"} 1"#,
+            "lyceum_batch_size_sum 42.0",
+            r#"lyceum_validation_violations_total{rule="actor.ifi.exactly-one"} 1"#,
+            r#"lyceum_dead_letters_total{family="survey",kind="unknown-type"} 1"#,
+            r#"lyceum_retries_total{family="survey"} 1"#,
+            r#"lyceum_consumer_lag{topic="nlj.survey.responses",partition="2"} 17"#,
+            r#"lyceum_store_duration_seconds_sum{store="ledger",operation="commit"} 0.02"#,
+            r#"lyceum_store_errors_total{store="statements",kind="unavailable"} 1"#,
+            r#"lyceum_dynamodb_capacity_units_total{operation="TransactWriteItems"} 2.5"#,
+            r#"lyceum_circuit_state{dependency="dynamodb"} 2"#,
+            r#"lyceum_open_windows{size="5m"} 3"#,
+            "lyceum_active_consumers 4",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nis not among\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_name_that_was_read_from_storage_makes_no_series_of_its_own() {
+        let metrics = Metrics::new();
+        for i in 0..1000 {
+            let rule = Cow::Owned(format!("made-up-{i}"));
+            metrics.observe(&[report(Outcome::DeadLettered { kind: DeadLetterKind::Validation }, vec![rule])]);
+        }
+        let text = metrics.encode();
+        assert!(text.contains(r#"lyceum_validation_violations_total{rule="other"} 1000"#), "{text}");
+        assert!(!text.contains("made-up"));
+    }
+}

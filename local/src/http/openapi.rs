@@ -1,0 +1,81 @@
+//! `GET /openapi.json`: the table of routes as an OpenAPI 3.1 document.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+use super::problem::Kind;
+use super::{ROUTES, Route};
+
+pub(super) async fn show() -> Json<Value> {
+    Json(describe())
+}
+
+fn describe() -> Value {
+    let mut paths = Map::new();
+    for route in ROUTES {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_ascii_lowercase()] = describe_route(route);
+    }
+    let types: Vec<_> = Kind::ALL.iter().map(|kind| format!("urn:problem-type:lyceum:{}", kind.slug)).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lyceum",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Processes the events of learning platforms. Without tokens, this machine only is served.",
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic", "description": "For browsers: any user name, the token as password"},
+            },
+            "schemas": {
+                "Problem": {
+                    "type": "object",
+                    "description": "RFC 9457",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string", "enum": types},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string", "description": "What happened and what to do"},
+                    },
+                },
+            },
+            "responses": {
+                "Problem": {
+                    "description": "What went wrong, and what to do",
+                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                },
+            },
+        },
+    })
+}
+
+fn describe_route(route: &Route) -> Value {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path =
+        in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let in_query = route.query.iter().map(
+        |(name, meaning)| json!({"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}),
+    );
+    let status = if route.path == "/events/{topic}" { "202" } else { "200" };
+    let mut operation = json!({
+        "summary": route.summary,
+        "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
+        "responses": {
+            status: {"description": "As asked", "content": {route.answer: {}}},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+        "security": [],
+    });
+    if let Some(role) = route.needs {
+        operation["x-role"] = json!(role.name());
+        operation["security"] = json!([{"bearer": []}, {"basic": []}]);
+    }
+    if route.method == "POST" {
+        operation["requestBody"] = json!({"required": true, "content": {"application/json": {}}});
+    }
+    operation
+}

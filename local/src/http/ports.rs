@@ -1,0 +1,278 @@
+//! What the page and the API ask of the process that they belong to, and the plain shapes that they show.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::record::Position;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::problem::{Kind, Problem};
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The question makes no sense; the text tells which ones do.
+    #[error("{0}")]
+    Invalid(String),
+    /// A store is away; the same question may be answered later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What no repetition mends.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Invalid(detail) => Self::bad_request(detail),
+            AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
+            AskError::Failed(detail) => Self::new(Kind::INTERNAL, detail),
+        }
+    }
+}
+
+/// What an event source mapping is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MappingState {
+    /// It polls, or a batch is under way.
+    Running,
+    /// The last batch failed; it waits before it sends it again.
+    BackingOff,
+    /// It is not polling.
+    Stopped,
+}
+
+impl MappingState {
+    /// For a person.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::BackingOff => "backing off",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// How far a mapping has come in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionStatus {
+    /// Counted from 0.
+    pub partition: i32,
+    /// The offset of the next record that it wants; `None` before the first commit.
+    pub committed: Option<i64>,
+    /// The offset that the next record will get.
+    pub end: i64,
+    /// Records not yet settled.
+    pub lag: i64,
+}
+
+/// One event source mapping: a function behind a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MappingStatus {
+    /// Unique among the mappings.
+    pub name: String,
+    /// What it reads.
+    pub topic: String,
+    /// Whose offsets it commits.
+    pub group: String,
+    /// What it calls.
+    pub function: String,
+    /// What it is doing.
+    pub state: MappingState,
+    /// In the order of partitions.
+    pub partitions: Vec<PartitionStatus>,
+    /// Since the start of the process, over all tenants; not shown to a caller that sees one tenant.
+    pub work: Option<MappingWork>,
+}
+
+impl MappingStatus {
+    /// Records not yet settled, over all partitions.
+    pub fn lag(&self) -> i64 {
+        self.partitions.iter().map(|partition| partition.lag).sum()
+    }
+}
+
+/// What a mapping has done since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MappingWork {
+    /// Batches that were handed to the function.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Batches that came back with at least one failure.
+    pub failed_batches: u64,
+    /// Why the last of them failed.
+    pub last_error: Option<String>,
+}
+
+/// The event source mappings of the process.
+#[async_trait]
+pub trait Mappings: Send + Sync {
+    /// Every mapping, by name.
+    async fn status(&self) -> Result<Vec<MappingStatus>, AskError>;
+}
+
+/// A dead letter as it stands on its topic. Headers: interfaces.md, "Identity, headers, dead letters".
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Where the letter stands.
+    pub position: Position,
+    /// The topic that the record was on, and to which a replay sends it.
+    pub topic: String,
+    /// Why it is here.
+    pub kind: DeadLetterKind,
+    /// Every rule that it broke.
+    pub findings: Vec<Finding>,
+    /// For a failure that is no broken rule: what failed, the outermost first.
+    pub causes: Vec<String>,
+    /// Where the record stood.
+    pub source: Option<Position>,
+    /// Who gave up.
+    pub family: String,
+    /// Where it could be read.
+    pub event_id: Option<Uuid>,
+    /// Where it could be read; without, only a caller that sees every tenant sees the letter.
+    pub tenant: Option<String>,
+    /// Where it could be read.
+    pub correlation_id: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// RFC 3339.
+    pub first_failed_at: Option<String>,
+    /// RFC 3339.
+    pub last_failed_at: Option<String>,
+    /// How often it had been sent again before it came here.
+    pub replay_count: u32,
+    /// Whether it was sent again since.
+    pub is_replayed: bool,
+    /// Past the limit of replays: only a person who names its position sends it again.
+    pub is_parked: bool,
+    /// The first characters of the value.
+    pub preview: String,
+}
+
+/// Which dead letters are meant. Every part that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Letters of this tenant only. Where it is given, a letter whose tenant could not be read never matches.
+    pub tenant: Option<String>,
+    /// The topic that the record was on, or the dead-letter topic.
+    pub topic: Option<String>,
+    /// Why they are there.
+    pub kind: Option<DeadLetterKind>,
+}
+
+/// How many letters of a kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLetterCount {
+    /// Not sent again yet, and not parked.
+    pub waiting: u64,
+    /// See [`DeadLetter::is_parked`].
+    pub parked: u64,
+}
+
+/// Which letters to send again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// These, parked or not. Each belongs to the request's tenant; whoever asks has checked.
+    Positions(Vec<Position>),
+    /// Those that wait and match, oldest first; parked ones stay.
+    Matching(DeadLetterFilter),
+}
+
+/// What to send again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayRequest {
+    /// Which letters.
+    pub which: Which,
+    /// Tell what would be sent, and send nothing.
+    pub is_dry_run: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// One letter that was, or would be, sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// The letter.
+    pub position: Position,
+    /// Why it was there.
+    pub kind: DeadLetterKind,
+    /// Where it goes.
+    pub topic: String,
+    /// Where it stands now; `None` in a dry run.
+    pub sent_to: Option<Position>,
+}
+
+/// What became of a [`ReplayRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReplaySummary {
+    /// Whether nothing was sent.
+    pub is_dry_run: bool,
+    /// In the order in which they were sent.
+    pub replayed: Vec<Replayed>,
+    /// Letters that match and stay, because they are parked.
+    pub parked: u64,
+    /// Letters that match and are left for the next call, because of the limit.
+    pub remaining: u64,
+}
+
+/// The dead letters of every topic.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// The newest first, at most `limit`.
+    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, AskError>;
+
+    /// How many there are of each kind; a kind without is absent.
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError>;
+
+    /// The letter at a position; `None` where there is none.
+    async fn show(&self, position: &Position) -> Result<Option<DeadLetter>, AskError>;
+
+    /// Sends letters again: the original record, with its source and its replay count.
+    async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError>;
+}
+
+/// Whose statements, of which time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// `None` is every tenant.
+    pub tenant: Option<String>,
+    /// From here on, milliseconds since 1970 UTC.
+    pub from_ms: Option<i64>,
+    /// Before this.
+    pub to_ms: Option<i64>,
+}
+
+/// The questions of a learning team. The answers are the JSON of `lyceum query`.
+#[async_trait]
+pub trait Analytics: Send + Sync {
+    /// All statements: how many, by verb, by day, active learners.
+    async fn platform(&self, span: &Span) -> Result<Value, AskError>;
+
+    /// One survey, by the last segment of its IRI or the whole of it; `None` where nothing is known of it.
+    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError>;
+
+    /// One learner, by any of its identifiers; `None` where nothing is known of it.
+    async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
+}
+
+/// The state kept of programs, sessions, bookings …
+#[async_trait]
+pub trait State: Send + Sync {
+    /// One aggregate, as `lyceum show` prints it; `None` where there is none. A kind that does not exist is
+    /// [`AskError::Invalid`], naming those that do.
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError>;
+}
+
+/// Knows by which key a family keeps order.
+pub trait Keys: Send + Sync {
+    /// The key of a record that was sent without one; `None` where the value does not tell.
+    fn key_of(&self, topic: &str, value: &[u8]) -> Option<Bytes>;
+}

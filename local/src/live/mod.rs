@@ -1,0 +1,358 @@
+//! Live statistics: what the page shows of the last minutes. Told by [`Observer`], asked by [`Live::snapshot`].
+//!
+//! Memory is bounded whatever is sent: numbers have labels from closed sets, lists have a length, and what a sender wrote
+//! is cut. Numbers are kept for all tenants together and for each of the first [`MAX_TENANTS`]; those that a credential
+//! names are among them from the start, so that no flood of made-up tenants displaces one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use lyceum_core::clock::Clock;
+use lyceum_core::metrics::rule_label;
+use lyceum_core::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
+use lyceum_core::record::Position;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// How far back the counts per second go.
+pub const SECONDS: usize = 600;
+/// How many of the latest events are kept.
+pub const EVENTS: usize = 200;
+/// How many of the latest anomalies are kept.
+pub const ANOMALIES: usize = 50;
+/// How many tenants have numbers of their own.
+pub const MAX_TENANTS: usize = 32;
+/// How many findings are kept of one event; [`LiveEvent::findings_total`] tells how many there were.
+pub const FINDINGS: usize = 8;
+/// How many characters are kept of a text that a sender wrote.
+pub const TEXT_CHARS: usize = 240;
+
+/// The names of [`Outcome`], in the order in which the plot stacks them, the first at the bottom.
+pub const OUTCOMES: [&str; 5] = ["applied", "duplicate", "skipped_tombstone", "retry_later", "dead_lettered"];
+
+/// Counts by outcome, in the order of [`OUTCOMES`].
+pub type Counts = [u64; OUTCOMES.len()];
+
+/// One processed record, as far as the page shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiveEvent {
+    /// When it was settled, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Where the record stands.
+    pub position: Position,
+    /// The family that processed it.
+    pub family: &'static str,
+    /// The catalog's event type.
+    pub event_type: &'static str,
+    /// The event's id, where it could be read.
+    pub event_id: Option<Uuid>,
+    /// The tenant, where it could be read.
+    pub tenant: Option<String>,
+    /// The correlation id, where it could be read.
+    pub correlation_id: Option<String>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// At most [`FINDINGS`].
+    pub findings: Vec<Finding>,
+    /// How many findings there were.
+    pub findings_total: usize,
+}
+
+/// Something odd that is no error, and the event after which it was seen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiveAnomaly {
+    /// When, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The record after which the state was odd.
+    pub position: Position,
+    /// Its event type.
+    pub event_type: &'static str,
+    /// A stable name: `overbooked` …
+    pub name: String,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// Totals since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Totals {
+    /// By the names of [`OUTCOMES`]; absent means none.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// By family and event type.
+    pub event_types: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// By rule.
+    pub violations: BTreeMap<&'static str, u64>,
+    /// By kind of dead letter.
+    pub dead_letters: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    /// Every record that ended in any way.
+    pub fn records(&self) -> u64 {
+        self.outcomes.values().sum()
+    }
+
+    /// Those that are done with.
+    pub fn settled(&self) -> u64 {
+        self.records() - self.outcome("retry_later")
+    }
+
+    /// Those that ended so.
+    pub fn outcome(&self, name: &str) -> u64 {
+        self.outcomes.get(name).copied().unwrap_or(0)
+    }
+
+    /// The share of settled records that were not dead-lettered; `None` before the first.
+    pub fn success_rate(&self) -> Option<f64> {
+        self.share_without(self.outcome("dead_lettered"))
+    }
+
+    /// The share of settled records that could be read and broke no rule; `None` before the first.
+    pub fn valid_rate(&self) -> Option<f64> {
+        let judged = [DeadLetterKind::Decode, DeadLetterKind::Validation, DeadLetterKind::UnknownType];
+        self.share_without(judged.iter().filter_map(|kind| self.dead_letters.get(kind.name())).sum())
+    }
+
+    fn share_without(&self, failed: u64) -> Option<f64> {
+        let settled = self.settled();
+        (settled > 0).then(|| (settled - failed.min(settled)) as f64 / settled as f64)
+    }
+
+    fn add(&mut self, report: &Report) {
+        *self.outcomes.entry(report.outcome.name()).or_default() += 1;
+        *self.event_types.entry(report.family).or_default().entry(report.event_type).or_default() += 1;
+        for finding in &report.findings {
+            *self.violations.entry(rule_label(&finding.rule)).or_default() += 1;
+        }
+        if let Outcome::DeadLettered { kind } = report.outcome {
+            *self.dead_letters.entry(kind.name()).or_default() += 1;
+        }
+    }
+}
+
+/// The statistics at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// That moment, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Since when there are numbers.
+    pub since_ms: i64,
+    /// False where the tenant came too late to have numbers of its own; everything below is empty then.
+    pub is_counted: bool,
+    /// The last [`SECONDS`] seconds, the oldest first; the last one is the second that is under way.
+    pub seconds: Vec<Counts>,
+    /// Since the start.
+    pub totals: Totals,
+    /// Newest first, at most [`EVENTS`].
+    pub events: Vec<Arc<LiveEvent>>,
+    /// Newest first, at most [`ANOMALIES`].
+    pub anomalies: Vec<Arc<LiveAnomaly>>,
+}
+
+impl Snapshot {
+    /// Records per second over the last ten seconds that are complete.
+    pub fn events_per_second(&self) -> f64 {
+        let complete = &self.seconds[..self.seconds.len().saturating_sub(1)];
+        let recent = &complete[complete.len().saturating_sub(10)..];
+        recent.iter().flatten().sum::<u64>() as f64 / recent.len().max(1) as f64
+    }
+}
+
+/// The live statistics of a process. Hand it to the event source mappings as their [`Observer`].
+pub struct Live {
+    clock: Arc<dyn Clock>,
+    since_ms: i64,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    all: Statistics,
+    tenants: BTreeMap<String, Statistics>,
+}
+
+impl Live {
+    /// Empty statistics. `tenants` are those that credentials name.
+    pub fn new(clock: Arc<dyn Clock>, tenants: impl IntoIterator<Item = String>) -> Self {
+        let tenants = tenants.into_iter().map(|tenant| (tenant, Statistics::default())).collect();
+        let since_ms = clock.now_ms();
+        Self { clock, since_ms, kept: Mutex::new(Kept { all: Statistics::default(), tenants }) }
+    }
+
+    /// The statistics of a tenant, or of all of them together.
+    pub fn snapshot(&self, tenant: Option<&str>) -> Snapshot {
+        let at_ms = self.clock.now_ms();
+        let kept = self.lock();
+        let (is_counted, statistics) = match tenant {
+            None => (true, Some(&kept.all)),
+            Some(tenant) => {
+                let statistics = kept.tenants.get(tenant);
+                (statistics.is_some() || kept.tenants.len() < MAX_TENANTS, statistics)
+            }
+        };
+        let empty = Statistics::default();
+        let statistics = statistics.unwrap_or(&empty);
+        Snapshot {
+            at_ms,
+            since_ms: self.since_ms,
+            is_counted,
+            seconds: statistics.seconds.last(at_ms),
+            totals: statistics.totals.clone(),
+            events: statistics.events.iter().rev().cloned().collect(),
+            anomalies: statistics.anomalies.iter().rev().cloned().collect(),
+        }
+    }
+
+    /// The event at a position, if it is among the latest of the tenant, or of all.
+    pub fn find_event(&self, tenant: Option<&str>, position: &Position) -> Option<Arc<LiveEvent>> {
+        let kept = self.lock();
+        let statistics = tenant.map_or(Some(&kept.all), |tenant| kept.tenants.get(tenant))?;
+        statistics.events.iter().rev().find(|event| event.position == *position).cloned()
+    }
+
+    /// The tenants that have numbers of their own, by name.
+    pub fn tenants(&self) -> Vec<String> {
+        self.lock().tenants.keys().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Statistics are whole after every statement, so a panic elsewhere leaves nothing to mistrust.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Live {
+    fn observe(&self, reports: &[Report]) {
+        let at_ms = self.clock.now_ms();
+        let mut kept = self.lock();
+        let Kept { all, tenants } = &mut *kept;
+        for report in reports {
+            let entry = Entry::new(at_ms, report);
+            all.add(report, &entry);
+            let Some(tenant) = report.tenant.as_deref() else { continue };
+            if !tenants.contains_key(tenant) && tenants.len() < MAX_TENANTS && tenant.len() <= TEXT_CHARS {
+                tenants.insert(tenant.to_owned(), Statistics::default());
+            }
+            if let Some(statistics) = tenants.get_mut(tenant) {
+                statistics.add(report, &entry);
+            }
+        }
+    }
+}
+
+/// What one report adds to the lists, shared by the statistics of all and of its tenant.
+struct Entry {
+    event: Arc<LiveEvent>,
+    anomalies: Vec<Arc<LiveAnomaly>>,
+}
+
+impl Entry {
+    fn new(at_ms: i64, report: &Report) -> Self {
+        let findings = report.findings.iter().take(FINDINGS).map(|finding| Finding {
+            rule: finding.rule.clone(),
+            pointer: cut(&finding.pointer),
+            message: cut(&finding.message),
+            requirement: finding.requirement.clone(),
+        });
+        let event = LiveEvent {
+            at_ms,
+            position: report.position.clone(),
+            family: report.family,
+            event_type: report.event_type,
+            event_id: report.event_id,
+            tenant: report.tenant.as_deref().map(cut),
+            correlation_id: report.correlation_id.as_deref().map(cut),
+            outcome: match &report.outcome {
+                Outcome::RetryLater { reason } => Outcome::RetryLater { reason: cut(reason) },
+                outcome => outcome.clone(),
+            },
+            findings: findings.collect(),
+            findings_total: report.findings.len(),
+        };
+        let anomalies = report.anomalies.iter().take(FINDINGS).map(|anomaly| {
+            Arc::new(LiveAnomaly {
+                at_ms,
+                position: report.position.clone(),
+                event_type: report.event_type,
+                name: cut(&anomaly.name),
+                message: cut(&anomaly.message),
+            })
+        });
+        Self { event: Arc::new(event), anomalies: anomalies.collect() }
+    }
+}
+
+#[derive(Default)]
+struct Statistics {
+    seconds: Ring,
+    totals: Totals,
+    events: VecDeque<Arc<LiveEvent>>,
+    anomalies: VecDeque<Arc<LiveAnomaly>>,
+}
+
+impl Statistics {
+    fn add(&mut self, report: &Report, entry: &Entry) {
+        self.seconds.add(entry.event.at_ms, &report.outcome);
+        self.totals.add(report);
+        push_bounded(&mut self.events, entry.event.clone(), EVENTS);
+        for anomaly in &entry.anomalies {
+            push_bounded(&mut self.anomalies, anomaly.clone(), ANOMALIES);
+        }
+    }
+}
+
+/// Counts of the last seconds: at most one entry a second, only for seconds in which something ended, oldest first.
+#[derive(Default)]
+struct Ring(VecDeque<(i64, Counts)>);
+
+impl Ring {
+    fn add(&mut self, at_ms: i64, outcome: &Outcome) {
+        // A clock that was set back adds to the newest second instead of making them unordered.
+        let newest = self.0.back().map_or(i64::MIN, |(second, _)| *second);
+        let second = at_ms.div_euclid(1000).max(newest);
+        if second > newest {
+            push_bounded(&mut self.0, (second, Counts::default()), SECONDS);
+        }
+        let column = OUTCOMES.iter().position(|name| *name == outcome.name());
+        if let (Some((_, counts)), Some(column)) = (self.0.back_mut(), column) {
+            counts[column] += 1;
+        }
+    }
+
+    fn last(&self, now_ms: i64) -> Vec<Counts> {
+        let mut seconds = vec![Counts::default(); SECONDS];
+        let first = now_ms.div_euclid(1000) - (SECONDS as i64 - 1);
+        for (second, counts) in &self.0 {
+            if let Some(slot) = usize::try_from(second - first).ok().and_then(|index| seconds.get_mut(index)) {
+                *slot = *counts;
+            }
+        }
+        seconds
+    }
+}
+
+fn push_bounded<T>(list: &mut VecDeque<T>, item: T, limit: usize) {
+    if list.len() == limit {
+        list.pop_front();
+    }
+    list.push_back(item);
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// A time as `2026-01-31T09:30:00Z`; what is out of range as its number.
+pub fn format_time(at_ms: i64) -> String {
+    match Timestamp::from_millisecond(at_ms) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => format!("{at_ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

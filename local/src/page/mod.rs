@@ -1,0 +1,170 @@
+//! The page: HTML from plain data, no store and no clock. One file a view, and `layout` around them.
+//!
+//! The overview is made of parts with an id each. The live feed renders the same parts again and sends those that changed,
+//! so that what a browser without script sees and what `live.js` patches come from one template. Everything that a sender
+//! wrote is escaped by maud, and the content security policy forbids anything inline.
+
+use std::sync::LazyLock;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+pub mod dead_letters;
+pub mod event;
+pub mod overview;
+
+mod json;
+mod plot;
+
+/// A file that the page loads, from this server; its path changes with its content, so that it can be cached for good.
+pub struct Asset {
+    /// The path below `/assets/`.
+    pub file: String,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its content.
+    pub content: &'static str,
+}
+
+impl Asset {
+    fn new(name: &str, extension: &str, media_type: &'static str, content: &'static str) -> Self {
+        let version: String = Sha256::digest(content)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file: format!("{name}-{version}.{extension}"), media_type, content }
+    }
+}
+
+static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("style.css")));
+static SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("live", "js", "text/javascript; charset=utf-8", include_str!("live.js")));
+static ICON: LazyLock<Asset> = LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("icon.svg")));
+
+/// The asset of that file name, in its present version only.
+pub fn find_asset(file: &str) -> Option<&'static Asset> {
+    [&*STYLE, &*SCRIPT, &*ICON].into_iter().find(|asset| asset.file == file)
+}
+
+/// What stands around every view.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// The tenant that is looked at; `None` is every one.
+    pub tenant: Option<String>,
+    /// The tenants to choose from; empty where the credential has chosen.
+    pub tenants: Vec<String>,
+    /// Where the data is.
+    pub data: String,
+}
+
+impl Frame {
+    /// A path of this server that keeps the tenant that was chosen. `query` begins with `?`, or is empty.
+    fn path(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let chosen = self.tenant.as_deref().filter(|_| !self.tenants.is_empty());
+        let query: Vec<_> = query.iter().copied().chain(chosen.map(|tenant| ("tenant", tenant))).collect();
+        match serde_urlencoded::to_string(&query) {
+            Ok(query) if !query.is_empty() => format!("{path}?{query}"),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+/// A whole document. `bar` stands in the head line, at its right.
+fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Lyceum" }
+                link rel="icon" href={ "/assets/" (ICON.file) };
+                link rel="stylesheet" href={ "/assets/" (STYLE.file) };
+                script src={ "/assets/" (SCRIPT.file) } defer {}
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header.bar {
+                    a.name href=(frame.path("/", &[])) { (PreEscaped(include_str!("icon.svg"))) "Lyceum" }
+                    (bar)
+                }
+                main #content { (content) }
+                footer {
+                    p { "Data: " code { (frame.data) } " · times are UTC" }
+                    nav aria-label="Interfaces" {
+                        a href="/health" { "health" } " "
+                        a href="/metrics" { "metrics" } " "
+                        a href="/openapi.json" { "API" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn count(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "−" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share as a percentage with one digit, never rounded up to 100.
+fn percent(share: Option<f64>) -> String {
+    match share {
+        None => "–".to_owned(),
+        Some(share) if share >= 1.0 => "100 %".to_owned(),
+        Some(share) => format!("{:.1} %", (share * 1000.0).floor() / 10.0),
+    }
+}
+
+/// What a name of an outcome, a kind or a field reads like.
+fn words(name: &str) -> String {
+    name.replace(['_', '-'], " ")
+}
+
+/// A time of day within a `time` element that carries the whole.
+fn time(at_ms: i64) -> Markup {
+    let whole = crate::live::format_time(at_ms);
+    let of_day = whole.get(11..19).unwrap_or(&whole);
+    html! { time datetime=(whole) title=(whole) { (of_day) } }
+}
+
+/// An outcome as a dot and a word; the colour says nothing that the word does not.
+fn outcome_badge(name: &str) -> Markup {
+    html! { span class={ "badge " (name) } { (words(name)) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(count(-12_345), "−12,345");
+        assert_eq!([None, Some(1.0), Some(0.9999), Some(0.0)].map(percent), ["–", "100 %", "99.9 %", "0.0 %"]);
+    }
+
+    #[test]
+    fn an_asset_is_found_under_its_present_version_only() {
+        assert!(find_asset(&STYLE.file).is_some());
+        assert!(find_asset("style.css").is_none());
+    }
+
+    #[test]
+    fn nothing_that_the_page_loads_comes_from_elsewhere() {
+        for asset in [&*STYLE, &*SCRIPT, &*ICON] {
+            let foreign = asset.content.replace("http://www.w3.org/2000/svg", "");
+            assert!(!foreign.contains("//") || asset.media_type.starts_with("text/javascript"), "{}", asset.file);
+            assert!(!foreign.contains("http"), "{}", asset.file);
+        }
+        assert!(SCRIPT.content.lines().count() <= 150);
+    }
+}
