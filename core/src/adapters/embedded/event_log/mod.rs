@@ -1,11 +1,11 @@
 //! The event log as one durable file: Kafka's twin that needs nothing installed.
 //!
 //! **Durable.** What was answered is on the disk: one writer gathers the calls that wait into one redb transaction and
-//! answers them after its `fsync` ([`writer`]). A process that dies at any moment, or a machine that loses its power,
+//! answers them after its `fsync` (`writer`). A process that dies at any moment, or a machine that loses its power,
 //! leaves whole transactions and nothing of an unfinished one. A call that failed with
 //! [`EventLogError::Unavailable`] may, as with Kafka, still have been written: all of it or nothing.
 //!
-//! **Compact.** Records lie together in chunks of up to 64 KiB ([`chunk`]). Records that were fetched together share
+//! **Compact.** Records lie together in chunks of up to 64 KiB (`chunk`). Records that were fetched together share
 //! their bytes; keeping one of them keeps those of its neighbours in memory.
 //!
 //! **Limits.** One process at a time. A disk that is full is told to whoever writes, and because the file is opened anew
