@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{Catalog, Family, FamilySpec};
 use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::process::{ProcessConfig, Processor, Services};
@@ -15,12 +16,20 @@ pub const REGISTRY: &[Entry] =
 pub struct Entry {
     /// The family as data.
     pub spec: &'static FamilySpec,
+    /// The Kafka key of an event of this family; `None` where a field is missing that the key is made of.
+    pub key: fn(&Envelope<'_>) -> Option<String>,
     /// Makes its function.
     pub build: fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn FamilyFunction>,
 }
 
 const fn entry<F: Family>() -> Entry {
-    Entry { spec: F::SPEC, build: |services, catalog, config| Arc::new(Processor::<F>::new(services, catalog, config)) }
+    let key: fn(&Envelope<'_>) -> Option<String> =
+        |envelope| F::read(envelope).ok().map(|event| F::key(envelope, &event));
+    Entry {
+        spec: F::SPEC,
+        key,
+        build: |services, catalog, config| Arc::new(Processor::<F>::new(services, catalog, config)),
+    }
 }
 
 /// Which event type belongs where.

@@ -41,16 +41,32 @@ pub struct WrongEnvironment(pub Vec<String>);
 
 /// Every variable: name, default, meaning. The table of docs/operations.md is tested against it.
 pub const VARIABLES: &[(&str, &str, &str)] = &[
-    ("API_TOKENS", "", "who may use the HTTP API: `secret:tenant:roles`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; without it the process listens on 127.0.0.1 only"),
+    (
+        "API_TOKENS",
+        "",
+        "who may use the HTTP API: `secret:tenant:roles`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; without it the process listens on 127.0.0.1 only",
+    ),
     ("BATCH_SIZE", "500", "records a batch, 1 to 10000"),
-    ("DEAD_LETTER_FORMAT", "headers", "`headers`: the original value, the context in headers; `envelope`: JSON for readers that know no headers"),
+    (
+        "DEAD_LETTER_FORMAT",
+        "headers",
+        "`headers`: the original value, the context in headers; `envelope`: JSON for readers that know no headers",
+    ),
     ("DEFAULT_TENANT", "default", "the tenant of an event that names none"),
     ("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family; alias `ANALYTICS_GROUP_ID`"),
-    ("LEARNER_HOME_PAGE", "http://nlj.platform/users", "the home page of a learner who is named by an account's name only"),
+    (
+        "LEARNER_HOME_PAGE",
+        "http://nlj.platform/users",
+        "the home page of a learner who is named by an account's name only",
+    ),
     ("LOG_FORMAT", "text", "`text` or `json`"),
     ("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`"),
     ("RETRY_ATTEMPTS", "3", "attempts after the first one, in place, 0 to 20"),
-    ("RETRY_BASE_MS", "1000", "the wait before the first of them, in milliseconds; each further one doubles; 1 to 60000"),
+    (
+        "RETRY_BASE_MS",
+        "1000",
+        "the wait before the first of them, in milliseconds; each further one doubles; 1 to 60000",
+    ),
     ("WINDOW_SIZE_MS", "50", "how long a batch that is not full waits for more, in milliseconds, 0 to 300000"),
 ];
 
@@ -178,7 +194,8 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_reported_with_its_variable() {
-        let wrong = read(&[("BATCH_SIZE", "0"), ("LOG_FORMAT", "xml"), ("RETRY_BASE_MS", "soon"), ("API_TOKENS", "x:y")]);
+        let wrong =
+            read(&[("BATCH_SIZE", "0"), ("LOG_FORMAT", "xml"), ("RETRY_BASE_MS", "soon"), ("API_TOKENS", "x:y")]);
         let text = wrong.unwrap_err().to_string();
         for name in ["BATCH_SIZE", "LOG_FORMAT", "RETRY_BASE_MS", "API_TOKENS"] {
             assert!(text.contains(name), "{name}: {text}");

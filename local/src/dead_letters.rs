@@ -10,15 +10,13 @@ use async_trait::async_trait;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
-use lyceum_core::ports::ledger::{
-    Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey,
-};
+use lyceum_core::ports::ledger::{Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey};
 use lyceum_core::record::{Position, Record};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::http::ports::{
-    AskError, DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetters, Replayed, ReplayRequest, ReplaySummary, Which,
+    AskError, DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Replayed, Which,
 };
 
 /// Who remembers what was sent again, in the ledger.
@@ -50,7 +48,6 @@ struct Followed {
 /// A letter in the index: small, since there may be many.
 struct Known {
     position: Position,
-    id: Uuid,
     source_topic: Arc<str>,
     kind: DeadLetterKind,
     tenant: Option<Arc<str>>,
@@ -126,7 +123,6 @@ impl DeadLetterIndex {
         followed.letters.extend(letters.into_iter().zip(sent).map(|(letter, sent)| Known {
             is_parked: letter.is_parked(),
             is_replayed: sent.is_some(),
-            id: letter.id,
             source_topic: letter.source.topic,
             kind: letter.kind,
             tenant: letter.tenant.map(Arc::from),
@@ -148,7 +144,8 @@ impl DeadLetterIndex {
     async fn send(&self, letter: &Letter) -> Result<Position, AskError> {
         let replay = letter.replay();
         let positions = self.event_log.produce(&replay.topic, vec![replay.record]).await.map_err(log_failed)?;
-        let sent_to = positions.into_iter().next().ok_or_else(|| AskError::Failed("the log gave no position".into()))?;
+        let sent_to =
+            positions.into_iter().next().ok_or_else(|| AskError::Failed("the log gave no position".into()))?;
         // Sent, then remembered: cut off in between it is sent once more, and the event's own key makes that harmless.
         let key = StoredKey {
             status: KeyStatus::Applied,
@@ -213,10 +210,7 @@ impl DeadLetters for DeadLetterIndex {
         Ok(letters)
     }
 
-    async fn count(
-        &self,
-        filter: &DeadLetterFilter,
-    ) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
         let mut followed = self.followed.lock().await;
         self.follow(&mut followed).await?;
         let mut counts: BTreeMap<DeadLetterKind, DeadLetterCount> = BTreeMap::new();
@@ -263,14 +257,22 @@ impl DeadLetters for DeadLetterIndex {
             let position = followed.letters[at].position.clone();
             let Some(letter) = self.read(&position).await? else { continue };
             if letter.value_omitted {
-                let why = format!("{position} does not hold its event's value, which was too large; it is at {}", letter.source);
+                let why = format!(
+                    "{position} does not hold its event's value, which was too large; it is at {}",
+                    letter.source
+                );
                 return Err(AskError::Invalid(why));
             }
             let sent_to = if request.is_dry_run { None } else { Some(self.send(&letter).await?) };
             if sent_to.is_some() {
                 followed.letters[at].is_replayed = true;
             }
-            summary.replayed.push(Replayed { position, kind: letter.kind, topic: letter.source.topic.to_string(), sent_to });
+            summary.replayed.push(Replayed {
+                position,
+                kind: letter.kind,
+                topic: letter.source.topic.to_string(),
+                sent_to,
+            });
         }
         Ok(summary)
     }

@@ -19,7 +19,8 @@ use crate::runtime::Runtime;
 /// Whose the demo's events are.
 pub const TENANT: &str = "demo";
 
-const TITLES: &[&str] = &["Fire safety", "First aid", "Leading a team", "Writing well", "Working at heights", "Data protection"];
+const TITLES: &[&str] =
+    &["Fire safety", "First aid", "Leading a team", "Writing well", "Working at heights", "Data protection"];
 const LEARNERS: &[&str] = &["ada", "blaise", "carl", "dorothy", "emmy", "florence", "grace", "hypatia", "ida", "joan"];
 const VIDEO_VERBS: &[&str] = &[
     "https://w3id.org/xapi/video/verbs/played",
@@ -36,7 +37,7 @@ pub async fn publish_for_ever(runtime: Arc<Runtime>) {
         let events = academy.next_events(&mut rand::rng(), Timestamp::now());
         for event in events {
             let value = bytes::Bytes::from(event.to_string());
-            let route = runtime.route(&value);
+            let route = runtime.router.route(&value);
             let topic = route.as_ref().map_or("nlj.xapi.statements", |route| route.topic);
             let record = NewRecord {
                 key: route.as_ref().and_then(|route| route.key.clone()).map(Into::into),
@@ -85,8 +86,20 @@ impl Academy {
         let title = TITLES.choose(random).copied().unwrap_or("Fire safety");
         let id = short_id("prog");
         self.programs.push(id.clone());
-        let created = statement("trainer", "http://nlj.platform/verbs/created", &activity("program", &id, Some(title)), json!({}), now);
-        let published = statement("trainer", "http://nlj.platform/verbs/published", &activity("program", &id, None), json!({}), now);
+        let created = statement(
+            "trainer",
+            "http://nlj.platform/verbs/created",
+            &activity("program", &id, Some(title)),
+            json!({}),
+            now,
+        );
+        let published = statement(
+            "trainer",
+            "http://nlj.platform/verbs/published",
+            &activity("program", &id, None),
+            json!({}),
+            now,
+        );
         vec![created, published]
     }
 
@@ -101,7 +114,13 @@ impl Academy {
             "http://nlj.platform/extensions/capacity": random.random_range(1..6),
         });
         self.sessions.push((id.clone(), program));
-        vec![statement("trainer", "http://nlj.platform/verbs/scheduled", &activity("session", &id, None), extensions, now)]
+        vec![statement(
+            "trainer",
+            "http://nlj.platform/verbs/scheduled",
+            &activity("session", &id, None),
+            extensions,
+            now,
+        )]
     }
 
     fn request(&mut self, random: &mut impl Rng, learner: &str, now: Timestamp) -> Value {
@@ -116,7 +135,13 @@ impl Academy {
         let (id, session) = self.requested.pop_front().unwrap_or_default();
         let extensions = json!({"http://nlj.platform/extensions/session_id": session});
         let verb = if random.random_bool(0.75) { "confirmed" } else { "waitlisted" };
-        statement("trainer", &format!("http://nlj.platform/verbs/{verb}"), &activity("booking", &id, None), extensions, now)
+        statement(
+            "trainer",
+            &format!("http://nlj.platform/verbs/{verb}"),
+            &activity("booking", &id, None),
+            extensions,
+            now,
+        )
     }
 }
 
@@ -167,7 +192,8 @@ fn survey(random: &mut impl Rng, learner: &str, now: Timestamp) -> Vec<Value> {
         event["context"]["registration"] = json!(registration);
         event
     };
-    let mut events = vec![of(statement(learner, "http://adlnet.gov/expapi/verbs/initialized", &survey, json!({}), now))];
+    let mut events =
+        vec![of(statement(learner, "http://adlnet.gov/expapi/verbs/initialized", &survey, json!({}), now))];
     for question in QUESTIONS {
         let survey_id = json!({"http://nlj.platform/extensions/survey_id": "course-feedback"});
         let object = activity("question", question, None);

@@ -48,14 +48,14 @@ struct Aggregations {
 /// `Refused` where `who` is no identifier that [`LearnerId::parse`] reads; else those of the store.
 pub async fn learner(
     statements: &dyn Statements,
-    tenant: &str,
+    tenant: Option<&str>,
     who: &str,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
 ) -> Result<LearnerActivity, StatementsError> {
     let who = LearnerId::parse(who).map_err(|error| StatementsError::Refused(error.to_string()))?;
     let filter = Filter {
-        tenant: Some(tenant.to_owned()),
+        tenant: tenant.map(str::to_owned),
         from_ms,
         to_ms,
         actors: vec![who.canonical().to_owned()],

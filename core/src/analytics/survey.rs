@@ -64,20 +64,20 @@ struct Registrations {
 }
 
 /// Counts a survey's starts, completions and answers with timestamps from `from_ms` (inclusive) to `to_ms` (exclusive),
-/// milliseconds. `survey_id` is the survey's whole IRI or its last segment.
+/// milliseconds; without `tenant` of every one. `survey_id` is the survey's whole IRI or its last segment.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn survey(
     statements: &dyn Statements,
-    tenant: &str,
+    tenant: Option<&str>,
     survey_id: &str,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
 ) -> Result<SurveyAnswers, StatementsError> {
     let survey = survey_id.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut filter = Filter {
-        tenant: Some(tenant.to_owned()),
+        tenant: tenant.map(str::to_owned),
         survey: Some(survey.to_owned()),
         from_ms,
         to_ms,

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::event::{self, Entry, InvalidEvent, NO_TIMESTAMP};
 use super::response::{BatchResponse, ItemIdentifier};
-use crate::envelope::Envelope;
 use crate::family::{Family, FamilySpec};
 use crate::outcome::Outcome;
 use crate::ports::ledger::LedgerError;
@@ -37,9 +36,6 @@ pub trait FamilyFunction: Send + Sync {
     /// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
     async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError>;
 
-    /// The Kafka key of an event of this family; `None` where a field is missing that the key is made of.
-    fn key(&self, envelope: &Envelope<'_>) -> Option<String>;
-
     /// What a person is shown of an aggregate; `None` where there is none.
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
 }
@@ -69,10 +65,6 @@ impl<F: Family> FamilyFunction for Processor<F> {
             }
         }
         Ok(BatchResponse::failing(failed))
-    }
-
-    fn key(&self, envelope: &Envelope<'_>) -> Option<String> {
-        F::read(envelope).ok().map(|event| F::key(envelope, &event))
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {

@@ -77,7 +77,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     match options.action {
         Action::List { which, limit, format } => list(&which, limit, format, &config).await,
         Action::Show { position, data } => show(&position, &data, &config).await,
-        Action::Replay { positions, which, dry_run, limit } => replay(&positions, &which, dry_run, limit, &config).await,
+        Action::Replay { positions, which, dry_run, limit } => {
+            replay(&positions, &which, dry_run, limit, &config).await
+        }
     }
 }
 
@@ -108,8 +110,13 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
         let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
         println!("{:<32} {:<12} from {}{mark}", text("position"), text("kind"), text("source"));
         for finding in letter["findings"].as_array().into_iter().flatten() {
-            let (pointer, message) = (finding["pointer"].as_str().unwrap_or(""), finding["message"].as_str().unwrap_or(""));
-            println!("    {}{message} [{}]", if pointer.is_empty() { String::new() } else { format!("{pointer}: ") }, finding["rule"].as_str().unwrap_or(""));
+            let (pointer, message) =
+                (finding["pointer"].as_str().unwrap_or(""), finding["message"].as_str().unwrap_or(""));
+            println!(
+                "    {}{message} [{}]",
+                if pointer.is_empty() { String::new() } else { format!("{pointer}: ") },
+                finding["rule"].as_str().unwrap_or("")
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -125,7 +132,13 @@ async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay(positions: &[Position], which: &Which, dry_run: bool, limit: usize, config: &Config) -> Result<ExitCode> {
+async fn replay(
+    positions: &[Position],
+    which: &Which,
+    dry_run: bool,
+    limit: usize,
+    config: &Config,
+) -> Result<ExitCode> {
     let session = Session::open(&which.data.data, config).await?;
     let body = if positions.is_empty() {
         let all = which.topic.is_none() && which.kind.is_none();
@@ -145,7 +158,12 @@ async fn replay(positions: &[Position], which: &Which, dry_run: bool, limit: usi
         println!("{:<32} {:<12} {to}", text("position"), text("kind"));
     }
     let verb = if dry_run { "would be sent again" } else { "sent again" };
-    println!("{} {verb}, {} parked, {} left for the next call", replayed.len(), summary["parked"], summary["remaining"]);
+    println!(
+        "{} {verb}, {} parked, {} left for the next call",
+        replayed.len(),
+        summary["parked"],
+        summary["remaining"]
+    );
     if !dry_run && session.own.is_some() && !replayed.is_empty() {
         println!("they are processed at the next `lyceum up` or `lyceum ingest`");
     }

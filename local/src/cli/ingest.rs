@@ -79,13 +79,23 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
 }
 
 /// Hands the events, part by part, to the process that owns the data.
-async fn ingest_elsewhere(session: &Session, options: &Options, bar: &ProgressBar) -> Result<(Summary, Option<anyhow::Error>)> {
+async fn ingest_elsewhere(
+    session: &Session,
+    options: &Options,
+    bar: &ProgressBar,
+) -> Result<(Summary, Option<anyhow::Error>)> {
     let started = Instant::now();
     let (send, mut parts) = tokio::sync::mpsc::channel(2);
-    let (files, how) = (options.files.clone(), ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() });
-    let router = crate::runtime::Router::new();
+    let (files, how) =
+        (options.files.clone(), ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() });
+    let router = crate::runtime::Router::default();
     let reading = tokio::task::spawn_blocking(move || {
-        ingest::parts(&files, &how, |value| router.route(value), |events, summary| send.blocking_send((events, summary)).is_ok())
+        ingest::parts(
+            &files,
+            &how,
+            |value| router.route(value),
+            |events, summary| send.blocking_send((events, summary)).is_ok(),
+        )
     });
     let mut summary = Summary::default();
     while let Some((events, not_published)) = parts.recv().await {

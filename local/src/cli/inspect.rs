@@ -99,8 +99,12 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
 pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
     let (path, asked, what) = match options.question {
         Question::Platform(asked) => ("/api/analytics/platform/overview".to_owned(), asked, "the platform".to_owned()),
-        Question::Survey { id, asked } => (format!("/api/analytics/surveys/{}", segment(&id)), asked, format!("survey {id}")),
-        Question::Learner { id, asked } => (format!("/api/analytics/learners/{}", segment(&id)), asked, format!("learner {id}")),
+        Question::Survey { id, asked } => {
+            (format!("/api/analytics/surveys/{}", segment(&id)), asked, format!("survey {id}"))
+        }
+        Question::Learner { id, asked } => {
+            (format!("/api/analytics/learners/{}", segment(&id)), asked, format!("learner {id}"))
+        }
     };
     let session = Session::open(&asked.data.data, &config).await?;
     let span = [("tenant", asked.tenant.as_deref()), ("from", asked.from.as_deref()), ("to", asked.to.as_deref())];
@@ -148,7 +152,8 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
             println!("  {name:<12} {:<10} {:>6} ms{error}", text(&component["status"]), text(&component["latency_ms"]));
         }
         for mapping in status["mappings"].as_array().into_iter().flatten().filter(|_| !is_here) {
-            let lag: i64 = mapping["partitions"].as_array().into_iter().flatten().filter_map(|of| of["lag"].as_i64()).sum();
+            let lag: i64 =
+                mapping["partitions"].as_array().into_iter().flatten().filter_map(|of| of["lag"].as_i64()).sum();
             println!("  {:<28} {:<12} lag {lag}", text(&mapping["name"]), text(&mapping["state"]));
         }
     }
@@ -167,10 +172,17 @@ fn print(answer: &Value, format: Format) -> Result<ExitCode> {
             Value::Array(rows) if rows.iter().any(Value::is_object) => {
                 println!("{name}");
                 for row in rows {
-                    let cells: Vec<String> = row.as_object().into_iter().flatten().map(|(name, cell)| match cell {
-                        Value::Array(cells) => format!("{name}: {}", cells.iter().map(inline).collect::<Vec<_>>().join(", ")),
-                        cell => format!("{name}: {}", text(cell)),
-                    }).collect();
+                    let cells: Vec<String> = row
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, cell)| match cell {
+                            Value::Array(cells) => {
+                                format!("{name}: {}", cells.iter().map(inline).collect::<Vec<_>>().join(", "))
+                            }
+                            cell => format!("{name}: {}", text(cell)),
+                        })
+                        .collect();
                     println!("  {}", cells.join("  "));
                 }
             }

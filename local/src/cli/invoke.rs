@@ -24,13 +24,12 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let event = std::fs::read(&options.file).with_context(|| format!("cannot open {}", options.file.display()))?;
-    let event: Value = serde_json::from_slice(&event).with_context(|| format!("{} is no JSON", options.file.display()))?;
+    let event: Value =
+        serde_json::from_slice(&event).with_context(|| format!("{} is no JSON", options.file.display()))?;
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
-    let answer: Value = session
-        .post(&path, &event)
-        .await
-        .with_context(|| format!("function {:?} failed", options.function))?;
+    let answer: Value =
+        session.post(&path, &event).await.with_context(|| format!("function {:?} failed", options.function))?;
     println!("{}", serde_json::to_string_pretty(&answer)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,12 @@ pub(super) async fn own_or_find(data: &Path, config: &Config) -> Result<Owned> {
     match DataFolder::take(data) {
         Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone()).await?))),
         Err(DataFolderError::Held { path, holder }) => {
-            eprintln!("note: {} is in use by process {}; asking it at http://{}", path.display(), holder.process, holder.address);
+            eprintln!(
+                "note: {} is in use by process {}; asking it at http://{}",
+                path.display(),
+                holder.process,
+                holder.address
+            );
             Ok(Owned::Elsewhere(Session::to(format!("http://{}", holder.address))))
         }
         Err(error) => Err(error.into()),
@@ -50,7 +55,8 @@ impl Session {
                 let mut config = config.clone();
                 // The questions come from this very process.
                 config.tokens.clear();
-                let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on 127.0.0.1")?;
+                let listener =
+                    tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on 127.0.0.1")?;
                 let address = listener.local_addr()?;
                 let services = super::up::http_services(&runtime, &config);
                 tokio::spawn(crate::http::serve(listener, services, std::future::pending()));
@@ -70,7 +76,8 @@ impl Session {
     /// Asks; `None` where there is no such thing.
     pub(super) async fn find(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Option<Value>> {
         let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
-        let mut url = reqwest::Url::parse(&format!("{}{path}", self.base)).context("a part of the question is no path")?;
+        let mut url =
+            reqwest::Url::parse(&format!("{}{path}", self.base)).context("a part of the question is no path")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -97,7 +104,8 @@ impl Session {
         let status = response.status();
         let body = response.bytes().await.context("the answer was cut off")?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status.is_success() || status == reqwest::StatusCode::SERVICE_UNAVAILABLE && answer["components"].is_object() {
+        if status.is_success() || status == reqwest::StatusCode::SERVICE_UNAVAILABLE && answer["components"].is_object()
+        {
             return Ok(Some(answer));
         }
         let detail = answer["detail"].as_str().unwrap_or("no further word");

@@ -48,7 +48,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let address = bind_address(&access, options.port);
     let listener = TcpListener::bind(address).await.with_context(|| match options.port {
         0 => format!("cannot listen on {address}"),
-        port => format!("cannot listen on {address}: choose another port with --port, or --port 0 for a free one (asked for {port})"),
+        port => format!(
+            "cannot listen on {address}: choose another port with --port, or --port 0 for a free one (asked for {port})"
+        ),
     })?;
     let address = listener.local_addr()?;
     let runtime = Arc::new(Runtime::open(folder, config.clone()).await?);
@@ -60,7 +62,10 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         println!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
     }
     if options.demo {
-        println!("Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.", demo::TENANT);
+        println!(
+            "Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.",
+            demo::TENANT
+        );
     }
     std::io::stdout().flush()?;
 

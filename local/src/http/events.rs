@@ -22,7 +22,7 @@ use crate::live::{Totals, format_time};
 /// The header that carries the tenant.
 const TENANT_HEADER: &str = "tenant-id";
 /// Headers that begin so are Lyceum's own.
-const OWN_HEADERS: &str = "lyceum-";
+pub(super) const OWN_HEADERS: &str = "lyceum-";
 
 #[derive(Serialize)]
 pub(super) struct StatusReport {
@@ -155,7 +155,7 @@ fn read_value(value: &RawValue) -> Option<Bytes> {
 }
 
 /// Marks the record as the tenant's; one that says it is another's is refused.
-fn claim_for_tenant(record: &mut NewRecord, tenant: &str) -> Result<(), Problem> {
+pub(super) fn claim_for_tenant(record: &mut NewRecord, tenant: &str) -> Result<(), Problem> {
     let mut claims = record.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(TENANT_HEADER)).peekable();
     if claims.peek().is_none() {
         drop(claims);

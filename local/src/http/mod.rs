@@ -44,6 +44,8 @@ mod openapi;
 mod page;
 mod state;
 mod statements;
+pub mod topics;
+pub mod work;
 
 pub use access::{Access, Caller, Role, Token, bind_address};
 use ports::{Analytics, DeadLetters, Keys, Mappings, State};
@@ -83,6 +85,8 @@ pub struct Services {
     pub state: Arc<dyn State>,
     /// Finds the key of an event that was sent without one.
     pub keys: Arc<dyn Keys>,
+    /// Ingests events and calls functions.
+    pub work: Arc<dyn work::Work>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who may.
@@ -128,6 +132,9 @@ const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or 
 const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
 const KIND: (&str, &str) = ("kind", "Why they were dead-lettered: decode, validation, rejected …");
 const TOPIC: (&str, &str) = ("topic", "The topic that they were on, or the dead-letter topic");
+const WHERE: (&str, &str) =
+    ("from", "Where to begin: beginning, end, an RFC 3339 time, or an offset in each partition");
+const OFFSETS: (&str, &str) = ("offsets", "Where to go on: the `next` of the answer before");
 const LIMIT: (&str, &str) = ("limit", "At most so many, 1 to 1000; 100 where it is left out");
 
 /// Every route of the process.
@@ -151,6 +158,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
     Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and tells how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
+    Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },
+    Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
+    Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
 ];
 
 /// The router, for tests and for a server of one's own; [`serve`] is what a process calls.

@@ -201,7 +201,7 @@ struct Chunk {
 
 /// Reads the files and hands their events on, in order; each with topic, key and headers.
 fn prepare(runtime: &Runtime, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
-    let route = |value: &Bytes| runtime.route(value);
+    let route = |value: &Bytes| runtime.router.route(value);
     for_each_prepared(files, options, route, |chunk| send.blocking_send(chunk).is_ok())
 }
 
@@ -249,12 +249,8 @@ fn for_each_prepared(
                     let (belongs, key) = route.map_or((FALLBACK_TOPIC, None), |route| (route.topic, route.key));
                     let topic = options.topic.clone().unwrap_or_else(|| belongs.to_owned());
                     chunk.bytes += value.len();
-                    let record = NewRecord {
-                        key: key.map(Bytes::from),
-                        value: Some(value),
-                        headers,
-                        ..NewRecord::default()
-                    };
+                    let record =
+                        NewRecord { key: key.map(Bytes::from), value: Some(value), headers, ..NewRecord::default() };
                     chunk.events.push(Prepared { topic, record });
                 }
                 Err(bytes) => chunk.not_published.push(format!(
@@ -315,7 +311,10 @@ pub fn parts(
     for_each_prepared(files, options, route, |chunk| {
         let not_published_total = chunk.not_published.len() as u64;
         let read = not_published_total;
-        part(chunk.events, Summary { read, not_published_total, not_published: chunk.not_published, ..Summary::default() })
+        part(
+            chunk.events,
+            Summary { read, not_published_total, not_published: chunk.not_published, ..Summary::default() },
+        )
     })
 }
 

@@ -48,7 +48,9 @@ pub enum ReadError {
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::UnexpectedEof => " (the file ends in the middle; the events before it were taken)",
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => " (it is no intact gzip file; what came before was taken)",
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            " (it is no intact gzip file; what came before was taken)"
+        }
         _ => "",
     }
 }

@@ -8,13 +8,16 @@ use lyceum_core::analytics::{learner, platform, survey};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, StatementsError};
 use lyceum_event_source_mapping as esm;
+use lyceum_event_source_mapping::Invoke;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Runtime;
+use super::{InProcess, Runtime};
 use crate::http::ports::{
     Analytics, AskError, Keys, MappingState, MappingStatus, MappingWork, Mappings, PartitionStatus, Span, State,
 };
+use crate::http::work::Work;
+use crate::ingest::{Prepared, Summary, ingest_prepared};
 
 /// The runtime, as the page and the API ask it.
 #[derive(Clone)]
@@ -59,7 +62,8 @@ fn shown(status: esm::MappingStatus) -> MappingStatus {
 #[async_trait]
 impl Analytics for Answers {
     async fn platform(&self, span: &Span) -> Result<Value, AskError> {
-        let filter = Filter { tenant: span.tenant.clone(), from_ms: span.from_ms, to_ms: span.to_ms, ..Filter::default() };
+        let filter =
+            Filter { tenant: span.tenant.clone(), from_ms: span.from_ms, to_ms: span.to_ms, ..Filter::default() };
         json(platform::overview(&*self.0.statements, &filter).await)
     }
 
@@ -119,8 +123,27 @@ impl State for Answers {
     }
 }
 
+#[async_trait]
+impl Work for Answers {
+    async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError> {
+        let topics = || self.0.mappings.iter().map(|mapping| mapping.config().topic.as_str());
+        if let Some(event) = events.iter().find(|event| topics().all(|topic| topic != event.topic)) {
+            let names = topics().collect::<Vec<_>>().join(", ");
+            return Err(AskError::Invalid(format!("no function reads topic {:?}; there are {names}", event.topic)));
+        }
+        ingest_prepared(&self.0, events).await.map_err(|error| AskError::Unavailable(format!("{error:#}")))
+    }
+
+    async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
+        let Some(function) = self.0.functions.get(function) else { return Ok(None) };
+        let function =
+            InProcess { function: function.clone(), clock: self.0.clock.clone(), metrics: self.0.metrics.clone() };
+        function.invoke(payload).await.map(Some).map_err(|error| AskError::Invalid(error.to_string()))
+    }
+}
+
 impl Keys for Answers {
     fn key_of(&self, _topic: &str, value: &[u8]) -> Option<Bytes> {
-        self.0.route(&Bytes::copy_from_slice(value))?.key.map(Bytes::from)
+        self.0.router.route(&Bytes::copy_from_slice(value))?.key.map(Bytes::from)
     }
 }

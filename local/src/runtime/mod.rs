@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::data_folder::DataFolder;
 use crate::dead_letters::DeadLetterIndex;
+use crate::http::Access;
 use crate::ingest::Tally;
 use crate::live::Live;
 
@@ -66,8 +66,8 @@ pub struct Runtime {
     pub functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
     /// One a topic.
     pub mappings: Vec<Arc<EventSourceMapping>>,
-    /// Which event type belongs where.
-    pub catalog: Arc<Catalog>,
+    /// Which event belongs where.
+    pub router: Router,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The settings.
@@ -90,15 +90,14 @@ impl Runtime {
         let event_log: Arc<dyn EventLog> = Arc::new(event_log);
         let dynamodb = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
         let ledger = Arc::new(dynamodb.ledger(clock.clone()).await.with_context(|| opening("ledger"))?);
-        let statements =
-            EmbeddedStatements::open(&folder.join("statements"), StatementsOptions::new(equality::same))
-                .with_context(|| opening("statement store"))?;
+        let statements = EmbeddedStatements::open(&folder.join("statements"), StatementsOptions::new(equality::same))
+            .with_context(|| opening("statement store"))?;
         let statements: Arc<dyn Statements> = Arc::new(statements);
         for topic in topics() {
             event_log.create_topic(topic).await?;
         }
 
-        let live = Arc::new(Live::new(clock.clone(), config.tokens.iter().filter_map(|token| token.tenant().map(str::to_owned))));
+        let live = Arc::new(Live::new(clock.clone(), Access::new(config.tokens.clone()).tenants()));
         let metrics = Arc::new(Metrics::new());
         let tally = Arc::new(Tally::default());
         let observer: Arc<dyn Observer> =
@@ -116,7 +115,8 @@ impl Runtime {
         for entry in REGISTRY {
             let function = (entry.build)(services.clone(), catalog.clone(), config.process());
             functions.insert(entry.spec.name, function.clone());
-            let invoked: Arc<dyn Invoke> = Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() });
+            let invoked: Arc<dyn Invoke> =
+                Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() });
             for topic in entry.spec.topics {
                 let mapping = mapping_config(&config, entry.spec.name, topic.name);
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, event_log.clone(), invoked.clone())?));
@@ -132,7 +132,7 @@ impl Runtime {
             dead_letters,
             functions,
             mappings,
-            catalog,
+            router: Router::default(),
             clock,
             config,
             tally,
@@ -189,13 +189,28 @@ impl Runtime {
             tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
         }
     }
+}
 
+/// Tells where an event belongs.
+#[derive(Clone, Debug)]
+pub struct Router {
+    catalog: Arc<Catalog>,
+    config: EnvelopeConfig,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { catalog: Arc::new(lyceum_functions::catalog()), config: EnvelopeConfig::default() }
+    }
+}
+
+impl Router {
     /// Where an event belongs and by which key it keeps its order; a value that is no valid event belongs nowhere.
     pub fn route(&self, value: &Bytes) -> Option<Route> {
         let record = unplaced(value);
-        let (known, envelope) = recognise(&record, &self.catalog, &EnvelopeConfig::default())?;
-        let key = self.functions.get(known.family.name).and_then(|function| function.key(&envelope));
-        Some(Route { topic: known.topic, key, has_id: envelope.statement.id.is_some() })
+        let (known, envelope) = recognise(&record, &self.catalog, &self.config)?;
+        let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
+        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: envelope.statement.id.is_some() })
     }
 }
 
@@ -212,7 +227,13 @@ pub struct Route {
 
 /// A record that stands nowhere yet.
 fn unplaced(value: &Bytes) -> Record {
-    Record { position: Position::new("", 0, 0), timestamp_ms: 0, key: None, value: Some(value.clone()), headers: Vec::new() }
+    Record {
+        position: Position::new("", 0, 0),
+        timestamp_ms: 0,
+        key: None,
+        value: Some(value.clone()),
+        headers: Vec::new(),
+    }
 }
 
 /// Every topic of this release, dead letters included.
@@ -222,9 +243,11 @@ pub fn topics() -> Vec<TopicSpec> {
     let mut topics: Vec<TopicSpec> = of_families
         .map(|of| TopicSpec { name: of.name.to_owned(), partitions: of.partitions, retention: keep(RECORDS_KEPT) })
         .collect();
-    topics.extend(
-        dead_letter_topics().into_iter().map(|name| TopicSpec { name, partitions: 1, retention: keep(LETTERS_KEPT) }),
-    );
+    topics.extend(dead_letter_topics().into_iter().map(|name| TopicSpec {
+        name,
+        partitions: 1,
+        retention: keep(LETTERS_KEPT),
+    }));
     topics
 }
 
@@ -237,11 +260,8 @@ pub fn dead_letter_topics() -> Vec<String> {
 fn mapping_config(config: &Config, family: &str, topic: &str) -> MappingConfig {
     let mut mapping = MappingConfig::new(topic, topic, format!("{}-{family}", config.group));
     mapping.function = family.to_owned();
-    mapping.source = EventSource {
-        kind: SourceKind::SelfManaged,
-        arn: None,
-        bootstrap_servers: "embedded:9092".to_owned(),
-    };
+    mapping.source =
+        EventSource { kind: SourceKind::SelfManaged, arn: None, bootstrap_servers: "embedded:9092".to_owned() };
     mapping.batch_size = config.batch_size;
     mapping.batching_window = config.batching_window;
     mapping.report_batch_item_failures = true;
@@ -268,7 +288,8 @@ impl Invoke for InProcess {
         let answer = self.function.handle(&payload, deadline_ms).await;
         self.metrics.observe_event_duration(self.function.spec().name, started.elapsed());
         let answer = answer.map_err(|error| InvokeError::function("HandlerError", error.to_string()))?;
-        let answer = serde_json::to_vec(&answer).map_err(|error| InvokeError::function("Serialize", error.to_string()))?;
+        let answer =
+            serde_json::to_vec(&answer).map_err(|error| InvokeError::function("Serialize", error.to_string()))?;
         Ok(answer.into())
     }
 }
