@@ -36,7 +36,7 @@ pub enum Failure<'a> {
     },
 }
 
-/// What follows for the caller; the variants of [`LedgerError`] without their words.
+/// What follows for the caller; the variants of [`LedgerError`] without their words, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// See [`LedgerError::Refused`].

@@ -4,14 +4,17 @@
 //! [dynoxide](https://docs.rs/dynoxide-rs) on a thread of its own. There is no port, no network, and nothing is looked up
 //! in the environment, the home folder or the instance metadata.
 //!
-//! **Durability.** SQLite keeps a write-ahead log with `synchronous=FULL`: a commit that was acknowledged survives the
-//! process's and, as far as the disk keeps its word, the machine's sudden end.
+//! **Durability.** SQLite keeps a write-ahead log. It is left to the thread to sync it: once for all calls that wait at
+//! that moment, and before any of them is answered. So a commit that was acknowledged survives the process's and, as far
+//! as the disk keeps its word, the machine's sudden end, and commits in flight at once share the wait for the disk.
 //!
-//! **Limits.** One thread reads and writes, one transaction after the other. Expired keys go only when
+//! **Limits.** One thread reads and writes, one transaction after the other; two processes may share the file. Expired keys go only when
 //! [`EmbeddedDynamoDb::sweep_expired`] is called. Consumed capacity is counted as AWS does.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -74,11 +77,14 @@ impl EmbeddedDynamoDb {
         let name = path.to_str().ok_or_else(|| EmbeddedDynamoDbError::Path(path.to_owned()))?;
         let failed = |reason: String| EmbeddedDynamoDbError::Open { path: path.to_owned(), reason };
         let database = Database::new(name).map_err(|error| failed(error.to_string()))?;
+        // What dynoxide calls the end of bulk loading is SQLite's synchronous=NORMAL: the log is not synced by commits.
+        database.disable_bulk_loading().map_err(|error| failed(error.to_string()))?;
+        let log = File::options().write(true).open(format!("{name}-wal")).map_err(|error| failed(error.to_string()))?;
         let (calls, received) = channel();
         let served = database.clone();
         let thread = thread::Builder::new()
             .name("embedded-dynamodb".to_owned())
-            .spawn(move || serve(&served, &received))
+            .spawn(move || serve(&served, &log, &received))
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self { calls, thread: Some(thread), database: Some(database) })
     }
@@ -132,23 +138,66 @@ impl fmt::Debug for EmbeddedDynamoDb {
 }
 
 enum Call {
-    Answer { operation: String, body: Vec<u8>, answer: oneshot::Sender<(u16, String)> },
+    Answer(Question, oneshot::Sender<Reply>),
     Close,
 }
 
-fn serve(database: &Database, calls: &Receiver<Call>) {
-    while let Ok(Call::Answer { operation, body, answer }) = calls.recv() {
-        let outcome = match dispatch(database, &operation, &body) {
-            Ok(json) => (200, json),
-            Err(error) => (error.status_code(), error.to_json()),
+struct Question {
+    operation: String,
+    body: Vec<u8>,
+}
+
+/// HTTP status and body.
+type Reply = (u16, String);
+
+/// At most this many calls wait for one sync.
+const SYNCED_TOGETHER: usize = 64;
+
+fn serve(database: &Database, log: &File, calls: &Receiver<Call>) {
+    while let Ok(first) = calls.recv() {
+        let mut done = Vec::new();
+        let mut close = false;
+        for call in iter::once(first).chain(calls.try_iter()).take(SYNCED_TOGETHER) {
+            let Call::Answer(question, asker) = call else {
+                close = true;
+                break;
+            };
+            done.push((asker, question.may_write(), reply(dispatch(database, &question))));
+        }
+        let synced = match done.iter().any(|(_, wrote, _)| *wrote) {
+            true => log.sync_data(),
+            false => Ok(()),
         };
-        // Whoever asked may have given up; what was done stays done.
-        let _ = answer.send(outcome);
+        for (asker, wrote, answer) in done {
+            let answer = match &synced {
+                Err(error) if wrote => reply(Err(DynoxideError::InternalServerError(format!("not synced: {error}")))),
+                _ => answer,
+            };
+            // Whoever asked may have given up; what was done stays done.
+            let _ = asker.send(answer);
+        }
+        if close {
+            return;
+        }
     }
 }
 
-fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
-    match operation {
+fn reply(outcome: Result<String, DynoxideError>) -> Reply {
+    match outcome {
+        Ok(json) => (200, json),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}
+
+impl Question {
+    fn may_write(&self) -> bool {
+        !["GetItem", "BatchGetItem", "Query", "Scan"].contains(&self.operation.as_str())
+    }
+}
+
+fn dispatch(database: &Database, question: &Question) -> Result<String, DynoxideError> {
+    let body = question.body.as_slice();
+    match question.operation.as_str() {
         "GetItem" => answer(body, |request| database.get_item(request)),
         "BatchGetItem" => answer(body, |request| database.batch_get_item(request)),
         "Query" => answer(body, |request| database.query(request)),
@@ -165,7 +214,9 @@ fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<String,
         "DescribeTable" => answer(body, |request| database.describe_table(request)),
         "DescribeTimeToLive" => answer(body, |request| database.describe_time_to_live(request)),
         "UpdateTimeToLive" => answer(body, |request| database.update_time_to_live(request)),
-        _ => Err(DynoxideError::ValidationException(format!("the embedded DynamoDB does not know {operation}"))),
+        operation => {
+            Err(DynoxideError::ValidationException(format!("the embedded DynamoDB does not know {operation}")))
+        }
     }
 }
 
@@ -195,7 +246,7 @@ impl HttpConnector for Connector {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request.body().bytes().unwrap_or_default().to_vec();
         let (answer, answered) = oneshot::channel();
-        let sent = self.calls.send(Call::Answer { operation, body, answer });
+        let sent = self.calls.send(Call::Answer(Question { operation, body }, answer));
         HttpConnectorFuture::new(async move {
             sent.map_err(|_| closed(io::ErrorKind::ConnectionRefused))?;
             let (status, json) = answered.await.map_err(|_| closed(io::ErrorKind::BrokenPipe))?;
