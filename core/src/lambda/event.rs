@@ -427,7 +427,8 @@ impl<'de> Deserialize<'de> for HeaderBytes {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<HeaderBytes, A::Error> {
-                let mut bytes = Vec::new();
+                // A UUID as text: most headers here are one, and then nothing grows.
+                let mut bytes = Vec::with_capacity(36);
                 while let Some(number) = numbers.next_element::<i64>()? {
                     if !(-128..=255).contains(&number) {
                         return Err(de::Error::invalid_value(de::Unexpected::Signed(number), &self));
