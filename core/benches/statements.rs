@@ -125,7 +125,8 @@ fn document(at: usize, line: &str) -> Result<StatementDocument, Box<dyn Error>> 
             family: "statement".into(),
             timestamp_ms: timestamp.as_millisecond(),
             day: timestamp.strftime("%Y-%m-%d").to_string(),
-            actor: text("/actor/mbox").map_or_else(String::new, |mbox| format!("mbox:{}", mbox.trim_start_matches("mailto:"))),
+            actor: text("/actor/mbox")
+                .map_or_else(String::new, |mbox| format!("mbox:{}", mbox.trim_start_matches("mailto:"))),
             actor_sha1: text("/actor/mbox")
                 .map(|mbox| format!("{:040x}", Uuid::new_v5(&Uuid::NAMESPACE_URL, mbox.as_bytes()).as_u128())),
             verb: text("/verb/id").unwrap_or_default(),

@@ -185,6 +185,7 @@ async fn a_damaged_folder_is_refused_without_a_panic() {
                 None => fs::remove_file(path).unwrap(),
             }
             if damage(whole.clone()).is_none_or(|damaged| damaged.trim_ascii() != whole.trim_ascii()) {
+                eprintln!("{}", path.display());
                 refusal(folder.path());
             }
             fs::write(path, whole).unwrap();
@@ -220,7 +221,12 @@ const ROUND: &str = "LYCEUM_TEST_STATEMENTS_ROUND";
 #[cfg(unix)]
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_smaller_statements_are_stored_afterwards() {
-    let noise: String = (0..8_000u64).map(|part| Uuid::from_u64_pair(part.wrapping_mul(0x9E37_79B9_7F4A_7C15), part.wrapping_mul(0xD6E8_FEB8_6659_FD93)).to_string()).collect();
+    let noise: String = (0..8_000u64)
+        .map(|part| {
+            Uuid::from_u64_pair(part.wrapping_mul(0x9E37_79B9_7F4A_7C15), part.wrapping_mul(0xD6E8_FEB8_6659_FD93))
+                .to_string()
+        })
+        .collect();
     let large = StatementDocument { raw: noise.into(), ..numbered("t", 1) };
     if let Some(folder) = std::env::var_os(FOLDER) {
         let statements = open(Path::new(&folder));
@@ -263,10 +269,14 @@ async fn after_kill_9_every_acknowledged_statement_is_there_once() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).split(b'\n').map(|line| line.unwrap());
         let mut acknowledge = |line: Vec<u8>| {
             let line = String::from_utf8(line).unwrap();
-            let numbers = line.split_once("stored ").and_then(|(_, numbers)| numbers.strip_suffix('.')).map(str::to_owned);
-            numbers.into_iter().flat_map(|numbers| numbers.split(' ').map(|n| n.parse().unwrap()).collect::<Vec<u64>>()).for_each(|n| {
-                acknowledged.insert(n);
-            });
+            let numbers =
+                line.split_once("stored ").and_then(|(_, numbers)| numbers.strip_suffix('.')).map(str::to_owned);
+            numbers
+                .into_iter()
+                .flat_map(|numbers| numbers.split(' ').map(|n| n.parse().unwrap()).collect::<Vec<u64>>())
+                .for_each(|n| {
+                    acknowledged.insert(n);
+                });
         };
         lines.by_ref().take(12 + round * 3).for_each(&mut acknowledge);
         child.kill().unwrap();
@@ -279,7 +289,10 @@ async fn after_kill_9_every_acknowledged_statement_is_there_once() {
         assert_eq!(ids.len(), distinct.len(), "nothing is there twice");
         assert!(acknowledged.len() >= 10, "the child stored something");
         for number in &acknowledged {
-            assert!(distinct.contains(&numbered("t", *number).id), "{number} was acknowledged in round {round} or before");
+            assert!(
+                distinct.contains(&numbered("t", *number).id),
+                "{number} was acknowledged in round {round} or before"
+            );
         }
     }
 }
@@ -293,7 +306,8 @@ async fn store_until_killed(folder: &Path, round: u64) {
         callers.spawn(async move {
             for call in 0.. {
                 let first = round * 1_000_000 + caller * 100_000 + call * 10;
-                let numbers: Vec<_> = (first..first + 10).chain(first.saturating_sub(1_000_000)..first.saturating_sub(999_990)).collect();
+                let numbers: Vec<_> =
+                    (first..first + 10).chain(first.saturating_sub(1_000_000)..first.saturating_sub(999_990)).collect();
                 let documents = numbers.iter().map(|number| numbered("t", *number)).collect();
                 let outcomes = statements.store(documents).await.unwrap();
                 assert!(outcomes.iter().all(|outcome| *outcome == StoreOutcome::Created), "{outcomes:?}");
@@ -384,19 +398,30 @@ fn model_and_embedded_answer_the_same_whatever_is_stored_and_asked() {
     let folder = tempdir().unwrap();
     let (model, embedded) = (MemoryStatements::new(same_json), open(folder.path()));
     let calls = prop::collection::vec(prop::collection::vec(any_document(), 0..5), 1..3);
-    let asked = (any_filter(), select(&["verb", "parents", "response", "actor", "registration"][..]), 1..5u32, select(&TEXTS[..]));
+    let asked = (
+        any_filter(),
+        select(&["verb", "parents", "response", "actor", "registration"][..]),
+        1..5u32,
+        select(&TEXTS[..]),
+    );
     let cases = (0..u64::MAX, calls, prop::collection::vec((asked, 1..6usize), 3));
     let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let run = |(ids, calls, questions): (u64, Vec<Vec<StatementDocument>>, Vec<_>)| {
         runtime.block_on(async {
             for mut documents in calls {
                 // Some cases meet ids of their own only.
-                documents.iter_mut().filter(|_| ids % 2 == 0).for_each(|document| document.id = Uuid::from_u64_pair(ids, document.id.as_u64_pair().1));
+                documents
+                    .iter_mut()
+                    .filter(|_| ids % 2 == 0)
+                    .for_each(|document| document.id = Uuid::from_u64_pair(ids, document.id.as_u64_pair().1));
                 prop_assert_eq!(embedded.store(documents.clone()).await, model.store(documents).await);
             }
             for ((filter, text, size, value), limit) in questions {
                 let aggregations = any_aggregations(text, size, value);
-                prop_assert_eq!(embedded.aggregate(&filter, &aggregations).await, model.aggregate(&filter, &aggregations).await);
+                prop_assert_eq!(
+                    embedded.aggregate(&filter, &aggregations).await,
+                    model.aggregate(&filter, &aggregations).await
+                );
                 let mut after: Option<String> = None;
                 for _ in 0..4 {
                     let page = model.search(&filter, limit, after.as_deref()).await;
@@ -422,7 +447,8 @@ fn academy() -> Vec<StatementDocument> {
         let mut document = numbered("academy", number);
         let day = [0, 1, 2, 4, 5, 6][(number % 6) as usize];
         document.fields.timestamp_ms = 1_638_144_000_000 + day * 86_400_000 + number as i64 * 60_000;
-        document.fields.day = format!("2021-{}", ["11-29", "11-30", "12-01", "12-03", "12-04", "12-05"][(number % 6) as usize]);
+        document.fields.day =
+            format!("2021-{}", ["11-29", "11-30", "12-01", "12-03", "12-04", "12-05"][(number % 6) as usize]);
         document.fields.actor = format!("mbox:learner-{}@example.org", number % 40);
         document.fields.event_type = "statement".into();
         document

@@ -31,7 +31,11 @@ impl LearnerId {
                 let scheme = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("mailto:"));
                 let address = &value[scheme.map_or(0, str::len)..];
                 let (local, domain) = address.rsplit_once('@').ok_or_else(invalid)?;
-                if local.is_empty() || domain.is_empty() || domain.contains([':', '/']) || domain.contains(char::is_whitespace) {
+                if local.is_empty()
+                    || domain.is_empty()
+                    || domain.contains([':', '/'])
+                    || domain.contains(char::is_whitespace)
+                {
                     return Err(invalid());
                 }
                 Ok(Self(format!("mbox:{local}@{}", domain.to_lowercase())))
@@ -89,7 +93,9 @@ mod tests {
 
     #[test]
     fn what_names_no_learner_is_refused_with_the_forms_that_do() {
-        for text in ["", "ada", "@example.org", "ada@", "sha1:123", "openid:", "account:x", "account:|x", "http://a/b@c/d"] {
+        for text in
+            ["", "ada", "@example.org", "ada@", "sha1:123", "openid:", "account:x", "account:|x", "http://a/b@c/d"]
+        {
             let error = LearnerId::parse(text).unwrap_err();
             assert!(error.to_string().contains("account:<homePage>"), "{text}");
         }

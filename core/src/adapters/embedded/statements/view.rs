@@ -175,7 +175,7 @@ impl View {
         aggregations: &Aggregations,
         distinct: Distinct,
     ) -> tantivy::Result<(usize, Map<String, Value>)> {
-        let unreadable = |error: serde_json::Error| TantivyError::InternalError(error.to_string());
+        let unreadable = |error: serde_json::Error| TantivyError::InvalidArgument(error.to_string());
         let request = serde_json::from_value(translate(aggregations, distinct)).map_err(unreadable)?;
         let limits = AggregationLimitsGuard::new(Some(AGGREGATION_MEMORY_BYTES), Some(MAX_BUCKETS));
         let context = AggContextParams::new(limits, TokenizerManager::default());
