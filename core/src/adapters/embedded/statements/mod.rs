@@ -83,13 +83,11 @@ impl EmbeddedStatements {
                 TantivyError::LockFailure(LockError::LockBusy, _) => {
                     refused("another process has this statement store open; stop it, or talk to it instead")
                 }
-                error => match refuse_or_retry(error) {
-                    StatementsError::Refused(reason) => refused(&format!(
-                        "the statement index cannot be opened ({reason}); restore the folder from a copy, or move it \
-                         away and replay the topics"
-                    )),
-                    unavailable => unavailable,
-                },
+                error if is_of_system(&error) => StatementsError::Unavailable(format!("{}: {error}", folder.display())),
+                error => refused(&format!(
+                    "the statement index cannot be opened ({error}); restore the folder from a copy, or move it away \
+                     and replay the topics"
+                )),
             }
         })?;
         let Opened { index, reader, writer, view } = opened;
@@ -175,6 +173,19 @@ fn refuse_or_retry(error: TantivyError) -> StatementsError {
         | E::Poisoned
         | E::SystemError(_) => StatementsError::Unavailable(format!("{error}; is the disk full or gone?")),
         error => StatementsError::Refused(error.to_string()),
+    }
+}
+
+/// Whether the operating system told it, rather than tantivy on reading a damaged file.
+fn is_of_system(error: &TantivyError) -> bool {
+    use TantivyError as E;
+    use tantivy::directory::error::{OpenReadError, OpenWriteError};
+    match error {
+        E::IoError(error)
+        | E::OpenReadError(OpenReadError::IoError { io_error: error, .. })
+        | E::OpenWriteError(OpenWriteError::IoError { io_error: error, .. }) => error.raw_os_error().is_some(),
+        E::SystemError(_) => true,
+        _ => false,
     }
 }
 
