@@ -166,7 +166,8 @@ fn a_folder_of_something_else_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn a_damaged_folder_is_refused_and_not_half_read() {
-    let damages: [fn(Vec<u8>) -> Option<Vec<u8>>; 4] = [
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+    let damages: [Damage; 4] = [
         |_| Some(b"garbage".to_vec()),
         |_| Some(Vec::new()),
         |whole| Some(whole[..whole.len() / 2].to_vec()),

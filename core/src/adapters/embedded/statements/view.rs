@@ -59,8 +59,13 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Reads what is voided from the index itself.
+    /// Reads what is voided from the index itself, and opens every field, so that damage shows at once.
     pub(super) fn load(schema: Arc<IndexSchema>, searcher: Searcher) -> tantivy::Result<Self> {
+        for segment in searcher.segment_readers() {
+            for (field, _) in schema.schema.fields().filter(|(_, entry)| entry.is_indexed()) {
+                segment.inverted_index(field)?;
+            }
+        }
         let mut voided = Voided::default();
         for address in searcher.search(&ExistsQuery::new("voids".into(), false), &DocSetCollector)? {
             voided.learn(&schema.decode(&searcher.doc(address)?)?);
