@@ -98,7 +98,7 @@ fn generate(number: u32) -> String {
         "object": {"id": format!("http://example.org/course/{}/unit/{}", number % 40, number % 997), "definition": {
             "type": "http://adlnet.gov/expapi/activities/lesson", "name": {"en-US": format!("Unit {}", number % 997)}}},
         "result": {"response": format!("answer {}", number % 5_000), "score": {"raw": number % 101, "min": 0, "max": 100},
-            "success": number % 3 == 0},
+            "success": number.is_multiple_of(3)},
         "context": {"registration": Uuid::new_v5(&Uuid::NAMESPACE_URL, &learner.to_be_bytes()),
             "extensions": {"http://example.org/ext/noise": noise}},
         "timestamp": jiff::Timestamp::from_second(1_638_144_000 + i64::from(number) * 37).unwrap_or_default().to_string(),

@@ -6,6 +6,7 @@
 #![expect(missing_docs, reason = "a check's name is its sentence")]
 
 use std::collections::HashSet;
+use std::slice::from_ref;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -233,7 +234,7 @@ pub async fn a_new_statement_is_created_and_comes_back_as_it_was_sent(statements
 pub async fn the_same_record_again_is_created_again(statements: &dyn Statements) {
     let tenant = new_tenant();
     let document = statement(&tenant, 1);
-    create(statements, &[document.clone()]).await;
+    create(statements, from_ref(&document)).await;
     create(statements, &[document.clone(), document.clone(), statement(&tenant, 2)]).await;
     assert_eq!(hits(statements, &all_of(&tenant)).await, 2);
 }
@@ -241,7 +242,7 @@ pub async fn the_same_record_again_is_created_again(statements: &dyn Statements)
 pub async fn an_equal_statement_from_another_record_is_a_duplicate_of_the_first(statements: &dyn Statements) {
     let tenant = new_tenant();
     let document = statement(&tenant, 1);
-    create(statements, &[document.clone()]).await;
+    create(statements, from_ref(&document)).await;
     let same_bytes = StatementDocument { source: position(77), ..document.clone() };
     let duplicate = StoreOutcome::Duplicate { first: document.source.clone() };
     assert_eq!(store(statements, &[same_bytes, resent(&document, 78)]).await, [duplicate.clone(), duplicate]);
@@ -252,7 +253,7 @@ pub async fn an_equal_statement_from_another_record_is_a_duplicate_of_the_first(
 pub async fn a_different_statement_under_a_taken_id_is_a_conflict_and_the_first_stays(statements: &dyn Statements) {
     let tenant = new_tenant();
     let document = statement(&tenant, 1);
-    create(statements, &[document.clone()]).await;
+    create(statements, from_ref(&document)).await;
     let conflict = StoreOutcome::Conflict { first: document.source.clone() };
     let outcomes = store(statements, &[rewritten(&document, 9), statement(&tenant, 2)]).await;
     assert_eq!(outcomes, [conflict, StoreOutcome::Created]);
@@ -378,7 +379,7 @@ pub async fn a_statement_is_visible_as_soon_as_its_call_returns(statements: &dyn
     let tenant = new_tenant();
     for number in 1..=5 {
         let document = statement(&tenant, number);
-        create(statements, &[document.clone()]).await;
+        create(statements, from_ref(&document)).await;
         assert_eq!(get(statements, &document).await.document, document);
         assert_eq!(search(statements, &all_of(&tenant)).await[0].document, document);
         assert_eq!(hits(statements, &all_of(&tenant)).await, u64::from(number));
@@ -531,9 +532,9 @@ pub async fn a_voided_statement_is_left_out_whether_it_came_before_or_after(stat
     let (kept, early, late) = (statement(&tenant, 1), statement(&tenant, 2), statement(&tenant, 3));
     let (void_early, void_late) = (voiding(&tenant, 4, early.id), voiding(&tenant, 5, late.id));
     create(statements, &[kept.clone(), early.clone()]).await;
-    create(statements, &[void_early.clone()]).await;
-    create(statements, &[void_late.clone()]).await;
-    create(statements, &[late.clone()]).await;
+    create(statements, from_ref(&void_early)).await;
+    create(statements, from_ref(&void_late)).await;
+    create(statements, from_ref(&late)).await;
 
     let visible = ids_of(&[&kept, &void_early, &void_late]);
     assert_eq!(ids(statements, &all_of(&tenant)).await, visible);
@@ -566,7 +567,7 @@ pub async fn a_voiding_statement_cannot_be_voided(statements: &dyn Statements) {
     let (void_early, later_void) = (voiding(&tenant, 4, statement(&tenant, 5).id), voiding(&tenant, 5, target.id));
     create(statements, &[target.clone(), void.clone()]).await;
     create(statements, &[void_the_void.clone(), void_early.clone()]).await;
-    create(statements, &[later_void.clone()]).await;
+    create(statements, from_ref(&later_void)).await;
     assert!(!get(statements, &void).await.voided);
     assert!(!get(statements, &later_void).await.voided, "also when it comes after the one that names it");
     assert!(get(statements, &target).await.voided, "and what it voided stays voided");

@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tantivy::directory::MmapDirectory;
 use tantivy::directory::error::LockError;
+use tantivy::error::DataCorruption;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -71,19 +73,21 @@ impl EmbeddedStatements {
     /// something else or a damaged index; `Unavailable` where the disk fails.
     pub fn open(folder: &Path, options: StatementsOptions) -> Result<Self, StatementsError> {
         let index_folder = claim(folder)?;
-        let opened = open_index(&index_folder, &options).map_err(|error| {
+        // Tantivy panics on some damaged files.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_index(&index_folder, &options))).unwrap_or_else(|_| {
+            Err(TantivyError::DataCorruption(DataCorruption::comment_only("a file of the index is damaged")))
+        });
+        let opened = opened.map_err(|error| {
             let refused = |reason: &str| StatementsError::Refused(format!("{}: {reason}", folder.display()));
             match error {
                 TantivyError::LockFailure(LockError::LockBusy, _) => {
                     refused("another process has this statement store open; stop it, or talk to it instead")
                 }
-                error => match refuse_or_retry(error) {
-                    StatementsError::Refused(reason) => refused(&format!(
-                        "the statement index cannot be opened ({reason}); restore the folder from a copy, or move it \
-                         away and replay the topics"
-                    )),
-                    unavailable => unavailable,
-                },
+                error if is_of_system(&error) => StatementsError::Unavailable(format!("{}: {error}", folder.display())),
+                error => refused(&format!(
+                    "the statement index cannot be opened ({error}); restore the folder from a copy, or move it away \
+                     and replay the topics"
+                )),
             }
         })?;
         let Opened { index, reader, writer, view } = opened;
@@ -155,13 +159,33 @@ impl Statements for EmbeddedStatements {
 
 /// What a failure of tantivy means to the caller.
 fn refuse_or_retry(error: TantivyError) -> StatementsError {
-    use TantivyError::{ErrorInThread, IoError, LockFailure, OpenReadError, OpenWriteError, Poisoned, SystemError};
+    use TantivyError as E;
     use tantivy::directory::error::OpenReadError::IncompatibleIndex;
     match error {
-        OpenReadError(IncompatibleIndex(_)) => StatementsError::Refused(error.to_string()),
-        IoError(_) | OpenReadError(_) | OpenWriteError(_) | ErrorInThread(_) | LockFailure(..) | Poisoned
-        | SystemError(_) => StatementsError::Unavailable(format!("{error}; is the disk full or gone?")),
+        E::OpenReadError(IncompatibleIndex(_)) => StatementsError::Refused(error.to_string()),
+        // Tantivy tells a full disk in several ways, of which one is an internal error.
+        E::IoError(_)
+        | E::OpenReadError(_)
+        | E::OpenWriteError(_)
+        | E::ErrorInThread(_)
+        | E::InternalError(_)
+        | E::LockFailure(..)
+        | E::Poisoned
+        | E::SystemError(_) => StatementsError::Unavailable(format!("{error}; is the disk full or gone?")),
         error => StatementsError::Refused(error.to_string()),
+    }
+}
+
+/// Whether the operating system told it, rather than tantivy on reading a damaged file.
+fn is_of_system(error: &TantivyError) -> bool {
+    use TantivyError as E;
+    use tantivy::directory::error::{OpenReadError, OpenWriteError};
+    match error {
+        E::IoError(error)
+        | E::OpenReadError(OpenReadError::IoError { io_error: error, .. })
+        | E::OpenWriteError(OpenWriteError::IoError { io_error: error, .. }) => error.raw_os_error().is_some(),
+        E::SystemError(_) => true,
+        _ => false,
     }
 }
 

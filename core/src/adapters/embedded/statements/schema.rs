@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tantivy::error::DataCorruption;
 use tantivy::schema::{
     BytesOptions, FAST, Field as IndexField, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing,
     TextOptions, Value as _,
 };
-use tantivy::{TantivyDocument, TantivyError, Term};
+use tantivy::{TantivyDocument, Term};
 use uuid::Uuid;
 
 use crate::ports::statements::semantics::{FIELDS, Field, FieldKind, FieldValue, index_term};
@@ -100,11 +101,14 @@ impl IndexSchema {
     }
 
     pub(super) fn decode(&self, encoded: &TantivyDocument) -> tantivy::Result<StatementDocument> {
-        let bytes = |field| encoded.get_first(field).and_then(|value| value.as_bytes());
-        let corrupt = || TantivyError::InternalError("a stored document lacks its bytes".into());
-        let about: About<'_> = serde_json::from_slice(bytes(self.about).ok_or_else(corrupt)?)
-            .map_err(|error| TantivyError::InternalError(format!("a stored document cannot be read: {error}")))?;
-        Ok(about.with(Bytes::copy_from_slice(bytes(self.raw).ok_or_else(corrupt)?)))
+        let corrupt = |reason: &str| DataCorruption::comment_only(format!("a stored statement {reason}"));
+        let bytes = |field| {
+            let value = encoded.get_first(field).and_then(|value| value.as_bytes());
+            value.ok_or_else(|| corrupt("lacks its bytes"))
+        };
+        let about: About<'_> =
+            serde_json::from_slice(bytes(self.about)?).map_err(|error| corrupt(&format!("cannot be read: {error}")))?;
+        Ok(about.with(Bytes::copy_from_slice(bytes(self.raw)?)))
     }
 }
 

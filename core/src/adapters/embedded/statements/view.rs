@@ -59,8 +59,13 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Reads what is voided from the index itself.
+    /// Reads what is voided from the index itself, and opens every field, so that damage shows at once.
     pub(super) fn load(schema: Arc<IndexSchema>, searcher: Searcher) -> tantivy::Result<Self> {
+        for segment in searcher.segment_readers() {
+            for (field, _) in schema.schema.fields().filter(|(_, entry)| entry.is_indexed()) {
+                segment.inverted_index(field)?;
+            }
+        }
         let mut voided = Voided::default();
         for address in searcher.search(&ExistsQuery::new("voids".into(), false), &DocSetCollector)? {
             voided.learn(&schema.decode(&searcher.doc(address)?)?);
@@ -175,7 +180,7 @@ impl View {
         aggregations: &Aggregations,
         distinct: Distinct,
     ) -> tantivy::Result<(usize, Map<String, Value>)> {
-        let unreadable = |error: serde_json::Error| TantivyError::InternalError(error.to_string());
+        let unreadable = |error: serde_json::Error| TantivyError::InvalidArgument(error.to_string());
         let request = serde_json::from_value(translate(aggregations, distinct)).map_err(unreadable)?;
         let limits = AggregationLimitsGuard::new(Some(AGGREGATION_MEMORY_BYTES), Some(MAX_BUCKETS));
         let context = AggContextParams::new(limits, TokenizerManager::default());
