@@ -351,7 +351,8 @@ async fn every_route_asks_for_its_role() {
         ("operator of all", &Role::ALL),
     ];
     for route in ROUTES.iter().filter(|route| route.path != "/assets/{file}") {
-        let status = async |request: Request<Body>| router(fakes.services.clone()).oneshot(request).await.unwrap().status();
+        let status =
+            async |request: Request<Body>| router(fakes.services.clone()).oneshot(request).await.unwrap().status();
         let anonymous = status(example_request(route.method, route.path)).await;
         let unknown = status(by(example_request(route.method, route.path), "guessed")).await;
         let Some(role) = route.needs else {

@@ -2,7 +2,6 @@
 //!
 //! A route is one line in [`ROUTES`]: the router, the roles, the OpenAPI document and the tests all read that table.
 
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,7 +228,18 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
         }
         next.run(request).await
     };
-    let mut response = match tokio::time::timeout(TIME_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
+    let mut response = answer_within(TIME_LIMIT, &path, answer).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer, or the problem that there is none: it panicked, or took too long.
+async fn answer_within(limit: Duration, path: &str, answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(path, "a handler panicked");
@@ -237,17 +247,10 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
                 .into_response()
         }
         Err(_) => {
-            let limit = TIME_LIMIT.as_secs();
-            let detail = format!("no answer within {limit} s; GET /health tells which part is slow");
+            let detail = format!("no answer within {limit:?}; GET /health tells which part is slow");
             Problem::new(Kind::TIMED_OUT, detail).into_response()
         }
-    };
-    let headers = response.headers_mut();
-    for (name, value) in SECURITY_HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Nothing from elsewhere, nothing inline, no frame. `same-origin` as referrer policy, because under `no-referrer` a
@@ -281,4 +284,17 @@ fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Probl
 /// JSON bytes as an answer.
 fn json_bytes(body: impl Into<Body>) -> Response {
     ([(CONTENT_TYPE, JSON)], body.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_answered_with_a_problem() {
+        let response = answer_within(Duration::from_millis(1), "/", std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
 }
