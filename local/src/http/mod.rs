@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State as Shared};
+use axum::extract::{FromRequestParts, Path, Request, State as Shared};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -272,6 +273,20 @@ async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
         let detail = format!("the body is cut off or larger than {limit_bytes} bytes; send less at once");
         Problem::new(Kind::TOO_LARGE, detail)
     })
+}
+
+/// The parameters of a path, refused with a problem where they cannot be read.
+struct At<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Path(at) = Path::from_request_parts(parts, app).await.map_err(|error| {
+            Problem::bad_request(format!("{}; partitions and offsets are whole numbers", error.body_text()))
+        })?;
+        Ok(Self(at))
+    }
 }
 
 /// Reads a query string; an unknown parameter is an error, since a misspelt one would silently not filter.
