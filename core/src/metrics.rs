@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::outcome::{DeadLetterKind, Observer, Outcome, Report};
+use crate::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
 
 /// What [`Metrics::encode`] writes. Source: OpenMetrics 1.0.0, section "Content Type"; Prometheus reads it as it is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -163,7 +163,7 @@ impl Metrics {
                 Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => {}
             }
             for finding in &report.findings {
-                self.violations.get_or_create(&RuleLabels { rule: rule_label(&finding.rule) }).inc();
+                self.violations.get_or_create(&RuleLabels { rule: rule_label(finding) }).inc();
             }
         }
     }
@@ -238,8 +238,8 @@ impl Observer for Metrics {
 
 /// A rule's name as a label. A name that is part of this program is one of a closed set; one that was read back from a
 /// recording might be anything.
-pub fn rule_label(rule: &Cow<'static, str>) -> &'static str {
-    match rule {
+pub fn rule_label(finding: &Finding) -> &'static str {
+    match finding.rule {
         Cow::Borrowed(rule) => rule,
         Cow::Owned(_) => OTHER_RULE,
     }
@@ -253,7 +253,6 @@ fn new_duration_histogram() -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Finding;
     use crate::record::Position;
 
     fn report(outcome: Outcome, rules: Vec<Cow<'static, str>>) -> Report {

@@ -1,7 +1,7 @@
 //! `GET /api/analytics/…`: the questions of a learning team.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::access::Caller;
 use super::ports::Span;
 use super::problem::Problem;
-use super::{SharedApp, read_query};
+use super::{At, SharedApp, read_query};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,12 +28,12 @@ pub(super) async fn show_platform(State(app): SharedApp, caller: Caller, uri: Ur
     Ok(Json(app.services.analytics.platform(&span).await?))
 }
 
-pub(super) async fn show_survey(State(app): SharedApp, caller: Caller, Path(id): Path<String>, uri: Uri) -> Answer {
+pub(super) async fn show_survey(State(app): SharedApp, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = app.services.analytics.survey(&id, &read_span(&caller, &uri)?).await?;
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id:?} in this time and tenant")))
 }
 
-pub(super) async fn show_learner(State(app): SharedApp, caller: Caller, Path(id): Path<String>, uri: Uri) -> Answer {
+pub(super) async fn show_learner(State(app): SharedApp, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = app.services.analytics.learner(&id, &read_span(&caller, &uri)?).await?;
     answer
         .map(Json)

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Caller;
 use super::ports::{DeadLetter, DeadLetterFilter, ReplayRequest, ReplaySummary, Which};
 use super::problem::Problem;
-use super::{App, BODY_LIMIT_BYTES, SharedApp, read_body, read_query};
+use super::{App, At, BODY_LIMIT_BYTES, SharedApp, read_body, read_query};
 
 /// How many letters one answer, or one replay, holds at most.
 const LIMIT: usize = 1000;
@@ -68,7 +68,7 @@ pub(super) fn read_filter(
 pub(super) async fn show(
     State(app): SharedApp,
     caller: Caller,
-    Path((topic, partition, offset)): Path<(String, i32, i64)>,
+    At((topic, partition, offset)): At<(String, i32, i64)>,
 ) -> Result<Json<DeadLetter>, Problem> {
     let position = Position::new(topic, partition, offset);
     find_one(&app, &caller, &position).await?.map(Json).ok_or_else(|| no_letter(&position))

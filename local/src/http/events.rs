@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
 use lyceum_core::ports::event_log::EventLogError;
@@ -16,7 +16,7 @@ use super::access::Caller;
 use super::ports::{Keys, MappingStatus};
 use super::problem::{Kind, Problem};
 use super::state::Query;
-use super::{App, PUBLISH_LIMIT_BYTES, SharedApp, read_body, read_query};
+use super::{App, At, PUBLISH_LIMIT_BYTES, SharedApp, read_body, read_query};
 use crate::live::{Totals, format_time};
 
 /// The header that carries the tenant.
@@ -70,7 +70,7 @@ pub(super) struct Published {
 pub(super) async fn publish(
     State(app): SharedApp,
     caller: Caller,
-    Path(topic): Path<String>,
+    At(topic): At<String>,
     uri: Uri,
     body: Body,
 ) -> Result<(StatusCode, Json<Published>), Problem> {

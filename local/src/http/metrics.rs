@@ -8,8 +8,14 @@ use axum::response::{IntoResponse, Response};
 use lyceum_core::metrics::CONTENT_TYPE as OPENMETRICS;
 
 use super::SharedApp;
+use super::access::Caller;
+use super::problem::{Kind, Problem};
 
-pub(super) async fn show(State(app): SharedApp) -> Response {
+pub(super) async fn show(State(app): SharedApp, caller: Caller) -> Result<Response, Problem> {
+    if caller.tenant.is_some() {
+        let detail = "the metrics count every tenant's events: take a token for every tenant (*:operate:…)";
+        return Err(Problem::new(Kind::FORBIDDEN_ROLE, detail));
+    }
     let services = &app.services;
     match services.mappings.status().await {
         Ok(mappings) => {
@@ -27,5 +33,5 @@ pub(super) async fn show(State(app): SharedApp) -> Response {
         }
         Err(error) => tracing::warn!(%error, "lyceum_consumer_lag is stale, because the mappings do not answer"),
     }
-    ([(CONTENT_TYPE, OPENMETRICS)], services.metrics.encode()).into_response()
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], services.metrics.encode()).into_response())
 }

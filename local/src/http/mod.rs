@@ -2,7 +2,6 @@
 //!
 //! A route is one line in [`ROUTES`]: the router, the roles, the OpenAPI document and the tests all read that table.
 
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State as Shared};
+use axum::extract::{FromRequestParts, Path, Request, State as Shared};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -240,7 +240,18 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
         }
         next.run(request).await
     };
-    let mut response = match tokio::time::timeout(TIME_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
+    let mut response = answer_within(TIME_LIMIT, &path, answer).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer, or the problem that there is none: it panicked, or took too long.
+async fn answer_within(limit: Duration, path: &str, answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(path, "a handler panicked");
@@ -248,17 +259,10 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
                 .into_response()
         }
         Err(_) => {
-            let limit = TIME_LIMIT.as_secs();
-            let detail = format!("no answer within {limit} s; GET /health tells which part is slow");
+            let detail = format!("no answer within {limit:?}; GET /health tells which part is slow");
             Problem::new(Kind::TIMED_OUT, detail).into_response()
         }
-    };
-    let headers = response.headers_mut();
-    for (name, value) in SECURITY_HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Nothing from elsewhere, nothing inline, no frame. `same-origin` as referrer policy, because under `no-referrer` a
@@ -282,6 +286,20 @@ async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
     })
 }
 
+/// The parameters of a path, refused with a problem where they cannot be read.
+struct At<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Path(at) = Path::from_request_parts(parts, app).await.map_err(|error| {
+            Problem::bad_request(format!("{}; partitions and offsets are whole numbers", error.body_text()))
+        })?;
+        Ok(Self(at))
+    }
+}
+
 /// Reads a query string; an unknown parameter is an error, since a misspelt one would silently not filter.
 fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Problem> {
     axum::extract::Query::try_from_uri(request)
@@ -292,4 +310,17 @@ fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Probl
 /// JSON bytes as an answer.
 fn json_bytes(body: impl Into<Body>) -> Response {
     ([(CONTENT_TYPE, JSON)], body.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_answered_with_a_problem() {
+        let response = answer_within(Duration::from_millis(1), "/", std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,7 +23,7 @@ use super::events::mappings_for;
 use super::ports::{AskError, DeadLetterCount, DeadLetterFilter, MappingStatus, Span};
 use super::problem::{Kind, Problem};
 use super::state::Query;
-use super::{App, SharedApp, dead_letters, health, read_query};
+use super::{App, At, SharedApp, dead_letters, health, read_query};
 use crate::live::OUTCOMES;
 use crate::page::dead_letters::{DeadLettersView, Sent};
 use crate::page::event::EventView;
@@ -186,7 +186,7 @@ fn describe_change(overview: &Overview, sent: &mut HashMap<&'static str, String>
     })
 }
 
-pub(super) async fn show_asset(Path(file): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn show_asset(At(file): At<String>) -> Result<Response, Problem> {
     let asset = find_asset(&file).ok_or_else(|| Problem::not_found("no such file; load the page again"))?;
     let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, asset.content).into_response())
@@ -195,7 +195,7 @@ pub(super) async fn show_asset(Path(file): Path<String>) -> Result<Response, Pro
 pub(super) async fn show_event(
     State(app): SharedApp,
     caller: Caller,
-    Path((topic, partition, offset)): Path<(String, i32, i64)>,
+    At((topic, partition, offset)): At<(String, i32, i64)>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;

@@ -1,14 +1,14 @@
 //! `GET /api/state/{kind}/{id}`: the state kept of one aggregate.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::access::Caller;
 use super::problem::Problem;
-use super::{SharedApp, read_query};
+use super::{At, SharedApp, read_query};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +19,7 @@ pub(super) struct Query {
 pub(super) async fn show(
     State(app): SharedApp,
     caller: Caller,
-    Path((kind, id)): Path<(String, String)>,
+    At((kind, id)): At<(String, String)>,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let query: Query = read_query(&uri)?;

@@ -1,6 +1,6 @@
 //! `GET /api/statements/{id}`: one statement as it was sent.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::Caller;
 use super::problem::Problem;
 use super::state::Query;
-use super::{SharedApp, json_bytes, read_query};
+use super::{At, SharedApp, json_bytes, read_query};
 use crate::live::format_time;
 
 /// The answer's body is the statement's bytes; what the store knows beside them is in headers: `lyceum-source`,
@@ -16,7 +16,7 @@ use crate::live::format_time;
 pub(super) async fn show(
     State(app): SharedApp,
     caller: Caller,
-    Path(id): Path<String>,
+    At(id): At<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query: Query = read_query(&uri)?;

@@ -124,7 +124,7 @@ impl Totals {
         *self.outcomes.entry(report.outcome.name()).or_default() += 1;
         *self.event_types.entry(report.family).or_default().entry(report.event_type).or_default() += 1;
         for finding in &report.findings {
-            *self.violations.entry(rule_label(&finding.rule)).or_default() += 1;
+            *self.violations.entry(rule_label(finding)).or_default() += 1;
         }
         if let Outcome::DeadLettered { kind } = report.outcome {
             *self.dead_letters.entry(kind.name()).or_default() += 1;

@@ -4,7 +4,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use maud::{Markup, html};
 
 use super::event::render_findings;
-use super::{Frame, count, layout, words};
+use super::{Frame, back_link, count, layout, words};
 use crate::http::ports::{DeadLetter, DeadLetterCount, DeadLetterFilter};
 
 /// What the last replay did, as the redirection told.
@@ -72,7 +72,7 @@ impl DeadLettersView {
                 }
             }
         };
-        layout(&self.frame, &title, &html! {}, &content)
+        layout(&self.frame, &title, &back_link(&self.frame), &content)
     }
 
     fn render_replay(&self, waiting: u64) -> Markup {
@@ -83,7 +83,7 @@ impl DeadLettersView {
                 @if let Some(tenant) = &self.filter.tenant { input type="hidden" name="tenant" value=(tenant); }
                 p { "Mend the cause first: each record goes back to its topic and is judged anew; one that fails again comes \
                     back here, and is parked after three times." }
-                button type="submit" { "Send " @if waiting == 1 { "the one" } @else { "all " (count(waiting)) } " that wait again" }
+                button type="submit" { "Send " @if waiting == 1 { "the waiting one" } @else { "all " (count(waiting)) " waiting ones" } " again" }
             }
         }
     }
@@ -93,8 +93,8 @@ fn render_sent(sent: Sent) -> Markup {
     html! {
         p.sent role="status" {
             b { (count(sent.sent)) } @if sent.sent == 1 { " record was" } @else { " records were" } " sent again"
-            @if sent.parked > 0 { ", " (count(sent.parked)) " are parked and stay" }
-            @if sent.remaining > 0 { ", " (count(sent.remaining)) " are left for the next time" }
+            @if sent.parked > 0 { ", " (count(sent.parked)) " parked stay" }
+            @if sent.remaining > 0 { ", " (count(sent.remaining)) " left for the next time" }
             "."
         }
     }
@@ -102,23 +102,22 @@ fn render_sent(sent: Sent) -> Markup {
 
 /// What is known of a letter, and the form that sends it again.
 pub(super) fn render_letter(frame: &Frame, letter: &DeadLetter, may_operate: bool) -> Markup {
-    let attempts = match (letter.attempts, letter.replay_count) {
-        (attempts, 0) => count(attempts),
-        (attempts, replays) => format!("{} and sent again {} times before", count(attempts), count(replays)),
-    };
     let facts = [
-        ("record", letter.source.as_ref().map(ToString::to_string)),
         ("topic", letter.source.is_none().then(|| letter.topic.clone())),
         ("family", Some(letter.family.clone())),
         ("event id", letter.event_id.map(|id| id.to_string())),
         ("tenant", letter.tenant.clone()),
         ("correlation id", letter.correlation_id.clone()),
-        ("attempts", Some(attempts)),
+        ("attempts", Some(count(letter.attempts))),
+        ("replays before", (letter.replay_count > 0).then(|| count(letter.replay_count))),
         ("first failed", letter.first_failed_at.clone()),
         ("last failed", letter.last_failed_at.clone()),
     ];
     html! {
         dl.facts {
+            @if let Some(source) = &letter.source {
+                div { dt { "came from" } dd { a href=(frame.path(&format!("/events/{source}"), &[])) { code { (source) } } } }
+            }
             @for (name, fact) in facts {
                 @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
             }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lyceum_core::outcome::Finding;
+use lyceum_core::outcome::{Finding, Outcome};
 use lyceum_core::record::Record;
 use maud::{Markup, html};
 
-use super::{Frame, dead_letters, json, layout, outcome_badge, words};
+use super::{Frame, back_link, dead_letters, json, layout, outcome_badge, words};
 use crate::http::ports::DeadLetter;
 use crate::live::{LiveEvent, format_time};
 
@@ -64,7 +64,7 @@ impl EventView {
                 }
             }
         };
-        layout(&self.frame, &title, &html! {}, &content)
+        layout(&self.frame, &title, &back_link(&self.frame), &content)
     }
 
     fn findings(&self) -> &[Finding] {
@@ -96,6 +96,12 @@ impl EventView {
                 @for (name, fact) in facts {
                     @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
                 }
+            }
+            @if let Some(Outcome::DeadLettered { kind }) = event.map(|event| &event.outcome) {
+                p { "It is among the " a href=(self.frame.path("/dead-letters", &[("kind", kind.name())])) { "dead letters of kind " (words(kind.name())) } ", from where it can be sent again." }
+            }
+            @if let Some(Outcome::RetryLater { reason }) = event.map(|event| &event.outcome) {
+                p.why { "It is to be delivered again: " (reason) }
             }
             @if event.is_none() && self.letter.is_none() {
                 p.quiet { "It is not among the latest events, so that its outcome is not known here any more." }

@@ -101,6 +101,11 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
     }
 }
 
+/// The way back from a view that is not the overview.
+fn back_link(frame: &Frame) -> Markup {
+    html! { nav aria-label="Back" { a href=(frame.path("/", &[])) { "← Overview" } } }
+}
+
 /// `1234567` as `1,234,567`.
 fn count(number: impl Into<i128>) -> String {
     let number: i128 = number.into();

@@ -238,7 +238,7 @@ impl Overview {
                                 th scope="row" { (words(kind.name())) }
                                 td.number { (count(number.waiting)) }
                                 td.number { (count(number.parked)) }
-                                td.action { a.button href=(review(*kind)) aria-label={ "Review and replay " (words(kind.name())) } { "Review, replay" } }
+                                td.action { a.button href=(review(*kind)) aria-label={ "Replay… " (words(kind.name())) ", after a look" } { "Replay…" } }
                             }
                         }
                     }
@@ -341,9 +341,13 @@ fn unavailable(error: &str) -> Markup {
     html! { p.why role="alert" { (error) } }
 }
 
-/// The largest first, at most [`RANKS`].
+/// The largest first, at most [`RANKS`]; of days the last ones, in their order.
 fn rank(numbers: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
     let mut ranking: Vec<_> = numbers.collect();
+    if ranking.iter().all(|(name, _)| name.parse::<jiff::civil::Date>().is_ok()) {
+        ranking.sort();
+        return ranking.split_off(ranking.len().saturating_sub(RANKS));
+    }
     ranking.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     ranking.truncate(RANKS);
     ranking
@@ -397,11 +401,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rankings_are_read_in_either_shape_and_sorted() {
+    fn rankings_are_read_in_either_shape_and_sorted_but_for_days() {
         let wanted = [("b".to_owned(), 3), ("a".to_owned(), 1), ("c".to_owned(), 1)];
         assert_eq!(rank(read_ranking(&json!({"a": 1, "b": 3, "c": 1})).into_iter()), wanted);
         let list = json!([{"verb": "a", "count": 1}, {"verb": "b", "count": 3}, {"verb": "c", "count": 1}]);
         assert_eq!(rank(read_ranking(&list).into_iter()), wanted);
+        let days = json!({"2026-03-02": 1, "2026-03-01": 9});
+        let wanted = [("2026-03-01".to_owned(), 9), ("2026-03-02".to_owned(), 1)];
+        assert_eq!(rank(read_ranking(&days).into_iter()), wanted);
         assert_eq!(read_ranking(&json!(7)), []);
     }
 }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub const BOOKINGS: &str = "nlj.training.bookings";
 pub const STATEMENTS: &str = "nlj.xapi.statements";
 pub const LETTERS: &str = "nlj.errors.validation";
-pub const STATEMENT_ID: Uuid = Uuid::from_u128(0x6f7d_0a1e_55aa_4bce_9d51_0d5ba4c1f001);
+pub const STATEMENT_ID: Uuid = Uuid::from_u128(0x6f7d_0a1e_55aa_4bce_9d51_0d5b_a4c1_f001);
 /// 2026-03-05T09:30:00Z.
 pub const NOW_MS: i64 = 1_772_703_000_000;
 
