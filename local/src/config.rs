@@ -7,7 +7,7 @@ use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::process::ProcessConfig;
 use lyceum_core::retry::RetryPolicy;
 
-use crate::http::{Role, Token};
+use crate::http::Token;
 
 /// The settings of one process.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "API_TOKENS",
         "",
-        "who may use the HTTP API: `secret:tenant:roles`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; without it the process listens on 127.0.0.1 only",
+        "who may use the HTTP API: `tenant:roles:secret`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; a secret has 16 characters or more; without it the process listens on 127.0.0.1 only",
     ),
     ("BATCH_SIZE", "500", "records a batch, 1 to 10000"),
     (
@@ -152,29 +152,13 @@ impl<V: Fn(&str) -> Option<String>> Reading<V> {
         let text = self.text("API_TOKENS");
         let mut tokens = Vec::new();
         for (number, token) in text.split([' ', ',']).filter(|token| !token.is_empty()).enumerate() {
-            match read_token(token) {
+            match token.parse::<Token>() {
                 Ok(token) => tokens.push(token),
                 Err(why) => self.wrong.push(format!("API_TOKENS, token {}: {why}", number + 1)),
             }
         }
         tokens
     }
-}
-
-fn read_token(text: &str) -> Result<Token, String> {
-    let mut parts = text.splitn(3, ':');
-    let (Some(secret), Some(tenant), Some(roles)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err("write secret:tenant:roles, for example s3cret…:acme:read+publish".into());
-    };
-    if secret.len() < 16 {
-        return Err("its secret is shorter than 16 characters".into());
-    }
-    let roles = roles.split('+').map(|name| {
-        let role = Role::ALL.into_iter().find(|role| role.name() == name);
-        role.ok_or_else(|| format!("{name:?} is no role; there are read, publish and operate"))
-    });
-    let tenant = (tenant != "*").then(|| tenant.to_owned());
-    Ok(Token::new(secret, tenant, roles.collect::<Result<Vec<_>, _>>()?))
 }
 
 #[cfg(test)]
@@ -204,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_secret_is_in_no_message() {
-        let text = read(&[("API_TOKENS", "a-very-secret-secret:acme:root")]).unwrap_err().to_string();
+        let text = read(&[("API_TOKENS", "acme:root:a-very-secret-secret")]).unwrap_err().to_string();
         assert!(text.contains("root") && !text.contains("a-very-secret"), "{text}");
-        let config = read(&[("API_TOKENS", "a-very-secret-secret:acme:read")]).unwrap();
+        let config = read(&[("API_TOKENS", "acme:read:a-very-secret-secret")]).unwrap();
         assert!(!format!("{config:?}").contains("a-very-secret"));
     }
 }
