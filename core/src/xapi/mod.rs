@@ -15,6 +15,7 @@ mod actor;
 mod attachment;
 mod context;
 mod duration;
+pub mod equality;
 mod extensions;
 mod iri;
 mod json;
