@@ -53,22 +53,23 @@ pub(super) use keys;
 pub(super) struct KeySet<'a> {
     few: [&'a str; 8],
     length: usize,
-    rest: HashSet<Cow<'a, str>>,
+    rest: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> KeySet<'a> {
     /// Adds the key; false if it was there.
+    #[inline]
     pub(super) fn insert(&mut self, key: &Cow<'a, str>) -> bool {
         if self.few[..self.length].iter().any(|few| few == key) {
             return false;
         }
         match key {
-            Cow::Borrowed(key) if self.length < self.few.len() && self.rest.is_empty() => {
+            Cow::Borrowed(key) if self.length < self.few.len() && self.rest.is_none() => {
                 self.few[self.length] = key;
                 self.length += 1;
                 true
             }
-            key => self.rest.insert(key.clone()),
+            key => self.rest.get_or_insert_default().insert(key.clone()),
         }
     }
 }

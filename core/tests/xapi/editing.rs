@@ -31,7 +31,7 @@ pub(crate) fn edit(statement: &mut Value, edits: &[Edit]) {
         }
         let parent = parent.as_object_mut().unwrap();
         if text.is_empty() {
-            parent.remove(*key);
+            parent.remove(key);
         } else {
             parent.insert((*key).into(), serde_json::from_str(text).expect(text));
         }

@@ -52,10 +52,10 @@ fn violations_beyond_the_limit_are_counted() {
     for n in 0..250 {
         statement[format!("key-{n}")] = n.into();
     }
-    let verdict = judge(&statement.to_string()).clone();
+    let text = statement.to_string();
+    let verdict = judge(&text);
     assert_eq!((verdict.violations.len(), verdict.further, verdict.statement), (100, 150, None));
     let limits = Limits { violations: 0, ..Limits::default() };
-    let text = statement.to_string();
     let verdict = validate(text.as_bytes(), None, &limits);
     assert_eq!((verdict.violations.len(), verdict.further, verdict.is_valid()), (0, 250, false));
 }
