@@ -59,8 +59,8 @@ pub(super) struct KeySet<'a> {
 impl<'a> KeySet<'a> {
     /// Adds the key; false if it was there.
     #[inline]
-    pub(super) fn insert(&mut self, key: &Cow<'a, str>) -> bool {
-        if self.few[..self.length].iter().any(|few| few == key) {
+    pub(super) fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few[..self.length].iter().any(|few| *few == key) {
             return false;
         }
         match key {
@@ -69,7 +69,7 @@ impl<'a> KeySet<'a> {
                 self.length += 1;
                 true
             }
-            key => self.rest.get_or_insert_default().insert(key.clone()),
+            key => self.rest.get_or_insert_default().insert(key),
         }
     }
 }
@@ -84,8 +84,8 @@ mod tests {
             .map(|n| if n % 7 == 3 { format!("k{n}").into() } else { Cow::Borrowed(&*format!("k{n}").leak()) })
             .collect();
         let mut set = KeySet::default();
-        assert!(keys.iter().all(|key| set.insert(key)));
-        assert!(!keys.iter().any(|key| set.insert(key)));
-        assert!(!keys.iter().any(|key| set.insert(&Cow::Owned(key.to_string()))));
+        assert!(keys.iter().all(|key| set.insert(key.clone())));
+        assert!(!keys.iter().any(|key| set.insert(key.clone())));
+        assert!(!keys.iter().any(|key| set.insert(Cow::Owned(key.to_string()))));
     }
 }

@@ -314,8 +314,8 @@ fn rewrite(value: &Value, noise: &mut u64, out: &mut String) {
         for character in text.chars() {
             match character {
                 '"' | '\\' | '\0'..='\x1F' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-                '/' if roll(noise) % 3 == 0 => out.push_str("\\/"),
-                _ if roll(noise) % 6 == 0 => {
+                '/' if roll(noise).is_multiple_of(3) => out.push_str("\\/"),
+                _ if roll(noise).is_multiple_of(6) => {
                     let mut units = [0; 2];
                     character.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04X}")));
                 }
@@ -347,7 +347,9 @@ fn rewrite(value: &Value, noise: &mut u64, out: &mut String) {
             out.push(']');
         }
         Value::String(text) => write_text(text, noise, out),
-        Value::Number(number) if number.is_i64() && roll(noise) % 2 == 0 => out.push_str(&format!("{number}.0")),
+        Value::Number(number) if number.is_i64() && roll(noise).is_multiple_of(2) => {
+            out.push_str(&format!("{number}.0"))
+        }
         other => out.push_str(&other.to_string()),
     }
     out.push_str(["", "\r\n", " ", ""][(roll(noise) % 4) as usize]);
