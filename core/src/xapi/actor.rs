@@ -267,7 +267,7 @@ fn is_address(local: &str, domain: &str) -> bool {
         Some(literal) => !literal.is_empty() && literal.chars().all(|c| c.is_ascii_alphanumeric() || ".:-".contains(c)),
         None => domain.split('.').all(is_label),
     };
-    !local.is_empty() && is_local && is_domain
+    !local.is_empty() && !local.starts_with("//") && is_local && is_domain
 }
 
 /// `mailto:local@domain` with what is case-insensitive in lower case: the scheme and the domain (xAPI-Data 2.3.1).

@@ -12,21 +12,22 @@ pub(super) fn find_fault(iri: &str) -> Option<&'static str> {
     if bytes.get(scheme) != Some(&b':') || !bytes[0].is_ascii_alphabetic() {
         return Some("has no scheme: begin it with one, such as https:");
     }
-    let mut at = scheme + 1;
-    while let Some(&byte) = bytes.get(at) {
-        match CLASSES[byte as usize] {
-            FORBIDDEN => return Some("has a space, a control character or one of <>\"{}|\\^`: write it as %XX"),
-            PERCENT if !is_escape(&bytes[at..]) => {
-                return Some("has a % without two hex digits: write % itself as %25");
-            }
-            // U+0080 to U+009F, the controls beyond ASCII.
-            CONTROL_LEAD if bytes.get(at + 1).is_some_and(|&next| next < 0xA0) => {
-                return Some("has a control character: leave it out");
-            }
-            _ => at += 1,
+    // Branch-free over all bytes, since nearly all are harmless; only then one by one.
+    let rest = &bytes[scheme + 1..];
+    let classes = rest.iter().fold(0, |classes, &byte| classes | CLASSES[byte as usize]);
+    if classes & !SCHEME == 0 { None } else { find_fault_behind_scheme(rest) }
+}
+
+fn find_fault_behind_scheme(bytes: &[u8]) -> Option<&'static str> {
+    bytes.iter().enumerate().find_map(|(at, &byte)| match CLASSES[byte as usize] {
+        FORBIDDEN => Some("has a space, a control character or one of <>\"{}|\\^`: write it as %XX"),
+        PERCENT if !is_escape(&bytes[at..]) => Some("has a % without two hex digits: write % itself as %25"),
+        // U+0080 to U+009F, the controls beyond ASCII.
+        CONTROL_LEAD if bytes.get(at + 1).is_some_and(|&next| next < 0xA0) => {
+            Some("has a control character: leave it out")
         }
-    }
-    None
+        _ => None,
+    })
 }
 
 fn is_escape(bytes: &[u8]) -> bool {

@@ -53,22 +53,23 @@ pub(super) use keys;
 pub(super) struct KeySet<'a> {
     few: [&'a str; 8],
     length: usize,
-    rest: HashSet<Cow<'a, str>>,
+    rest: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> KeySet<'a> {
     /// Adds the key; false if it was there.
-    pub(super) fn insert(&mut self, key: &Cow<'a, str>) -> bool {
-        if self.few[..self.length].iter().any(|few| few == key) {
+    #[inline]
+    pub(super) fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few[..self.length].iter().any(|few| *few == key) {
             return false;
         }
         match key {
-            Cow::Borrowed(key) if self.length < self.few.len() && self.rest.is_empty() => {
+            Cow::Borrowed(key) if self.length < self.few.len() && self.rest.is_none() => {
                 self.few[self.length] = key;
                 self.length += 1;
                 true
             }
-            key => self.rest.insert(key.clone()),
+            key => self.rest.get_or_insert_default().insert(key),
         }
     }
 }
@@ -83,8 +84,8 @@ mod tests {
             .map(|n| if n % 7 == 3 { format!("k{n}").into() } else { Cow::Borrowed(&*format!("k{n}").leak()) })
             .collect();
         let mut set = KeySet::default();
-        assert!(keys.iter().all(|key| set.insert(key)));
-        assert!(!keys.iter().any(|key| set.insert(key)));
-        assert!(!keys.iter().any(|key| set.insert(&Cow::Owned(key.to_string()))));
+        assert!(keys.iter().all(|key| set.insert(key.clone())));
+        assert!(!keys.iter().any(|key| set.insert(key.clone())));
+        assert!(!keys.iter().any(|key| set.insert(Cow::Owned(key.to_string()))));
     }
 }

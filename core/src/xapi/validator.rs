@@ -181,7 +181,7 @@ impl<'a> Validator<'a> {
                     return Ok(Some(key));
                 }
                 Some(_) => self.report_duplicate(&path.key(&name)),
-                None => self.report_unknown(members, &name, path),
+                None => self.report_unknown(members, name.clone(), path),
             }
             self.free_value(&path.key(&name))?;
         }
@@ -193,11 +193,11 @@ impl<'a> Validator<'a> {
     }
 
     #[cold]
-    fn report_unknown<K: Key>(&mut self, members: &mut Members<'a, K>, name: &Cow<'a, str>, path: &Path<'_>) {
-        let path = &path.key(name);
+    fn report_unknown<K: Key>(&mut self, members: &mut Members<'a, K>, name: Cow<'a, str>, path: &Path<'_>) {
+        let path = &path.key(&name);
         if !members.unknown.get_or_insert_default().insert(name.clone()) {
             self.report_duplicate(path);
-        } else if let Some(place) = K::NAMES.iter().position(|key| key.eq_ignore_ascii_case(name)) {
+        } else if let Some(place) = K::NAMES.iter().position(|key| key.eq_ignore_ascii_case(&name)) {
             members.miswritten |= 1 << place;
             self.report(&rules::KEY_CASE, path, format!("The key {name:?} is written {:?}.", K::NAMES[place]));
         } else {
@@ -220,7 +220,7 @@ impl<'a> Validator<'a> {
     pub(super) fn next_free(&mut self, members: &mut FreeMembers<'a>, path: &Path<'_>) -> Read<Option<Cow<'a, str>>> {
         let key = self.reader.next_key(&mut members.first)?;
         if let Some(key) = &key
-            && !members.keys.insert(key)
+            && !members.keys.insert(key.clone())
         {
             self.report_duplicate(&path.key(key));
         }
