@@ -87,7 +87,12 @@ pub fn write(
     format: DeadLetterFormat,
 ) -> Publication {
     let (source, replay_count) = source_of(record);
-    write_as(record, failure, topics, format, letter_id(&source, replay_count))
+    let id = match source.offset {
+        // An entry that named no offset: only its bytes tell it from another one of its partition.
+        ..0 => Uuid::new_v5(&letter_id(&source, replay_count), record.value.as_deref().unwrap_or_default()),
+        _ => letter_id(&source, replay_count),
+    };
+    write_as(record, failure, topics, format, id)
 }
 
 /// Writes the letter under a given id.
@@ -205,11 +210,12 @@ pub struct DeadLetter {
 
 /// Reads a letter in either format; `None` for a record that is none of ours.
 pub fn read(record: &Record) -> Option<DeadLetter> {
-    let first_of_ours = record.headers.iter().position(|header| header.name == LETTER_ID_HEADER)?;
+    // The last one: a sender may have used the name, and what a sender sent is kept.
+    let first_of_ours = record.headers.iter().rposition(|header| header.name == LETTER_ID_HEADER)?;
     let (originals, ours) = record.headers.split_at(first_of_ours);
     let number = |name| header_text(ours, name).and_then(|text| text.parse().ok());
     let value_omitted = header_text(ours, VALUE_OMITTED).is_some();
-    let source: Position = header_text(ours, SOURCE_HEADER)?.parse().ok()?;
+    let source = read_source(header_text(ours, SOURCE_HEADER)?)?;
     Some(DeadLetter {
         position: record.position.clone(),
         id: header_text(ours, LETTER_ID_HEADER)?.parse().ok()?,
@@ -233,6 +239,13 @@ pub fn read(record: &Record) -> Option<DeadLetter> {
         },
         source,
     })
+}
+
+/// A position, or that of an entry that named no offset: -1 in its place.
+fn read_source(text: &str) -> Option<Position> {
+    let Some(partition) = text.strip_suffix("/-1") else { return text.parse().ok() };
+    let first: Position = format!("{partition}/0").parse().ok()?;
+    Some(Position { offset: -1, ..first })
 }
 
 fn original_value(record: &Record) -> Option<Bytes> {
@@ -340,6 +353,28 @@ mod tests {
         let second = read(&sent(&second)).unwrap();
         assert_ne!(first.id, second.id);
         assert_eq!(first.source, second.source);
+    }
+
+    #[test]
+    fn letters_of_entries_without_an_offset_are_two_letters_and_can_be_read() {
+        let letter = |value| {
+            let mut entry = record(value, vec![]);
+            entry.position.offset = -1;
+            let letter = write(&entry, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+            read(&sent(&letter)).unwrap()
+        };
+        assert_eq!(letter(b"one").source.offset, -1);
+        assert_eq!(letter(b"one").id, letter(b"one").id);
+        assert_ne!(letter(b"one").id, letter(b"other").id);
+    }
+
+    #[test]
+    fn a_senders_header_of_our_name_stays_the_senders() {
+        let theirs = vec![Header::new(LETTER_ID_HEADER, "mine"), Header::new("a", "1"), Header::new(KIND, "mine")];
+        let original = record(b"{}", theirs.clone());
+        let letter = write(&original, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+        let letter = read(&sent(&letter)).unwrap();
+        assert_eq!((letter.original.headers, letter.kind), (theirs, DeadLetterKind::Rejected));
     }
 
     #[test]

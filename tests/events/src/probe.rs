@@ -1,0 +1,102 @@
+//! A family for tests whose events say how they behave: when their own work succeeds, how large the state gets, what
+//! follows from them.
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::envelope::field::Fields;
+use lyceum_core::family::{
+    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
+};
+use lyceum_core::outcome::Finding;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The family.
+#[derive(Debug)]
+pub struct Probe;
+
+impl Probe {
+    /// The family as data.
+    pub const FAMILY: &'static FamilySpec = &FamilySpec {
+        name: "probe",
+        topics: &[TopicOf { name: Self::TOPIC, partitions: 2, key: "probe id" }],
+        event_types: &[EventType {
+            name: "probe.sent",
+            topic: Self::TOPIC,
+            verbs: &["http://nlj.platform/verbs/sent"],
+            object: ObjectIs::Kind("probe"),
+            effect: "counted",
+        }],
+        dead_letters: PLATFORM_DEAD_LETTERS,
+        kinds: &["probe"],
+        effect: EffectPolicy::StateAndKey,
+    };
+    /// Where its events come.
+    pub const TOPIC: &'static str = "probe.events";
+    /// Where what follows from them goes: to itself.
+    pub const FOLLOW_UP: &'static str = "probe.followed";
+}
+
+/// What an event asks for, in the extension `probe`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wish {
+    /// Before this time (milliseconds since 1970 UTC) its own work fails.
+    pub works_from_ms: i64,
+    /// It fails by a panic.
+    pub panics: bool,
+    /// So many bytes are added to the state.
+    pub grows_by: usize,
+    /// So many events follow.
+    pub follow_ups: usize,
+}
+
+/// An event.
+#[derive(Debug)]
+pub struct Event {
+    id: String,
+    wish: Wish,
+}
+
+impl Family for Probe {
+    const SPEC: &'static FamilySpec = Self::FAMILY;
+    type Event = Event;
+    type State = Vec<String>;
+
+    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+        let mut fields = Fields::of(envelope);
+        let id = fields.object_id("probe_id");
+        let wish = envelope.extension("probe").map(|(_, raw)| serde_json::from_slice(raw).expect("a wish"));
+        fields.finish(Event { id, wish: wish.unwrap_or_default() })
+    }
+
+    fn key(_: &Envelope<'_>, event: &Event) -> String {
+        event.id.clone()
+    }
+
+    fn aggregates(event: &Event) -> Vec<AggregateRef> {
+        vec![AggregateRef { kind: "probe", id: event.id.clone() }]
+    }
+
+    fn decide(states: &[Option<Vec<String>>], event: &Event, at: &Occurrence) -> Result<Decision<Vec<String>>, Refusal> {
+        let Wish { works_from_ms, panics, grows_by, follow_ups } = event.wish;
+        assert!(!panics || at.now_ms >= works_from_ms, "a probe that panics on demand");
+        if at.now_ms < works_from_ms {
+            return Err(Refusal::Transient { reason: "a probe that fails on demand".into() });
+        }
+        let mut seen = states.first().cloned().flatten().unwrap_or_default();
+        seen.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
+        let follow_up = |ordinal: usize| FollowUp {
+            topic: Self::TOPIC,
+            event_type: Self::FOLLOW_UP,
+            key: event.id.clone(),
+            value: json!({"follows": at.event_id, "ordinal": ordinal}).to_string().into_bytes(),
+        };
+        let follow_ups = (0..follow_ups).map(follow_up).collect();
+        Ok(Decision { states: vec![Some(seen)], follow_ups, anomalies: Vec::new() })
+    }
+
+    fn view(seen: &Vec<String>, _: &[Option<Vec<String>>]) -> Value {
+        json!({"seen": seen})
+    }
+}
