@@ -241,7 +241,10 @@ impl<F: Family> Processor<F> {
         for item in items {
             let replay_count = item.envelope.replay_count;
             let anew = planted!(self, ReplayDecidesAnew) && replay_count > 0;
-            let known = working.keys.get(&item.key).filter(|key| key.settles(replay_count) && !anew).cloned();
+            // Whatever its epoch: a replayed conflict must not take the id from the event that it is in conflict with.
+            let conflicts = |key: &HeldKey| key.content_hash() != &item.content_hash;
+            let found = working.keys.get(&item.key);
+            let known = found.filter(|key| (key.settles(replay_count) || conflicts(key)) && !anew).cloned();
             let states: Vec<Option<F::State>> = item
                 .aggregates
                 .iter()
