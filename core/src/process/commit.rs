@@ -239,7 +239,12 @@ impl<F: Family> Processor<F> {
         let mut plan =
             Plan { writes: BTreeMap::new(), keys: Vec::new(), fates: Vec::new(), covered: 0, bytes: 0, failed: None };
         for item in items {
-            let known = working.keys.get(&item.key).filter(|key| key.settles(item.envelope.replay_count)).cloned();
+            let replay_count = item.envelope.replay_count;
+            let anew = planted!(self, ReplayDecidesAnew) && replay_count > 0;
+            // Whatever its epoch: a replayed conflict must not take the id from the event that it is in conflict with.
+            let conflicts = |key: &HeldKey| key.content_hash() != &item.content_hash;
+            let found = working.keys.get(&item.key);
+            let known = found.filter(|key| (key.settles(replay_count) || conflicts(key)) && !anew).cloned();
             let states: Vec<Option<F::State>> = item
                 .aggregates
                 .iter()
@@ -267,7 +272,8 @@ impl<F: Family> Processor<F> {
                 }
             };
             let accepted = decided.unwrap_or_else(|(kind, findings)| self.refused(item, kind, findings, now_ms));
-            if !plan.takes(item, &accepted, working) {
+            let full = planted!(self, OneKeyACommit) && !plan.keys.is_empty();
+            if full || !plan.takes(item, &accepted, working) {
                 if plan.covered > 0 {
                     return plan;
                 }

@@ -1,0 +1,74 @@
+//! Training with a rule of its state machine bent, to show that the fold and the second schedule notice.
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::outcome::Finding;
+use lyceum_training::events::Event;
+use lyceum_training::state::{Program, ProgramOwn, ProgramStatus, Session, State};
+use lyceum_training::{SPEC, Training};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What is bent.
+pub(super) const BREACHES: u8 = 0;
+/// See [`BREACHES`].
+pub(super) const PLACEHOLDER: u8 = 1;
+/// See [`BREACHES`].
+pub(super) const CAPACITY: u8 = 2;
+
+/// Training with one rule bent.
+pub(super) struct Bent<const RULE: u8>;
+
+/// Training's state, and how often an event met an overbooked session.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Counting {
+    state: State,
+    breaches: u64,
+}
+
+impl<const RULE: u8> Family for Bent<RULE> {
+    const SPEC: &'static FamilySpec = &SPEC;
+    type Event = Event;
+    type State = Counting;
+
+    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+        Training::read(envelope)
+    }
+
+    fn key(envelope: &Envelope<'_>, event: &Event) -> String {
+        Training::key(envelope, event)
+    }
+
+    fn aggregates(event: &Event) -> Vec<AggregateRef> {
+        Training::aggregates(event)
+    }
+
+    fn decide(states: &[Option<Counting>], event: &Event, at: &Occurrence) -> Result<Decision<Counting>, Refusal> {
+        let mut inner: Vec<_> = states.iter().map(|held| held.as_ref().map(|held| held.state.clone())).collect();
+        if RULE == PLACEHOLDER
+            && matches!(event, Event::ProgramPublished { .. })
+            && let Some(Some(State::Program(program @ Program { own: None, .. }))) = inner.first_mut()
+        {
+            let (title, status, history) = (String::new(), ProgramStatus::Draft, Vec::new());
+            program.own = Some(ProgramOwn { title, status, history });
+        }
+        if RULE == CAPACITY
+            && matches!(event, Event::BookingConfirmed { .. })
+            && let Some(Some(State::Session(Session { own: Some(own), confirmed, .. }))) = inner.get(1)
+            && *confirmed >= own.capacity
+        {
+            return Refusal::rejected("booking.confirm.capacity", "the session is full");
+        }
+        let decision = Training::decide(&inner, event, at)?;
+        let met = u64::from(RULE == BREACHES && !decision.anomalies.is_empty());
+        let count = |(state, held): (Option<State>, &Option<Counting>)| {
+            Some(Counting { state: state?, breaches: held.as_ref().map_or(0, |held| held.breaches) + met })
+        };
+        let states = decision.states.into_iter().zip(states).map(count).collect();
+        Ok(Decision { states, follow_ups: decision.follow_ups, anomalies: decision.anomalies })
+    }
+
+    fn view(state: &Counting, _: &[Option<Counting>]) -> Value {
+        serde_json::json!(state)
+    }
+}

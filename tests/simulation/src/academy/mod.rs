@@ -1,0 +1,168 @@
+//! World A: the families training and survey as they are, compared with a plain fold and with themselves under another
+//! schedule.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_survey::Survey;
+use lyceum_training::Training;
+use uuid::Uuid;
+
+use crate::check::{Check, Violation, fail};
+use crate::defect::Defect;
+use crate::fault::{Fault, Plan};
+use crate::random::Random;
+use crate::run::{Order, at_rest};
+use crate::schedule::play;
+use crate::stage::{Stage};
+use crate::subject::{Fact, Folded, Of, Subject};
+
+mod bent;
+mod log;
+
+/// One run, and a second one of the same log under another schedule.
+pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
+    let mut sends = Random::new(order.seed, 1);
+    let mut schedule = Random::new(order.seed, 2);
+    let plan = Plan::draw(&mut schedule);
+    let mut stage = Stage::new(subjects(order.defect), schedule, plan, order.keep_trace, order.defect);
+    stage.one_key_a_commit = sends.one_in(4);
+    let stage = Arc::new(stage);
+    log::fill(&stage, &mut sends);
+    stage.create_dead_letter_topics();
+    let workers = sends.between(2, 4);
+    let result = play(&stage, workers).and_then(|()| check_fold(&stage)).and_then(|()| at_rest(&stage));
+    let result = result.and_then(|()| if in_order(&stage) { check_again(order, &stage, workers) } else { Ok(()) });
+    (stage, result)
+}
+
+fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
+    let catalog = Arc::new(lyceum_functions::catalog());
+    let training: Arc<dyn Subject> = match defect {
+        Some(Defect::BreachesCounted) => Arc::new(Of::<bent::Bent<{ bent::BREACHES }>>::new(Arc::clone(&catalog))),
+        Some(Defect::PlaceholderPublished) => Arc::new(Of::<bent::Bent<{ bent::PLACEHOLDER }>>::new(Arc::clone(&catalog))),
+        Some(Defect::CapacityRejects) => Arc::new(Of::<bent::Bent<{ bent::CAPACITY }>>::new(Arc::clone(&catalog))),
+        _ => Arc::new(Of::<Training>::new(Arc::clone(&catalog))),
+    };
+    vec![training, Arc::new(Of::<Survey>::new(catalog))]
+}
+
+/// Of what the platform gave up, no order is promised.
+fn in_order(stage: &Stage) -> bool {
+    stage.state().given_up.is_empty()
+}
+
+/// Everything that a run leaves behind.
+fn left_behind(stage: &Stage) -> Folded {
+    let document = |of: lyceum_core::ports::statements::StoredStatement| {
+        let of = of.document;
+        ((of.tenant, of.id), (of.raw, of.source, of.stored_ms))
+    };
+    Folded {
+        states: stage.ledger.aggregates().into_iter().map(|(id, stored)| (id, stored.state)).collect(),
+        documents: stage.statements.documents().into_iter().map(document).collect(),
+        letters: stage.state().letters.iter().map(|(id, of)| (*id, of.letter.kind)).collect(),
+    }
+}
+
+/// The final log of each family: topic by topic, each partition in its order.
+fn records(stage: &Stage, subject: &dyn Subject) -> Vec<Record> {
+    let partitions = stage.partitions(subject).into_iter();
+    partitions.flat_map(|(partition, range, _)| stage.records(&partition, range.start, usize::MAX)).collect()
+}
+
+fn check_fold(stage: &Stage) -> Result<(), Violation> {
+    let ordered = in_order(stage);
+    let mut expected = Folded::default();
+    for subject in &stage.subjects {
+        let mut records = records(stage, &**subject);
+        if !ordered {
+            // Then the order is that of the commits; what was never decided comes behind, and what was given up, not at all.
+            let committed: Vec<Position> = stage.state().committed.iter().map(|of| of.key.source.clone()).collect();
+            let given_up = stage.state().given_up.clone();
+            let place = |record: &Record| committed.iter().position(|at| *at == record.position).unwrap_or(usize::MAX);
+            records.retain(|record| place(record) < usize::MAX || !given_up.contains(&record.position));
+            records.sort_by_key(place);
+        }
+        let folded = subject.fold(&records, stage.now_ms());
+        expected.states.extend(folded.states);
+        expected.documents.extend(folded.documents);
+        expected.letters.extend(folded.letters);
+    }
+    let found = left_behind(stage);
+    compare(Check::Fold, &expected, &found)?;
+    let surplus = found.letters.iter().find(|(id, _)| !expected.letters.contains_key(*id));
+    if let (Some((id, kind)), true) = (surplus, ordered) {
+        return fail(Check::Fold, format!("letter {id} ({}) was not to be", kind.name()));
+    }
+    let lost = expected.letters.iter().find(|(id, kind)| found.letters.get(*id) != Some(*kind));
+    match lost {
+        Some((id, kind)) => fail(Check::Fold, format!("letter {id} ({}) is missing", kind.name())),
+        None => Ok(()),
+    }
+}
+
+/// States and documents are the same; the first difference is told.
+fn compare(check: Check, expected: &Folded, found: &Folded) -> Result<(), Violation> {
+    if let Some(difference) = difference(&expected.states, &found.states) {
+        return fail(check, format!("states differ: {difference}"));
+    }
+    match difference(&expected.documents, &found.documents) {
+        Some(difference) => fail(check, format!("documents differ: {difference}")),
+        None => Ok(()),
+    }
+}
+
+fn difference<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
+    expected: &BTreeMap<K, V>,
+    found: &BTreeMap<K, V>,
+) -> Option<String> {
+    let differs = |key: &&K| expected.get(key) != found.get(key);
+    let key = expected.keys().chain(found.keys()).find(differs)?;
+    Some(format!("{key:?} is {:?} and was to be {:?}", found.get(key), expected.get(key)))
+}
+
+/// The same log, all of it there from the beginning, under another schedule.
+fn check_again(order: &Order, first: &Arc<Stage>, workers: usize) -> Result<(), Violation> {
+    let mut schedule = Random::new(order.seed, 3);
+    let mut plan = Plan::draw(&mut schedule);
+    [Fault::Replay, Fault::SentTwice, Fault::GivenUp].into_iter().for_each(|fault| plan.forbid(fault));
+    let mut stage = Stage::new(subjects(order.defect), schedule, plan, order.keep_trace, order.defect);
+    stage.one_key_a_commit = first.one_key_a_commit;
+    let stage = Arc::new(stage);
+    for subject in &first.subjects {
+        for topic in subject.spec().topics {
+            let partitions = first.partitions(&**subject).iter().filter(|((name, _), ..)| **name == *topic.name).count();
+            stage.create_topic(topic.name, partitions as i32);
+        }
+        for record in records(first, &**subject) {
+            let Record { position, timestamp_ms, key, value, headers } = record;
+            let partition = Some(position.partition);
+            let copy = NewRecord { partition, key, value, headers, timestamp_ms: Some(timestamp_ms) };
+            stage.append(&position.topic, copy);
+        }
+    }
+    stage.create_dead_letter_topics();
+    first.tell("the same log under another schedule");
+    let result = play(&stage, workers).and_then(|()| at_rest(&stage));
+    let hash = stage.state().trace.hash();
+    stage.state().trace.lines().iter().for_each(|line| first.state().trace.keep(line));
+    first.tell(format!("ended with {hash:016x}"));
+    result?;
+    let (expected, found) = (left_behind(first), left_behind(&stage));
+    compare(Check::Interleaving, &expected, &found)?;
+    let differs = |(id, kind): &(&Uuid, &DeadLetterKind)| found.letters.get(*id) != Some(*kind) && !replayed(first, id);
+    match expected.letters.iter().find(differs) {
+        Some((id, kind)) => fail(Check::Interleaving, format!("letter {id} ({}) is missing", kind.name())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a later epoch decided anew: with the replay in the log from the beginning, the earlier letter says nothing.
+fn replayed(stage: &Stage, id: &Uuid) -> bool {
+    let Some(letter) = stage.state().letters.get(id).map(|of| of.letter.clone()) else { return false };
+    let Some(Fact::Event(fact)) = stage.fact_at(&letter.source) else { return false };
+    stage.current_key(&fact.key).is_some_and(|key| key.epoch > letter.replay_count)
+}

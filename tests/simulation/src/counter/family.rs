@@ -1,0 +1,183 @@
+//! A family that is made to be attacked: counters that remember every event that was applied to them.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::envelope::field::Fields;
+use lyceum_core::family::{
+    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
+};
+use lyceum_core::outcome::Finding;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::fault::Fault;
+use crate::stage::{BEGINNING_MS, Stage, TICK};
+
+/// Where the events come on.
+pub const COUNTERS: &str = "simulation.counters";
+/// Where follow-ups go.
+pub const FOLLOWED: &str = "simulation.followed";
+/// The kind of aggregate.
+pub const COUNTER: &str = "counter";
+
+thread_local! {
+    /// A decision is pure and has no place for a fault plan; a run stays on one thread.
+    static OWN_WORK: RefCell<Option<Arc<Stage>>> = const { RefCell::new(None) };
+}
+
+/// Decisions of this thread ask that stage whether a record's own work fails.
+pub fn own_work_fails_by(stage: Option<&Arc<Stage>>) {
+    OWN_WORK.set(stage.cloned());
+}
+
+/// The family of counters.
+pub struct Counters;
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Adds one.
+    Add,
+    /// Adds one; rejected from a total on.
+    Cap,
+    /// Adds one; rejected below a total.
+    Need,
+    /// Takes one away.
+    Take,
+    /// Adds one; rejected once the clock moved.
+    Early,
+    /// Adds one; its own work may fail.
+    Flaky,
+    /// Adds one; something follows from it.
+    Followed,
+    /// Adds one; the statement store refuses its document until it is mended.
+    Undeliverable,
+}
+
+impl Kind {
+    /// Every kind and its name.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Add, "add"),
+        (Self::Cap, "cap"),
+        (Self::Need, "need"),
+        (Self::Take, "take"),
+        (Self::Early, "early"),
+        (Self::Flaky, "flaky"),
+        (Self::Followed, "followed"),
+        (Self::Undeliverable, crate::ports::UNDELIVERABLE),
+    ];
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// What it adds to each counter.
+    pub fn adds(self) -> i64 {
+        if self == Self::Take { -1 } else { 1 }
+    }
+}
+
+/// An event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What it does.
+    pub kind: Kind,
+    /// To which counters: one or two.
+    pub counters: Vec<String>,
+    /// The total of [`Kind::Cap`] and [`Kind::Need`].
+    pub limit: i64,
+}
+
+/// A counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// Its value.
+    pub value: i64,
+    /// The events that made it, in the order in which they were applied.
+    pub applied: Vec<Uuid>,
+}
+
+/// The events that the decision saw, for each of its counters: the whole message of a rejection.
+#[derive(Serialize, Deserialize)]
+pub struct Basis(pub Vec<Vec<Uuid>>);
+
+impl Family for Counters {
+    const SPEC: &'static FamilySpec = &FamilySpec {
+        name: "counters",
+        topics: &[TopicOf { name: COUNTERS, partitions: 2, key: "first counter" }],
+        event_types: &[EventType {
+            name: "counter.counted",
+            topic: COUNTERS,
+            verbs: &["http://nlj.platform/verbs/counted"],
+            object: ObjectIs::Kind(COUNTER),
+            effect: "counts",
+        }],
+        dead_letters: PLATFORM_DEAD_LETTERS,
+        kinds: &[COUNTER],
+        effect: EffectPolicy::StateAndKey,
+    };
+    type Event = Event;
+    type State = Counter;
+
+    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+        let mut fields = Fields::of(envelope);
+        let mut counters = vec![fields.object_id("counter")];
+        let kind = fields.id("kind");
+        let kind = Kind::ALL.into_iter().find(|(_, name)| *name == kind).map(|(kind, _)| kind);
+        let limit = if matches!(kind, Some(Kind::Cap | Kind::Need)) { fields.whole_number("limit", 0) as i64 } else { 0 };
+        if envelope.extension("also").is_some() {
+            counters.push(fields.id("also"));
+        }
+        fields.required(kind.map(|_| ()), "/context/extensions", || "kind must be one of the counter's".to_owned());
+        fields.finish(Event { kind: kind.unwrap_or(Kind::Add), counters, limit })
+    }
+
+    fn key(_: &Envelope<'_>, event: &Event) -> String {
+        event.counters[0].clone()
+    }
+
+    fn aggregates(event: &Event) -> Vec<AggregateRef> {
+        event.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.clone() }).collect()
+    }
+
+    fn decide(states: &[Option<Counter>], event: &Event, at: &Occurrence) -> Result<Decision<Counter>, Refusal> {
+        let mut counters: Vec<Counter> = states.iter().map(|state| state.clone().unwrap_or_default()).collect();
+        let total: i64 = counters.iter().map(|counter| counter.value).sum();
+        let late = at.now_ms >= BEGINNING_MS + TICK.as_millis() as i64;
+        let rule = match event.kind {
+            Kind::Flaky if OWN_WORK.with_borrow(|stage| stage.as_ref().is_some_and(|of| of.strikes(Fault::OwnWork))) => {
+                return Err(Refusal::Transient { reason: "its own work failed".into() });
+            }
+            Kind::Cap if total >= event.limit => Some("counter.cap"),
+            Kind::Need if total < event.limit => Some("counter.need"),
+            Kind::Early if late => Some("counter.early"),
+            _ => None,
+        };
+        if let Some(rule) = rule {
+            let basis = Basis(counters.into_iter().map(|counter| counter.applied).collect());
+            return Refusal::rejected(rule, json!(basis).to_string());
+        }
+        for counter in &mut counters {
+            counter.value += event.kind.adds();
+            counter.applied.push(at.event_id);
+        }
+        let values: Vec<i64> = counters.iter().map(|counter| counter.value).collect();
+        let follow_up = FollowUp {
+            topic: FOLLOWED,
+            event_type: "counter.followed",
+            key: event.counters[0].clone(),
+            value: json!({"values": values}).to_string().into_bytes(),
+        };
+        let follow_ups = if event.kind == Kind::Followed { vec![follow_up] } else { Vec::new() };
+        Ok(Decision { states: counters.into_iter().map(Some).collect(), follow_ups, anomalies: Vec::new() })
+    }
+
+    fn view(state: &Counter, _: &[Option<Counter>]) -> Value {
+        json!(state)
+    }
+}

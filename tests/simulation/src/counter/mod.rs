@@ -1,0 +1,40 @@
+//! World B: counters, the model's log made real.
+
+use std::sync::Arc;
+
+use lyceum_core::family::{Catalog, Family};
+
+use crate::check::Violation;
+use crate::fault::Plan;
+use crate::random::Random;
+use crate::run::{Order, at_rest};
+use crate::schedule::play;
+use crate::stage::Stage;
+use crate::subject::Of;
+
+pub mod family;
+mod log;
+mod oracle;
+
+fn catalog() -> Catalog {
+    Catalog::new(vec![family::Counters::SPEC])
+}
+
+/// One run.
+pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
+    let mut sends = Random::new(order.seed, 1);
+    let mut schedule = Random::new(order.seed, 2);
+    let plan = Plan::draw(&mut schedule);
+    let subject = Arc::new(Of::<family::Counters>::new(Arc::new(catalog())));
+    let mut stage = Stage::new(vec![subject], schedule, plan, order.keep_trace, order.defect);
+    stage.one_key_a_commit = sends.one_in(4);
+    let stage = Arc::new(stage);
+    log::fill(&stage, &mut sends);
+    stage.create_topic(family::FOLLOWED, 1);
+    stage.create_dead_letter_topics();
+    family::own_work_fails_by(Some(&stage));
+    let workers = sends.between(2, 3);
+    let result = play(&stage, workers).and_then(|()| oracle::check(&stage)).and_then(|()| at_rest(&stage));
+    family::own_work_fails_by(None);
+    (stage, result)
+}

@@ -1,0 +1,23 @@
+//! Attacks exactly-once processing: the real code of `lyceum_core::process` runs against models in memory, and a seed
+//! decides who moves next, who crashes, which call fails and which answer is lost.
+//!
+//! Two worlds take turns: [`academy`] runs the families training and survey and compares with a plain fold; [`counter`]
+//! runs a family of this package that remembers what its decisions saw. [`run`] is one seed, [`defect`] what can be
+//! planted, [`check`] what is checked.
+
+pub mod academy;
+pub mod check;
+mod clock;
+pub mod counter;
+pub mod defect;
+mod executor;
+pub mod fault;
+mod ports;
+pub mod random;
+pub mod run;
+mod schedule;
+pub mod stage;
+pub mod subject;
+mod trace;
+mod watch;
+mod worker;

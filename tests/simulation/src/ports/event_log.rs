@@ -1,0 +1,98 @@
+//! The event log, made unreliable.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lyceum_core::dead_letter::LETTER_ID_HEADER;
+use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use lyceum_core::record::{NewRecord, Position, Record, header_text};
+
+use super::Line;
+use crate::defect::Defect;
+use crate::executor::pause;
+use crate::fault::Fault;
+
+pub(super) struct Shaky(pub(super) Line);
+
+impl Shaky {
+    /// Whether a planted defect keeps this record from being published.
+    fn keeps_back(&self, record: &NewRecord) -> bool {
+        let kind = header_text(&record.headers, "lyceum-error-kind");
+        let letter = header_text(&record.headers, LETTER_ID_HEADER).and_then(|text| text.parse().ok());
+        match self.0.stage.defect {
+            Some(Defect::ConflictTakesKeyPath) => kind == Some("conflict"),
+            Some(Defect::UndeliverableTakesKeyPath) => kind == Some("undelivered"),
+            _ => letter.is_some_and(|id| self.0.stage.state().kept_back.contains(&id)),
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for Shaky {
+    async fn produce(&self, topic: &str, mut records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell(format_args!("publishes to {topic}: fails"));
+            return Err(EventLogError::Unavailable("no leader".into()));
+        }
+        records.retain(|record| !self.keeps_back(record));
+        let all = records.len();
+        if stage.strikes(Fault::EmitStops) {
+            records.truncate(stage.draw(|random| random.below(all)));
+        }
+        self.0.tell(format_args!("publishes {} of {all} to {topic}", records.len()));
+        let stops = records.len() < all;
+        let positions = stage.publish(topic, records)?;
+        pause().await;
+        if stops || stage.strikes(Fault::AnswerLost) {
+            self.0.tell("published: answer lost");
+            return Err(EventLogError::Unavailable("the answer was lost".into()));
+        }
+        Ok(positions)
+    }
+
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.0.stage.log.create_topic(spec).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.0.stage.log.topics().await
+    }
+
+    async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, EventLogError> {
+        self.0.stage.log.fetch(topic, partition, offset, max_records, max_bytes).await
+    }
+
+    async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
+        self.0.stage.log.offsets(topic).await
+    }
+
+    async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
+        self.0.stage.log.offset_at(topic, partition, timestamp_ms).await
+    }
+
+    async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
+        self.0.stage.log.committed(group, topic).await
+    }
+
+    async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.0.stage.log.commit(group, topic, offsets).await
+    }
+
+    async fn wait_for_records(&self, topic: &str, timeout: Duration) {
+        self.0.stage.log.wait_for_records(topic, timeout).await;
+    }
+
+    async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
+        self.0.stage.log.apply_retention(now_ms).await
+    }
+}

@@ -1,0 +1,204 @@
+//! The ledger, made unreliable, and the defects that are planted around it.
+
+use async_trait::async_trait;
+use lyceum_core::dead_letter::LETTER_ID_HEADER;
+use lyceum_core::ports::ledger::{
+    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
+    StoredAggregate,
+};
+use lyceum_core::process::defect::{Defect as InProcess, look_into};
+use lyceum_core::record::header_text;
+use uuid::Uuid;
+
+use super::Line;
+use crate::defect::Defect;
+use crate::executor::{answer, pause};
+use crate::fault::Fault;
+use crate::stage::Committed;
+
+pub(super) struct Shaky(pub(super) Line);
+
+#[async_trait]
+impl Ledger for Shaky {
+    /// Keys and aggregates are read one after the other, either first: together they are no snapshot.
+    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell("reads: fails");
+            return Err(LedgerError::Unavailable("throttled".into()));
+        }
+        let keys_first = stage.draw(|random| random.one_in(2));
+        let mut loaded = Loaded::default();
+        for half in [keys_first, !keys_first] {
+            if half {
+                let names: Vec<KeyId> = keys.iter().map(|id| stage.state().name_of(id)).collect();
+                loaded.keys = answer(stage.ledger.load(&[], &names))?.keys;
+                let found = loaded.keys.iter().flatten().count();
+                self.0.tell(format_args!("reads {} keys, finds {found}", keys.len()));
+            } else {
+                loaded.aggregates = answer(stage.ledger.load(aggregates, &[]))?.aggregates;
+                let versions: Vec<_> = loaded.aggregates.iter().map(|of| of.as_ref().map_or(0, |of| of.version)).collect();
+                self.0.tell(format_args!("reads aggregates, versions {versions:?}"));
+            }
+            pause().await;
+        }
+        Ok(loaded)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell("commits: fails");
+            return Err(LedgerError::Unavailable("throttled".into()));
+        }
+        self.commit_with_defects(commit).await?;
+        pause().await;
+        if stage.strikes(Fault::AnswerLost) {
+            self.0.tell("commit: answer lost");
+            return Err(LedgerError::Uncertain("timed out".into()));
+        }
+        Ok(())
+    }
+
+    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
+        pause().await;
+        if self.0.stage.strikes(Fault::CallFails) {
+            return Err(LedgerError::Unavailable("throttled".into()));
+        }
+        let count = answer(self.0.stage.ledger.count_attempt(key, epoch))?;
+        self.0.tell(format_args!("counts attempt {count} of {}", key.event_id));
+        pause().await;
+        Ok(count)
+    }
+
+    async fn list(
+        &self,
+        tenant: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        self.0.stage.ledger.list(tenant, kind, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+impl Shaky {
+    /// One transaction.
+    fn transact(&self, commit: Commit) -> Result<(), LedgerError> {
+        let stage = &self.0.stage;
+        let written: Vec<_> = commit.keys.iter().map(|write| (write.id.clone(), write.key.clone())).collect();
+        let mut renamed = commit.clone();
+        for write in &mut renamed.keys {
+            write.id = stage.state().name_of(&write.id);
+        }
+        let answer = answer(stage.ledger.commit(renamed));
+        let keys: Vec<_> = written.iter().map(|(_, key)| format!("{} {:?}", key.source, key.status)).collect();
+        self.0.tell(format_args!("commits {keys:?}: {answer:?}"));
+        if answer.is_ok() {
+            stage.state().committed.extend(written.into_iter().map(|(id, key)| Committed { id, key }));
+        }
+        answer
+    }
+
+    async fn commit_with_defects(&self, mut commit: Commit) -> Result<(), LedgerError> {
+        let is_dead = |write: &KeyWrite| write.key.status == KeyStatus::Dead;
+        match self.0.stage.defect {
+            Some(Defect::EmitBeforeCommit) => {
+                let emits = commit.keys.iter().filter_map(|write| look_into(&write.key.recording));
+                for publication in emits.flat_map(|emits| emits.publications).collect::<Vec<_>>() {
+                    let _ = self.0.stage.publish(&publication.topic, vec![publication.record]);
+                    pause().await;
+                }
+            }
+            Some(Defect::NoVersionCheck) => {
+                for write in &mut commit.aggregates {
+                    write.expected = self.version(&write.id)?;
+                }
+            }
+            Some(Defect::NoKey) => commit.keys.clear(),
+            Some(Defect::DeadWithoutKey) => {
+                commit.keys.retain(|write| !is_dead(write));
+                if commit.keys.is_empty() {
+                    return Ok(());
+                }
+            }
+            Some(Defect::KeyPutUnconditional | Defect::InProcess(InProcess::ReplayDecidesAnew)) => {
+                let always = self.0.stage.defect == Some(Defect::KeyPutUnconditional);
+                let mut forgotten = Vec::new();
+                for write in &mut commit.keys {
+                    // The defect in the core wants to overwrite an applied key, which the port cannot even say.
+                    if always || matches!(write.expected, KeyExpectation::DeadAt(_)) {
+                        self.0.stage.state().forget(&write.id);
+                        forgotten.push(write.id.clone());
+                        write.expected = KeyExpectation::Absent;
+                    }
+                }
+                return self.transact(commit).inspect_err(|_| self.0.stage.state().remember(&forgotten));
+            }
+            Some(Defect::DeadAfterCommit { fenced, .. }) => {
+                let (dead, applied): (Vec<_>, Vec<_>) = commit.keys.into_iter().partition(is_dead);
+                let conditions: Vec<AggregateWrite> = commit.aggregates.clone();
+                if !applied.is_empty() {
+                    self.transact(Commit { aggregates: commit.aggregates, keys: applied.clone() })?;
+                    pause().await;
+                }
+                for key in dead {
+                    let left = |write: &AggregateWrite| match (&write.state, applied.is_empty()) {
+                        (Some(_), false) => Some(write.expected.unwrap_or(0) + 1),
+                        _ => write.expected,
+                    };
+                    let fence = |write: &AggregateWrite| AggregateWrite { expected: left(write), state: None, id: write.id.clone() };
+                    let aggregates = if fenced { conditions.iter().map(fence).collect() } else { Vec::new() };
+                    self.transact(Commit { aggregates, keys: vec![key] })?;
+                    pause().await;
+                }
+                return Ok(());
+            }
+            Some(Defect::DeadBeforeCommit { fenced, lost_race_stands }) => {
+                let (dead, applied): (Vec<_>, Vec<_>) = commit.keys.into_iter().partition(is_dead);
+                for key in dead {
+                    let fence = |write: &AggregateWrite| AggregateWrite { state: None, ..write.clone() };
+                    let aggregates = if fenced { commit.aggregates.iter().map(fence).collect() } else { Vec::new() };
+                    let lost = self.0.stage.current_key(&key.id).is_some_and(|stored| stored.status == KeyStatus::Applied);
+                    if lost && lost_race_stands {
+                        self.keep_back(&key);
+                        continue;
+                    }
+                    self.transact(Commit { aggregates, keys: vec![key] })?;
+                    pause().await;
+                }
+                if applied.is_empty() {
+                    return Ok(());
+                }
+                commit.keys = applied;
+            }
+            Some(Defect::OneCommitAnAggregate) if commit.aggregates.iter().filter(|of| of.state.is_some()).count() > 1 => {
+                let mut keys = std::mem::take(&mut commit.keys);
+                for write in commit.aggregates {
+                    self.transact(Commit { aggregates: vec![write], keys: std::mem::take(&mut keys) })?;
+                    pause().await;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.transact(commit)
+    }
+
+    fn version(&self, id: &AggregateId) -> Result<Option<u64>, LedgerError> {
+        let mut loaded = answer(self.0.stage.ledger.load(std::slice::from_ref(id), &[]))?;
+        Ok(loaded.aggregates.pop().flatten().map(|stored| stored.version))
+    }
+
+    /// The letter of that key is never published.
+    fn keep_back(&self, write: &KeyWrite) {
+        let publications = look_into(&write.key.recording).into_iter().flat_map(|emits| emits.publications);
+        let ids = publications.filter_map(|of| header_text(&of.record.headers, LETTER_ID_HEADER)?.parse::<Uuid>().ok());
+        self.0.stage.state().kept_back.extend(ids);
+    }
+}

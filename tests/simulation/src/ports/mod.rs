@@ -1,0 +1,47 @@
+//! The models in memory, made unreliable: each call pauses before and after its effect, and may fail either way.
+
+use std::sync::Arc;
+
+use lyceum_core::outcome::{Observer, Report};
+use lyceum_core::process::Services;
+
+use crate::clock::SimulatedClock;
+use crate::stage::Stage;
+
+mod event_log;
+mod ledger;
+mod statements;
+
+pub(crate) use statements::UNDELIVERABLE;
+
+/// One worker's way to the world.
+#[derive(Clone)]
+struct Line {
+    stage: Arc<Stage>,
+    /// The worker's name.
+    who: String,
+}
+
+impl Line {
+    fn tell(&self, what: impl std::fmt::Display) {
+        self.stage.tell(format!("{}: {what}", self.who));
+    }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &[Report]) {}
+}
+
+/// The services of one worker.
+pub fn services(stage: &Arc<Stage>, who: &str) -> Services {
+    let line = Line { stage: Arc::clone(stage), who: who.to_owned() };
+    Services {
+        event_log: Arc::new(event_log::Shaky(line.clone())),
+        ledger: Arc::new(ledger::Shaky(line.clone())),
+        statements: Arc::new(statements::Shaky(line)),
+        clock: Arc::new(SimulatedClock(Arc::clone(stage))),
+        observer: Arc::new(Nobody),
+    }
+}

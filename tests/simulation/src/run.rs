@@ -1,0 +1,110 @@
+//! One seed: a world, its faults and its schedule, and what came out.
+
+use std::sync::Arc;
+
+use lyceum_core::ports::ledger::KeyStatus;
+use lyceum_core::record::Position;
+
+use crate::check::{Check, Violation, fail};
+use crate::defect::Defect;
+use crate::fault::Fault;
+use crate::stage::Stage;
+use crate::watch::has_key;
+use crate::{academy, counter};
+
+/// The worlds that are attacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// The families training and survey.
+    Academy,
+    /// The counters of this package.
+    Counters,
+}
+
+impl World {
+    /// Seeds take turns.
+    pub fn of_seed(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Self::Academy } else { Self::Counters }
+    }
+}
+
+/// What is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// Decides everything.
+    pub seed: u64,
+    /// What is planted.
+    pub defect: Option<Defect>,
+    /// Whether the trace's lines are kept.
+    pub keep_trace: bool,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The check that failed.
+    pub violation: Option<Violation>,
+    /// Of the trace: two runs with the same steps have the same.
+    pub hash: u64,
+    /// The trace, where it was asked for.
+    pub trace: Vec<String>,
+    /// How often each fault struck, in the order of [`Fault::ALL`].
+    pub struck: [usize; Fault::ALL.len()],
+}
+
+impl Order {
+    /// The seed without a defect and without a trace.
+    pub fn of_seed(seed: u64) -> Self {
+        Self { seed, defect: None, keep_trace: false }
+    }
+
+    /// Runs the seed.
+    pub fn run(&self) -> Outcome {
+        let of_the_family = self.defect.is_some_and(Defect::is_of_the_family);
+        let world = if of_the_family { World::Academy } else { World::of_seed(self.seed) };
+        let (stage, result) = match world {
+            World::Academy => academy::run(self),
+            World::Counters => counter::run(self),
+        };
+        let state = stage.state();
+        Outcome {
+            violation: result.err(),
+            hash: state.trace.hash(),
+            trace: state.trace.lines().to_vec(),
+            struck: state.plan.struck(),
+        }
+    }
+}
+
+/// What must hold of every world at rest.
+pub(crate) fn at_rest(stage: &Arc<Stage>) -> Result<(), Violation> {
+    for subject in &stage.subjects {
+        for (partition, range, committed) in stage.partitions(&**subject) {
+            if committed != range.end {
+                let detail = format!("{}/{} ends at {committed} of {}", partition.0, partition.1, range.end);
+                return fail(Check::Settled, detail);
+            }
+            for offset in range.start..range.end {
+                let at = Position::new(Arc::clone(&partition.0), partition.1, offset);
+                let Some(record) = stage.record_at(&at) else { continue };
+                if let Some(why) = stage.unsettled(&record) {
+                    return fail(Check::Settled, format!("{at}: {why}"));
+                }
+            }
+        }
+    }
+    check_applied_and_dead(stage)
+}
+
+fn check_applied_and_dead(stage: &Stage) -> Result<(), Violation> {
+    let letters: Vec<_> = stage.state().letters.values().map(|of| of.letter.clone()).collect();
+    for letter in letters.into_iter().filter(|letter| has_key(letter.kind)) {
+        let Some(crate::subject::Fact::Event(fact)) = stage.fact_at(&letter.source) else { continue };
+        let Some(key) = stage.current_key(&fact.key) else { continue };
+        if key.status == KeyStatus::Applied && key.content_hash == fact.content_hash && letter.replay_count >= key.epoch {
+            let detail = format!("{} is applied in epoch {} and has a letter of {}", letter.source, key.epoch, letter.replay_count);
+            return fail(Check::AppliedAndDead, detail);
+        }
+    }
+    Ok(())
+}

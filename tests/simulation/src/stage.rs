@@ -1,0 +1,324 @@
+//! What all workers of one run share: the models in memory, the time, the faults, the trace, and what was noticed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lyceum_core::adapters::memory::event_log::MemoryEventLog;
+use lyceum_core::adapters::memory::ledger::MemoryLedger;
+use lyceum_core::adapters::memory::statements::MemoryStatements;
+use lyceum_core::dead_letter::{self, Failure, Publication};
+use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::ports::event_log::{EventLog, OffsetRange, Retention, TopicSpec};
+use lyceum_core::ports::ledger::{KeyId, StoredKey};
+use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_core::xapi::equality;
+use uuid::Uuid;
+
+use crate::check::{Check, Violation};
+use crate::defect::Defect;
+use crate::executor::answer;
+use crate::fault::{Fault, Plan};
+use crate::random::Random;
+use crate::subject::{Fact, Subject};
+use crate::trace::Trace;
+
+/// When a run begins, milliseconds since 1970 UTC.
+pub const BEGINNING_MS: i64 = 1_800_000_000_000;
+/// How far [`Fault::ClockMoves`] moves the clock; all waiting of a run is far less.
+pub const TICK: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// A partition of a topic.
+pub type Partition = (Arc<str>, i32);
+
+/// A decision that was committed, or a change of state.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The key.
+    pub id: KeyId,
+    /// What it holds.
+    pub key: StoredKey,
+}
+
+/// A letter that is out.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// As it is read from its topic.
+    pub letter: dead_letter::DeadLetter,
+}
+
+/// The shared part of a run.
+pub struct Stage {
+    /// Topics, letters, follow-ups, offsets.
+    pub log: MemoryEventLog,
+    /// Aggregates and keys.
+    pub ledger: MemoryLedger,
+    /// Documents.
+    pub statements: MemoryStatements,
+    /// The families under attack.
+    pub subjects: Vec<Arc<dyn Subject>>,
+    /// What is planted.
+    pub defect: Option<Defect>,
+    /// Whether small transactions are asked for although nothing is planted.
+    pub one_key_a_commit: bool,
+    now_ms: Arc<AtomicI64>,
+    state: Mutex<State>,
+}
+
+/// What changes.
+pub(crate) struct State {
+    pub(crate) random: Random,
+    pub(crate) plan: Plan,
+    pub(crate) trace: Trace,
+    pub(crate) violation: Option<Violation>,
+    /// Letters by id.
+    pub(crate) letters: BTreeMap<Uuid, Letter>,
+    /// Follow-ups by the id that they go under.
+    pub(crate) follow_ups: HashMap<Uuid, NewRecord>,
+    /// Records that the platform gave up.
+    pub(crate) given_up: BTreeSet<Position>,
+    /// What was sent again already.
+    pub(crate) sent: BTreeSet<Uuid>,
+    /// Every commit's keys, in order.
+    pub(crate) committed: Vec<Committed>,
+    /// How often a key was forgotten or overwritten: its name in the model's ledger.
+    pub(crate) generations: HashMap<KeyId, u32>,
+    /// Letters that a defect keeps back.
+    pub(crate) kept_back: BTreeSet<Uuid>,
+    /// Documents that the store refused become acceptable.
+    pub(crate) mended: bool,
+    /// All keys expired once.
+    pub(crate) expired: bool,
+    facts: HashMap<Position, Fact>,
+    offsets_checked: HashMap<Partition, i64>,
+}
+
+impl Stage {
+    /// An empty stage.
+    pub fn new(subjects: Vec<Arc<dyn Subject>>, random: Random, plan: Plan, keep: bool, defect: Option<Defect>) -> Self {
+        let now_ms = Arc::new(AtomicI64::new(BEGINNING_MS));
+        let clock = Arc::clone(&now_ms);
+        let state = State {
+            random,
+            plan,
+            trace: Trace::new(keep),
+            violation: None,
+            letters: BTreeMap::new(),
+            follow_ups: HashMap::new(),
+            given_up: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            committed: Vec::new(),
+            generations: HashMap::new(),
+            kept_back: BTreeSet::new(),
+            mended: false,
+            expired: false,
+            facts: HashMap::new(),
+            offsets_checked: HashMap::new(),
+        };
+        Self {
+            log: MemoryEventLog::new(move || clock.load(Ordering::Relaxed)),
+            ledger: MemoryLedger::new(),
+            statements: MemoryStatements::new(equality::same),
+            subjects,
+            defect,
+            one_key_a_commit: false,
+            now_ms,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since 1970 UTC.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// The time passes.
+    pub fn advance(&self, by: Duration) {
+        self.now_ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// Draws from the schedule's numbers.
+    pub fn draw<T>(&self, with: impl FnOnce(&mut Random) -> T) -> T {
+        with(&mut self.state().random)
+    }
+
+    /// Whether the fault strikes now.
+    pub fn strikes(&self, fault: Fault) -> bool {
+        let State { random, plan, .. } = &mut *self.state();
+        plan.strikes(fault, random)
+    }
+
+    /// One line of the trace.
+    pub fn tell(&self, line: impl Into<String>) {
+        self.state().trace.tell(line.into());
+    }
+
+    /// A check failed; the first one counts.
+    pub fn notice(&self, violation: Violation) {
+        let mut state = self.state();
+        if state.violation.is_none() {
+            state.trace.tell(format!("VIOLATION {violation}"));
+            state.violation = Some(violation);
+        }
+    }
+
+    /// A topic of that many partitions.
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        let spec = TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
+        answer(self.log.create_topic(spec)).expect("the topics of a run are legal");
+    }
+
+    /// The topics of every family's dead letters.
+    pub fn create_dead_letter_topics(&self) {
+        for subject in &self.subjects {
+            let topics = &subject.spec().dead_letters;
+            for topic in [topics.validation, topics.processing, topics.database] {
+                self.create_topic(topic, 2);
+            }
+        }
+    }
+
+    /// Appends a record; where it stands.
+    pub fn append(&self, topic: &str, record: NewRecord) -> Position {
+        answer(self.log.produce(topic, vec![record])).expect("the run's topics take its records").remove(0)
+    }
+
+    /// The partitions of the family's topics with their offsets and what is committed.
+    pub fn partitions(&self, subject: &dyn Subject) -> Vec<(Partition, OffsetRange, i64)> {
+        let mut found = Vec::new();
+        for topic in subject.spec().topics {
+            let name: Arc<str> = topic.name.into();
+            let committed = answer(self.log.committed(subject.spec().name, topic.name)).unwrap_or_default();
+            for (partition, range) in (0..).zip(answer(self.log.offsets(topic.name)).unwrap_or_default()) {
+                let from = committed.get(&partition).copied().unwrap_or(range.start);
+                found.push(((Arc::clone(&name), partition), range, from));
+            }
+        }
+        found
+    }
+
+    /// Records of a partition.
+    pub fn records(&self, (topic, partition): &Partition, from: i64, count: usize) -> Vec<Record> {
+        answer(self.log.fetch(topic, *partition, from, count, usize::MAX)).unwrap_or_default()
+    }
+
+    /// The record at a position.
+    pub fn record_at(&self, at: &Position) -> Option<Record> {
+        self.records(&(Arc::clone(&at.topic), at.partition), at.offset, 1).pop()
+    }
+
+    /// The family of a topic.
+    pub fn subject_of(&self, topic: &str) -> Option<&Arc<dyn Subject>> {
+        self.subjects.iter().find(|subject| subject.spec().topics.iter().any(|of| of.name == topic))
+    }
+
+    /// What a record is.
+    pub fn fact(&self, record: &Record) -> Fact {
+        if let Some(fact) = self.state().facts.get(&record.position) {
+            return fact.clone();
+        }
+        let fact = self.subject_of(&record.position.topic).map_or(Fact::Tombstone, |subject| subject.read(record));
+        self.state().facts.insert(record.position.clone(), fact.clone());
+        fact
+    }
+
+    /// What the record at a position is.
+    pub fn fact_at(&self, at: &Position) -> Option<Fact> {
+        if let Some(fact) = self.state().facts.get(at) {
+            return Some(fact.clone());
+        }
+        Some(self.fact(&self.record_at(at)?))
+    }
+
+    /// Commits a group's offset; the sentence about it is checked first.
+    pub fn commit_offset(&self, group: &str, partition: &Partition, to: i64) {
+        let checked = self.state().offsets_checked.get(partition).copied().unwrap_or(0);
+        if let Some(offset) = (checked..to).find(|offset| !self.is_settled(partition, *offset)) {
+            let (topic, number) = partition;
+            let detail = format!("offset {to} of {topic}/{number} committed, and record {offset} is not settled");
+            self.notice(Violation { check: Check::Offset, detail });
+        }
+        self.state().offsets_checked.insert(partition.clone(), checked.max(to));
+        answer(self.log.commit(group, &partition.0, &[(partition.1, to)])).expect("the partition exists");
+    }
+
+    fn is_settled(&self, (topic, partition): &Partition, offset: i64) -> bool {
+        let at = Position::new(Arc::clone(topic), *partition, offset);
+        self.record_at(&at).is_none_or(|record| self.unsettled(&record).is_none())
+    }
+
+    /// The platform passes these records and keeps them.
+    pub fn give_up(&self, records: &[Record]) {
+        let mut state = self.state();
+        for record in records {
+            state.given_up.insert(record.position.clone());
+        }
+    }
+
+    /// What may be sent again: letters, and records that the platform gave up, each with the name that it is remembered by.
+    pub fn replayable(&self) -> Vec<(Uuid, Publication)> {
+        let state = self.state();
+        let letters = state.letters.values().filter(|of| !of.letter.is_parked());
+        let mut found: Vec<_> = letters.map(|of| (of.letter.id, of.letter.replay())).collect();
+        let given_up = state.given_up.clone();
+        drop(state);
+        for position in given_up {
+            let Some(record) = self.record_at(&position) else { continue };
+            let Some(subject) = self.subject_of(&position.topic) else { continue };
+            // The platform's own record of a failure, in the form in which our replay reads it.
+            let failure = Failure {
+                kind: DeadLetterKind::Processing,
+                findings: &[],
+                family: subject.spec().name,
+                correlation_id: None,
+                tenant: None,
+                attempts: 1,
+                failed_at_ms: 0,
+            };
+            let letter = dead_letter::write(&record, &failure, &subject.spec().dead_letters, Default::default());
+            let NewRecord { key, value, headers, .. } = letter.record;
+            let kept = Record { position: position.clone(), timestamp_ms: 0, key, value, headers };
+            let Some(letter) = dead_letter::read(&kept).filter(|letter| !letter.is_parked()) else { continue };
+            found.push((Uuid::new_v5(&Uuid::NAMESPACE_URL, position.to_string().as_bytes()), letter.replay()));
+        }
+        let state = self.state();
+        found.retain(|(name, _)| !state.sent.contains(name));
+        found
+    }
+
+    /// The ledger's key as it holds now.
+    pub fn current_key(&self, id: &KeyId) -> Option<StoredKey> {
+        let name = self.state().name_of(id);
+        use lyceum_core::ports::ledger::Ledger;
+        answer(self.ledger.load(&[], &[name])).ok()?.keys.pop().flatten()
+    }
+}
+
+impl State {
+    /// A key's name in the model's ledger.
+    pub(crate) fn name_of(&self, id: &KeyId) -> KeyId {
+        match self.generations.get(id) {
+            None | Some(0) => id.clone(),
+            Some(generation) => {
+                KeyId { subscriber: format!("{}, generation {generation}", id.subscriber), ..id.clone() }
+            }
+        }
+    }
+
+    /// Takes back that keys were forgotten.
+    pub(crate) fn remember(&mut self, forgotten: &[KeyId]) {
+        for id in forgotten {
+            *self.generations.entry(id.clone()).or_insert(1) -= 1;
+        }
+    }
+
+    /// Forgets a key: what is stored under its name from now on is another item.
+    pub(crate) fn forget(&mut self, id: &KeyId) {
+        *self.generations.entry(id.clone()).or_default() += 1;
+    }
+}

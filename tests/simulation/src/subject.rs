@@ -1,0 +1,194 @@
+//! A family under attack, whatever the family: how its records are processed, and what a plain fold makes of them.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lyceum_core::envelope::{self, Decoded, EnvelopeConfig, letter_id, source_of};
+use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::outcome::{DeadLetterKind, Report};
+use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
+use lyceum_core::process::{Delivery, ProcessConfig, Processor, Services};
+use lyceum_core::record::{Position, Record};
+use lyceum_core::xapi::equality::content_hash;
+use uuid::Uuid;
+
+/// What a record is.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// It has no value.
+    Tombstone,
+    /// It can never be valid.
+    Invalid(DeadLetterKind),
+    /// An event.
+    Event(Arc<EventFact>),
+}
+
+/// An event as far as the protocol is concerned.
+#[derive(Clone, Debug)]
+pub struct EventFact {
+    /// Its idempotency key.
+    pub key: KeyId,
+    /// By it the same id with other content is noticed.
+    pub content_hash: [u8; 32],
+    /// How often it was sent again.
+    pub epoch: u32,
+    /// What it reads or changes.
+    pub aggregates: Vec<AggregateId>,
+    /// The statement's bytes.
+    pub raw: Bytes,
+}
+
+/// A document as far as the fold foresees it: bytes, source and time of storing.
+pub type Document = (Bytes, Position, i64);
+
+/// What a plain fold over records ends with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// The state of each aggregate, as JSON.
+    pub states: BTreeMap<AggregateId, Bytes>,
+    /// What is stored.
+    pub documents: BTreeMap<(String, Uuid), Document>,
+    /// Letters by their ids.
+    pub letters: BTreeMap<Uuid, DeadLetterKind>,
+}
+
+/// A processor of whatever family.
+#[async_trait]
+pub trait Processes: Send + Sync {
+    /// See [`Processor::process`].
+    async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report>;
+}
+
+#[async_trait]
+impl<F: Family> Processes for Processor<F> {
+    async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report> {
+        Processor::process(self, batch, deadline_ms).await
+    }
+}
+
+/// A family under attack.
+pub trait Subject: Send + Sync {
+    /// The family as data.
+    fn spec(&self) -> &'static FamilySpec;
+    /// A worker's own processor.
+    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Processes>;
+    /// What a record is.
+    fn read(&self, record: &Record) -> Fact;
+    /// Records one after another, without any protocol: what must come out.
+    fn fold(&self, records: &[Record], now_ms: i64) -> Folded;
+}
+
+/// The event of a record, where it is a valid one.
+pub fn event<F: Family>(catalog: &Catalog, record: &Record) -> Option<F::Event> {
+    match envelope::decode(record, F::SPEC, catalog, &EnvelopeConfig::default()) {
+        Decoded::Event(envelope) => F::read(&envelope).ok(),
+        _ => None,
+    }
+}
+
+/// [`Subject`] of a family.
+pub struct Of<F> {
+    catalog: Arc<Catalog>,
+    envelope: EnvelopeConfig,
+    family: PhantomData<fn() -> F>,
+}
+
+impl<F: Family> Of<F> {
+    /// The family, its records read by that catalog.
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        Self { catalog, envelope: EnvelopeConfig::default(), family: PhantomData }
+    }
+}
+
+impl<F: Family> Subject for Of<F> {
+    fn spec(&self) -> &'static FamilySpec {
+        F::SPEC
+    }
+
+    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Processes> {
+        Box::new(Processor::<F>::new(services, Arc::clone(&self.catalog), config))
+    }
+
+    fn read(&self, record: &Record) -> Fact {
+        match envelope::decode(record, F::SPEC, &self.catalog, &self.envelope) {
+            Decoded::Tombstone => Fact::Tombstone,
+            Decoded::Invalid(invalid) => Fact::Invalid(invalid.kind),
+            Decoded::Event(envelope) => {
+                let Ok(event) = F::read(&envelope) else { return Fact::Invalid(DeadLetterKind::Validation) };
+                let tenant = envelope.tenant.to_string();
+                let named = F::aggregates(&event).into_iter();
+                let aggregates = named
+                    .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
+                    .collect();
+                let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id: envelope.id };
+                let content_hash = content_hash(envelope.raw);
+                let raw = Bytes::copy_from_slice(envelope.raw);
+                let epoch = envelope.replay_count;
+                Fact::Event(Arc::new(EventFact { key, content_hash, epoch, aggregates, raw }))
+            }
+        }
+    }
+
+    fn fold(&self, records: &[Record], now_ms: i64) -> Folded {
+        let mut folded = Folded::default();
+        let mut states: BTreeMap<AggregateId, F::State> = BTreeMap::new();
+        let mut keys: BTreeMap<KeyId, (KeyStatus, u32, [u8; 32])> = BTreeMap::new();
+        for record in records {
+            let (source, count) = source_of(record);
+            let letter = letter_id(&source, count);
+            let fact = match self.read(record) {
+                Fact::Tombstone => continue,
+                Fact::Invalid(kind) => {
+                    folded.letters.insert(letter, kind);
+                    continue;
+                }
+                Fact::Event(fact) => fact,
+            };
+            if let Some((status, epoch, hash)) = keys.get(&fact.key) {
+                if *hash != fact.content_hash {
+                    folded.letters.insert(letter, DeadLetterKind::Conflict);
+                    continue;
+                }
+                if *status == KeyStatus::Applied || fact.epoch <= *epoch {
+                    continue;
+                }
+            }
+            let Decoded::Event(envelope) = envelope::decode(record, F::SPEC, &self.catalog, &self.envelope) else {
+                continue;
+            };
+            let Ok(event) = F::read(&envelope) else { continue };
+            let at = Occurrence {
+                event_id: envelope.id,
+                event_type: envelope.event_type,
+                source,
+                occurred_at_ms: envelope.occurred_at_ms(),
+                now_ms,
+            };
+            let held: Vec<_> = fact.aggregates.iter().map(|id| states.get(id).cloned()).collect();
+            let status = match F::decide(&held, &event, &at) {
+                Ok(decision) => {
+                    let changed = fact.aggregates.iter().zip(decision.states);
+                    states.extend(changed.filter_map(|(id, state)| Some((id.clone(), state?))));
+                    let document = (fact.raw.clone(), record.position.clone(), record.timestamp_ms);
+                    folded.documents.insert((fact.key.tenant.clone(), fact.key.event_id), document);
+                    KeyStatus::Applied
+                }
+                Err(Refusal::Rejected { .. }) => {
+                    folded.letters.insert(letter, DeadLetterKind::Rejected);
+                    KeyStatus::Dead
+                }
+                Err(Refusal::Transient { .. }) => {
+                    folded.letters.insert(letter, DeadLetterKind::Processing);
+                    KeyStatus::Dead
+                }
+            };
+            keys.insert(fact.key.clone(), (status, fact.epoch, fact.content_hash));
+        }
+        let encode = |(id, state): (AggregateId, F::State)| (id, serde_json::to_vec(&state).unwrap_or_default().into());
+        folded.states = states.into_iter().map(encode).collect();
+        folded
+    }
+}

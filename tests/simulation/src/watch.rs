@@ -1,0 +1,175 @@
+//! What is checked while a run goes on: at every publication, every document and every offset.
+
+use lyceum_core::dead_letter::{self, DeadLetter, LETTER_ID_HEADER};
+use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
+use lyceum_core::ports::statements::{StatementDocument, Statements};
+use lyceum_core::process::defect::look_into;
+use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
+use lyceum_core::xapi::equality::content_hash;
+use uuid::Uuid;
+
+use crate::check::{Check, Violation, fail};
+use crate::executor::answer;
+use crate::stage::{Letter, Stage};
+use crate::subject::Fact;
+
+impl Stage {
+    /// Appends what a worker publishes; the first sentence is checked with it.
+    pub fn publish(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
+        use lyceum_core::ports::event_log::EventLog;
+        let positions = answer(self.log.produce(topic, records.clone()))?;
+        for (record, position) in records.into_iter().zip(&positions) {
+            let checked = match header_text(&record.headers, LETTER_ID_HEADER) {
+                Some(_) => self.check_letter(record, position),
+                None => self.check_follow_up(topic, record),
+            };
+            if let Err(violation) = checked {
+                self.notice(violation);
+            }
+        }
+        Ok(positions)
+    }
+
+    fn check_letter(&self, record: NewRecord, position: &Position) -> Result<(), Violation> {
+        let NewRecord { key, value, headers, .. } = record.clone();
+        let stored = Record { position: position.clone(), timestamp_ms: self.now_ms(), key, value, headers };
+        let Some(letter) = dead_letter::read(&stored) else {
+            return fail(Check::Escaped, format!("what is published at {position} is no letter that can be read"));
+        };
+        self.tell(format!("  letter {} of {} ({})", letter.kind.name(), letter.source, letter.replay_count));
+        let same = |other: &DeadLetter| {
+            other.kind == letter.kind
+                && other.findings == letter.findings
+                && other.source == letter.source
+                && other.replay_count == letter.replay_count
+                && other.original == letter.original
+                && other.family == letter.family
+                && other.tenant == letter.tenant
+                && other.correlation_id == letter.correlation_id
+                && other.attempts == letter.attempts
+        };
+        let mut state = self.state();
+        if let Some(other) = state.letters.get(&letter.id) {
+            if !same(&other.letter) {
+                let kinds = (other.letter.kind.name(), letter.kind.name());
+                let counts = (other.letter.replay_count, letter.replay_count);
+                let detail = format!("two letters of {} under one id: {kinds:?}, replays {counts:?}", letter.source);
+                return fail(Check::LetterId, detail);
+            }
+            return Ok(());
+        }
+        state.letters.insert(letter.id, Letter { letter: letter.clone() });
+        drop(state);
+        if !has_key(letter.kind) {
+            return Ok(());
+        }
+        let Some(Fact::Event(fact)) = self.fact_at(&letter.source) else { return Ok(()) };
+        let recorded = self.current_key(&fact.key).is_some_and(|key| {
+            key.epoch > letter.replay_count
+                || key.status == KeyStatus::Dead && publications(&key).any(|headers| id_in(&headers) == Some(letter.id))
+        });
+        if !recorded && !self.state().expired {
+            let detail = format!("letter {} of {} published, and no key records it", letter.kind.name(), letter.source);
+            return fail(Check::Escaped, detail);
+        }
+        Ok(())
+    }
+
+    fn check_follow_up(&self, topic: &str, record: NewRecord) -> Result<(), Violation> {
+        let Some(id) = header_text(&record.headers, "event-id").and_then(|text| text.parse::<Uuid>().ok()) else {
+            return fail(Check::Escaped, format!("a record without event-id published to {topic}"));
+        };
+        let mut state = self.state();
+        state.trace.tell(format!("  follow-up {id}"));
+        let recorded = state.committed.iter().any(|committed| {
+            let emits = look_into(&committed.key.recording);
+            committed.key.status == KeyStatus::Applied
+                && emits.is_some_and(|emits| emits.publications.iter().any(|of| of.record == record))
+        });
+        if let Some(other) = state.follow_ups.insert(id, record.clone())
+            && other != record
+        {
+            return fail(Check::Escaped, format!("two different follow-ups under id {id}"));
+        }
+        if !recorded {
+            return fail(Check::Escaped, format!("follow-up {id} published, and no committed key records it"));
+        }
+        Ok(())
+    }
+
+    /// A document reaches the store.
+    pub fn check_document(&self, document: &StatementDocument) {
+        let hash = content_hash(&document.raw);
+        let recorded = self.state().committed.iter().any(|committed| {
+            committed.id.event_id == document.id
+                && committed.id.tenant == document.tenant
+                && committed.key.content_hash == hash
+                && committed.key.source == document.source
+                && look_into(&committed.key.recording).is_some_and(|emits| emits.document)
+        });
+        // One defect names keys otherwise: what its documents belong to is told by the source alone.
+        let of_source = || self.state().committed.iter().any(|committed| committed.key.source == document.source);
+        if !recorded && !of_source() {
+            let detail = format!("document {} of {} stored, and no committed key records it", document.id, document.source);
+            self.notice(Violation { check: Check::Escaped, detail });
+        }
+    }
+
+    /// Why the record is not settled; `None` where it is.
+    pub fn unsettled(&self, record: &Record) -> Option<String> {
+        let fact = self.fact(record);
+        let state = self.state();
+        let (source, count) = lyceum_core::envelope::source_of(record);
+        let letter = state.letters.get(&lyceum_core::envelope::letter_id(&source, count));
+        let lettered = letter.is_some_and(|of| !has_key(of.letter.kind) && of.letter.kind != DeadLetterKind::Rejected);
+        if lettered || state.expired || state.given_up.contains(&record.position) {
+            return None;
+        }
+        drop(state);
+        let fact = match fact {
+            Fact::Tombstone => return None,
+            Fact::Invalid(kind) => return Some(format!("it is invalid ({}) and no letter says so", kind.name())),
+            Fact::Event(fact) => fact,
+        };
+        let Some(key) = self.current_key(&fact.key) else { return Some("it has no key".into()) };
+        if key.content_hash != fact.content_hash {
+            return Some("its id is taken by another content, and no letter says so".into());
+        }
+        if key.status == KeyStatus::Dead && key.epoch < fact.epoch {
+            return Some(format!("its key is of epoch {}", key.epoch));
+        }
+        if key.epoch > fact.epoch { None } else { self.unpublished(&fact.key.tenant, fact.key.event_id, &key) }
+    }
+
+    /// What of a recording is not out.
+    pub fn unpublished(&self, tenant: &str, event_id: Uuid, key: &StoredKey) -> Option<String> {
+        let Some(emits) = look_into(&key.recording) else { return Some("its recording cannot be read".into()) };
+        if emits.document && answer(self.statements.get(tenant, event_id)).ok().flatten().is_none() {
+            return Some("its document is not stored".into());
+        }
+        let state = self.state();
+        let is_out = |headers: &[Header]| match id_in(headers) {
+            Some(id) => state.letters.contains_key(&id),
+            None => header_text(headers, "event-id")
+                .and_then(|text| text.parse().ok())
+                .is_some_and(|id: Uuid| state.follow_ups.contains_key(&id)),
+        };
+        let missing = emits.publications.iter().find(|publication| !is_out(&publication.record.headers));
+        missing.map(|publication| format!("its publication to {} is not out", publication.topic))
+    }
+}
+
+/// Whether a letter of that kind is the recording of a key.
+pub(crate) fn has_key(kind: DeadLetterKind) -> bool {
+    matches!(kind, DeadLetterKind::Rejected | DeadLetterKind::Processing | DeadLetterKind::Database)
+}
+
+fn id_in(headers: &[Header]) -> Option<Uuid> {
+    header_text(headers, LETTER_ID_HEADER)?.parse().ok()
+}
+
+fn publications(key: &StoredKey) -> impl Iterator<Item = Vec<Header>> + use<> {
+    look_into(&key.recording).into_iter().flat_map(|emits| emits.publications).map(|publication| publication.record.headers)
+}
