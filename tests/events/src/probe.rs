@@ -78,7 +78,11 @@ impl Family for Probe {
         vec![AggregateRef { kind: "probe", id: event.id.clone() }]
     }
 
-    fn decide(states: &[Option<Vec<String>>], event: &Event, at: &Occurrence) -> Result<Decision<Vec<String>>, Refusal> {
+    fn decide(
+        states: &[Option<Vec<String>>],
+        event: &Event,
+        at: &Occurrence,
+    ) -> Result<Decision<Vec<String>>, Refusal> {
         let Wish { works_from_ms, panics, grows_by, follow_ups } = event.wish;
         assert!(!panics || at.now_ms >= works_from_ms, "a probe that panics on demand");
         if at.now_ms < works_from_ms {

@@ -92,8 +92,7 @@ impl World {
         let clock = Arc::new(VirtualClock(AtomicI64::new(BEGINNING_MS)));
         let mut families: Vec<&'static FamilySpec> = REGISTRY.iter().map(|entry| entry.spec).collect();
         families.push(Probe::FAMILY);
-        let event_log =
-            FaultyEventLog { model: MemoryEventLog::with_clock(clock.clone()), switch: Switch::default() };
+        let event_log = FaultyEventLog { model: MemoryEventLog::with_clock(clock.clone()), switch: Switch::default() };
         for (name, partitions) in families.iter().flat_map(|family| topics_of(family)).collect::<BTreeSet<_>>() {
             let spec = TopicSpec { name: name.into(), partitions, retention: Retention::default() };
             block_on(event_log.create_topic(spec)).expect("a topic of the catalog can be created");
@@ -153,7 +152,8 @@ impl World {
 
     /// Publishes, and reads back what then stands in the log.
     pub fn publish(&self, Publication { topic, record }: Publication) -> Record {
-        let position = block_on(self.event_log.model.produce(&topic, vec![record])).expect("the log takes it").remove(0);
+        let position =
+            block_on(self.event_log.model.produce(&topic, vec![record])).expect("the log takes it").remove(0);
         self.records(&topic).into_iter().find(|record| record.position == position).expect("it is there")
     }
 

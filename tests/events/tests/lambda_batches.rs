@@ -28,7 +28,8 @@ fn every_batch_ends_as_the_file_beside_it_says() {
     for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let family = name.split('-').next().unwrap_or_default();
-        let expected: Expected = read_expected(file).unwrap_or_else(|| panic!("{name} has no .expected.json beside it"));
+        let expected: Expected =
+            read_expected(file).unwrap_or_else(|| panic!("{name} has no .expected.json beside it"));
         let world = World::new();
         for dependency in &expected.down {
             let switch = match dependency.as_str() {
