@@ -2,7 +2,7 @@
 
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::{Header, Record};
-use lyceum_events_tests::statements::{BOOKINGS, STATEMENTS, booking, raw_record, record, with_header};
+use lyceum_events_tests::statements::{BOOKINGS, STATEMENTS, booking, plain, raw_record, record, with_header};
 use lyceum_events_tests::world::{World, outcomes};
 
 fn odd_headers(mut record: Record) -> Record {
@@ -112,4 +112,33 @@ fn a_replay_that_fails_again_has_a_letter_of_its_own_and_after_three_it_is_parke
     let mut ids: Vec<_> = world.letters().iter().map(|letter| letter.id).collect();
     ids.dedup();
     assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn an_applied_event_whose_statement_the_store_refuses_is_an_undelivered_letter_whose_replay_emits_it_again() {
+    let world = World::new();
+    world.deliver_one(&record(STATEMENTS, 0, &plain(1)));
+    let requested = record(BOOKINGS, 7, &booking(1, "requested", "b1"));
+    for delivery in 1..=2 {
+        assert_eq!(outcomes(&[world.deliver_one(&requested)]), ["dead_lettered undelivered"], "delivery {delivery}");
+    }
+    assert_eq!(world.show("training", "default", "booking", "b1").unwrap()["status"], "requested", "its state stands");
+    let letters = world.letters();
+    assert_eq!((letters.len(), letters[0].id), (2, letters[1].id));
+    assert_eq!(&*letters[0].position.topic, "nlj.errors.processing");
+    let state = world.ledger.model.aggregates();
+    let again = world.publish(letters[0].replay());
+    assert_eq!(outcomes(&[world.deliver_one(&again)]), ["dead_lettered undelivered"]);
+    assert_eq!(world.ledger.model.aggregates(), state);
+    assert!(world.letters().iter().any(|letter| letter.replay_count == 1 && letter.id != letters[0].id));
+}
+
+#[test]
+fn the_largest_event_that_a_family_with_state_takes_can_be_rejected() {
+    let world = World::new();
+    let mut value = booking(1, "confirmed", "b1").to_string();
+    value.push_str(&" ".repeat(256 * 1024 - value.len()));
+    let original = raw_record(BOOKINGS, 0, value);
+    assert_eq!(outcomes(&[world.deliver_one(&original)]), ["dead_lettered rejected"]);
+    assert_eq!(world.letters()[0].original.value, original.value);
 }
