@@ -3,6 +3,8 @@
 //! A letter is the original record byte for byte (key, value, headers), and behind its headers ours. The first of ours is
 //! [`LETTER_ID_HEADER`], so that a replay knows where the original's end.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -19,6 +21,14 @@ use crate::record::{Header, NewRecord, Position, Record, header_text};
 pub const LETTER_ID_HEADER: &str = "lyceum-letter-id";
 /// Beyond this many replays a record is parked: only a person sends it again.
 pub const REPLAY_LIMIT: u32 = 3;
+
+/// What a sender wrote is quoted up to here, in characters; the whole of it is in the original.
+const QUOTED_CHARS: usize = 512;
+/// The findings in a letter have at most this many bytes of JSON, so that a letter fits wherever its record does: into
+/// the log, and as a recording into the ledger.
+const DETAIL_BYTES: usize = 24 * 1024;
+/// A key, or headers, over this many bytes stay where they came from, with a value that does.
+const KEPT_BYTES: usize = 128 * 1024;
 
 const KIND: &str = "lyceum-error-kind";
 const DETAIL: &str = "lyceum-error-detail";
@@ -105,7 +115,8 @@ pub(crate) fn write_as(
 ) -> Publication {
     let (source, _) = source_of(record);
     let failed_at = rfc3339(failure.failed_at_ms);
-    let detail = serde_json::to_vec(failure.findings).unwrap_or_else(|_| b"[]".to_vec());
+    let findings = quote_findings(failure.findings);
+    let detail = serde_json::to_vec(&findings).unwrap_or_else(|_| b"[]".to_vec());
     let mut headers: Vec<Header> =
         record.headers.iter().filter(|header| header.name != SOURCE_HEADER).cloned().collect();
     headers.push(Header::new(LETTER_ID_HEADER, id.to_string()));
@@ -118,25 +129,68 @@ pub(crate) fn write_as(
     headers.push(Header::new(LAST_FAILED_AT, failed_at));
     headers.push(Header::new(FAMILY, failure.family));
     if let Some(tenant) = failure.tenant {
-        headers.push(Header::new(TENANT, tenant.to_owned()));
+        headers.push(Header::new(TENANT, quote(tenant).into_owned()));
     }
     if let Some(correlation_id) = failure.correlation_id {
-        headers.push(Header::new(CORRELATION_ID, correlation_id.to_owned()));
+        headers.push(Header::new(CORRELATION_ID, quote(correlation_id).into_owned()));
     }
     let value = match format {
         DeadLetterFormat::Headers => record.value.clone(),
-        DeadLetterFormat::Envelope => Some(envelope(record, failure)),
+        DeadLetterFormat::Envelope => Some(envelope(record, failure, findings)),
     };
     let record = NewRecord { partition: None, key: record.key.clone(), value, headers, timestamp_ms: None };
     Publication { topic: topic_for(failure.kind, topics).to_owned(), record }
 }
 
-/// The same letter without its value, for one that is larger than the log takes; the original's bytes are found at its
-/// source position.
+/// The same letter without its value, for one that is larger than the log takes, and without a key or headers that may
+/// be what is large; the original's bytes are found at its source position.
 pub fn without_value(mut publication: Publication) -> Publication {
-    publication.record.value = None;
-    publication.record.headers.push(Header::new(VALUE_OMITTED, "true"));
+    let record = &mut publication.record;
+    record.value = None;
+    record.key = record.key.take().filter(|key| key.len() <= KEPT_BYTES);
+    let ours = first_of_ours(&record.headers).unwrap_or(0);
+    let bytes = |header: &Header| header.name.len() + header.value.as_deref().map_or(0, <[u8]>::len);
+    if record.headers[..ours].iter().map(bytes).sum::<usize>() > KEPT_BYTES {
+        let mut place = 0..;
+        let mut is_kept = |header: &Header| place.next() >= Some(ours) || header.name == REPLAY_COUNT_HEADER;
+        record.headers.retain(&mut is_kept);
+    }
+    record.headers.push(Header::new(VALUE_OMITTED, "true"));
     publication
+}
+
+/// The last one of that name: a sender may have used it, and what a sender sent is kept.
+fn first_of_ours(headers: &[Header]) -> Option<usize> {
+    headers.iter().rposition(|header| header.name == LETTER_ID_HEADER)
+}
+
+/// The beginning of a text, and a sign that there is more.
+fn quote(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(QUOTED_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// As many findings as fit, and how many more there are.
+fn quote_findings(findings: &[Finding]) -> Vec<Finding> {
+    let mut quoted = Vec::with_capacity(findings.len());
+    let mut bytes = 0;
+    for (place, finding) in findings.iter().enumerate() {
+        let finding = Finding {
+            pointer: quote(&finding.pointer).into_owned(),
+            message: quote(&finding.message).into_owned(),
+            ..finding.clone()
+        };
+        bytes += serde_json::to_vec(&finding).map_or(0, |json| json.len());
+        if bytes > DETAIL_BYTES {
+            let message = format!("{} further findings are not listed", findings.len() - place);
+            quoted.push(crate::envelope::finding("limit.violations", "", message));
+            break;
+        }
+        quoted.push(finding);
+    }
+    quoted
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,7 +206,7 @@ struct Enveloped<'a> {
 }
 
 /// The value of [`DeadLetterFormat::Envelope`]: JSON is embedded as it stands, anything else as base64.
-fn envelope(record: &Record, failure: &Failure<'_>) -> Bytes {
+fn envelope(record: &Record, failure: &Failure<'_>, findings: Vec<Finding>) -> Bytes {
     let value = record.value.as_deref().unwrap_or(b"null");
     let json = std::str::from_utf8(value).ok().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     let encoded = if json.is_none() { format!("\"{}\"", BASE64.encode(value)) } else { String::new() };
@@ -166,7 +220,7 @@ fn envelope(record: &Record, failure: &Failure<'_>) -> Bytes {
         original_event,
         original_event_is_base64: json.is_none(),
         error_type: error_type.to_owned(),
-        error_details: failure.findings.to_vec(),
+        error_details: findings,
         retry_count: source_of(record).1,
         timestamp: rfc3339(failure.failed_at_ms),
     };
@@ -202,7 +256,7 @@ pub struct DeadLetter {
     pub last_failed_at: Option<String>,
     /// How often it was sent again before this letter.
     pub replay_count: u32,
-    /// Whether the original's value was too large for the letter.
+    /// Whether the original was too large for the letter: its value is missing, and its key and headers may be.
     pub value_omitted: bool,
     /// The original.
     pub original: NewRecord,
@@ -210,9 +264,7 @@ pub struct DeadLetter {
 
 /// Reads a letter in either format; `None` for a record that is none of ours.
 pub fn read(record: &Record) -> Option<DeadLetter> {
-    // The last one: a sender may have used the name, and what a sender sent is kept.
-    let first_of_ours = record.headers.iter().rposition(|header| header.name == LETTER_ID_HEADER)?;
-    let (originals, ours) = record.headers.split_at(first_of_ours);
+    let (originals, ours) = record.headers.split_at(first_of_ours(&record.headers)?);
     let number = |name| header_text(ours, name).and_then(|text| text.parse().ok());
     let value_omitted = header_text(ours, VALUE_OMITTED).is_some();
     let source = read_source(header_text(ours, SOURCE_HEADER)?)?;
@@ -280,6 +332,7 @@ fn rfc3339(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::finding;
     use crate::family::PLATFORM_DEAD_LETTERS;
 
     fn record(value: &'static [u8], headers: Vec<Header>) -> Record {
@@ -366,6 +419,34 @@ mod tests {
         assert_eq!(letter(b"one").source.offset, -1);
         assert_eq!(letter(b"one").id, letter(b"one").id);
         assert_ne!(letter(b"one").id, letter(b"other").id);
+    }
+
+    #[test]
+    fn what_a_letter_quotes_is_cut_and_says_so() {
+        let one = finding("field.type", &format!("/{}", "ü".repeat(900)), "\"".repeat(900));
+        let letter = write(&record(b"{}", vec![]), &failure(&vec![one; 100]), &PLATFORM_DEAD_LETTERS, <_>::default());
+        let headers: usize = letter.record.headers.iter().filter_map(|header| Some(header.value.as_ref()?.len())).sum();
+        assert!(headers < DETAIL_BYTES + 1_024, "{headers}");
+        let findings = read(&sent(&letter)).unwrap().findings;
+        assert!(findings[0].message.ends_with('…') && findings[0].message.chars().count() == QUOTED_CHARS + 1);
+        assert_eq!(
+            findings.last().unwrap().message,
+            format!("{} further findings are not listed", 101 - findings.len())
+        );
+    }
+
+    #[test]
+    fn a_letter_without_its_value_keeps_small_headers_and_always_the_replay_count() {
+        let count = Header::new(REPLAY_COUNT_HEADER, "2");
+        let kept = |large: usize| {
+            let mut original = record(b"{}", vec![Header::new("large", vec![b'x'; large]), count.clone()]);
+            original.key = Some(vec![b'x'; large].into());
+            let letter = write(&original, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+            let letter = read(&sent(&without_value(letter))).unwrap();
+            assert_eq!((letter.replay_count, letter.value_omitted), (2, true));
+            (letter.original.key.is_some(), letter.original.headers.len())
+        };
+        assert_eq!((kept(100), kept(KEPT_BYTES + 1)), ((true, 1), (false, 0)));
     }
 
     #[test]

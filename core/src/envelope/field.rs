@@ -10,6 +10,9 @@ use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
 use crate::xapi::statement::{Extensions, Object};
 
+/// An id names an aggregate in every store, whose keys have limits of their own.
+pub const MAX_ID_BYTES: usize = 512;
+
 /// Reads fields and gathers what is wrong with them; a reader returns a stand-in and the findings decide at the end.
 #[derive(Debug)]
 pub struct Fields<'e, 'a> {
@@ -23,15 +26,19 @@ impl<'e, 'a> Fields<'e, 'a> {
         Self { envelope, findings: Vec::new() }
     }
 
-    /// The id in the object's activity IRI: its last segment.
+    /// The id in the object's activity IRI: its last segment, at most [`MAX_ID_BYTES`].
     pub fn object_id(&mut self, name: &str) -> String {
         let id = self.envelope.object_id().map(str::to_owned);
+        if let Some(id) = id.as_ref().filter(|id| id.len() > MAX_ID_BYTES) {
+            let message = format!("{name} has {} bytes, and an id may have {MAX_ID_BYTES}", id.len());
+            self.wrong("field.range", "/object/id", message);
+        }
         self.required(id, "/object/id", || {
             format!("{name} is the last segment of the object's activity IRI, and there is none")
         })
     }
 
-    /// A text or a whole number under the extension of that name; ids are at most 512 bytes.
+    /// A text or a whole number under the extension of that name, at most [`MAX_ID_BYTES`].
     pub fn id(&mut self, name: &str) -> String {
         let id = match self.envelope.extension(name) {
             None => None,
@@ -42,11 +49,11 @@ impl<'e, 'a> Fields<'e, 'a> {
 
     fn id_text(&mut self, name: &str, place: &str, raw: &[u8]) -> Option<String> {
         let text = text_of(raw).or_else(|| whole_number(raw).map(|number| number.to_string()));
-        if text.as_deref().is_none_or(|text| text.is_empty() || text.len() > 512) {
+        if text.as_deref().is_none_or(|text| text.is_empty() || text.len() > MAX_ID_BYTES) {
             self.wrong(
                 "field.type",
                 place,
-                format!("{name} must be a non-empty string of at most 512 bytes, or a whole number"),
+                format!("{name} must be a non-empty string of at most {MAX_ID_BYTES} bytes, or a whole number"),
             );
             return Some(String::new());
         }

@@ -1,0 +1,258 @@
+//! What the code must not become: who may depend on whom, what stays pure, how files are named, and that the event table
+//! of the documentation is the registry's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lyceum_core::family::{FamilySpec, ObjectIs};
+use lyceum_functions::REGISTRY;
+use toml::{Table, Value};
+
+/// Folders that hold no source of this project.
+const NOT_OURS: &[&str] = &["target", "node_modules", ".git", ".venv", ".lyceum", ".aws-sam"];
+
+/// What a pure module never mentions: it gets its bytes, its time and its luck as arguments.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::thread",
+    "tokio",
+    "SystemTime",
+    "Instant",
+    "now()",
+    "now_v7",
+    "new_v4",
+    "aws_sdk",
+    "redb",
+    "tantivy",
+    "reqwest",
+];
+
+#[test]
+fn crates_depend_downwards_only() {
+    let crates = crates();
+    let mut wrong = Vec::new();
+    for (folder, manifest) in &crates {
+        for dependency in dependencies(manifest) {
+            let Some(target) = folder_of(&crates, &dependency) else { continue };
+            if !may_depend(folder, target) {
+                wrong.push(format!("{folder} depends on {target}; see who may in this test"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// tests → local → functions → functions/<family> → core. A family reaches no other family, and whoever stands above
+/// reaches a family through the registry alone; a part of the local runner knows the core alone.
+fn may_depend(folder: &str, on: &str) -> bool {
+    let is_family = |folder: &str| folder.starts_with("functions/");
+    let is_part_of_local = |folder: &str| folder.starts_with("local/");
+    match folder {
+        "core" => false,
+        "functions" => on == "core" || is_family(on),
+        "local" => matches!(on, "core" | "functions") || is_part_of_local(on),
+        _ if is_family(folder) || is_part_of_local(folder) => on == "core",
+        _ if folder == "tests" || folder.starts_with("tests/") => on != "tests",
+        _ => panic!("{folder} is new: say here what it may depend on"),
+    }
+}
+
+#[test]
+fn the_core_knows_no_crate_of_the_workspace_and_no_lambda_runtime() {
+    let crates = crates();
+    let core = dependencies(&crates["core"]);
+    let foreign = |name: &&String| folder_of(&crates, name).is_some() || name.starts_with("lambda");
+    assert_eq!(core.iter().filter(foreign).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn pure_modules_touch_neither_files_network_environment_nor_clock() {
+    let core = root().join("core/src");
+    let mut files = files_below(&core.join("xapi"));
+    files.extend(files_below(&core.join("envelope")));
+    files.extend(["family.rs", "retry.rs", "record.rs"].map(|name| core.join(name)));
+    for family in stateful_families() {
+        files.extend(["decide.rs", "events.rs", "state.rs"].map(|name| source_of(family).join(name)));
+    }
+    let mut wrong = Vec::new();
+    for file in &files {
+        for (number, line) in (1..).zip(read(file).lines()) {
+            let code = line.split("//").next().unwrap_or_default();
+            let found = IMPURE.iter().filter(|name| mentions(code, name));
+            wrong.extend(found.map(|name| format!("{}:{number} mentions {name}", file.display())));
+        }
+    }
+    assert!(files.len() > 10 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn families_that_keep_state_have_the_same_files() {
+    for family in stateful_families() {
+        let files: Vec<String> = fs::read_dir(source_of(family))
+            .unwrap_or_else(|error| panic!("functions/{} is no folder: {error}", family.name))
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        for name in ["decide.rs", "events.rs", "lib.rs", "state.rs"] {
+            assert!(files.iter().any(|file| file == name), "functions/{}/src has no {name}", family.name);
+        }
+    }
+}
+
+#[test]
+fn no_file_is_named_for_what_it_lacks() {
+    let vague = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+    let is_vague = |file: &PathBuf| {
+        let parts = file.strip_prefix(root()).unwrap_or(file).iter().map(|part| part.to_string_lossy().to_lowercase());
+        parts.into_iter().any(|part| vague.contains(&part.split('.').next().unwrap_or_default()))
+    };
+    let found: Vec<_> = files_below(&root()).into_iter().filter(is_vague).collect();
+    assert!(found.is_empty(), "name these for what they do: {found:?}");
+}
+
+#[test]
+fn every_crate_inherits_the_workspaces_lints() {
+    for (folder, manifest) in crates() {
+        let inherits = manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&Value::Boolean(true));
+        assert!(inherits, "{folder}/Cargo.toml lacks [lints] workspace = true");
+    }
+}
+
+#[test]
+fn no_file_names_a_path_of_one_machine() {
+    let paths = ["work", "root", "var/tmp"].map(|folder| format!("/{folder}/"));
+    let mut wrong = Vec::new();
+    for file in files_below(&root()) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for path in &paths {
+            let begins =
+                |at: usize| !text[..at].ends_with(|before: char| before.is_alphanumeric() || "._-/}>".contains(before));
+            if text.match_indices(path.as_str()).any(|(at, _)| begins(at)) {
+                wrong.push(format!("{} names {path}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_event_table_of_the_documentation_is_the_registrys() {
+    let (begin, end) = ("<!-- begin event table -->\n", "<!-- end event table -->");
+    let file = root().join("docs/events.md");
+    let text = read(&file);
+    let (before, rest) = text.split_once(begin).expect("docs/events.md has the mark of the table's beginning");
+    let (found, after) = rest.split_once(end).expect("docs/events.md has the mark of the table's end");
+    let table = event_table();
+    if std::env::var_os("LYCEUM_UPDATE_DOCS").is_some() {
+        fs::write(&file, format!("{before}{begin}{table}{end}{after}")).expect("docs/events.md can be written");
+        return;
+    }
+    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests --test architecture";
+    assert!(found == table, "docs/events.md is not what the registry says; write it anew with {advice}\n{table}");
+}
+
+fn event_table() -> String {
+    let mut table = "\n| family | topic | partitions | key | event type | verb | object | effect |\n".to_owned();
+    table.push_str("|---|---|---|---|---|---|---|---|\n");
+    for spec in REGISTRY.iter().map(|entry| entry.spec) {
+        for topic in spec.topics {
+            let mut row = |event_type: &str, verb: &str, object: &str, effect: &str| {
+                let place = format!("{} | `{}` | {} | {}", spec.name, topic.name, topic.partitions, topic.key);
+                table.push_str(&format!("| {place} | `{event_type}` | {verb} | {object} | {effect} |\n"));
+            };
+            if spec.event_types.is_empty() {
+                row("statement", "any other", "any other", "stored for search and analytics");
+            }
+            for of in spec.event_types.iter().filter(|of| of.topic == topic.name) {
+                let verbs: Vec<String> = of.verbs.iter().map(|verb| format!("`{}`", short(verb))).collect();
+                let object = match of.object {
+                    ObjectIs::Kind(kind) => format!("`{kind}`"),
+                    ObjectIs::SurveyQuestion => "a survey's question".to_owned(),
+                };
+                row(of.name, &verbs.join(", "), &object, of.effect);
+            }
+        }
+    }
+    table.push('\n');
+    table
+}
+
+/// A verb as the table writes it.
+fn short(verb: &str) -> String {
+    let adl = verb.strip_prefix("http://adlnet.gov/expapi/verbs/").map(|name| format!("adl:{name}"));
+    adl.unwrap_or_else(|| verb.trim_start_matches("http://nlj.platform/verbs/").to_owned())
+}
+
+fn stateful_families() -> impl Iterator<Item = &'static FamilySpec> {
+    REGISTRY.iter().map(|entry| entry.spec).filter(|spec| !spec.kinds.is_empty())
+}
+
+fn source_of(family: &FamilySpec) -> PathBuf {
+    root().join("functions").join(family.name).join("src")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is a folder")
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The manifests of the workspace's members, by folder.
+fn crates() -> BTreeMap<String, Table> {
+    let manifest = |folder: &Path| -> Table {
+        let file = folder.join("Cargo.toml");
+        read(&file).parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    let workspace = manifest(&root());
+    let members = workspace["workspace"]["members"].as_array().expect("the workspace lists its members");
+    let folders = members.iter().filter_map(Value::as_str);
+    folders.map(|folder| (folder.to_owned(), manifest(&root().join(folder)))).collect()
+}
+
+fn folder_of<'a>(crates: &'a BTreeMap<String, Table>, name: &str) -> Option<&'a str> {
+    let is_it = |manifest: &Table| manifest["package"]["name"].as_str() == Some(name);
+    crates.iter().find(|(_, manifest)| is_it(manifest)).map(|(folder, _)| folder.as_str())
+}
+
+/// The names of everything that a crate depends on, in whatever table; a renamed one by its own name.
+fn dependencies(manifest: &Table) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in manifest {
+        let Value::Table(table) = value else { continue };
+        match key.as_str() {
+            "dependencies" | "dev-dependencies" | "build-dependencies" => {
+                let own_name = |(name, of): (&String, &Value)| {
+                    of.get("package").and_then(Value::as_str).unwrap_or(name).to_owned()
+                };
+                names.extend(table.iter().map(own_name));
+            }
+            "target" => names.extend(table.values().filter_map(Value::as_table).flat_map(dependencies)),
+            _ => {}
+        }
+    }
+    names
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if NOT_OURS.contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// Whether the code names it, and not only as a part of another name.
+fn mentions(code: &str, name: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    code.match_indices(name)
+        .any(|(at, _)| !code[..at].ends_with(is_word) && !code[at + name.len()..].starts_with(is_word))
+}

@@ -1,0 +1,6 @@
+//! What processing promises, a sentence a test; over the models in memory, with ports that fail as told.
+
+mod failures;
+mod identity;
+mod letters;
+mod once;

@@ -1,0 +1,206 @@
+//! Effects happen once.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use lyceum_core::envelope::follow_up_id;
+use lyceum_core::outcome::Outcome;
+use lyceum_core::ports::statements::{Filter, Statements};
+use lyceum_core::record::{Record, header_text};
+use lyceum_events_tests::faults::Fault;
+use lyceum_events_tests::probe::Probe;
+use lyceum_events_tests::statements::{
+    BOOKINGS, PROGRAMS, RESPONSES, STATEMENTS, booking, event, plain, probe_record, record,
+};
+use lyceum_events_tests::world::{World, outcomes};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+#[test]
+fn a_statement_that_is_delivered_twice_is_stored_once() {
+    let world = World::new();
+    let viewed = record(STATEMENTS, 4, &plain(1));
+    assert_eq!(world.deliver_one(&viewed).outcome, Outcome::Applied);
+    let stored = world.statements.model.documents();
+    assert_eq!(world.deliver_one(&viewed).outcome, Outcome::Applied, "the same record: its own effect");
+    assert_eq!(world.statements.model.documents(), stored);
+    assert_eq!(stored.len(), 1);
+}
+
+#[test]
+fn an_event_at_another_offset_is_a_duplicate_and_the_first_position_stays() {
+    let world = World::new();
+    for (topic, value) in [(STATEMENTS, plain(1)), (BOOKINGS, booking(2, "requested", "b1"))] {
+        assert_eq!(world.deliver_one(&record(topic, 4, &value)).outcome, Outcome::Applied);
+        let stored = world.statements.model.documents();
+        assert_eq!(world.deliver_one(&record(topic, 9, &value)).outcome, Outcome::Duplicate);
+        assert_eq!(world.statements.model.documents(), stored, "{topic}");
+    }
+    assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 1);
+}
+
+#[test]
+fn copies_of_an_event_within_one_batch_are_applied_once() {
+    let world = World::new();
+    let value = booking(1, "requested", "b1");
+    let batch: Vec<Record> = (0..3).map(|offset| record(BOOKINGS, offset, &value)).collect();
+    assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "duplicate", "duplicate"]);
+    assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 1);
+    assert_eq!(world.statements.model.documents().len(), 1);
+}
+
+#[test]
+fn the_same_id_with_another_content_is_a_conflict_and_changes_nothing() {
+    for (topic, first, other) in [
+        (STATEMENTS, plain(1), event(1, "liked", "page", "p1", &[])),
+        (BOOKINGS, booking(1, "requested", "b1"), booking(1, "requested", "b2")),
+    ] {
+        for in_one_batch in [true, false] {
+            let world = World::new();
+            let (first, other) = (record(topic, 0, &first), record(topic, 1, &other));
+            let reports = match in_one_batch {
+                true => world.deliver(&[first, other.clone()]),
+                false => vec![world.deliver_one(&first), world.deliver_one(&other)],
+            };
+            assert_eq!(outcomes(&reports), ["applied", "dead_lettered conflict"], "{topic}");
+            assert_eq!(world.statements.model.documents().len(), 1);
+            assert_eq!(world.letters()[0].original.value, other.value);
+        }
+    }
+    let world = World::new();
+    world.deliver_one(&record(BOOKINGS, 0, &booking(1, "requested", "b1")));
+    let state = world.ledger.model.aggregates();
+    world.deliver_one(&record(BOOKINGS, 1, &booking(1, "requested", "b2")));
+    assert_eq!(world.ledger.model.aggregates(), state);
+}
+
+#[test]
+fn a_commit_whose_answer_was_lost_is_neither_lost_nor_repeated() {
+    let world = World::new();
+    world.ledger.switch.script([Some(Fault::After)]);
+    let batch =
+        [record(BOOKINGS, 0, &booking(1, "requested", "b1")), record(BOOKINGS, 1, &booking(2, "requested", "b2"))];
+    assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "applied"]);
+    assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 2);
+    assert_eq!(world.statements.model.documents().len(), 2);
+}
+
+#[test]
+fn follow_ups_have_ids_that_their_event_decides_and_come_again_as_they_were() {
+    let world = World::new();
+    let sent = probe_record(0, 7, "p", json!({"follow_ups": 2}));
+    assert_eq!(world.deliver_one(&sent).outcome, Outcome::Applied);
+    let first = world.records(Probe::TOPIC);
+    let ids: Vec<_> = first.iter().map(|of| header_text(&of.headers, "event-id").unwrap().to_owned()).collect();
+    let wanted = [0, 1].map(|ordinal| follow_up_id(Uuid::from_u128(7), Probe::FOLLOW_UP, ordinal).to_string());
+    assert_eq!(ids, wanted);
+    for of in &first {
+        assert_eq!(header_text(&of.headers, "correlation-id"), Some(Uuid::from_u128(7).to_string().as_str()));
+        assert_eq!(header_text(&of.headers, "tenant-id"), Some("default"));
+        assert_eq!(header_text(&of.headers, "event-type"), Some(Probe::FOLLOW_UP));
+    }
+    assert_eq!(world.deliver_one(&sent).outcome, Outcome::Applied);
+    let content = |of: &Record| (of.key.clone(), of.value.clone(), of.headers.clone());
+    let all: Vec<_> = world.records(Probe::TOPIC).iter().map(content).collect();
+    let first: Vec<_> = first.iter().map(content).collect();
+    assert_eq!(all, [first.clone(), first].concat());
+}
+
+#[test]
+fn a_statement_that_is_voided_leaves_searches_whichever_comes_first() {
+    let mut voiding = plain(2);
+    voiding["verb"]["id"] = json!("http://adlnet.gov/expapi/verbs/voided");
+    voiding["object"] = json!({"objectType": "StatementRef", "id": Uuid::from_u128(1)});
+    for order in [[plain(1), voiding.clone()], [voiding.clone(), plain(1)]] {
+        let world = World::new();
+        let batch: Vec<Record> = (0..).zip(&order).map(|(offset, value)| record(STATEMENTS, offset, value)).collect();
+        assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "applied"]);
+        let found = futures::executor::block_on(world.statements.search(&Filter::default(), 10, None)).unwrap();
+        let ids: Vec<_> = found.statements.iter().map(|found| found.document.id).collect();
+        assert_eq!(ids, [Uuid::from_u128(2)]);
+        let target = futures::executor::block_on(world.statements.get("default", Uuid::from_u128(1))).unwrap();
+        assert!(target.is_some_and(|target| target.voided));
+    }
+}
+
+#[test]
+fn the_statement_of_a_rejected_event_is_not_stored() {
+    let world = World::new();
+    let report = world.deliver_one(&record(BOOKINGS, 0, &booking(1, "confirmed", "b1")));
+    assert_eq!(outcomes(&[report]), ["dead_lettered rejected"]);
+    assert!(world.statements.model.documents().is_empty());
+}
+
+#[test]
+fn a_hundred_events_of_one_session_cost_one_load_and_three_commits() {
+    let world = World::new();
+    let requested = |n: i64| record(BOOKINGS, n, &booking(n as u128 + 1, "requested", &format!("b{n}")));
+    let batch: Vec<Record> = (0..100).map(requested).collect();
+    assert!(world.deliver(&batch).iter().all(|report| report.outcome == Outcome::Applied));
+    let ledger = &world.ledger;
+    // Each event is a booking and a key, and all share the session: 49 of them fill the 100 actions of a transaction.
+    let calls = (ledger.loads.load(SeqCst), ledger.commits.load(SeqCst), ledger.counted_attempts.load(SeqCst));
+    assert_eq!(calls, (1, 3, 0));
+    world.deliver(&batch);
+    assert_eq!((ledger.loads.load(SeqCst), ledger.commits.load(SeqCst)), (2, 3), "a redelivery only reads");
+    assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 100);
+}
+
+#[test]
+fn a_hundred_answers_of_one_response_cost_one_load_and_two_commits() {
+    let world = World::new();
+    let answered = |n: i64| {
+        let mut value =
+            event(n as u128 + 1, "answered", "question", &format!("q{n}"), &[("survey_id", json!("pulse"))]);
+        value["context"]["registration"] = json!(Uuid::from_u128(1));
+        value["result"] = json!({"response": "yes"});
+        record(RESPONSES, n, &value)
+    };
+    let batch: Vec<Record> = (0..100).map(answered).collect();
+    assert!(world.deliver(&batch).iter().all(|report| report.outcome == Outcome::Applied));
+    assert_eq!((world.ledger.loads.load(SeqCst), world.ledger.commits.load(SeqCst)), (1, 2));
+}
+
+#[test]
+fn a_session_and_its_program_end_alike_whichever_topic_comes_first() {
+    let created = record(PROGRAMS, 0, &event(1, "created", "program", "p1", &[]));
+    let published = record(PROGRAMS, 1, &event(2, "published", "program", "p1", &[]));
+    let times = [
+        ("program_id", json!("p1")),
+        ("starts_at", json!("2026-03-09T09:00:00Z")),
+        ("ends_at", json!("2026-03-09T17:00:00Z")),
+        ("capacity", json!(1)),
+    ];
+    let scheduled = record("nlj.training.sessions", 0, &event(3, "scheduled", "session", "s1", &times));
+    let booked = [
+        record(BOOKINGS, 0, &booking(4, "requested", "b1")),
+        record(BOOKINGS, 1, &booking(5, "requested", "b2")),
+        record(BOOKINGS, 2, &booking(6, "confirmed", "b1")),
+        record(BOOKINGS, 3, &booking(7, "confirmed", "b2")),
+    ];
+    let end = |order: &[&[Record]]| -> Vec<Value> {
+        let world = World::new();
+        for batch in order {
+            assert!(world.deliver(batch).iter().all(|report| report.outcome == Outcome::Applied));
+        }
+        let show = |(kind, id)| world.show("training", "default", kind, id).map(without_version).unwrap();
+        [("program", "p1"), ("session", "s1"), ("booking", "b1"), ("booking", "b2")].map(show).to_vec()
+    };
+    let programs = [created.clone(), published.clone()];
+    let (first, sessions, second) = (&programs[..1], &[scheduled][..], &programs[1..]);
+    let expected = end(&[&programs, sessions, &booked]);
+    assert_eq!(expected[1]["anomalies"][0]["name"], "overbooked");
+    for order in [
+        [&booked[..], sessions, first, second],
+        [first, &booked[..], sessions, second],
+        [sessions, first, second, &booked[..]],
+        [&booked[..2], sessions, &programs, &booked[2..]],
+    ] {
+        assert_eq!(end(&order), expected);
+    }
+}
+
+/// Commits are counted by the version, and their number is not part of the state.
+fn without_version(mut view: Value) -> Value {
+    view.as_object_mut().and_then(|view| view.remove("version")).expect("a view has a version");
+    view
+}
