@@ -1,11 +1,11 @@
 //! What is checked while a run goes on: at every publication, every document and every offset.
 
 use lyceum_core::dead_letter::{self, DeadLetter, LETTER_ID_HEADER};
+use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
 use lyceum_core::ports::statements::{StatementDocument, Statements};
 use lyceum_core::process::defect::look_into;
-use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_core::xapi::equality::content_hash;
 use uuid::Uuid;
@@ -112,7 +112,8 @@ impl Stage {
         // One defect names keys otherwise: what its documents belong to is told by the source alone.
         let of_source = || self.state().committed.iter().any(|committed| committed.key.source == document.source);
         if !recorded && !of_source() {
-            let detail = format!("document {} of {} stored, and no committed key records it", document.id, document.source);
+            let detail =
+                format!("document {} of {} stored, and no committed key records it", document.id, document.source);
             self.notice(Violation { check: Check::Escaped, detail });
         }
     }
@@ -171,5 +172,8 @@ fn id_in(headers: &[Header]) -> Option<Uuid> {
 }
 
 fn publications(key: &StoredKey) -> impl Iterator<Item = Vec<Header>> + use<> {
-    look_into(&key.recording).into_iter().flat_map(|emits| emits.publications).map(|publication| publication.record.headers)
+    look_into(&key.recording)
+        .into_iter()
+        .flat_map(|emits| emits.publications)
+        .map(|publication| publication.record.headers)
 }

@@ -16,7 +16,7 @@ use crate::fault::{Fault, Plan};
 use crate::random::Random;
 use crate::run::{Order, at_rest};
 use crate::schedule::play;
-use crate::stage::{Stage};
+use crate::stage::Stage;
 use crate::subject::{Fact, Folded, Of, Subject};
 
 mod bent;
@@ -42,7 +42,9 @@ fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
     let catalog = Arc::new(lyceum_functions::catalog());
     let training: Arc<dyn Subject> = match defect {
         Some(Defect::BreachesCounted) => Arc::new(Of::<bent::Bent<{ bent::BREACHES }>>::new(Arc::clone(&catalog))),
-        Some(Defect::PlaceholderPublished) => Arc::new(Of::<bent::Bent<{ bent::PLACEHOLDER }>>::new(Arc::clone(&catalog))),
+        Some(Defect::PlaceholderPublished) => {
+            Arc::new(Of::<bent::Bent<{ bent::PLACEHOLDER }>>::new(Arc::clone(&catalog)))
+        }
         Some(Defect::CapacityRejects) => Arc::new(Of::<bent::Bent<{ bent::CAPACITY }>>::new(Arc::clone(&catalog))),
         _ => Arc::new(Of::<Training>::new(Arc::clone(&catalog))),
     };
@@ -134,7 +136,8 @@ fn check_again(order: &Order, first: &Arc<Stage>, workers: usize) -> Result<(), 
     let stage = Arc::new(stage);
     for subject in &first.subjects {
         for topic in subject.spec().topics {
-            let partitions = first.partitions(&**subject).iter().filter(|((name, _), ..)| **name == *topic.name).count();
+            let partitions =
+                first.partitions(&**subject).iter().filter(|((name, _), ..)| **name == *topic.name).count();
             stage.create_topic(topic.name, partitions as i32);
         }
         for record in records(first, &**subject) {
