@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
+
 use super::document::document;
 use super::{Delivery, Fate, Item, Processor};
 use crate::dead_letter::{Publication, without_value};
@@ -10,6 +12,22 @@ use crate::family::{EffectPolicy, Family};
 use crate::outcome::{DeadLetterKind, Finding, Outcome, Report};
 use crate::ports::event_log::EventLogError;
 use crate::ports::statements::{StatementDocument, StoreOutcome};
+use crate::record::Position;
+
+/// A document that is stored of one record of the batch: made when it is sent, and again for a further attempt.
+struct ToStore<'b, 'a, F: Family> {
+    item: &'b Item<'a, F>,
+    value: &'b Bytes,
+    source: Position,
+    stored_ms: i64,
+}
+
+impl<F: Family> ToStore<'_, '_, F> {
+    fn document(&self) -> StatementDocument {
+        let survey = F::survey_fields(&self.item.event);
+        document(&self.item.envelope, F::SPEC.name, survey, self.value, &self.source, self.stored_ms)
+    }
+}
 
 /// What is published of one record of the batch.
 struct ToPublish {
@@ -31,7 +49,7 @@ impl<F: Family> Processor<F> {
         deadline_ms: i64,
     ) {
         let item_of: HashMap<usize, &Item<'_, F>> = items.iter().map(|item| (item.index, item)).collect();
-        let mut documents: Vec<(usize, StatementDocument)> = Vec::new();
+        let mut documents: Vec<ToStore<'_, '_, F>> = Vec::new();
         let mut publications: Vec<ToPublish> = Vec::new();
         let mut like_first: Vec<(usize, usize)> = Vec::new();
         for (index, fate) in fates.into_iter().enumerate() {
@@ -49,9 +67,7 @@ impl<F: Family> Processor<F> {
                         (recording.statement_stored_ms, item, &batch[index])
                         && let Some(value) = &record.value
                     {
-                        let survey = F::survey_fields(&item.event);
-                        let document = document(&item.envelope, F::SPEC.name, survey, value, &source, stored_ms);
-                        documents.push((index, document));
+                        documents.push(ToStore { item, value, source, stored_ms });
                     }
                     let to_publish = |publication| ToPublish { index, publication };
                     publications.extend(recording.publications.into_iter().map(to_publish));
@@ -106,38 +122,30 @@ impl<F: Family> Processor<F> {
     }
 
     /// Stores the documents; those that the store could not take now are tried again while time remains.
-    async fn store(&self, documents: Vec<(usize, StatementDocument)>, deadline_ms: i64) -> Vec<(usize, StoreOutcome)> {
-        let (mut indices, mut documents): (Vec<usize>, Vec<StatementDocument>) = documents.into_iter().unzip();
-        let mut ended = Vec::with_capacity(indices.len());
+    async fn store(&self, mut left: Vec<ToStore<'_, '_, F>>, deadline_ms: i64) -> Vec<(usize, StoreOutcome)> {
+        let mut ended = Vec::with_capacity(left.len());
         let mut attempt = 0;
-        while !documents.is_empty() {
-            // Documents are cheap to clone for a further attempt only where one may follow: their bytes are shared.
-            let answer = self.services.statements.store(documents.clone()).await;
-            let (outcomes, again) = match answer {
+        while !left.is_empty() {
+            let documents: Vec<StatementDocument> = left.iter().map(ToStore::document).collect();
+            let (outcomes, is_transient) = match self.services.statements.store(documents).await {
                 Ok(outcomes) => (outcomes, true),
                 Err(error) => {
                     let unavailable = StoreOutcome::Unavailable { reason: error.to_string() };
-                    (vec![unavailable; documents.len()], error.is_transient())
+                    (vec![unavailable; left.len()], error.is_transient())
                 }
             };
-            let mut left = (Vec::new(), Vec::new());
-            let mut unavailable = Vec::new();
-            for ((index, document), outcome) in indices.into_iter().zip(documents).zip(outcomes) {
-                if matches!(outcome, StoreOutcome::Unavailable { .. }) {
-                    left.0.push(index);
-                    left.1.push(document);
-                    unavailable.push(outcome);
-                } else {
-                    ended.push((index, outcome));
-                }
-            }
-            (indices, documents) = left;
+            let (unavailable, settled): (Vec<_>, Vec<_>) = left
+                .into_iter()
+                .zip(outcomes)
+                .partition(|(_, outcome)| matches!(outcome, StoreOutcome::Unavailable { .. }));
+            ended.extend(settled.into_iter().map(|(of, outcome)| (of.item.index, outcome)));
             attempt += 1;
-            let goes_on = documents.is_empty() || (again && self.wait_before(attempt, deadline_ms).await);
+            let goes_on = unavailable.is_empty() || (is_transient && self.wait_before(attempt, deadline_ms).await);
             if !goes_on {
-                ended.extend(indices.into_iter().zip(unavailable));
+                ended.extend(unavailable.into_iter().map(|(of, outcome)| (of.item.index, outcome)));
                 break;
             }
+            left = unavailable.into_iter().map(|(of, _)| of).collect();
         }
         ended
     }
