@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::ports::ledger::MAX_ITEM_BYTES;
+use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Ledger, MAX_ITEM_BYTES};
 use lyceum_core::record::{Header, Record};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::statements::{
@@ -231,4 +231,33 @@ fn states_that_exceed_one_transaction_together_are_committed_in_several() {
         (0..20).map(|n| probe_record(n, n as u128 + 1, "p", json!({"grows_by": 15_000}))).collect();
     assert!(world.deliver(&batch).iter().all(|report| report.outcome == Outcome::Applied));
     assert_eq!(world.show("probe", "default", "probe", "p").unwrap()["seen"].as_array().unwrap().len(), 20);
+}
+
+#[test]
+fn an_aggregate_that_this_release_cannot_read_holds_back_its_own_key_only() {
+    let world = World::new();
+    let id = AggregateId { tenant: "default".into(), kind: "probe".into(), id: "newer".into() };
+    let newer = AggregateWrite { id, expected: None, state: Some("{\"of\": \"a newer release\"}".into()) };
+    let commit = Commit { aggregates: vec![newer], keys: Vec::new() };
+    futures::executor::block_on(world.ledger.model.commit(commit)).unwrap();
+    let batch = [probe_record(0, 1, "newer", json!({})), probe_record(1, 2, "p", json!({}))];
+    assert_eq!(outcomes(&world.deliver(&batch)), ["retry_later", "applied"]);
+}
+
+#[test]
+fn a_rejection_whose_header_names_take_more_room_when_recorded_never_blocks() {
+    let mut value = booking(1, "confirmed", "b1").to_string();
+    value.push_str(&" ".repeat(220 * 1024 - value.len()));
+    let mut confirmed = raw_record(BOOKINGS, 0, value);
+    confirmed.headers.push(Header::new("\u{1}".repeat(32_000), "1"));
+    assert_eq!(outcomes(&[World::new().deliver_one(&confirmed)]), ["dead_lettered rejected"]);
+}
+
+#[test]
+fn a_processing_letter_tells_how_often_its_event_was_delivered() {
+    let world = World::new();
+    let sent = probe_record(0, 1, "p", fails_until_later());
+    let ended: Vec<_> = (0..3).map(|_| world.deliver_one(&sent).outcome.name()).collect();
+    assert_eq!(ended, ["retry_later", "retry_later", "dead_lettered"]);
+    assert_eq!(world.letters()[0].attempts, 3);
 }
