@@ -177,8 +177,9 @@ pub trait Family: Send + Sync + 'static {
     /// The family as data.
     const SPEC: &'static FamilySpec;
 
-    /// An event with its fields read.
-    type Event: Send + Sync;
+    /// An event with its fields read. Serialised it is a part of the event's content: the same id with other fields is a
+    /// conflict, also where xAPI calls the statements equal (a title in `definition.name`).
+    type Event: Serialize + Send + Sync;
 
     /// The state of any of the family's aggregates.
     type State: Serialize + DeserializeOwned + Clone + Send + Sync;

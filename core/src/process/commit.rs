@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::recording::Recording;
 use super::{Fate, Item, Processor, planted};
-use crate::dead_letter::Publication;
+use crate::dead_letter::{Publication, without_value};
 use crate::envelope::{finding, follow_up_id};
 use crate::family::{Decision, Family, Refusal};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
@@ -130,10 +130,15 @@ impl<F: Family> Processor<F> {
         let mut fates = Vec::with_capacity(items.len());
         let mut working = match loaded {
             Ok(all) => all.part(&items),
+            // What cannot be read may concern another group of the batch: this one asks for its own.
+            Err(LedgerError::Refused(_)) => match self.load(&items).await {
+                Ok(own) => own,
+                Err(error) => return self.rest_later(fates, &items, &error.to_string()),
+            },
             Err(error) => return items.iter().map(|item| (item.index, Fate::later(error.to_string()))).collect(),
         };
         let (mut conflicts, mut attempt) = (0, 0);
-        let mut spent: HashSet<usize> = HashSet::new();
+        let mut spent: HashMap<usize, u32> = HashMap::new();
         while !items.is_empty() {
             let plan = self.plan(&items, &mut working, &spent, now_ms);
             let Plan { writes, keys, fates: planned, covered, failed, .. } = plan;
@@ -184,7 +189,7 @@ impl<F: Family> Processor<F> {
                 let first = items[0];
                 match self.services.ledger.count_attempt(&first.key, first.envelope.replay_count).await {
                     Ok(count) if count >= self.config.retry.deliveries => {
-                        spent.insert(first.index);
+                        spent.insert(first.index, count);
                     }
                     _ if planted!(self, RecordsBehindDoNotWait) => {
                         fates.push((first.index, Fate::later(reason)));
@@ -233,7 +238,7 @@ impl<F: Family> Processor<F> {
         &self,
         items: &[&Item<'_, F>],
         working: &mut Working<F::State>,
-        spent: &HashSet<usize>,
+        spent: &HashMap<usize, u32>,
         now_ms: i64,
     ) -> Plan {
         let mut plan =
@@ -255,7 +260,8 @@ impl<F: Family> Processor<F> {
                 plan.covered += 1;
                 continue;
             }
-            let decided = if spent.contains(&item.index) {
+            let attempts = spent.get(&item.index).copied();
+            let decided = if attempts.is_some() {
                 Err(dead(
                     DeadLetterKind::Processing,
                     "attempts.spent",
@@ -271,7 +277,8 @@ impl<F: Family> Processor<F> {
                     }
                 }
             };
-            let accepted = decided.unwrap_or_else(|(kind, findings)| self.refused(item, kind, findings, now_ms));
+            let refuse = |(kind, findings)| self.refused(item, kind, findings, attempts.unwrap_or(1), now_ms);
+            let accepted = decided.unwrap_or_else(refuse);
             let full = planted!(self, OneKeyACommit) && !plan.keys.is_empty();
             if full || !plan.takes(item, &accepted, working) {
                 if plan.covered > 0 {
@@ -279,8 +286,7 @@ impl<F: Family> Processor<F> {
                 }
                 // Not even alone: no repetition mends that.
                 let message = format!("its states and recording exceed one transaction of {MAX_COMMIT_BYTES} bytes");
-                let (kind, findings) = dead(DeadLetterKind::Database, "limit.transaction", message);
-                let refused = self.refused(item, kind, findings, now_ms);
+                let refused = refuse(dead(DeadLetterKind::Database, "limit.transaction", message));
                 plan.add(self, item, refused, working);
             } else {
                 plan.add(self, item, accepted, working);
@@ -307,7 +313,7 @@ impl<F: Family> Processor<F> {
         if known.content_hash() != &item.content_hash {
             let message = format!("the event id {} was used before with another content", item.envelope.id);
             let findings = vec![finding("event-id.conflict", "", message)];
-            let letter = self.letter_for(item, DeadLetterKind::Conflict, &findings, now_ms);
+            let letter = self.letter_for(item, DeadLetterKind::Conflict, &findings, 1, now_ms);
             return Fate::letter(letter, DeadLetterKind::Conflict, item.record.position.clone(), findings);
         }
         let key = match known {
@@ -335,7 +341,7 @@ impl<F: Family> Processor<F> {
             && let Err(Refusal::Rejected { rule, message }) = self.decide(item, states, now_ms)
         {
             let (kind, findings) = dead(DeadLetterKind::Rejected, rule, message);
-            recording.publications.push(self.letter_for(item, kind, &findings, now_ms));
+            recording.publications.push(self.letter_for(item, kind, &findings, 1, now_ms));
         }
         Fate::Emit { outcome, recording, source: key.source.clone(), findings: Vec::new(), anomalies: Vec::new() }
     }
@@ -408,11 +414,17 @@ impl<F: Family> Processor<F> {
         item: &Item<'_, F>,
         kind: DeadLetterKind,
         findings: Vec<Finding>,
+        attempts: u32,
         now_ms: i64,
     ) -> Decided<F::State> {
-        let letter = self.letter_for(item, kind, &findings, now_ms);
-        let recording = Recording { statement_stored_ms: None, publications: vec![letter], dead: Some(kind) };
-        let encoded = recording.encode();
+        let letter = self.letter_for(item, kind, &findings, attempts, now_ms);
+        let mut recording = Recording { statement_stored_ms: None, publications: vec![letter], dead: Some(kind) };
+        let mut encoded = recording.encode();
+        // Control characters in header names grow sixfold in a recording; the original then stays where it came from.
+        if encoded.len() > MAX_ITEM_BYTES {
+            recording.publications = recording.publications.into_iter().map(without_value).collect();
+            encoded = recording.encode();
+        }
         let outcome = Outcome::DeadLettered { kind };
         let states = item.aggregates.iter().map(|_| None).collect();
         Decided { states, recording, encoded, status: KeyStatus::Dead, outcome, findings, anomalies: Vec::new() }

@@ -77,7 +77,7 @@ impl<F: Family> Processor<F> {
         for (index, stored) in self.store(documents, deadline_ms).await {
             let Some((kind, findings)) = self.settle_document(stored, &mut reports[index]) else { continue };
             if let Some(item) = item_of.get(&index) {
-                publications.push(ToPublish { index, publication: self.letter_for(item, kind, &findings, now_ms) });
+                publications.push(ToPublish { index, publication: self.letter_for(item, kind, &findings, 1, now_ms) });
             }
             reports[index].outcome = Outcome::DeadLettered { kind };
             reports[index].findings = findings;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -139,8 +141,6 @@ struct Item<'a, F: Family> {
     aggregates: Vec<AggregateId>,
     key: KeyId,
     content_hash: [u8; 32],
-    /// Deliveries so far, this one included, where they are counted.
-    attempts: u32,
 }
 
 /// What was decided about a record; nothing of it is out yet.
@@ -336,10 +336,10 @@ impl<F: Family> Processor<F> {
             .map(|AggregateRef { kind, id }| AggregateId { tenant: tenant.clone(), kind: kind.to_owned(), id })
             .collect();
         let stateful = F::SPEC.effect == EffectPolicy::StateAndKey;
-        let content_hash = if stateful { equality::content_hash(envelope.raw) } else { [0; 32] };
+        let content_hash = if stateful { content_hash(&envelope, &event) } else { [0; 32] };
         let event_id = planted_key_name(self, &envelope);
         let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id };
-        Item { index, record, envelope, event, aggregates, key, content_hash, attempts: 1 }
+        Item { index, record, envelope, event, aggregates, key, content_hash }
     }
 
     /// The fate of an event whose only effect is its document.
@@ -386,15 +386,22 @@ impl<F: Family> Processor<F> {
         }
     }
 
-    /// The letter for an event that was read but is not applied.
-    fn letter_for(&self, item: &Item<'_, F>, kind: DeadLetterKind, findings: &[Finding], now_ms: i64) -> Publication {
+    /// The letter for an event that was read but is not applied, after so many deliveries.
+    fn letter_for(
+        &self,
+        item: &Item<'_, F>,
+        kind: DeadLetterKind,
+        findings: &[Finding],
+        attempts: u32,
+        now_ms: i64,
+    ) -> Publication {
         let failure = Failure {
             kind,
             findings,
             family: F::SPEC.name,
             correlation_id: Some(&item.envelope.correlation_id),
             tenant: Some(&item.envelope.tenant),
-            attempts: item.attempts,
+            attempts,
             failed_at_ms: now_ms,
         };
         let (topics, format) = (&F::SPEC.dead_letters, self.config.dead_letter_format);
@@ -425,6 +432,14 @@ enum Read<'a, F: Family> {
     Event(Item<'a, F>),
     Decided(Fate),
     Tombstone,
+}
+
+/// What makes two events with one id the same: the statement by xAPI's equality, and the fields that the family reads.
+fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32] {
+    let mut digest = Sha256::new_with_prefix(equality::content_hash(envelope.raw));
+    // Strings, numbers and extension values, which came as JSON: serialising cannot fail.
+    digest.update(serde_json::to_vec(event).unwrap_or_default());
+    digest.finalize().into()
 }
 
 /// A key is named by its event alone; one defect gives each replay a key of its own.

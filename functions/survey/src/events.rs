@@ -4,6 +4,7 @@ use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{EventType, ObjectIs, TopicOf, is_survey, last_segment};
 use lyceum_core::outcome::Finding;
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -38,7 +39,7 @@ pub const EVENT_TYPES: &[EventType] = &[
 ];
 
 /// An event with its fields.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// Last segment of the survey's IRI.
     pub survey_id: String,
@@ -53,7 +54,7 @@ pub struct Event {
 }
 
 /// What happened to a response.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum What {
     /// `survey.started`
     Started,

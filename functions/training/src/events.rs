@@ -4,6 +4,7 @@ use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{AggregateRef, EventType, ObjectIs, TopicOf};
 use lyceum_core::outcome::Finding;
+use serde::Serialize;
 
 use crate::state::{BOOKING, PROGRAM, SESSION};
 
@@ -65,7 +66,7 @@ pub const EVENT_TYPES: &[EventType] = &[
 ];
 
 /// An event with its fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the event catalog, by their names there")]
 pub enum Event {
     /// `program.created`

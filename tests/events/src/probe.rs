@@ -8,7 +8,7 @@ use lyceum_core::family::{
     PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The family.
@@ -38,7 +38,7 @@ impl Probe {
 }
 
 /// What an event asks for, in the extension `probe`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
     /// Before this time (milliseconds since 1970 UTC) its own work fails.
@@ -52,7 +52,7 @@ pub struct Wish {
 }
 
 /// An event.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Event {
     id: String,
     wish: Wish,

@@ -38,7 +38,7 @@ pub fn own_work_fails_by(stage: Option<&Arc<Stage>>) {
 pub struct Counters;
 
 /// What an event does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Kind {
     /// Adds one.
     Add,
@@ -83,7 +83,7 @@ impl Kind {
 }
 
 /// An event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Event {
     /// What it does.
     pub kind: Kind,
