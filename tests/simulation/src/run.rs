@@ -101,8 +101,12 @@ fn check_applied_and_dead(stage: &Stage) -> Result<(), Violation> {
     for letter in letters.into_iter().filter(|letter| has_key(letter.kind)) {
         let Some(crate::subject::Fact::Event(fact)) = stage.fact_at(&letter.source) else { continue };
         let Some(key) = stage.current_key(&fact.key) else { continue };
-        if key.status == KeyStatus::Applied && key.content_hash == fact.content_hash && letter.replay_count >= key.epoch {
-            let detail = format!("{} is applied in epoch {} and has a letter of {}", letter.source, key.epoch, letter.replay_count);
+        if key.status == KeyStatus::Applied && key.content_hash == fact.content_hash && letter.replay_count >= key.epoch
+        {
+            let detail = format!(
+                "{} is applied in epoch {} and has a letter of {}",
+                letter.source, key.epoch, letter.replay_count
+            );
             return fail(Check::AppliedAndDead, detail);
         }
     }

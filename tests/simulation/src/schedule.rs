@@ -162,9 +162,10 @@ fn start(
     let held: Vec<Partition> = crew.iter().flatten().flat_map(|running| ends(&running.batch).into_keys()).collect();
     let zombie = manner.zombies && !held.is_empty() && stage.strikes(Fault::Zombie);
     for subject in &stage.subjects {
-        let lagging = stage.partitions(&**subject).into_iter().filter(|(partition, range, from)| {
-            *from < range.end && (zombie || !held.contains(partition))
-        });
+        let lagging = stage
+            .partitions(&**subject)
+            .into_iter()
+            .filter(|(partition, range, from)| *from < range.end && (zombie || !held.contains(partition)));
         let lagging: Vec<_> = lagging.map(|(partition, _, from)| (partition, from)).collect();
         if !lagging.is_empty() {
             choices.push((Arc::clone(subject), lagging));

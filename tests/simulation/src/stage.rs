@@ -96,7 +96,13 @@ pub(crate) struct State {
 
 impl Stage {
     /// An empty stage.
-    pub fn new(subjects: Vec<Arc<dyn Subject>>, random: Random, plan: Plan, keep: bool, defect: Option<Defect>) -> Self {
+    pub fn new(
+        subjects: Vec<Arc<dyn Subject>>,
+        random: Random,
+        plan: Plan,
+        keep: bool,
+        defect: Option<Defect>,
+    ) -> Self {
         let now_ms = Arc::new(AtomicI64::new(BEGINNING_MS));
         let clock = Arc::clone(&now_ms);
         let state = State {

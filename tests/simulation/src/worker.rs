@@ -55,14 +55,16 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
         if stage.defect == Some(Defect::OffsetBeforeEmit) {
             ends.iter().for_each(|(partition, end)| stage.commit_offset(group, partition, *end));
         }
-        let delivered = if stage.defect == Some(Defect::BatchDedupedById) { dedupe(&stage, &batch) } else { batch.clone() };
+        let delivered =
+            if stage.defect == Some(Defect::BatchDedupedById) { dedupe(&stage, &batch) } else { batch.clone() };
         let deliveries: Vec<_> = delivered.iter().cloned().map(Delivery::Record).collect();
         let reports = processor.process(&deliveries, stage.now_ms() + DEADLINE_MS).await;
         pause().await;
         let failed: Vec<&Report> = reports.iter().filter(|report| !report.outcome.is_settled()).collect();
         tell(&stage, &who, &reports);
         if !failed.is_empty() && stage.strikes(Fault::GivenUp) {
-            let kept: Vec<_> = first.iter().filter(|of| failed.iter().any(|report| report.position == of.position)).cloned().collect();
+            let kept: Vec<_> =
+                first.iter().filter(|of| failed.iter().any(|report| report.position == of.position)).cloned().collect();
             stage.tell(format!("{who}: the platform gives {} records up", kept.len()));
             stage.give_up(&kept);
             ends.iter().for_each(|(partition, end)| stage.commit_offset(group, partition, *end));
@@ -92,7 +94,8 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
 }
 
 fn tell(stage: &Stage, who: &str, reports: &[Report]) {
-    let outcomes: Vec<_> = reports.iter().map(|report| format!("{} {}", report.position, report.outcome.name())).collect();
+    let outcomes: Vec<_> =
+        reports.iter().map(|report| format!("{} {}", report.position, report.outcome.name())).collect();
     stage.tell(format!("{who}: answers {outcomes:?}"));
 }
 

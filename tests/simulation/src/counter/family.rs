@@ -129,7 +129,8 @@ impl Family for Counters {
         let mut counters = vec![fields.object_id("counter")];
         let kind = fields.id("kind");
         let kind = Kind::ALL.into_iter().find(|(_, name)| *name == kind).map(|(kind, _)| kind);
-        let limit = if matches!(kind, Some(Kind::Cap | Kind::Need)) { fields.whole_number("limit", 0) as i64 } else { 0 };
+        let limit =
+            if matches!(kind, Some(Kind::Cap | Kind::Need)) { fields.whole_number("limit", 0) as i64 } else { 0 };
         if envelope.extension("also").is_some() {
             counters.push(fields.id("also"));
         }
@@ -150,7 +151,9 @@ impl Family for Counters {
         let total: i64 = counters.iter().map(|counter| counter.value).sum();
         let late = at.now_ms >= BEGINNING_MS + TICK.as_millis() as i64;
         let rule = match event.kind {
-            Kind::Flaky if OWN_WORK.with_borrow(|stage| stage.as_ref().is_some_and(|of| of.strikes(Fault::OwnWork))) => {
+            Kind::Flaky
+                if OWN_WORK.with_borrow(|stage| stage.as_ref().is_some_and(|of| of.strikes(Fault::OwnWork))) =>
+            {
                 return Err(Refusal::Transient { reason: "its own work failed".into() });
             }
             Kind::Cap if total >= event.limit => Some("counter.cap"),

@@ -56,7 +56,8 @@ fn event(random: &mut Random, kinds: &[Kind], counters: &[&str], id: Uuid, note:
         "context": {"extensions": extensions},
     });
     let wrapped = random.one_in(3);
-    let value: Value = if wrapped { json!({"event_type": "counter.counted", "xapi_data": statement}) } else { statement };
+    let value: Value =
+        if wrapped { json!({"event_type": "counter.counted", "xapi_data": statement}) } else { statement };
     record(Some(counter), Some(value.to_string().into()), vec![Header::new("correlation-id", id.to_string())])
 }
 

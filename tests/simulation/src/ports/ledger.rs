@@ -38,7 +38,8 @@ impl Ledger for Shaky {
                 self.0.tell(format_args!("reads {} keys, finds {found}", keys.len()));
             } else {
                 loaded.aggregates = answer(stage.ledger.load(aggregates, &[]))?.aggregates;
-                let versions: Vec<_> = loaded.aggregates.iter().map(|of| of.as_ref().map_or(0, |of| of.version)).collect();
+                let versions: Vec<_> =
+                    loaded.aggregates.iter().map(|of| of.as_ref().map_or(0, |of| of.version)).collect();
                 self.0.tell(format_args!("reads aggregates, versions {versions:?}"));
             }
             pause().await;
@@ -152,7 +153,11 @@ impl Shaky {
                         (Some(_), false) => Some(write.expected.unwrap_or(0) + 1),
                         _ => write.expected,
                     };
-                    let fence = |write: &AggregateWrite| AggregateWrite { expected: left(write), state: None, id: write.id.clone() };
+                    let fence = |write: &AggregateWrite| AggregateWrite {
+                        expected: left(write),
+                        state: None,
+                        id: write.id.clone(),
+                    };
                     let aggregates = if fenced { conditions.iter().map(fence).collect() } else { Vec::new() };
                     self.transact(Commit { aggregates, keys: vec![key] })?;
                     pause().await;
@@ -164,7 +169,8 @@ impl Shaky {
                 for key in dead {
                     let fence = |write: &AggregateWrite| AggregateWrite { state: None, ..write.clone() };
                     let aggregates = if fenced { commit.aggregates.iter().map(fence).collect() } else { Vec::new() };
-                    let lost = self.0.stage.current_key(&key.id).is_some_and(|stored| stored.status == KeyStatus::Applied);
+                    let lost =
+                        self.0.stage.current_key(&key.id).is_some_and(|stored| stored.status == KeyStatus::Applied);
                     if lost && lost_race_stands {
                         self.keep_back(&key);
                         continue;
@@ -177,7 +183,9 @@ impl Shaky {
                 }
                 commit.keys = applied;
             }
-            Some(Defect::OneCommitAnAggregate) if commit.aggregates.iter().filter(|of| of.state.is_some()).count() > 1 => {
+            Some(Defect::OneCommitAnAggregate)
+                if commit.aggregates.iter().filter(|of| of.state.is_some()).count() > 1 =>
+            {
                 let mut keys = std::mem::take(&mut commit.keys);
                 for write in commit.aggregates {
                     self.transact(Commit { aggregates: vec![write], keys: std::mem::take(&mut keys) })?;
