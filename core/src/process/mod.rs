@@ -435,7 +435,7 @@ enum Read<'a, F: Family> {
 }
 
 /// What makes two events with one id the same: the statement by xAPI's equality, and the fields that the family reads.
-fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32] {
+pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32] {
     let mut digest = Sha256::new_with_prefix(equality::content_hash(envelope.raw));
     // Strings, numbers and extension values, which came as JSON: serialising cannot fail.
     digest.update(serde_json::to_vec(event).unwrap_or_default());

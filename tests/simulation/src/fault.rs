@@ -47,7 +47,7 @@ impl Fault {
 
     /// Whether it is drawn at each step of the schedule, and not at each call.
     fn is_of_the_schedule(self) -> bool {
-        matches!(self, Self::Crash | Self::Zombie | Self::Replay | Self::SentTwice | Self::ClockMoves)
+        matches!(self, Self::Crash | Self::Replay | Self::SentTwice | Self::ClockMoves)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lyceum_core::process::ProcessConfig;
 use lyceum_core::process::defect::Defect as InProcess;
 use lyceum_core::record::{NewRecord, Record};
+use lyceum_core::retry::RetryPolicy;
 use uuid::Uuid;
 
 use crate::check::{Check, Violation, fail};
@@ -14,7 +15,7 @@ use crate::fault::Fault;
 use crate::random::Random;
 use crate::stage::{Partition, Stage, TICK};
 use crate::subject::Subject;
-use crate::worker::{Assignment, ends, retry, work};
+use crate::worker::{Assignment, ends, work};
 
 /// From this step on nothing goes wrong any more.
 const CALM_AFTER: usize = 4_000;
@@ -34,16 +35,31 @@ struct Manner {
     batch: usize,
     /// The same worker goes on, but once in so many steps.
     burst: usize,
+    retry: RetryPolicy,
+    time_ms: i64,
+}
+
+impl Manner {
+    fn draw(random: &mut Random) -> Self {
+        Self {
+            only_failed: random.one_in(2),
+            zombies: !random.one_in(4),
+            batch: *random.pick(&[1, 2, 4, 8, 200]),
+            burst: *random.pick(&[1, 2, 4, 12]),
+            retry: RetryPolicy {
+                attempts: *random.pick(&[0, 1, 2]),
+                deliveries: *random.pick(&[1, 2, 3]),
+                conflicts: *random.pick(&[0, 1, 4]),
+                ..RetryPolicy::default()
+            },
+            time_ms: *random.pick(&[2_000, 30_000]),
+        }
+    }
 }
 
 /// Runs workers until everything is settled and nothing goes wrong any more.
 pub(crate) fn play(stage: &Arc<Stage>, workers: usize) -> Result<(), Violation> {
-    let manner = stage.draw(|random| Manner {
-        only_failed: random.one_in(2),
-        zombies: !random.one_in(4),
-        batch: *random.pick(&[1, 2, 4, 8, 200]),
-        burst: *random.pick(&[1, 2, 4, 12]),
-    });
+    let manner = stage.draw(Manner::draw);
     let mut crew: Vec<Option<Running>> = (0..workers).map(|_| None).collect();
     let mut starts = 0;
     let mut last = 0;
@@ -190,13 +206,14 @@ fn start(
     stage.tell(format!("{who} starts{}: {places:?}", if zombie { " as a zombie" } else { "" }));
     let small = stage.one_key_a_commit.then_some(InProcess::OneKeyACommit);
     let process = ProcessConfig {
-        retry: retry(),
+        retry: manner.retry,
         worker: Uuid::from_u128(*starts as u128),
         defect: stage.defect.and_then(Defect::in_process).or(small),
         ..ProcessConfig::default()
     };
-    let only_failed = manner.only_failed;
-    let assignment = Assignment { who, subject: Arc::clone(&subject), batch: batch.clone(), only_failed, process };
+    let Manner { only_failed, time_ms, .. } = *manner;
+    let assignment =
+        Assignment { who, subject: Arc::clone(&subject), batch: batch.clone(), only_failed, process, time_ms };
     Some(Running { work: Box::pin(work(Arc::clone(stage), assignment)), subject, batch })
 }
 

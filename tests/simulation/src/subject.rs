@@ -10,9 +10,9 @@ use lyceum_core::envelope::{self, Decoded, EnvelopeConfig, letter_id, source_of}
 use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::{DeadLetterKind, Report};
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
+use lyceum_core::process::content_hash;
 use lyceum_core::process::{Delivery, ProcessConfig, Processor, Services};
 use lyceum_core::record::{Position, Record};
-use lyceum_core::xapi::equality::content_hash;
 use uuid::Uuid;
 
 /// What a record is.
@@ -124,7 +124,7 @@ impl<F: Family> Subject for Of<F> {
                     .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
                     .collect();
                 let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id: envelope.id };
-                let content_hash = content_hash(envelope.raw);
+                let content_hash = content_hash(&envelope, &event);
                 let raw = Bytes::copy_from_slice(envelope.raw);
                 let epoch = envelope.replay_count;
                 Fact::Event(Arc::new(EventFact { key, content_hash, epoch, aggregates, raw }))

@@ -7,13 +7,12 @@ use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
 use lyceum_core::ports::statements::{StatementDocument, Statements};
 use lyceum_core::process::defect::look_into;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
-use lyceum_core::xapi::equality::content_hash;
 use uuid::Uuid;
 
 use crate::check::{Check, Violation, fail};
 use crate::executor::answer;
 use crate::stage::{Letter, Stage};
-use crate::subject::Fact;
+use crate::subject::{EventFact, Fact};
 
 impl Stage {
     /// Appends what a worker publishes; the first sentence is checked with it.
@@ -101,17 +100,11 @@ impl Stage {
 
     /// A document reaches the store.
     pub fn check_document(&self, document: &StatementDocument) {
-        let hash = content_hash(&document.raw);
         let recorded = self.state().committed.iter().any(|committed| {
-            committed.id.event_id == document.id
-                && committed.id.tenant == document.tenant
-                && committed.key.content_hash == hash
-                && committed.key.source == document.source
+            committed.key.source == document.source
                 && look_into(&committed.key.recording).is_some_and(|emits| emits.document)
         });
-        // One defect names keys otherwise: what its documents belong to is told by the source alone.
-        let of_source = || self.state().committed.iter().any(|committed| committed.key.source == document.source);
-        if !recorded && !of_source() {
+        if !recorded {
             let detail =
                 format!("document {} of {} stored, and no committed key records it", document.id, document.source);
             self.notice(Violation { check: Check::Escaped, detail });
@@ -141,11 +134,27 @@ impl Stage {
         if key.status == KeyStatus::Dead && key.epoch < fact.epoch {
             return Some(format!("its key is of epoch {}", key.epoch));
         }
-        if key.epoch > fact.epoch { None } else { self.unpublished(&fact.key.tenant, fact.key.event_id, &key) }
+        // The letter of another record of this very event speaks for it: a duplicate within one batch has none of its own.
+        if key.epoch > fact.epoch || self.is_undelivered(&fact) {
+            return None;
+        }
+        self.unpublished(&fact.key.tenant, fact.key.event_id, &key)
+    }
+
+    fn is_undelivered(&self, event: &EventFact) -> bool {
+        let letters: Vec<Position> = {
+            let state = self.state();
+            let undelivered = state.letters.values().filter(|of| of.letter.kind == DeadLetterKind::Undelivered);
+            undelivered.map(|of| of.letter.source.clone()).collect()
+        };
+        letters.iter().any(|source| match self.fact_at(source) {
+            Some(Fact::Event(fact)) => fact.key == event.key && fact.content_hash == event.content_hash,
+            _ => false,
+        })
     }
 
     /// What of a recording is not out.
-    pub fn unpublished(&self, tenant: &str, event_id: Uuid, key: &StoredKey) -> Option<String> {
+    fn unpublished(&self, tenant: &str, event_id: Uuid, key: &StoredKey) -> Option<String> {
         let Some(emits) = look_into(&key.recording) else { return Some("its recording cannot be read".into()) };
         if emits.document && answer(self.statements.get(tenant, event_id)).ok().flatten().is_none() {
             return Some("its document is not stored".into());

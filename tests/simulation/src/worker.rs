@@ -6,7 +6,6 @@ use std::sync::Arc;
 use lyceum_core::outcome::Report;
 use lyceum_core::process::{Delivery, ProcessConfig};
 use lyceum_core::record::Record;
-use lyceum_core::retry::RetryPolicy;
 
 use crate::defect::Defect;
 use crate::executor::pause;
@@ -17,8 +16,6 @@ use crate::subject::{Fact, Subject};
 
 /// A worker gives up by itself after so many rounds; the records come again from the committed offset.
 const ROUNDS: usize = 8;
-/// An invocation's time, in milliseconds.
-const DEADLINE_MS: i64 = 30_000;
 
 /// What a worker starts with.
 pub(crate) struct Assignment {
@@ -28,6 +25,8 @@ pub(crate) struct Assignment {
     /// After a failure the failed records come again, or everything from the lowest failed one on.
     pub(crate) only_failed: bool,
     pub(crate) process: ProcessConfig,
+    /// An invocation's time, in milliseconds.
+    pub(crate) time_ms: i64,
 }
 
 /// The offsets behind a batch.
@@ -46,7 +45,7 @@ fn partition(record: &Record) -> Partition {
 
 /// Processes and settles until nothing of the batch is left to come again.
 pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
-    let Assignment { who, subject, batch: first, only_failed, process } = assignment;
+    let Assignment { who, subject, batch: first, only_failed, process, time_ms } = assignment;
     let group = subject.spec().name;
     let processor = subject.processor(services(&stage, &who), process);
     let ends = ends(&first);
@@ -58,7 +57,7 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
         let delivered =
             if stage.defect == Some(Defect::BatchDedupedById) { dedupe(&stage, &batch) } else { batch.clone() };
         let deliveries: Vec<_> = delivered.iter().cloned().map(Delivery::Record).collect();
-        let reports = processor.process(&deliveries, stage.now_ms() + DEADLINE_MS).await;
+        let reports = processor.process(&deliveries, stage.now_ms() + time_ms).await;
         pause().await;
         let failed: Vec<&Report> = reports.iter().filter(|report| !report.outcome.is_settled()).collect();
         tell(&stage, &who, &reports);
@@ -107,9 +106,4 @@ fn dedupe(stage: &Stage, batch: &[Record]) -> Vec<Record> {
         _ => true,
     };
     batch.iter().filter(|record| is_new(record)).cloned().collect()
-}
-
-/// How a worker of the simulation tries again: soon, and not for long.
-pub(crate) fn retry() -> RetryPolicy {
-    RetryPolicy { attempts: 2, deliveries: 2, conflicts: 4, ..RetryPolicy::default() }
 }

@@ -32,3 +32,29 @@ fn every_schedule_ends_as_if_each_event_had_happened_once() {
     }
     println!("{:?}", Fault::ALL.iter().zip(struck).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_seed_makes_the_same_steps_each_time_whether_its_trace_is_kept_or_not() {
+    for seed in 0..20 {
+        let (once, again) = (Order::of_seed(seed).run(), Order { keep_trace: true, ..Order::of_seed(seed) }.run());
+        assert_eq!((once.hash, once.struck), (again.hash, again.struck), "seed {seed}");
+        assert!(!again.trace.is_empty());
+    }
+}
+
+#[test]
+fn two_seeds_differ() {
+    assert_ne!(Order::of_seed(1).run().hash, Order::of_seed(3).run().hash);
+}
+
+#[test]
+fn every_fault_strikes_within_a_hundred_seeds() {
+    let struck = (0..100).map(|seed| Order::of_seed(seed).run().struck);
+    let sum = struck.fold([0; Fault::ALL.len()], |mut all, of_seed| {
+        all.iter_mut().zip(of_seed).for_each(|(all, of_seed)| *all += of_seed);
+        all
+    });
+    for (fault, times) in Fault::ALL.iter().zip(sum) {
+        assert!(times > 0, "{fault:?} never struck");
+    }
+}

@@ -36,6 +36,16 @@ struct Sent {
     tenant: &'static str,
 }
 
+/// What a run is about.
+struct Theme {
+    /// A booking may name another session.
+    moves: bool,
+    sessions: usize,
+    registrations: [Uuid; 2],
+    /// 0 created, 1 published, 2 scheduled, 3 a booking's, 4 a survey's; more often, more likely.
+    events: &'static [u8],
+}
+
 /// Creates the topics and fills them.
 pub(super) fn fill(stage: &Stage, random: &mut Random) {
     let mut partitions_of = Vec::new();
@@ -46,18 +56,23 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
     }
     // A booking may name another session only where one partition keeps the order of both.
     let moves = partitions_of.contains(&(BOOKINGS, 1));
-    let registrations = [random.uuid(), random.uuid()];
+    let theme = Theme {
+        moves,
+        sessions: random.between(1, 3),
+        registrations: [random.uuid(), random.uuid()],
+        events: *random.pick(&[&[0, 0, 1, 2, 3, 3, 3, 4, 4][..], &[2, 3, 3, 3, 3], &[0, 1, 2], &[4]]),
+    };
     let mut sent: Vec<Sent> = Vec::new();
-    for at in 0..random.between(4, 22) {
+    for at in 0..random.between(4, 20) {
         let next = match random.below(16) {
             0 | 1 if !sent.is_empty() => random.pick(&sent).clone(),
             2 if !sent.is_empty() => {
                 let other = random.pick(&sent).clone();
-                conflict(random, &other, moves, &registrations, at)
+                conflict(random, &other, &theme, at)
             }
             3 => poison(random),
             _ => {
-                let draft = draft(random, moves, &registrations);
+                let draft = draft(random, &theme);
                 let (tenant, id) = (*random.pick(&TENANTS), (!random.one_in(8)).then(|| random.uuid()));
                 send(random, draft, tenant, id, at)
             }
@@ -68,9 +83,9 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
 }
 
 /// Another event under an id that is taken, on the same topic and key.
-fn conflict(random: &mut Random, other: &Sent, moves: bool, registrations: &[Uuid; 2], at: usize) -> Sent {
+fn conflict(random: &mut Random, other: &Sent, theme: &Theme, at: usize) -> Sent {
     for _ in 0..20 {
-        let draft = draft(random, moves, registrations);
+        let draft = draft(random, theme);
         if draft.topic == other.topic && draft.key == other.key && other.id.is_some() {
             return send(random, draft, other.tenant, other.id, at);
         }
@@ -78,10 +93,9 @@ fn conflict(random: &mut Random, other: &Sent, moves: bool, registrations: &[Uui
     other.clone()
 }
 
-fn draft(random: &mut Random, moves: bool, registrations: &[Uuid; 2]) -> Draft {
-    let session = random.below(3);
+fn draft(random: &mut Random, theme: &Theme) -> Draft {
+    let session = random.below(theme.sessions);
     let activity = |kind: &str, id: &str| format!("http://nlj.platform/activities/{kind}/{id}");
-    let platform = |verb: &'static str| verb;
     let plain = |topic, key: String, verb, object| Draft {
         topic,
         key,
@@ -92,18 +106,18 @@ fn draft(random: &mut Random, moves: bool, registrations: &[Uuid; 2]) -> Draft {
         result: None,
         extensions: json!({}),
     };
-    match random.below(9) {
-        0 | 1 => {
+    match random.pick(theme.events) {
+        0 => {
             let program = format!("p{}", random.below(2));
             let title = random.pick(&["Fire safety", "First aid"]).to_string();
-            let draft = plain(PROGRAMS, program.clone(), platform("created"), activity("program", &program));
+            let draft = plain(PROGRAMS, program.clone(), "created", activity("program", &program));
             Draft { name: Some(title), ..draft }
         }
-        2 => {
+        1 => {
             let program = format!("p{}", random.below(2));
-            plain(PROGRAMS, program.clone(), platform("published"), activity("program", &program))
+            plain(PROGRAMS, program.clone(), "published", activity("program", &program))
         }
-        3 => {
+        2 => {
             let program = format!("p{}", session % 2);
             let extensions = json!({
                 extension("program_id"): program,
@@ -112,18 +126,18 @@ fn draft(random: &mut Random, moves: bool, registrations: &[Uuid; 2]) -> Draft {
                 extension("capacity"): random.between(1, 2),
             });
             let object = activity("session", &format!("s{session}"));
-            Draft { extensions, ..plain(SESSIONS, program, platform("scheduled"), object) }
+            Draft { extensions, ..plain(SESSIONS, program, "scheduled", object) }
         }
-        4..=6 => {
+        3 => {
             let booking = random.below(4);
-            let session = if moves && random.one_in(6) { session } else { booking % 2 };
+            let session = if theme.moves && random.one_in(6) { session } else { booking % theme.sessions };
             let verb = *random.pick(&["requested", "requested", "confirmed", "confirmed", "waitlisted"]);
             let extensions = json!({extension("session_id"): format!("s{session}")});
             let object = activity("booking", &format!("b{booking}"));
             Draft { extensions, ..plain(BOOKINGS, format!("s{session}"), verb, object) }
         }
         _ => {
-            let registration = *random.pick(registrations);
+            let registration = *random.pick(&theme.registrations);
             let survey = if random.one_in(8) { "exit" } else { "pulse" };
             let key = registration.to_string();
             let mut draft = match random.below(4) {

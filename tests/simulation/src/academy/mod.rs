@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lyceum_core::envelope::{letter_id, source_of};
 use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::ports::statements::Statements;
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_survey::Survey;
 use lyceum_training::Training;
@@ -12,6 +14,7 @@ use uuid::Uuid;
 
 use crate::check::{Check, Violation, fail};
 use crate::defect::Defect;
+use crate::executor::answer;
 use crate::fault::{Fault, Plan};
 use crate::random::Random;
 use crate::run::{Order, at_rest};
@@ -88,7 +91,10 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
             records.retain(|record| place(record) < usize::MAX || !given_up.contains(&record.position));
             records.sort_by_key(place);
         }
-        let folded = subject.fold(&records, stage.now_ms());
+        let mut folded = subject.fold(&records, stage.now_ms());
+        for record in records.iter().filter(|record| stage.state().given_up.contains(&record.position)) {
+            forget_unpublished(stage, record, &mut folded);
+        }
         expected.states.extend(folded.states);
         expected.documents.extend(folded.documents);
         expected.letters.extend(folded.letters);
@@ -103,6 +109,21 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
     match lost {
         Some((id, kind)) => fail(Check::Fold, format!("letter {id} ({}) is missing", kind.name())),
         None => Ok(()),
+    }
+}
+
+/// What the platform gave up may have been decided, and nothing of it have been published.
+fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
+    let (source, count) = source_of(record);
+    let id = letter_id(&source, count);
+    if !stage.state().letters.contains_key(&id) {
+        folded.letters.remove(&id);
+    }
+    let Fact::Event(fact) = stage.fact(record) else { return };
+    let id = (fact.key.tenant.clone(), fact.key.event_id);
+    let is_stored = answer(stage.statements.get(&id.0, id.1)).is_ok_and(|found| found.is_some());
+    if !is_stored && folded.documents.get(&id).is_some_and(|(_, source, _)| *source == record.position) {
+        folded.documents.remove(&id);
     }
 }
 

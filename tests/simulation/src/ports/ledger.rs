@@ -165,7 +165,9 @@ impl Shaky {
                 return Ok(());
             }
             Some(Defect::DeadBeforeCommit { fenced, lost_race_stands }) => {
-                let (dead, applied): (Vec<_>, Vec<_>) = commit.keys.into_iter().partition(is_dead);
+                // The race that may be lost is that of spent attempts: there alone two workers decide differently on one state.
+                let early = |write: &KeyWrite| is_dead(write) && (!lost_race_stands || is_spent(write));
+                let (dead, applied): (Vec<_>, Vec<_>) = commit.keys.into_iter().partition(early);
                 for key in dead {
                     let fence = |write: &AggregateWrite| AggregateWrite { state: None, ..write.clone() };
                     let aggregates = if fenced { commit.aggregates.iter().map(fence).collect() } else { Vec::new() };
@@ -209,4 +211,10 @@ impl Shaky {
         let ids = publications.filter_map(|of| header_text(&of.record.headers, LETTER_ID_HEADER)?.parse::<Uuid>().ok());
         self.0.stage.state().kept_back.extend(ids);
     }
+}
+
+/// Whether the letter in that key says that the attempts are spent.
+fn is_spent(write: &KeyWrite) -> bool {
+    let publications = look_into(&write.key.recording).into_iter().flat_map(|emits| emits.publications);
+    publications.into_iter().any(|of| header_text(&of.record.headers, "lyceum-error-kind") == Some("processing"))
 }

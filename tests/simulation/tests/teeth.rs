@@ -1,0 +1,29 @@
+//! Every defect that can be planted is found by some seed: the simulation would notice if the protocol lost a sentence.
+
+use lyceum_simulation::defect::DEFECTS;
+use lyceum_simulation::run::{Order, Outcome};
+
+/// Within so many seeds each is found.
+const SEEDS: u64 = 3_000;
+
+#[test]
+fn every_planted_defect_is_found() {
+    let mut missed = Vec::new();
+    for (name, defect) in DEFECTS {
+        let find = |seed| (Order { defect: Some(*defect), ..Order::of_seed(seed) }).run().violation;
+        match (0..SEEDS).find_map(|seed| Some((seed, find(seed)?))) {
+            Some((seed, violation)) => println!("| {name} | {:?} | {} |", violation.check, seed + 1),
+            None => missed.push(*name),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {SEEDS} seeds: {missed:?}");
+}
+
+#[test]
+fn a_found_defect_is_found_again_by_its_seed_with_the_same_steps() {
+    let (_, defect) = DEFECTS[0];
+    let order = Order { defect: Some(defect), ..Order::of_seed(0) };
+    let (Outcome { violation, hash, .. }, again) = (order.run(), order.run());
+    assert!(violation.is_some());
+    assert_eq!((violation, hash), (again.violation, again.hash));
+}
