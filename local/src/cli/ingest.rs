@@ -35,7 +35,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
-    for file in options.files.iter().filter(|file| **file != PathBuf::from("-")) {
+    for file in options.files.iter().filter(|file| file.as_os_str() != "-") {
         std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     }
     let bar = ProgressBar::new_spinner();

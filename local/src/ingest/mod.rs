@@ -258,10 +258,9 @@ fn for_each_prepared(
                     file.display()
                 )),
             }
-            if chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES {
-                if !hand_on(std::mem::take(&mut chunk)) {
-                    return Ok(());
-                }
+            let is_full = chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES;
+            if is_full && !hand_on(std::mem::take(&mut chunk)) {
+                return Ok(());
             }
         }
     }
