@@ -9,7 +9,7 @@ use lyceum_core::clock::Clock;
 use crate::stage::Stage;
 
 /// The clock of one run: sleeping lets the others go on, and the time passes.
-pub struct SimulatedClock(pub Arc<Stage>);
+pub(crate) struct SimulatedClock(pub(crate) Arc<Stage>);
 
 #[async_trait]
 impl Clock for SimulatedClock {

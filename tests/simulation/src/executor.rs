@@ -5,10 +5,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 /// A worker's work.
-pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Lets the others go on; a worker may crash here.
-pub async fn pause() {
+pub(crate) async fn pause() {
     let mut paused = false;
     poll_fn(|context| {
         if std::mem::replace(&mut paused, true) {
@@ -22,12 +22,12 @@ pub async fn pause() {
 }
 
 /// Moves the work to its next pause; whether it is done.
-pub fn advance(work: &mut Work) -> bool {
+pub(crate) fn advance(work: &mut Work) -> bool {
     work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// The answer of a model in memory, which never waits.
-pub fn answer<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn answer<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => unreachable!("a model in memory answers at once"),

@@ -63,7 +63,9 @@ pub struct Plan {
 impl Plan {
     /// A plan of the seed: some faults often, some never.
     pub fn draw(random: &mut Random) -> Self {
-        let left = Fault::ALL.map(|_| *random.pick(&[0, 1, 1, 2, 3, 5]));
+        let mut left = Fault::ALL.map(|_| *random.pick(&[0, 1, 1, 2, 3, 5]));
+        // Races need company: most of what is found takes two workers on one partition.
+        left[Fault::Zombie as usize] = *random.pick(&[0, 3, 8, 20]);
         let (at_call, at_step) = (*random.pick(&[2, 3, 5, 9]), *random.pick(&[8, 20, 50]));
         Self { left, struck: [0; Fault::ALL.len()], at_call, at_step }
     }
@@ -71,6 +73,11 @@ impl Plan {
     /// Takes a fault out of the plan.
     pub fn forbid(&mut self, fault: Fault) {
         self.left[fault as usize] = 0;
+    }
+
+    /// At least so many of a fault.
+    pub fn allow(&mut self, fault: Fault, times: usize) {
+        self.left[fault as usize] = self.left[fault as usize].max(times);
     }
 
     /// No fault from here on.

@@ -45,7 +45,7 @@ impl Manner {
             only_failed: random.one_in(2),
             zombies: !random.one_in(4),
             batch: *random.pick(&[1, 2, 4, 8, 200]),
-            burst: *random.pick(&[1, 2, 4, 12]),
+            burst: *random.pick(&[1, 2, 4, 12, 40]),
             retry: RetryPolicy {
                 attempts: *random.pick(&[0, 1, 2]),
                 deliveries: *random.pick(&[1, 2, 3]),

@@ -2,7 +2,7 @@
 
 /// The steps of a run.
 #[derive(Clone, Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     hash: u64,
     steps: usize,
     lines: Option<Vec<String>>,
@@ -10,12 +10,12 @@ pub struct Trace {
 
 impl Trace {
     /// An empty one; `keep` keeps its lines.
-    pub fn new(keep: bool) -> Self {
+    pub(crate) fn new(keep: bool) -> Self {
         Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, lines: keep.then(Vec::new) }
     }
 
     /// One more step.
-    pub fn tell(&mut self, line: String) {
+    pub(crate) fn tell(&mut self, line: String) {
         // FNV-1a: the same on every machine, which the standard library's hashes do not promise.
         let mixed = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         self.hash = line.as_bytes().iter().chain(b"\n").fold(self.hash, mixed);
@@ -26,19 +26,19 @@ impl Trace {
     }
 
     /// Keeps a line of another trace, where lines are kept at all.
-    pub fn keep(&mut self, line: &str) {
+    pub(crate) fn keep(&mut self, line: &str) {
         if let Some(lines) = &mut self.lines {
             lines.push(line.to_owned());
         }
     }
 
     /// Two runs with the same steps have the same hash.
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// The lines, where they were kept.
-    pub fn lines(&self) -> &[String] {
+    pub(crate) fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }
 }

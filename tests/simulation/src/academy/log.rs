@@ -40,6 +40,8 @@ struct Sent {
 struct Theme {
     /// A booking may name another session.
     moves: bool,
+    /// More bookings than seats, confirmed one after the other.
+    crowded: bool,
     sessions: usize,
     registrations: [Uuid; 2],
     /// 0 created, 1 published, 2 scheduled, 3 a booking's, 4 a survey's; more often, more likely.
@@ -56,9 +58,11 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
     }
     // A booking may name another session only where one partition keeps the order of both.
     let moves = partitions_of.contains(&(BOOKINGS, 1));
+    let crowded = random.one_in(5);
     let theme = Theme {
         moves,
-        sessions: random.between(1, 3),
+        crowded,
+        sessions: if crowded { 1 } else { random.between(1, 3) },
         registrations: [random.uuid(), random.uuid()],
         events: *random.pick(&[&[0, 0, 1, 2, 3, 3, 3, 4, 4][..], &[2, 3, 3, 3, 3], &[0, 1, 2], &[4]]),
     };
@@ -72,8 +76,9 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
             }
             3 => poison(random),
             _ => {
-                let draft = draft(random, &theme);
-                let (tenant, id) = (*random.pick(&TENANTS), (!random.one_in(8)).then(|| random.uuid()));
+                let draft = if crowded { crowd(random, &theme, at) } else { draft(random, &theme) };
+                let tenant = if crowded { TENANTS[0] } else { random.pick(&TENANTS) };
+                let id = (!random.one_in(8)).then(|| random.uuid());
                 send(random, draft, tenant, id, at)
             }
         };
@@ -93,20 +98,37 @@ fn conflict(random: &mut Random, other: &Sent, theme: &Theme, at: usize) -> Sent
     other.clone()
 }
 
+/// The next event of a crowd: each booking is requested, then confirmed; now and then the session is scheduled.
+fn crowd(random: &mut Random, theme: &Theme, at: usize) -> Draft {
+    if random.one_in(4) {
+        return event(random, theme, 2);
+    }
+    let verb = if at.is_multiple_of(2) { "requested" } else { "confirmed" };
+    booking(at / 2, 0, verb)
+}
+
+fn booking(booking: usize, session: usize, verb: &'static str) -> Draft {
+    let extensions = json!({extension("session_id"): format!("s{session}")});
+    let object = activity("booking", &format!("b{booking}"));
+    Draft { extensions, ..plain(BOOKINGS, format!("s{session}"), verb, object) }
+}
+
+fn activity(kind: &str, id: &str) -> String {
+    format!("http://nlj.platform/activities/{kind}/{id}")
+}
+
+fn plain(topic: &'static str, key: String, verb: &'static str, object: String) -> Draft {
+    Draft { topic, key, verb, object, name: None, registration: None, result: None, extensions: json!({}) }
+}
+
 fn draft(random: &mut Random, theme: &Theme) -> Draft {
+    let kind = *random.pick(theme.events);
+    event(random, theme, kind)
+}
+
+fn event(random: &mut Random, theme: &Theme, kind: u8) -> Draft {
     let session = random.below(theme.sessions);
-    let activity = |kind: &str, id: &str| format!("http://nlj.platform/activities/{kind}/{id}");
-    let plain = |topic, key: String, verb, object| Draft {
-        topic,
-        key,
-        verb,
-        object,
-        name: None,
-        registration: None,
-        result: None,
-        extensions: json!({}),
-    };
-    match random.pick(theme.events) {
+    match kind {
         0 => {
             let program = format!("p{}", random.below(2));
             let title = random.pick(&["Fire safety", "First aid"]).to_string();
@@ -129,12 +151,10 @@ fn draft(random: &mut Random, theme: &Theme) -> Draft {
             Draft { extensions, ..plain(SESSIONS, program, "scheduled", object) }
         }
         3 => {
-            let booking = random.below(4);
-            let session = if theme.moves && random.one_in(6) { session } else { booking % theme.sessions };
+            let number = random.below(4);
+            let session = if theme.moves && random.one_in(6) { session } else { number % theme.sessions };
             let verb = *random.pick(&["requested", "requested", "confirmed", "confirmed", "waitlisted"]);
-            let extensions = json!({extension("session_id"): format!("s{session}")});
-            let object = activity("booking", &format!("b{booking}"));
-            Draft { extensions, ..plain(BOOKINGS, format!("s{session}"), verb, object) }
+            booking(number, session, verb)
         }
         _ => {
             let registration = *random.pick(&theme.registrations);

@@ -92,8 +92,8 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
             records.sort_by_key(place);
         }
         let mut folded = subject.fold(&records, stage.now_ms());
-        for record in records.iter().filter(|record| stage.state().given_up.contains(&record.position)) {
-            forget_unpublished(stage, record, &mut folded);
+        if !ordered {
+            records.iter().for_each(|record| forget_unpublished(stage, record, &mut folded));
         }
         expected.states.extend(folded.states);
         expected.documents.extend(folded.documents);
@@ -112,17 +112,20 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
     }
 }
 
-/// What the platform gave up may have been decided, and nothing of it have been published.
+/// What the platform gave up may have been decided, and nothing of it have been published. Where its replay is decided
+/// before a duplicate's letter is out, the replay's letter speaks for both.
 fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
-    let (source, count) = source_of(record);
-    let id = letter_id(&source, count);
-    if !stage.state().letters.contains_key(&id) {
-        folded.letters.remove(&id);
-    }
     let Fact::Event(fact) = stage.fact(record) else { return };
+    let given_up = stage.state().given_up.contains(&record.position);
+    let replayed = stage.current_key(&fact.key).is_some_and(|key| key.epoch > fact.epoch);
+    let (source, count) = source_of(record);
+    let letter = letter_id(&source, count);
+    if (given_up || replayed) && !stage.state().letters.contains_key(&letter) {
+        folded.letters.remove(&letter);
+    }
     let id = (fact.key.tenant.clone(), fact.key.event_id);
     let is_stored = answer(stage.statements.get(&id.0, id.1)).is_ok_and(|found| found.is_some());
-    if !is_stored && folded.documents.get(&id).is_some_and(|(_, source, _)| *source == record.position) {
+    if given_up && !is_stored && folded.documents.get(&id).is_some_and(|(_, source, _)| *source == record.position) {
         folded.documents.remove(&id);
     }
 }

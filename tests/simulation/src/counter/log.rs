@@ -6,18 +6,26 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::family::{COUNTERS, Kind};
+use crate::fault::Fault;
 use crate::random::Random;
 use crate::stage::{BEGINNING_MS, Stage};
 
-/// Fills the topic; returns nothing that a check may use.
+/// Creates the topic and fills it.
 pub(super) fn fill(stage: &Stage, random: &mut Random) {
     let partitions = random.between(1, 2) as i32;
     stage.create_topic(COUNTERS, partitions);
     // Few kinds a run: their combinations are what breaks things, and rare ones would drown among eight.
-    let kinds: Vec<Kind> = (0..random.between(1, 4)).map(|_| random.pick(&Kind::ALL).0).collect();
+    let mut kinds: Vec<Kind> = (0..random.between(1, 4)).map(|_| random.pick(&Kind::ALL).0).collect();
+    let flaky = random.one_in(4);
+    if flaky {
+        // Who fails while another succeeds: too rare where each of the three is left to chance.
+        stage.state().plan.allow(Fault::OwnWork, 2);
+        stage.state().plan.allow(Fault::Zombie, 8);
+        kinds = vec![Kind::Flaky, Kind::Flaky, kinds[0]];
+    }
     let counters: Vec<&str> = ["a", "b", "c"][..random.between(1, 3)].to_vec();
     // Now and then more events than one transaction takes actions.
-    let count = if random.one_in(60) { random.between(101, 140) } else { random.between(1, 7) };
+    let count = if random.one_in(60) { random.between(101, 140) } else { random.between(1, if flaky { 3 } else { 7 }) };
     let mut sent: Vec<(NewRecord, Uuid)> = Vec::new();
     for at in 0..count {
         let fresh = random.uuid();

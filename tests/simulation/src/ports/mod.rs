@@ -35,7 +35,7 @@ impl Observer for Nobody {
 }
 
 /// The services of one worker.
-pub fn services(stage: &Arc<Stage>, who: &str) -> Services {
+pub(crate) fn services(stage: &Arc<Stage>, who: &str) -> Services {
     let line = Line { stage: Arc::clone(stage), who: who.to_owned() };
     Services {
         event_log: Arc::new(event_log::Shaky(line.clone())),
