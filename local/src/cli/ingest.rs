@@ -35,9 +35,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
-    for file in options.files.iter().filter(|file| file.as_os_str() != "-") {
-        std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    }
+    check_any_opens(&options.files)?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
         bar.set_style(style);
@@ -76,6 +74,18 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(if summary.not_published_total > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Refuses before anything is opened, where no file can be read at all; one that can be read among others is ingested.
+fn check_any_opens(files: &[PathBuf]) -> Result<()> {
+    let mut failures = Vec::new();
+    for file in files {
+        match std::fs::File::open(file) {
+            Err(error) if file.as_os_str() != "-" => failures.push(format!("cannot open {}: {error}", file.display())),
+            _ => return Ok(()),
+        }
+    }
+    bail!("{}", failures.join("\n"))
 }
 
 /// Hands the events, part by part, to the process that owns the data.

@@ -1,0 +1,62 @@
+//! The `lyceum` binary under test: the one beside the test executable, built anew where a source is younger.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// Whose sources the binary is made of.
+const SOURCES: &[&str] = &["core", "functions", "local", "Cargo.toml", "Cargo.lock"];
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder")
+}
+
+/// The binary: `LYCEUM_BIN`, or else the one of this profile, built once where it is missing or older than its sources.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn lyceum() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("LYCEUM_BIN") {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            assert!(path.is_file(), "LYCEUM_BIN is {}, and there is no such file", path.display());
+            path
+        }
+        None => find_or_build(),
+    })
+}
+
+fn find_or_build() -> PathBuf {
+    // target/<profile>/deps/<test>
+    let test = std::env::current_exe().expect("the test knows its own path");
+    let profile = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
+    let target = profile.parent().expect("profiles are in the target folder");
+    let binary = profile.join(format!("lyceum{}", std::env::consts::EXE_SUFFIX));
+    let built = binary.metadata().and_then(|binary| binary.modified()).ok();
+    let is_current = built.is_some_and(|built| SOURCES.iter().all(|of| !is_younger(&workspace().join(of), built)));
+    if !is_current {
+        let name = match profile.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(workspace())
+            .args(["build", "--package", "lyceum", "--bin", "lyceum", "--profile", name, "--target-dir"])
+            .arg(target)
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "`cargo build -p lyceum` failed: mend that first");
+    }
+    binary
+}
+
+/// Whether a file, or any file below a folder, was changed after that time.
+fn is_younger(path: &Path, than: SystemTime) -> bool {
+    if path.is_dir() {
+        let Ok(entries) = path.read_dir() else { return false };
+        return entries.flatten().any(|entry| is_younger(&entry.path(), than));
+    }
+    path.metadata().and_then(|file| file.modified()).is_ok_and(|modified| modified > than)
+}
