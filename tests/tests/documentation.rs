@@ -11,9 +11,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
 }
 
-/// Every document of the tree: path and text.
-fn documents() -> Vec<(PathBuf, String)> {
-    let (mut folders, mut documents) = (vec![root()], Vec::new());
+/// Every file below a folder with that extension, hidden and built ones apart: path and text.
+fn files(folder: PathBuf, extension: &str) -> Vec<(PathBuf, String)> {
+    let (mut folders, mut files) = (vec![folder], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
@@ -21,14 +21,19 @@ fn documents() -> Vec<(PathBuf, String)> {
             let is_foreign = name == "target" || name.as_encoded_bytes().starts_with(b".");
             if entry.file_type().unwrap().is_dir() && !is_foreign {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|of| of == extension) {
                 let text = fs::read_to_string(&path).unwrap();
-                documents.push((path, text));
+                files.push((path, text));
             }
         }
     }
-    documents.sort();
-    documents
+    files.sort();
+    files
+}
+
+/// Every document of the tree.
+fn documents() -> Vec<(PathBuf, String)> {
+    files(root(), "md")
 }
 
 fn document(name: &str) -> String {
@@ -168,4 +173,28 @@ fn the_table_of_rules_is_the_validators_own() {
     let known =
         known.map(|rule| vec![format!("`{}`", rule.id), rule.requirement.to_owned(), rule.description.to_owned()]);
     assert_eq!(told, known.collect::<Vec<_>>());
+}
+
+/// A text without what a string in the code may be broken by.
+fn unbroken(text: &str) -> String {
+    text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_message_that_troubleshooting_quotes_is_in_the_code() {
+    let sources = ["core/src", "functions", "local"].into_iter().flat_map(|folder| files(root().join(folder), "rs"));
+    let code: Vec<String> = sources.map(|(_, text)| unbroken(&text)).collect();
+    let text = document("docs/troubleshooting.md");
+    let tables: Vec<&str> = text.split("\n## ").skip(1).take(2).collect();
+    let (mut missing, mut count) = (Vec::new(), 0);
+    for row in tables.iter().flat_map(|part| table(part, "message")) {
+        for part in row[0].split('`').skip(1).step_by(2).flat_map(|message| message.split('…')).map(str::trim) {
+            count += 1;
+            if !code.iter().any(|code| code.contains(part)) {
+                missing.push(part.to_owned());
+            }
+        }
+    }
+    assert!(count > 50, "only {count} parts of messages were found");
+    assert!(missing.is_empty(), "{missing:#?}");
 }
