@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum::http::ports::*;
+use lyceum::http::work::Work;
 use lyceum::http::{Access, Services};
+use lyceum::ingest::{Prepared, Summary};
 use lyceum::live::Live;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
@@ -325,6 +327,21 @@ impl Keys for FakeKeys {
     }
 }
 
+/// Counts every event as applied; knows the function `training`, which answers with what it got.
+pub struct FakeWork;
+
+#[async_trait]
+impl Work for FakeWork {
+    async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError> {
+        let count = events.len() as u64;
+        Ok(Summary { read: count, applied: count, ..Summary::default() })
+    }
+
+    async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
+        Ok((function == "training").then_some(payload))
+    }
+}
+
 /// The services, and what tests turn on them.
 pub struct Fakes {
     pub clock: Arc<FakeClock>,
@@ -357,6 +374,7 @@ pub fn empty(access: Access) -> Fakes {
         analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}) }),
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
+        work: Arc::new(FakeWork),
         clock: clock.clone(),
         access,
         default_tenant: "acme".to_owned(),
