@@ -1,7 +1,7 @@
 //! From a record's bytes to an [`Envelope`]: what kind of event it is, whose it is, and the valid statement inside.
 //!
 //! Both wire forms of the platform's topics are understood: a bare xAPI statement, and the wrapped message
-//! `{"event_type", "xapi_data": {statement}, "metadata": {…}, …}` ([`wrapped`]). Pure: no clock, no I/O.
+//! `{"event_type", "xapi_data": {statement}, "metadata": {…}, …}` (see `wrapped.rs`). Pure: no clock, no I/O.
 
 use std::borrow::Cow;
 

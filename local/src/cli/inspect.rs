@@ -88,10 +88,12 @@ pub(super) struct Status {
 pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/api/state/{}/{}", segment(&options.kind), segment(&options.id));
-    let tenant = options.tenant.as_deref().unwrap_or(&config.default_tenant);
-    match session.find(&path, &[("tenant", Some(tenant))]).await? {
+    match session.find(&path, &[("tenant", options.tenant.as_deref())]).await? {
         Some(state) => println!("{}", serde_json::to_string_pretty(&state)?),
-        None => bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id),
+        None => {
+            let tenant = options.tenant.as_deref().unwrap_or(&config.default_tenant);
+            bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id)
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -81,7 +81,7 @@ impl Session {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.send(self.client.get(url)).await
+        Ok(self.send(self.client.get(url)).await?.ok())
     }
 
     /// Asks for what must be there.
@@ -92,11 +92,12 @@ impl Session {
     /// Asks for something to be done.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
-        let answer = self.send(request).await?.with_context(|| format!("there is no {path}"))?;
+        let answer = self.send(request).await?.map_err(anyhow::Error::msg)?;
         serde_json::from_value(answer).context("the answer has another form than expected; are the releases the same?")
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Option<Value>> {
+    /// The answer, or why there is no such thing.
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Result<Value, String>> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -106,11 +107,11 @@ impl Session {
         let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() || status == reqwest::StatusCode::SERVICE_UNAVAILABLE && answer["components"].is_object()
         {
-            return Ok(Some(answer));
+            return Ok(Ok(answer));
         }
         let detail = answer["detail"].as_str().unwrap_or("no further word");
         match status.as_u16() {
-            404 if answer["detail"].is_string() => Ok(None),
+            404 if answer["detail"].is_string() => Ok(Err(detail.to_owned())),
             401 | 403 => bail!("{detail} (commands take their token from LYCEUM_TOKEN)"),
             _ => bail!("{} answered {status}: {detail}", self.base),
         }

@@ -54,9 +54,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     })?;
     let address = listener.local_addr()?;
     let runtime = Arc::new(Runtime::open(folder, config.clone()).await?);
-    runtime.folder().announce(address).context("cannot write into the data folder")?;
-
+    // Commands of this machine reach it on the loopback address, wherever else it listens.
     let shown = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
+    runtime.folder().announce(shown).context("cannot write into the data folder")?;
     println!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
     if access.is_open() {
         println!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
