@@ -9,7 +9,6 @@ use crate::record::Position;
 use crate::xapi::VOIDED;
 use crate::xapi::statement::{Actor, Object};
 
-
 /// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
 /// borrows from.
 pub(super) fn document(
