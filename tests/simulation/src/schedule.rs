@@ -22,6 +22,9 @@ const CALM_AFTER: usize = 4_000;
 /// By this step everything is at rest.
 const REST_BY: usize = 40_000;
 
+/// Partitions, and the offset that each goes on from.
+type Lag = Vec<(Partition, i64)>;
+
 struct Running {
     work: Work,
     subject: Arc<dyn Subject>,
@@ -174,7 +177,7 @@ fn start(
     at: usize,
     starts: &mut usize,
 ) -> Option<Running> {
-    let mut choices: Vec<(Arc<dyn Subject>, Vec<(Partition, i64)>)> = Vec::new();
+    let mut choices: Vec<(Arc<dyn Subject>, Lag)> = Vec::new();
     let held: Vec<Partition> = crew.iter().flatten().flat_map(|running| ends(&running.batch).into_keys()).collect();
     let zombie = manner.zombies && !held.is_empty() && stage.strikes(Fault::Zombie);
     for subject in &stage.subjects {

@@ -40,8 +40,6 @@ struct Sent {
 struct Theme {
     /// A booking may name another session.
     moves: bool,
-    /// More bookings than seats, confirmed one after the other.
-    crowded: bool,
     sessions: usize,
     registrations: [Uuid; 2],
     /// 0 created, 1 published, 2 scheduled, 3 a booking's, 4 a survey's; more often, more likely.
@@ -58,13 +56,13 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
     }
     // A booking may name another session only where one partition keeps the order of both.
     let moves = partitions_of.contains(&(BOOKINGS, 1));
+    // More bookings than seats, confirmed one after the other.
     let crowded = random.one_in(5);
     let theme = Theme {
         moves,
-        crowded,
         sessions: if crowded { 1 } else { random.between(1, 3) },
         registrations: [random.uuid(), random.uuid()],
-        events: *random.pick(&[&[0, 0, 1, 2, 3, 3, 3, 4, 4][..], &[2, 3, 3, 3, 3], &[0, 1, 2], &[4]]),
+        events: random.pick::<&[u8]>(&[&[0, 0, 1, 2, 3, 3, 3, 4, 4], &[2, 3, 3, 3, 3], &[0, 1, 2], &[4]]),
     };
     let mut sent: Vec<Sent> = Vec::new();
     for at in 0..random.between(4, 20) {
