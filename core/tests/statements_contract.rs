@@ -525,12 +525,12 @@ async fn the_questions_have_their_golden_answers_on_model_and_embedded() {
         answers.push(json!({
             "platform": overview(statements, &academy).await.unwrap(),
             "platform without statements": overview(statements, &nobody).await.unwrap(),
-            "survey": survey(statements, "academy", "http://nlj.platform/activities/survey/pulse", None, None).await.unwrap(),
-            "survey on the first day": survey(statements, "academy", "pulse", None, Some(1_638_230_400_000)).await.unwrap(),
-            "survey of another tenant": survey(statements, "other", "pulse", None, None).await.unwrap(),
-            "learner": learner(statements, "academy", "learner-7@example.org", None, None).await.unwrap(),
-            "learner from the third day": learner(statements, "academy", "mbox:learner-8@example.org", Some(1_638_316_800_000), None).await.unwrap(),
-            "learner unknown": learner(statements, "academy", "account:http://nlj.platform/users|nobody", None, None).await.unwrap(),
+            "survey": survey(statements, Some("academy"), "http://nlj.platform/activities/survey/pulse", None, None).await.unwrap(),
+            "survey on the first day": survey(statements, Some("academy"), "pulse", None, Some(1_638_230_400_000)).await.unwrap(),
+            "survey of another tenant": survey(statements, Some("other"), "pulse", None, None).await.unwrap(),
+            "learner": learner(statements, Some("academy"), "learner-7@example.org", None, None).await.unwrap(),
+            "learner from the third day": learner(statements, Some("academy"), "mbox:learner-8@example.org", Some(1_638_316_800_000), None).await.unwrap(),
+            "learner unknown": learner(statements, Some("academy"), "account:http://nlj.platform/users|nobody", None, None).await.unwrap(),
         }));
     }
     assert_eq!(answers[0], answers[1], "model and embedded differ");
@@ -539,6 +539,6 @@ async fn the_questions_have_their_golden_answers_on_model_and_embedded() {
     }
     let expected: Value = serde_json::from_str(&fs::read_to_string(&golden).unwrap()).unwrap();
     assert_eq!(answers[0], expected, "run with LYCEUM_UPDATE_GOLDEN=1 and read the difference");
-    let refused = learner(&model, "academy", "nobody in particular", None, None).await;
+    let refused = learner(&model, Some("academy"), "nobody in particular", None, None).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("e-mail address")));
 }
