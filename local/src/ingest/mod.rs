@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use lyceum_core::adapters::embedded::event_log::EventLogOptions;
 use lyceum_core::envelope::ingested_event_id;
 use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::event_log::rules::check_sizes;
 use lyceum_core::record::{Header, NewRecord, Position};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -211,6 +213,7 @@ fn for_each_prepared(
     route: impl Fn(&Bytes) -> Option<crate::runtime::Route>,
     mut hand_on: impl FnMut(Chunk) -> bool,
 ) -> Result<()> {
+    let record_limit_bytes = EventLogOptions::default().max_record_bytes;
     let mut chunk = Chunk::default();
     let mut failures = Vec::new();
     for file in files {
@@ -248,10 +251,17 @@ fn for_each_prepared(
                     }
                     let (belongs, key) = route.map_or((FALLBACK_TOPIC, None), |route| (route.topic, route.key));
                     let topic = options.topic.clone().unwrap_or_else(|| belongs.to_owned());
-                    chunk.bytes += value.len();
+                    let bytes = value.len();
                     let record =
                         NewRecord { key: key.map(Bytes::from), value: Some(value), headers, ..NewRecord::default() };
-                    chunk.events.push(Prepared { topic, record });
+                    // One that the log refuses would take the others of its chunk with it.
+                    match check_sizes(std::slice::from_ref(&record), record_limit_bytes) {
+                        Ok(()) => {
+                            chunk.bytes += bytes;
+                            chunk.events.push(Prepared { topic, record });
+                        }
+                        Err(error) => chunk.not_published.push(format!("{}, line {line}: {error}", file.display())),
+                    }
                 }
                 Err(bytes) => chunk.not_published.push(format!(
                     "{}, line {line}: {bytes} bytes, and {EVENT_LIMIT_BYTES} are taken at most",
