@@ -138,6 +138,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     if summary.given_up > 0 {
         println!("given up       {:>10}  (the log says why)", summary.given_up);
     }
+    if summary.unsettled > 0 {
+        println!("not settled    {:>10}  (the next start settles them)", summary.unsettled);
+    }
     if summary.not_published_total > 0 {
         println!("not published  {:>10}", summary.not_published_total);
         for line in &summary.not_published {
@@ -148,7 +151,8 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     if dead > 0 {
         println!("`lyceum dead-letters list` tells what is wrong with them");
     }
-    let accounted = summary.applied + summary.duplicate + dead + summary.given_up + summary.not_published_total;
+    let accounted =
+        summary.applied + summary.duplicate + dead + summary.given_up + summary.unsettled + summary.not_published_total;
     if accounted != summary.read {
         bail!("{} of {} events are accounted for: this is a defect, please report it", accounted, summary.read);
     }

@@ -27,6 +27,8 @@ const CHUNK_EVENTS: usize = 1_000;
 const CHUNK_BYTES: usize = 2 << 20;
 /// Beyond so many unsettled events the reader waits: memory stays bounded however long the file is.
 const UNSETTLED_LIMIT: usize = 50_000;
+/// An ingestion ends where nothing is settled for so long; retries within a batch take 7 s by default.
+const STANDSTILL: Duration = Duration::from_secs(30);
 /// Where an event goes that is no valid event of any family: its dead letter says what is wrong with it.
 const FALLBACK_TOPIC: &str = "nlj.xapi.statements";
 
@@ -52,7 +54,10 @@ pub struct Summary {
     pub dead_lettered: BTreeMap<String, u64>,
     /// Events that the mapping gave up; they went to its on-failure destination.
     pub given_up: u64,
-    /// Events that were too large to publish: file, line and size of each, the first hundred.
+    /// Events that were published and not settled before the ingestion ended; the next start settles them.
+    #[serde(default)]
+    pub unsettled: u64,
+    /// Events that were not published, and why: file, line and size of those too large, the first hundred.
     pub not_published: Vec<String>,
     /// How many there were of them.
     pub not_published_total: u64,
@@ -72,6 +77,7 @@ impl Summary {
             *self.dead_lettered.entry(kind).or_default() += count;
         }
         self.given_up += other.given_up;
+        self.unsettled += other.unsettled;
         self.not_published_total += other.not_published_total;
         self.not_published.extend(other.not_published);
         self.not_published.truncate(100);
@@ -80,7 +86,7 @@ impl Summary {
     /// Sets the time that it took.
     pub fn took(&mut self, time: Duration) {
         self.seconds = time.as_secs_f64();
-        let settled = self.read - self.not_published_total;
+        let settled = self.read - self.not_published_total - self.unsettled;
         self.per_second = if self.seconds > 0.0 { settled as f64 / self.seconds } else { 0.0 };
     }
 }
@@ -125,27 +131,42 @@ pub async fn ingest(
     let run = runtime.tally.begin();
     let mut summary = Summary::default();
     let mut failed = None;
-    while let Some(chunk) = chunks.recv().await {
+    let mut standstill = Standstill::new(runtime, &run);
+    'reading: while let Some(chunk) = chunks.recv().await {
         summary.read += chunk.read;
         summary.not_published_total += chunk.not_published.len() as u64;
         summary.not_published.extend(chunk.not_published);
         summary.not_published.truncate(100);
         if let Err(error) = publish(runtime, &run, chunk.events).await {
-            failed = Some(error);
+            let refused = summary.read - summary.not_published_total - run.published_total();
+            summary.not_published_total += refused;
+            summary.not_published.push(format!("{refused} events that were read: {error:#}"));
+            failed = Some(error.context("the files were not read to their end"));
             break;
         }
         progress(Progress { read: summary.read, settled: run.settled() });
         while run.unsettled() > UNSETTLED_LIMIT {
             tokio::time::sleep(Duration::from_millis(20)).await;
             progress(Progress { read: summary.read, settled: run.settled() });
+            if let Err(error) = standstill.check() {
+                failed = Some(error);
+                break 'reading;
+            }
         }
     }
     drop(chunks);
     let read = preparing.await.context("the reading of files failed")?;
-    run.wait(runtime, |settled| progress(Progress { read: summary.read, settled })).await;
-    run.finish(&mut summary);
+    let read_so_far = summary.read;
+    let settling = run.wait(runtime, |settled| {
+        progress(Progress { read: read_so_far, settled });
+        standstill.check()
+    });
+    let settled = settling.await;
+    run.finish(&mut summary, settled.is_ok());
     summary.took(started.elapsed());
-    Ok((summary, failed.or(read.err())))
+    let errors: Vec<String> =
+        failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
+    Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
 }
 
 /// Publishes events that are prepared already, and waits until all are settled.
@@ -154,8 +175,9 @@ pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> R
     let run = runtime.tally.begin();
     let mut summary = Summary { read: events.len() as u64, ..Summary::default() };
     publish(runtime, &run, events).await?;
-    run.wait(runtime, |_| {}).await;
-    run.finish(&mut summary);
+    let mut standstill = Standstill::new(runtime, &run);
+    run.wait(runtime, |_| standstill.check()).await?;
+    run.finish(&mut summary, true);
     summary.took(started.elapsed());
     Ok(summary)
 }
@@ -217,7 +239,13 @@ fn for_each_prepared(
     let mut chunk = Chunk::default();
     let mut failures = Vec::new();
     for file in files {
-        let spooled = Spool::of(file)?;
+        let spooled = match Spool::of(file) {
+            Ok(spooled) => spooled,
+            Err(error) => {
+                failures.push(format!("{error:#}"));
+                continue;
+            }
+        };
         let mut digest = None;
         let events = match Events::open(spooled.path()) {
             Ok(events) => events,
@@ -268,10 +296,9 @@ fn for_each_prepared(
                     file.display()
                 )),
             }
-            if chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES {
-                if !hand_on(std::mem::take(&mut chunk)) {
-                    return Ok(());
-                }
+            let is_full = chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES;
+            if is_full && !hand_on(std::mem::take(&mut chunk)) {
+                return Ok(());
             }
         }
     }
@@ -343,6 +370,8 @@ struct Counting {
     counts: Summary,
     settled: u64,
     unsettled: usize,
+    /// Why a record was last put off, whoever published it.
+    put_off: Option<String>,
     ends: BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
 }
 
@@ -373,6 +402,11 @@ impl Tally {
         runs.retain(|run| Arc::strong_count(run) > 1);
         for run in runs.iter() {
             let mut counting = lock(run);
+            let put_off = reports.iter().rev().find_map(|report| match &report.outcome {
+                Outcome::RetryLater { reason } => Some(reason.to_string()),
+                _ => None,
+            });
+            counting.put_off = put_off.or(counting.put_off.take());
             for report in reports.iter().filter(|report| report.outcome.is_settled()) {
                 let partition = (report.position.topic.clone(), report.position.partition);
                 let offset = report.position.offset;
@@ -423,8 +457,17 @@ impl Run {
         lock(&self.counting).unsettled
     }
 
-    /// Comes back once the mappings have committed past everything that was published.
-    async fn wait(&self, runtime: &Runtime, progress: impl Fn(u64)) {
+    fn published_total(&self) -> u64 {
+        let counting = lock(&self.counting);
+        counting.settled + counting.unsettled as u64
+    }
+
+    fn put_off(&self) -> Option<String> {
+        lock(&self.counting).put_off.clone()
+    }
+
+    /// Comes back once the mappings have committed past everything that was published, or `progress` has had enough.
+    async fn wait(&self, runtime: &Runtime, mut progress: impl FnMut(u64) -> Result<()>) -> Result<()> {
         let ends = lock(&self.counting).ends.clone();
         for (topic, ends) in ends {
             for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == *topic) {
@@ -433,20 +476,58 @@ impl Run {
                 loop {
                     tokio::select! {
                         () = &mut waiting => break,
-                        () = tokio::time::sleep(Duration::from_millis(100)) => progress(self.settled()),
+                        () = tokio::time::sleep(Duration::from_millis(100)) => progress(self.settled())?,
                     }
                 }
             }
         }
-        progress(self.settled());
+        Ok(())
     }
 
-    fn finish(self, summary: &mut Summary) {
+    /// What is not settled was given up, where everything is committed; else it is still to come.
+    fn finish(self, summary: &mut Summary, is_committed: bool) {
         let counting = lock(&self.counting);
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
-        summary.given_up += counting.unsettled as u64;
+        *if is_committed { &mut summary.given_up } else { &mut summary.unsettled } += counting.unsettled as u64;
+    }
+}
+
+/// Ends an ingestion that does not move any more: with a full disk it would wait for ever.
+struct Standstill<'a> {
+    runtime: &'a Runtime,
+    run: &'a Run,
+    /// What was committed in all when it last changed, and when that was seen; nothing is seen before the first check.
+    moved: Option<(i64, Instant)>,
+}
+
+impl<'a> Standstill<'a> {
+    fn new(runtime: &'a Runtime, run: &'a Run) -> Self {
+        Self { runtime, run, moved: None }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let partitions = self.runtime.mappings.iter().flat_map(|mapping| mapping.status().partitions);
+        let committed = partitions.map(|partition| partition.committed).sum();
+        match self.moved {
+            Some((before, since)) if before == committed && since.elapsed() >= STANDSTILL => {}
+            Some((before, _)) if before == committed => return Ok(()),
+            _ => {
+                self.moved = Some((committed, Instant::now()));
+                return Ok(());
+            }
+        }
+        let reason = self.run.put_off().or_else(|| {
+            let errors = self.runtime.mappings.iter().filter_map(|mapping| mapping.status().last_error);
+            errors.max_by_key(|error| error.at).map(|error| error.message)
+        });
+        bail!(
+            "nothing was settled for {} s: {}. What was published stays and is settled at the next start; mend the \
+             cause, then ingest the files once more: what was applied counts as duplicate",
+            STANDSTILL.as_secs(),
+            reason.as_deref().unwrap_or("no reason is known")
+        )
     }
 }
 
