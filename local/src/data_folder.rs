@@ -61,7 +61,7 @@ impl DataFolder {
             Ok(()) => {
                 // What a killed process left says nothing about this one.
                 match fs::remove_file(path.join(HOLDER)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
                     _ => Ok(Self { path: path.to_owned(), _lock: lock }),
                 }
             }
