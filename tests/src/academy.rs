@@ -85,7 +85,7 @@ impl Academy {
 
     fn open_program(&mut self, random: &mut StdRng, number: usize, bookings: usize) -> Vec<VecDeque<Value>> {
         let id = format!("program-{number}");
-        let is_published = number % 3 != 0;
+        let is_published = !number.is_multiple_of(3);
         let mut own = VecDeque::from([created(random, &id)]);
         if is_published {
             own.push_back(published(random, &id));
@@ -138,7 +138,7 @@ impl Academy {
 
     fn respond(&mut self, random: &mut StdRng, number: usize) -> VecDeque<Value> {
         let registration = new_id(random);
-        let is_completed = number % 4 != 0;
+        let is_completed = !number.is_multiple_of(4);
         let mut events = VecDeque::from([survey(random, "initialized", registration)]);
         for (question, score) in [(0, 1), (1, 3), (2, 4), (0, 9)] {
             events.push_back(answered(random, QUESTIONS[question], registration, score));
