@@ -523,7 +523,7 @@ impl<'a> Standstill<'a> {
             errors.max_by_key(|error| error.at).map(|error| error.message)
         });
         bail!(
-            "nothing was settled for {} s: {}. What was published stays and is settled at the next start; mend the \
+            "nothing was settled for {} s ({}). What was published stays and is settled at the next start; mend the \
              cause, then ingest the files once more: what was applied counts as duplicate",
             STANDSTILL.as_secs(),
             reason.as_deref().unwrap_or("no reason is known")
