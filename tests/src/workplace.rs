@@ -120,7 +120,9 @@ impl Finished {
                 self.stdout
             );
         }
-        let is_raw = ["panicked", "RUST_BACKTRACE", "Os {"].iter().any(|raw| self.stderr.contains(raw));
+        let told = self.stderr.lines().filter(|line| !line.contains(" WARN "));
+        let is_raw =
+            told.into_iter().any(|line| ["panicked at", "RUST_BACKTRACE", "Os {"].iter().any(|raw| line.contains(raw)));
         assert!(!is_raw, "a message for a person is no dump:\n{}", self.stderr);
         self
     }

@@ -242,7 +242,7 @@ fn a_full_disk_is_reported_and_once_there_is_room_everything_is_stored_once() {
     let finished = disk.ingest("many.jsonl");
     assert_ne!(finished.code, Some(0), "{}", finished.stderr);
     assert!(finished.code.is_some(), "a signal ended it: {}", finished.stderr);
-    finished.expect_report(&["error: "]);
+    finished.expect_report(&["error: ", "the disk", "full", "ingest the files once more"]);
     disk.grow();
     let arguments = ["ingest", "many.jsonl", "--format", "json", "--data", "small/data"];
     let summary = workplace.run(&arguments).expect_code(0).json();

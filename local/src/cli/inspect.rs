@@ -7,8 +7,13 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::session::{Session, segment};
+use super::table::{Side, Table, escape};
 use super::{Data, Format};
 use crate::config::Config;
+
+/// Of a question so many different responses are listed, the most frequent ones, and so much of each.
+const RESPONSES: usize = 6;
+const RESPONSE_CHARS: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -99,41 +104,56 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
 }
 
 pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
-    let (path, asked, what) = match options.question {
-        Question::Platform(asked) => ("/api/analytics/platform/overview".to_owned(), asked, "the platform".to_owned()),
+    let (path, asked, what, print): (_, _, _, fn(&Value)) = match options.question {
+        Question::Platform(asked) => {
+            ("/api/analytics/platform/overview".to_owned(), asked, "the platform".to_owned(), print_platform)
+        }
         Question::Survey { id, asked } => {
-            (format!("/api/analytics/surveys/{}", segment(&id)), asked, format!("survey {id}"))
+            (format!("/api/analytics/surveys/{}", segment(&id)), asked, format!("survey {id}"), print_survey)
         }
         Question::Learner { id, asked } => {
-            (format!("/api/analytics/learners/{}", segment(&id)), asked, format!("learner {id}"))
+            (format!("/api/analytics/learners/{}", segment(&id)), asked, format!("learner {id}"), print_learner)
         }
     };
     let session = Session::open(&asked.data.data, &config).await?;
     let span = [("tenant", asked.tenant.as_deref()), ("from", asked.from.as_deref()), ("to", asked.to.as_deref())];
     let Some(answer) = session.find(&path, &span).await? else { bail!("no statement of {what} is stored") };
-    print(&answer, asked.format)
+    match asked.format {
+        Format::Json => print_json(&answer)?,
+        Format::Table => print(&answer),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(answer: &Value) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(answer)?);
+    Ok(())
 }
 
 pub(super) async fn topics(options: Topics, config: Config) -> Result<ExitCode> {
     let session = Session::open(&options.data.data, &config).await?;
     let topics = session.get("/api/topics", &[]).await?;
     if options.format == Format::Json {
-        return print(&topics, Format::Json);
+        print_json(&topics)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    println!("{:<28} {:>9} {:>12} {:>12} {:>10}  function", "topic", "partition", "start", "end", "lag");
-    for topic in topics["topics"].as_array().into_iter().flatten() {
-        for partition in topic["partitions"].as_array().into_iter().flatten() {
-            println!(
-                "{:<28} {:>9} {:>12} {:>12} {:>10}  {}",
-                text(&topic["topic"]),
-                text(&partition["partition"]),
-                text(&partition["start"]),
-                text(&partition["end"]),
-                text(&partition["lag"]),
-                text(&topic["function"]),
-            );
-        }
-    }
+    let head = [
+        ("topic", Side::Left),
+        ("partition", Side::Right),
+        ("start", Side::Right),
+        ("end", Side::Right),
+        ("lag", Side::Right),
+        ("function", Side::Left),
+    ];
+    let of_topic = |topic: &Value| {
+        let (name, function) = (text(&topic["topic"]), text(&topic["function"]));
+        let row = |of: &Value| {
+            let [partition, start, end, lag] = ["partition", "start", "end", "lag"].map(|number| text(&of[number]));
+            [name.clone(), partition, start, end, lag, function.clone()]
+        };
+        rows(&topic["partitions"]).map(row).collect::<Vec<_>>()
+    };
+    print!("{}", Table::new(head, rows(&topics["topics"]).flat_map(of_topic)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,7 +165,7 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
     let is_here = session.own.is_some();
     if options.format == Format::Json {
         status["health"] = health;
-        print(&status, Format::Json)?;
+        print_json(&status)?;
     } else {
         let process = if is_here { "no process is running; the stores are" } else { "the running process is" };
         println!("{process} {}", text(&health["status"]));
@@ -162,43 +182,91 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
     Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Numbers and names as a table: a line a value, lists of objects as rows.
-fn print(answer: &Value, format: Format) -> Result<ExitCode> {
-    if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-        return Ok(ExitCode::SUCCESS);
+/// A few facts, then a table for each list.
+fn print_platform(answer: &Value) {
+    print_facts(&[
+        ("total", text(&answer["total"])),
+        ("active learners", text(&answer["active_learners"])),
+        ("first", text(&answer["first"])),
+        ("last", text(&answer["last"])),
+    ]);
+    for (title, rows, name) in
+        [("verb", "verbs", "verb"), ("event type", "event_types", "event_type"), ("day", "by_day", "day")]
+    {
+        print_counts(title, &answer[rows], name);
     }
-    let Value::Object(parts) = answer else { bail!("the answer is no object") };
-    for (name, part) in parts {
-        match part {
-            Value::Array(rows) if rows.iter().any(Value::is_object) => {
-                println!("{name}");
-                for row in rows {
-                    let cells: Vec<String> = row
-                        .as_object()
-                        .into_iter()
-                        .flatten()
-                        .map(|(name, cell)| match cell {
-                            Value::Array(cells) => {
-                                format!("{name}: {}", cells.iter().map(inline).collect::<Vec<_>>().join(", "))
-                            }
-                            cell => format!("{name}: {}", text(cell)),
-                        })
-                        .collect();
-                    println!("  {}", cells.join("  "));
-                }
-            }
-            part => println!("{name:<24} {}", text(part)),
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn inline(cell: &Value) -> String {
-    match cell {
-        Value::Object(parts) => parts.values().map(text).collect::<Vec<_>>().join(" × "),
-        cell => text(cell),
+fn print_survey(answer: &Value) {
+    let rate =
+        answer["completion_rate"].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
+    print_facts(&[
+        ("started", text(&answer["started"])),
+        ("completed", text(&answer["completed"])),
+        ("completion rate", rate),
+    ]);
+    let head = [
+        ("question", Side::Left),
+        ("answers", Side::Right),
+        ("mean", Side::Right),
+        ("NPS", Side::Right),
+        ("response × count", Side::Left),
+    ];
+    let row = |question: &Value| {
+        let given = question["distribution"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut responses: Vec<String> = given.iter().take(RESPONSES).map(tell_response).collect();
+        if given.len() > RESPONSES {
+            responses.push(format!("and {} more", given.len() - RESPONSES));
+        }
+        let number = |name: &str| text(&question[name]);
+        [number("question"), number("answers"), number("mean"), number("nps"), responses.join(", ")]
+    };
+    print_table(&Table::new(head, rows(&answer["questions"]).map(row)));
+}
+
+fn tell_response(given: &Value) -> String {
+    let response = text(&given["response"]);
+    let is_long = response.chars().count() > RESPONSE_CHARS;
+    let shown: String = response.chars().take(RESPONSE_CHARS).collect();
+    format!("{shown}{} × {}", if is_long { "…" } else { "" }, text(&given["count"]))
+}
+
+fn print_learner(answer: &Value) {
+    print_facts(&[
+        ("learner", text(&answer["learner"])),
+        ("statements", text(&answer["statements"])),
+        ("completions", text(&answer["completions"])),
+        ("first seen", text(&answer["first_seen"])),
+        ("last seen", text(&answer["last_seen"])),
+        ("active days", text(&answer["active_days"])),
+        ("days in a row", text(&answer["streak_days"])),
+        ("most in a row", text(&answer["longest_streak_days"])),
+    ]);
+    print_counts("verb", &answer["verbs"], "verb");
+}
+
+fn print_facts(facts: &[(&str, String)]) {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, fact) in facts {
+        println!("{name:<width$}  {}", escape(fact));
     }
+}
+
+fn print_counts(title: &'static str, counted: &Value, name: &str) {
+    let row = |row: &Value| [text(&row[name]), text(&row["count"])];
+    print_table(&Table::new([(title, Side::Left), ("statements", Side::Right)], rows(counted).map(row)));
+}
+
+/// A blank line stands before a table, and none where there is no table.
+fn print_table<const N: usize>(table: &Table<N>) {
+    let table = table.to_string();
+    if !table.is_empty() {
+        print!("\n{table}");
+    }
+}
+
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
 fn text(value: &Value) -> String {

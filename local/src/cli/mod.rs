@@ -14,6 +14,7 @@ mod ingest;
 mod inspect;
 mod invoke;
 mod session;
+mod table;
 mod tail;
 mod up;
 mod validate;

@@ -498,30 +498,32 @@ impl Run {
 struct Standstill<'a> {
     runtime: &'a Runtime,
     run: &'a Run,
-    committed: i64,
-    since: Instant,
+    /// What was committed in all when it last changed, and when that was seen; nothing is seen before the first check.
+    moved: Option<(i64, Instant)>,
 }
 
 impl<'a> Standstill<'a> {
     fn new(runtime: &'a Runtime, run: &'a Run) -> Self {
-        Self { runtime, run, committed: 0, since: Instant::now() }
+        Self { runtime, run, moved: None }
     }
 
     fn check(&mut self) -> Result<()> {
         let partitions = self.runtime.mappings.iter().flat_map(|mapping| mapping.status().partitions);
         let committed = partitions.map(|partition| partition.committed).sum();
-        if committed != self.committed {
-            (self.committed, self.since) = (committed, Instant::now());
-        }
-        if self.since.elapsed() < STANDSTILL {
-            return Ok(());
+        match self.moved {
+            Some((before, since)) if before == committed && since.elapsed() >= STANDSTILL => {}
+            Some((before, _)) if before == committed => return Ok(()),
+            _ => {
+                self.moved = Some((committed, Instant::now()));
+                return Ok(());
+            }
         }
         let reason = self.run.put_off().or_else(|| {
             let errors = self.runtime.mappings.iter().filter_map(|mapping| mapping.status().last_error);
             errors.max_by_key(|error| error.at).map(|error| error.message)
         });
         bail!(
-            "nothing was settled for {} s: {}. What was published stays and is settled at the next start; mend the \
+            "nothing was settled for {} s ({}). What was published stays and is settled at the next start; mend the \
              cause, then ingest the files once more: what was applied counts as duplicate",
             STANDSTILL.as_secs(),
             reason.as_deref().unwrap_or("no reason is known")
