@@ -4,7 +4,9 @@
 //! label, so that no sender can make series without end. Durations are in seconds, sizes in the unit that the name says.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -107,6 +109,7 @@ pub struct Metrics {
     circuit_state: Family<DependencyLabels, Gauge>,
     open_windows: Family<WindowLabels, Gauge>,
     active_consumers: Gauge,
+    stages: Mutex<BTreeMap<String, Duration>>,
 }
 
 impl Default for Metrics {
@@ -133,6 +136,7 @@ impl Metrics {
             circuit_state: Family::default(),
             open_windows: Family::default(),
             active_consumers: Gauge::default(),
+            stages: Mutex::default(),
         };
         // The registry puts the prefix before a name, `_total` behind a counter's, and a full stop behind each text.
         let r = &mut metrics.registry;
@@ -171,6 +175,17 @@ impl Metrics {
     /// Notes how long one record took from delivery to outcome.
     pub fn observe_event_duration(&self, family: &'static str, duration: Duration) {
         self.event_duration.get_or_create(&FamilyLabels { family }).observe(duration.as_secs_f64());
+        self.add_stage(format!("function.{family}"), duration);
+    }
+
+    /// Time spent in each stage so far: `function.<family>` (all of a batch's processing) and `<store>.<operation>`. Calls
+    /// that run at once count each, so that the sum may exceed the time that passed.
+    pub fn stages(&self) -> BTreeMap<String, Duration> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add_stage(&self, stage: String, duration: Duration) {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner).entry(stage).or_default() += duration;
     }
 
     /// Notes how many records a batch held.
@@ -191,6 +206,7 @@ impl Metrics {
     /// Notes how long a store took for one call, failed or not.
     pub fn observe_store_duration(&self, store: &'static str, operation: &'static str, duration: Duration) {
         self.store_duration.get_or_create(&StoreLabels { store, operation }).observe(duration.as_secs_f64());
+        self.add_stage(format!("{store}.{operation}"), duration);
     }
 
     /// Counts one call that a store failed; `kind` names the variant of its error.

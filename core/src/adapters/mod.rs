@@ -3,4 +3,5 @@
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 pub mod embedded;
+pub mod measured;
 pub mod memory;

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use lyceum_core::clock::Clock;
 
-/// The clock of a mapping that is given no other.
+/// The machine's own time: the clock of a mapping that is given no other.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WallClock;
+pub struct SystemClock;
 
 #[async_trait]
-impl Clock for WallClock {
+impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         Timestamp::now().as_millisecond()
     }

@@ -11,6 +11,7 @@ mod on_failure;
 mod poller;
 mod status;
 
+pub use clock::SystemClock;
 pub use config::{
     Backoff, Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES,
     RETRY_LIMIT_WITH_DESTINATION, Redelivery, StartingPosition,

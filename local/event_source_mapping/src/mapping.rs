@@ -13,7 +13,7 @@ use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::clock::WallClock;
+use crate::clock::SystemClock;
 use crate::config::{InvalidConfig, MappingConfig, StartingPosition};
 use crate::filter::Filter;
 use crate::function::Invoke;
@@ -63,7 +63,7 @@ impl EventSourceMapping {
             filter,
             log,
             function,
-            clock: Arc::new(WallClock),
+            clock: Arc::new(SystemClock),
             notes: Mutex::default(),
             progress: watch::Sender::new(()),
             paused: watch::Sender::new(false),

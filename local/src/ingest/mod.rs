@@ -65,6 +65,10 @@ pub struct Summary {
     pub seconds: f64,
     /// Events settled per second.
     pub per_second: f64,
+    /// Seconds spent in each stage by this process: `function.<family>`, and `<store>.<operation>` within it or beside it.
+    /// Calls at once count each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<String, f64>,
 }
 
 impl Summary {
@@ -120,6 +124,7 @@ pub async fn ingest(
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Summary, Option<anyhow::Error>)> {
     let started = Instant::now();
+    let before = runtime.metrics.stages();
     if let Some(topic) = &options.topic {
         check_topic(runtime, topic).await?;
     }
@@ -164,9 +169,19 @@ pub async fn ingest(
     let settled = settling.await;
     run.finish(&mut summary, settled.is_ok());
     summary.took(started.elapsed());
+    summary.stages = stages_since(&before, &runtime.metrics.stages());
     let errors: Vec<String> =
         failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
     Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
+}
+
+/// What was spent in each stage since then.
+fn stages_since(before: &BTreeMap<String, Duration>, now: &BTreeMap<String, Duration>) -> BTreeMap<String, f64> {
+    let spent = |(stage, time): (&String, &Duration)| {
+        let since = time.saturating_sub(before.get(stage).copied().unwrap_or_default());
+        (stage.clone(), (since.as_secs_f64() * 1e3).round() / 1e3)
+    };
+    now.iter().map(spent).filter(|(_, seconds)| *seconds > 0.0).collect()
 }
 
 /// Publishes events that are prepared already, and waits until all are settled.

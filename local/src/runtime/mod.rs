@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use lyceum_core::adapters::dynamodb::DynamoDbLedger;
+use lyceum_core::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, Operation};
 use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
 use lyceum_core::adapters::embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_core::adapters::measured::Measured;
 use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{EnvelopeConfig, recognise};
 use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
@@ -19,11 +20,12 @@ use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
 use lyceum_core::xapi::equality;
-use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig};
+use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
 use lyceum_functions::REGISTRY;
 use tokio::task::JoinSet;
 
@@ -35,16 +37,16 @@ use crate::ingest::Tally;
 use crate::live::Live;
 
 mod answers;
-mod clock;
 
 pub use answers::Answers;
-pub use clock::SystemClock;
 
 /// Records are kept for 7 days, dead letters for 30 (event catalog).
 const RECORDS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 const LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// How often old records and keys are dropped.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
+/// How often the capacity consumed is read into the metrics.
+const CAPACITY_INTERVAL: Duration = Duration::from_secs(5);
 /// A function's time limit, as on Lambda.
 const FUNCTION_TIME: Duration = Duration::from_secs(60);
 
@@ -53,7 +55,7 @@ pub struct Runtime {
     /// Topics and consumer groups.
     pub event_log: Arc<dyn EventLog>,
     /// State and idempotency keys.
-    pub ledger: Arc<DynamoDbLedger>,
+    pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
     pub statements: Arc<dyn Statements>,
     /// The last minutes.
@@ -74,6 +76,7 @@ pub struct Runtime {
     pub config: Config,
     /// Counts how the records of an ingestion end.
     pub(crate) tally: Arc<Tally>,
+    dynamodb_ledger: Arc<DynamoDbLedger>,
     dynamodb: EmbeddedDynamoDb,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
@@ -87,18 +90,19 @@ impl Runtime {
         let opening = |what: &str| format!("cannot open the {what} in {}", path.display());
         let event_log = EmbeddedEventLog::open(&folder.join("events.redb"), EventLogOptions::default())
             .with_context(|| opening("event log"))?;
-        let event_log: Arc<dyn EventLog> = Arc::new(event_log);
+        let metrics = Arc::new(Metrics::new());
+        let event_log: Arc<dyn EventLog> = Arc::new(Measured::new(Arc::new(event_log), metrics.clone()));
         let dynamodb = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
-        let ledger = Arc::new(dynamodb.ledger(clock.clone()).await.with_context(|| opening("ledger"))?);
+        let dynamodb_ledger = Arc::new(dynamodb.ledger(clock.clone()).await.with_context(|| opening("ledger"))?);
+        let ledger: Arc<dyn Ledger> = Arc::new(Measured::new(dynamodb_ledger.clone(), metrics.clone()));
         let statements = EmbeddedStatements::open(&folder.join("statements"), StatementsOptions::new(equality::same))
             .with_context(|| opening("statement store"))?;
-        let statements: Arc<dyn Statements> = Arc::new(statements);
+        let statements: Arc<dyn Statements> = Arc::new(Measured::new(Arc::new(statements), metrics.clone()));
         for topic in topics() {
             event_log.create_topic(topic).await?;
         }
 
         let live = Arc::new(Live::new(clock.clone(), Access::new(config.tokens.clone()).tenants()));
-        let metrics = Arc::new(Metrics::new());
         let tally = Arc::new(Tally::default());
         let observer: Arc<dyn Observer> =
             Arc::new(Observers { live: live.clone(), metrics: metrics.clone(), tally: tally.clone() });
@@ -136,6 +140,7 @@ impl Runtime {
             clock,
             config,
             tally,
+            dynamodb_ledger,
             dynamodb,
             folder,
         })
@@ -172,21 +177,31 @@ impl Runtime {
     }
 
     async fn keep_house(&self) {
+        let mut counted = CapacitySnapshot::default();
+        let mut swept: Option<std::time::Instant> = None;
         loop {
-            for mapping in &self.mappings {
-                for partition in mapping.status().partitions {
-                    self.metrics.set_consumer_lag(&mapping.config().topic, partition.partition, partition.lag);
-                }
+            let consumed = self.dynamodb_ledger.capacity();
+            for operation in Operation::ALL {
+                let units = consumed.of(operation).units - counted.of(operation).units;
+                self.metrics.add_capacity_units(operation.name(), units);
             }
-            match self.event_log.apply_retention(self.clock.now_ms()).await {
-                Ok(0) => {}
-                Ok(dropped) => tracing::info!(dropped, "records past their retention were dropped"),
-                Err(error) => tracing::warn!(%error, "old records could not be dropped; it is tried again"),
+            counted = consumed;
+            if swept.is_none_or(|swept| swept.elapsed() >= HOUSEKEEPING_INTERVAL) {
+                self.drop_what_is_old().await;
+                swept = Some(std::time::Instant::now());
             }
-            if let Err(error) = tokio::task::block_in_place(|| self.dynamodb.sweep_expired()) {
-                tracing::warn!(%error, "expired keys could not be dropped; it is tried again");
-            }
-            tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+            tokio::time::sleep(CAPACITY_INTERVAL).await;
+        }
+    }
+
+    async fn drop_what_is_old(&self) {
+        match self.event_log.apply_retention(self.clock.now_ms()).await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(dropped, "records past their retention were dropped"),
+            Err(error) => tracing::warn!(%error, "old records could not be dropped; it is tried again"),
+        }
+        if let Err(error) = tokio::task::block_in_place(|| self.dynamodb.sweep_expired()) {
+            tracing::warn!(%error, "expired keys could not be dropped; it is tried again");
         }
     }
 }
