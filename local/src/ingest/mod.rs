@@ -146,7 +146,7 @@ pub async fn ingest(
             let refused = summary.read - summary.not_published_total - run.published_total();
             summary.not_published_total += refused;
             summary.not_published.push(format!("{refused} events that were read: {error:#}"));
-            failed = Some(error.context("the files were not read to their end"));
+            failed = Some(error.context("not all was read; mend the cause, then ingest the files once more"));
             break;
         }
         progress(Progress { read: summary.read, settled: run.settled() });
