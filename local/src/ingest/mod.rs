@@ -80,6 +80,9 @@ impl Summary {
         for (kind, count) in other.dead_lettered {
             *self.dead_lettered.entry(kind).or_default() += count;
         }
+        for (stage, seconds) in other.stages {
+            *self.stages.entry(stage).or_default() += seconds;
+        }
         self.given_up += other.given_up;
         self.unsettled += other.unsettled;
         self.not_published_total += other.not_published_total;
@@ -186,6 +189,7 @@ fn stages_since(before: &BTreeMap<String, Duration>, now: &BTreeMap<String, Dura
 
 /// Publishes events that are prepared already, and waits until all are settled.
 pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> Result<Summary> {
+    let before = runtime.metrics.stages();
     let started = Instant::now();
     let run = runtime.tally.begin();
     let mut summary = Summary { read: events.len() as u64, ..Summary::default() };
@@ -194,6 +198,7 @@ pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> R
     run.wait(runtime, |_| standstill.check()).await?;
     run.finish(&mut summary, true);
     summary.took(started.elapsed());
+    summary.stages = stages_since(&before, &runtime.metrics.stages());
     Ok(summary)
 }
 
