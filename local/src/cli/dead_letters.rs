@@ -8,6 +8,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
 use serde_json::{Value, json};
 
+use super::say;
 use super::session::{Session, segment};
 use super::{Data, Format};
 use crate::config::Config;
@@ -95,11 +96,11 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
     let answer = session.get("/api/dead-letters", &query).await?;
     let letters = answer["dead_letters"].as_array().cloned().unwrap_or_default();
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
     if letters.is_empty() {
-        println!("no dead letters");
+        say!("no dead letters");
     }
     for letter in &letters {
         let mark = match (letter["is_replayed"] == true, letter["is_parked"] == true) {
@@ -108,11 +109,11 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
             _ => "",
         };
         let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
-        println!("{:<32} {:<12} from {}{mark}", text("position"), text("kind"), text("source"));
+        say!("{:<32} {:<12} from {}{mark}", text("position"), text("kind"), text("source"));
         for finding in letter["findings"].as_array().into_iter().flatten() {
             let (pointer, message) =
                 (finding["pointer"].as_str().unwrap_or(""), finding["message"].as_str().unwrap_or(""));
-            println!(
+            say!(
                 "    {}{message} [{}]",
                 if pointer.is_empty() { String::new() } else { format!("{pointer}: ") },
                 finding["rule"].as_str().unwrap_or("")
@@ -126,7 +127,7 @@ async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitC
     let session = Session::open(&data.data, config).await?;
     let path = format!("/api/dead-letters/{}/{}/{}", segment(&position.topic), position.partition, position.offset);
     match session.find(&path, &[]).await? {
-        Some(letter) => println!("{}", serde_json::to_string_pretty(&letter)?),
+        Some(letter) => say!("{}", serde_json::to_string_pretty(&letter)?),
         None => bail!("{position} holds no dead letter; `lyceum dead-letters list` shows where they are"),
     }
     Ok(ExitCode::SUCCESS)
@@ -155,17 +156,12 @@ async fn replay(
     for letter in &replayed {
         let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
         let to = if dry_run { format!("would go to {}", text("topic")) } else { format!("→ {}", text("sent_to")) };
-        println!("{:<32} {:<12} {to}", text("position"), text("kind"));
+        say!("{:<32} {:<12} {to}", text("position"), text("kind"));
     }
     let verb = if dry_run { "would be sent again" } else { "sent again" };
-    println!(
-        "{} {verb}, {} parked, {} left for the next call",
-        replayed.len(),
-        summary["parked"],
-        summary["remaining"]
-    );
+    say!("{} {verb}, {} parked, {} left for the next call", replayed.len(), summary["parked"], summary["remaining"]);
     if !dry_run && session.own.is_some() && !replayed.is_empty() {
-        println!("they are processed at the next `lyceum up` or `lyceum ingest`");
+        say!("they are processed at the next `lyceum up` or `lyceum ingest`");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::say;
 use super::session::{Owned, Session, own_or_find};
 use super::{Data, Format, asked_to_end};
 use crate::config::Config;
@@ -124,32 +125,32 @@ async fn ingest_elsewhere(
 
 fn print(summary: &Summary, format: Format) -> Result<()> {
     if format == Format::Json {
-        println!("{}", serde_json::to_string(summary)?);
+        say!("{}", serde_json::to_string(summary)?);
         return Ok(());
     }
     let dead: u64 = summary.dead_lettered.values().sum();
-    println!("read           {:>10}", summary.read);
-    println!("applied        {:>10}", summary.applied);
-    println!("duplicate      {:>10}", summary.duplicate);
-    println!("dead-lettered  {dead:>10}");
+    say!("read           {:>10}", summary.read);
+    say!("applied        {:>10}", summary.applied);
+    say!("duplicate      {:>10}", summary.duplicate);
+    say!("dead-lettered  {dead:>10}");
     for (kind, count) in &summary.dead_lettered {
-        println!("  {kind:<12} {count:>10}");
+        say!("  {kind:<12} {count:>10}");
     }
     if summary.given_up > 0 {
-        println!("given up       {:>10}  (the log says why)", summary.given_up);
+        say!("given up       {:>10}  (the log says why)", summary.given_up);
     }
     if summary.unsettled > 0 {
-        println!("not settled    {:>10}  (the next start settles them)", summary.unsettled);
+        say!("not settled    {:>10}  (the next start settles them)", summary.unsettled);
     }
     if summary.not_published_total > 0 {
-        println!("not published  {:>10}", summary.not_published_total);
+        say!("not published  {:>10}", summary.not_published_total);
         for line in &summary.not_published {
-            println!("  {line}");
+            say!("  {line}");
         }
     }
-    println!("in {:.2} s, {:.0} per second", summary.seconds, summary.per_second);
+    say!("in {:.2} s, {:.0} per second", summary.seconds, summary.per_second);
     if dead > 0 {
-        println!("`lyceum dead-letters list` tells what is wrong with them");
+        say!("`lyceum dead-letters list` tells what is wrong with them");
     }
     let accounted =
         summary.applied + summary.duplicate + dead + summary.given_up + summary.unsettled + summary.not_published_total;

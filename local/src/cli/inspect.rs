@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::say;
 use super::session::{Session, segment};
 use super::table::{Side, Table, escape};
 use super::{Data, Format};
@@ -94,7 +95,7 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/api/state/{}/{}", segment(&options.kind), segment(&options.id));
     match session.find(&path, &[("tenant", options.tenant.as_deref())]).await? {
-        Some(state) => println!("{}", serde_json::to_string_pretty(&state)?),
+        Some(state) => say!("{}", serde_json::to_string_pretty(&state)?),
         None => {
             let tenant = options.tenant.as_deref().unwrap_or(&config.default_tenant);
             bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id)
@@ -126,7 +127,7 @@ pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
 }
 
 fn print_json(answer: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(answer)?);
+    say!("{}", serde_json::to_string_pretty(answer)?);
     Ok(())
 }
 
@@ -168,15 +169,15 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
         print_json(&status)?;
     } else {
         let process = if is_here { "no process is running; the stores are" } else { "the running process is" };
-        println!("{process} {}", text(&health["status"]));
+        say!("{process} {}", text(&health["status"]));
         for (name, component) in health["components"].as_object().into_iter().flatten() {
             let error = component["error"].as_str().map(|error| format!("  {error}")).unwrap_or_default();
-            println!("  {name:<12} {:<10} {:>6} ms{error}", text(&component["status"]), text(&component["latency_ms"]));
+            say!("  {name:<12} {:<10} {:>6} ms{error}", text(&component["status"]), text(&component["latency_ms"]));
         }
         for mapping in status["mappings"].as_array().into_iter().flatten().filter(|_| !is_here) {
             let lag: i64 =
                 mapping["partitions"].as_array().into_iter().flatten().filter_map(|of| of["lag"].as_i64()).sum();
-            println!("  {:<28} {:<12} lag {lag}", text(&mapping["name"]), text(&mapping["state"]));
+            say!("  {:<28} {:<12} lag {lag}", text(&mapping["name"]), text(&mapping["state"]));
         }
     }
     Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -248,7 +249,7 @@ fn print_learner(answer: &Value) {
 fn print_facts(facts: &[(&str, String)]) {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, fact) in facts {
-        println!("{name:<width$}  {}", escape(fact));
+        say!("{name:<width$}  {}", escape(fact));
     }
 }
 

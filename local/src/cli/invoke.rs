@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Data;
+use super::say;
 use super::session::{Session, segment};
 use crate::config::Config;
 
@@ -30,6 +31,6 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
     let answer: Value =
         session.post(&path, &event).await.with_context(|| format!("function {:?} failed", options.function))?;
-    println!("{}", serde_json::to_string_pretty(&answer)?);
+    say!("{}", serde_json::to_string_pretty(&answer)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -19,6 +19,26 @@ mod tail;
 mod up;
 mod validate;
 
+/// Prints a line. Once the reader has gone (`lyceum topics | head`) there is nothing left to do, and that is a good end.
+macro_rules! say {
+    ($($text:tt)*) => {
+        crate::cli::print_line(format_args!($($text)*))
+    };
+}
+use say;
+
+fn print_line(line: std::fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: cannot write the output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
 /// Processes the events of learning platforms: proves each one valid, applies its effect exactly once, stores it, and
 /// answers the questions of a learning team.
 #[derive(Debug, Parser)]

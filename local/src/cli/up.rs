@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::say;
 use super::{Data, asked_to_end};
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
@@ -57,15 +58,12 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     // Commands of this machine reach it on the loopback address, wherever else it listens.
     let shown = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
     runtime.folder().announce(shown).context("cannot write into the data folder")?;
-    println!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
+    say!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
     if access.is_open() {
-        println!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
+        say!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
     }
     if options.demo {
-        println!(
-            "Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.",
-            demo::TENANT
-        );
+        say!("Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.", demo::TENANT);
     }
     std::io::stdout().flush()?;
 
