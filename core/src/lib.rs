@@ -8,6 +8,7 @@ pub mod analytics;
 pub mod clock;
 pub mod dead_letter;
 pub mod envelope;
+pub mod environment;
 pub mod family;
 pub mod lambda;
 pub mod metrics;

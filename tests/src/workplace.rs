@@ -54,7 +54,7 @@ impl Workplace {
 
     /// Any command, prepared in the same way.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        for (name, ..) in lyceum::config::VARIABLES {
+        for (name, ..) in lyceum::config::VARIABLES.iter().copied().flatten() {
             command.env_remove(name);
         }
         command.env_remove("LYCEUM_TOKEN").env_remove("ANALYTICS_GROUP_ID").current_dir(self.path())

@@ -2,6 +2,13 @@
 
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod embedded;
+pub mod guarded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod measured;
 pub mod memory;
+#[cfg(feature = "production")]
+pub mod production;

@@ -97,7 +97,7 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
     match session.find(&path, &[("tenant", options.tenant.as_deref())]).await? {
         Some(state) => say!("{}", serde_json::to_string_pretty(&state)?),
         None => {
-            let tenant = options.tenant.as_deref().unwrap_or(&config.default_tenant);
+            let tenant = options.tenant.as_deref().unwrap_or(&config.process.envelope.default_tenant);
             bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id)
         }
     }

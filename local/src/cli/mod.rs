@@ -129,14 +129,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
 
 fn start_log(config: &Config) -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.log_level).with_context(|| {
-        format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.log_level)
+    let filter = EnvFilter::try_new(&config.log.level).with_context(|| {
+        format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.log.level)
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    if config.log_json {
+    if config.log.is_json {
         log.json().init()
     } else {
         log.with_target(false).init()

@@ -106,7 +106,7 @@ pub(super) fn http_services(runtime: &Arc<Runtime>, config: &Config) -> http::Se
         work: answers,
         clock: runtime.clock.clone(),
         access: Access::new(config.tokens.clone()),
-        default_tenant: config.default_tenant.clone(),
+        default_tenant: config.process.envelope.default_tenant.clone(),
         data: runtime.folder().path().display().to_string(),
     }
 }

@@ -117,7 +117,7 @@ impl Runtime {
         let mut functions = BTreeMap::new();
         let mut mappings = Vec::new();
         for entry in REGISTRY {
-            let function = (entry.build)(services.clone(), catalog.clone(), config.process());
+            let function = (entry.build)(services.clone(), catalog.clone(), config.process.clone());
             functions.insert(entry.spec.name, function.clone());
             let invoked: Arc<dyn Invoke> =
                 Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() });

@@ -1,0 +1,1 @@
+//! A time limit, a bulkhead and a circuit breaker around each dependency.

@@ -1,0 +1,1 @@
+//! The services of a deployment, connected by what the environment says.

@@ -1,0 +1,1 @@
+//! What every function runs on AWS Lambda.

@@ -1,0 +1,1 @@
+//! The failures of production, provoked against real servers.
