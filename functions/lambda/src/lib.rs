@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lambda_runtime::{LambdaEvent, service_fn};
-use lyceum_core::environment::Variable;
 use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::lambda::response::BatchResponse;
 use serde_json::value::RawValue;
@@ -21,9 +20,6 @@ use tracing::Instrument;
 
 pub use secrets::Environment;
 pub use telemetry::Telemetry;
-
-/// The variables of a function beside those of its services.
-pub const VARIABLES: &[&[Variable]] = &[secrets::SECRET_VARIABLES, telemetry::TELEMETRY_VARIABLES];
 
 /// Runs a function: `wire` gets the environment, secrets included, and makes it. Ends when Lambda ends the process, or
 /// with a failure that is told in one line of JSON.

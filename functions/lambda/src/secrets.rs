@@ -8,17 +8,10 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use lyceum_core::adapters::production::ProductionSettings;
-use lyceum_core::environment::{Reading, Variable};
+use lyceum_core::environment::Reading;
 use serde_json::{Map, Value};
 
 use crate::Telemetry;
-
-/// The variables that name secrets, beside Kafka's own.
-pub const SECRET_VARIABLES: &[Variable] = &[(
-    "ELASTICSEARCH_SECRET_ARN",
-    "",
-    "of a function: a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
-)];
 
 /// Which field of which secret stands in for which variable.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
-use lyceum_core::environment::{LogConfig, Reading, Variable};
+use lyceum_core::environment::{FUNCTION_VARIABLES, LogConfig, Reading};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use tracing_subscriber::filter::Targets;
@@ -15,10 +15,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::emf;
-
-/// How metrics are sent.
-pub const TELEMETRY_VARIABLES: &[Variable] =
-    &[("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics")];
 
 /// A sender's text in the log is cut here, in characters.
 const QUOTED_CHARS: usize = 128;
@@ -50,7 +46,7 @@ impl Telemetry {
 
     /// Reads where metrics go.
     pub(crate) fn namespace(reading: &Reading<'_>) -> String {
-        reading.text(TELEMETRY_VARIABLES, "METRICS_NAMESPACE")
+        reading.text(FUNCTION_VARIABLES, "METRICS_NAMESPACE")
     }
 
     /// The metrics.
