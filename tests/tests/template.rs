@@ -253,14 +253,14 @@ fn a_right_names_its_resource_wherever_one_can_be_named() {
 fn functions_are_compiled_as_the_profile_lambda_says() {
     let profile = text("Cargo.toml");
     let profile = profile.split("[profile.lambda]").nth(1).expect("Cargo.toml has the profile");
-    let told = text("CargoLambda.toml");
+    let told = text("functions/lambda/CargoLambda.toml");
     for line in profile.lines().skip(1).take_while(|line| line.contains('=')) {
         let (name, value) = line.split_once(" = ").expect("a setting");
         if name == "inherits" {
             continue;
         }
         let wanted = format!("'profile.release.{name}={value}'");
-        assert!(told.contains(&wanted), "CargoLambda.toml lacks {wanted}");
+        assert!(told.contains(&wanted), "functions/lambda/CargoLambda.toml lacks {wanted}");
     }
     assert!(told.contains("'profile.release.panic=\"unwind\"'"), "a panic must fail its record, not the batch");
 }
