@@ -72,6 +72,12 @@ struct OperationLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FamilyAccessLabels {
+    family: String,
+    access: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DependencyLabels {
     dependency: &'static str,
 }
@@ -86,7 +92,7 @@ struct WindowLabels {
 pub enum CircuitState {
     /// Every call.
     Closed = 0,
-    /// One call, to try.
+    /// A few calls, to try.
     HalfOpen = 1,
     /// None.
     Open = 2,
@@ -106,6 +112,7 @@ pub struct Metrics {
     store_duration: Family<StoreLabels, Histogram>,
     store_errors: Family<StoreErrorLabels, Counter>,
     capacity_units: Family<OperationLabels, Counter<f64, AtomicU64>>,
+    family_capacity_units: Family<FamilyAccessLabels, Counter<f64, AtomicU64>>,
     circuit_state: Family<DependencyLabels, Gauge>,
     open_windows: Family<WindowLabels, Gauge>,
     active_consumers: Gauge,
@@ -133,6 +140,7 @@ impl Metrics {
             store_duration: Family::new_with_constructor(new_duration_histogram),
             store_errors: Family::default(),
             capacity_units: Family::default(),
+            family_capacity_units: Family::default(),
             circuit_state: Family::default(),
             open_windows: Family::default(),
             active_consumers: Gauge::default(),
@@ -150,6 +158,8 @@ impl Metrics {
         r.register("store_duration_seconds", "Time that a store took to answer", metrics.store_duration.clone());
         r.register("store_errors", "Calls that a store failed", metrics.store_errors.clone());
         r.register("dynamodb_capacity_units", "Capacity units consumed", metrics.capacity_units.clone());
+        let units = metrics.family_capacity_units.clone();
+        r.register("dynamodb_family_capacity_units", "Capacity units consumed for a family's events", units);
         r.register("circuit_state", "0 closed, 1 half-open, 2 open", metrics.circuit_state.clone());
         r.register("open_windows", "Aggregation windows not yet closed", metrics.open_windows.clone());
         r.register("active_consumers", "Consumers that are running", metrics.active_consumers.clone());
@@ -217,6 +227,13 @@ impl Metrics {
     /// Adds what DynamoDB said that a call consumed.
     pub fn add_capacity_units(&self, operation: &'static str, units: f64) {
         self.capacity_units.get_or_create(&OperationLabels { operation }).inc_by(units);
+    }
+
+    /// Adds what DynamoDB said that was consumed for a family's events; `access` is `read` or `write`. Divided by the
+    /// family's `lyceum_events_total` it is what an event costs. `family` is one of the registry's.
+    pub fn add_family_capacity_units(&self, family: &str, access: &'static str, units: f64) {
+        let labels = FamilyAccessLabels { family: family.to_owned(), access };
+        self.family_capacity_units.get_or_create(&labels).inc_by(units);
     }
 
     /// Sets what the circuit breaker of a dependency lets through.
@@ -305,6 +322,7 @@ mod tests {
         metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
         metrics.count_store_error("statements", "unavailable");
         metrics.add_capacity_units("TransactWriteItems", 2.5);
+        metrics.add_family_capacity_units("survey", "write", 4.0);
         metrics.set_circuit_state("dynamodb", CircuitState::Open);
         metrics.set_open_windows("5m", 3);
         metrics.set_active_consumers(4);
@@ -321,6 +339,7 @@ mod tests {
             r#"lyceum_store_duration_seconds_sum{store="ledger",operation="commit"} 0.02"#,
             r#"lyceum_store_errors_total{store="statements",kind="unavailable"} 1"#,
             r#"lyceum_dynamodb_capacity_units_total{operation="TransactWriteItems"} 2.5"#,
+            r#"lyceum_dynamodb_family_capacity_units_total{family="survey",access="write"} 4.0"#,
             r#"lyceum_circuit_state{dependency="dynamodb"} 2"#,
             r#"lyceum_open_windows{size="5m"} 3"#,
             "lyceum_active_consumers 4",

@@ -1,10 +1,12 @@
 //! Who answers the ports: real services, their embedded twins, and models in memory for the simulation and unit tests.
 
+pub mod around;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 pub mod embedded;
+#[cfg(feature = "guarded")]
 pub mod guarded;
 #[cfg(feature = "kafka")]
 pub mod kafka;

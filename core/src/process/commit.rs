@@ -280,7 +280,7 @@ impl<F: Family> Processor<F> {
             let refuse = |(kind, findings)| self.refused(item, kind, findings, attempts.unwrap_or(1), now_ms);
             let accepted = decided.unwrap_or_else(refuse);
             let full = planted!(self, OneKeyACommit) && !plan.keys.is_empty();
-            if full || !plan.takes(item, &accepted, working) {
+            if full || !plan.takes(item, &accepted) {
                 if plan.covered > 0 {
                     return plan;
                 }
@@ -459,7 +459,7 @@ fn dead(kind: DeadLetterKind, rule: &'static str, message: String) -> (DeadLette
 
 impl Plan {
     /// Whether the transaction takes one more decision.
-    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>, _: &Working<F::State>) -> bool {
+    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>) -> bool {
         let new = item.aggregates.iter().filter(|id| !self.writes.contains_key(*id)).count();
         let actions = self.writes.len() + self.keys.len() + new + 1;
         let replaced: usize =

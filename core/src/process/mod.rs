@@ -337,7 +337,7 @@ impl<F: Family> Processor<F> {
             .collect();
         let stateful = F::SPEC.effect == EffectPolicy::StateAndKey;
         let content_hash = if stateful { content_hash(&envelope, &event) } else { [0; 32] };
-        let event_id = planted_key_name(self, &envelope);
+        let event_id = key_event_id(self, &envelope);
         let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id };
         Item { index, record, envelope, event, aggregates, key, content_hash }
     }
@@ -442,8 +442,8 @@ pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32]
     digest.finalize().into()
 }
 
-/// A key is named by its event alone; one defect gives each replay a key of its own.
-fn planted_key_name<F: Family>(processor: &Processor<F>, envelope: &Envelope<'_>) -> Uuid {
+/// The id that the event's key is named by: the event's own; one planted defect gives each replay a key of its own.
+fn key_event_id<F: Family>(processor: &Processor<F>, envelope: &Envelope<'_>) -> Uuid {
     if planted!(processor, KeyPerReplay) {
         return envelope::follow_up_id(envelope.id, "replay", envelope.replay_count as usize);
     }

@@ -185,14 +185,21 @@ impl Runtime {
 
     async fn keep_house(&self) {
         let mut counted = CapacitySnapshot::default();
+        let mut counted_by_family: BTreeMap<String, CapacitySnapshot> = BTreeMap::new();
         let mut swept: Option<std::time::Instant> = None;
         loop {
             let consumed = self.dynamodb_ledger.capacity();
+            let since = consumed.since(&counted);
             for operation in Operation::ALL {
-                let units = consumed.of(operation).units - counted.of(operation).units;
-                self.metrics.add_capacity_units(operation.name(), units);
+                self.metrics.add_capacity_units(operation.name(), since.of(operation).units);
             }
             counted = consumed;
+            for (family, consumed) in self.dynamodb_ledger.capacity_by_subscriber() {
+                let since = consumed.since(counted_by_family.get(&family).unwrap_or(&CapacitySnapshot::default()));
+                self.metrics.add_family_capacity_units(&family, "read", since.read_units());
+                self.metrics.add_family_capacity_units(&family, "write", since.write_units());
+                counted_by_family.insert(family, consumed);
+            }
             if swept.is_none_or(|swept| swept.elapsed() >= HOUSEKEEPING_INTERVAL) {
                 self.drop_what_is_old().await;
                 swept = Some(std::time::Instant::now());

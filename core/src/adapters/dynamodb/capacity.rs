@@ -1,6 +1,7 @@
 //! What the table's use costs, counted from what DynamoDB says of each call.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
@@ -77,6 +78,24 @@ impl CapacitySnapshot {
         self.units(true)
     }
 
+    /// What was consumed since an earlier look.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::default();
+        for operation in Operation::ALL {
+            let (now, then) = (self.of(operation), earlier.of(operation));
+            since.by_operation[operation as usize] =
+                Consumed { calls: now.calls - then.calls, units: now.units - then.units };
+        }
+        since
+    }
+
+    fn add(&mut self, operation: Operation, units: f64) {
+        let consumed = &mut self.by_operation[operation as usize];
+        consumed.calls += 1;
+        // Capacity comes in halves, which add exactly.
+        consumed.units += units;
+    }
+
     fn units(&self, writes: bool) -> f64 {
         Operation::ALL.into_iter().filter(|op| op.writes() == writes).map(|op| self.of(op).units).sum()
     }
@@ -84,27 +103,43 @@ impl CapacitySnapshot {
 
 /// Counts, from any number of threads.
 #[derive(Debug, Default)]
-pub(super) struct CapacityCounter {
-    by_operation: [(AtomicU64, AtomicU64); Operation::ALL.len()],
+pub(super) struct CapacityCounter(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    all: CapacitySnapshot,
+    by_subscriber: BTreeMap<String, CapacitySnapshot>,
 }
 
 impl CapacityCounter {
-    /// Counts one answered call.
-    pub(super) fn count<'a>(&self, operation: Operation, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    /// Counts one answered call, for a subscriber where it concerns one.
+    pub(super) fn count<'a>(
+        &self,
+        operation: Operation,
+        subscriber: Option<&str>,
+        consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
+    ) {
         let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
-        let (calls, tenths) = &self.by_operation[operation as usize];
-        calls.fetch_add(1, Ordering::Relaxed);
-        // Capacity comes in halves; a whole number of tenths holds them exactly and adds without a lock.
-        tenths.fetch_add((units * 10.0).round() as u64, Ordering::Relaxed);
+        let mut counted = self.counted();
+        counted.all.add(operation, units);
+        let Some(subscriber) = subscriber else { return };
+        match counted.by_subscriber.get_mut(subscriber) {
+            Some(known) => known.add(operation, units),
+            None => counted.by_subscriber.entry(subscriber.to_owned()).or_default().add(operation, units),
+        }
     }
 
     /// What was counted so far.
-    pub(super) fn snapshot(&self) -> CapacitySnapshot {
-        CapacitySnapshot {
-            by_operation: Operation::ALL.map(|operation| {
-                let (calls, tenths) = &self.by_operation[operation as usize];
-                Consumed { calls: calls.load(Ordering::Relaxed), units: tenths.load(Ordering::Relaxed) as f64 / 10.0 }
-            }),
-        }
+    pub(super) fn all(&self) -> CapacitySnapshot {
+        self.counted().all.clone()
+    }
+
+    /// What was counted so far, by subscriber.
+    pub(super) fn by_subscriber(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.counted().by_subscriber.clone()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,16 +7,8 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
+pub use crate::adapters::around::Effect;
 use crate::ports::ledger::LedgerError;
-
-/// Whether a call that may have been executed matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It changes nothing.
-    Read,
-    /// It may have changed something although its answer was lost.
-    Write,
-}
 
 /// How a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! [`Ledger`] by DynamoDB.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::capacity::{CapacityCounter, CapacitySnapshot, Operation};
 use super::failure::{Effect, OperationError, explain};
 use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, SCHEMA_VERSION, number};
+use super::settings::DynamoDbSettings;
 use crate::clock::Clock;
 use crate::ports::ledger::{
     AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
@@ -37,6 +38,8 @@ pub struct LedgerOptions {
     pub attempts_ttl: Duration,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// How long its connection may take to come about, where it needs a new one.
+    pub connect_timeout: Duration,
     /// How often a call is made before its failure is reported, the first time included.
     pub attempts: u32,
     /// The longest wait before the second attempt; it doubles from one to the next, and the jitter shortens it.
@@ -50,6 +53,7 @@ impl Default for LedgerOptions {
             key_ttl: 45 * DAY,
             attempts_ttl: 8 * DAY,
             call_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
             attempts: 4,
             backoff: Duration::from_millis(50),
         }
@@ -83,14 +87,54 @@ impl DynamoDbLedger {
             .config()
             .to_builder()
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_timeout(options.call_timeout).build())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_timeout(options.call_timeout)
+                    .connect_timeout(options.connect_timeout)
+                    .build(),
+            )
             .build();
         Self { client: Client::from_conf(config), table: table.into(), clock, options, capacity: Arc::default() }
     }
 
+    /// The ledger that the settings name, with region and credentials as AWS's own tools find them: the environment,
+    /// the profile, the container's or the machine's role. Nothing is called yet but what credentials need.
+    #[cfg(feature = "dynamodb-network")]
+    pub async fn connect(settings: &DynamoDbSettings, clock: Arc<dyn Clock>) -> Result<Self, LedgerError> {
+        let shared = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+        Self::connect_with(&shared, settings, clock)
+    }
+
+    /// The ledger that the settings name, with region and credentials that were found before.
+    pub fn connect_with<'a, C>(
+        shared: &'a C,
+        settings: &DynamoDbSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, LedgerError>
+    where
+        aws_sdk_dynamodb::config::Builder: From<&'a C>,
+    {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(shared);
+        if settings.endpoint.is_some() {
+            config.set_endpoint_url(settings.endpoint.clone());
+        }
+        let config = config.build();
+        if config.region().is_none() {
+            let reason = "no region is set; set AWS_REGION to the one that the table is in";
+            return Err(LedgerError::Refused(reason.to_owned()));
+        }
+        Ok(Self::new(&Client::from_conf(config), settings.table.as_str(), settings.options(), clock))
+    }
+
     /// What was consumed since [`Self::new`], by this ledger and its clones.
     pub fn capacity(&self) -> CapacitySnapshot {
-        self.capacity.snapshot()
+        self.capacity.all()
+    }
+
+    /// The same by subscriber, which is the family's name; what concerns none (lists, pings) is not in it. Divided by
+    /// the family's events it is what an event costs.
+    pub fn capacity_by_subscriber(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.capacity.by_subscriber()
     }
 
     /// Makes a call until it succeeds, is refused, or the attempts are spent. Where an attempt may have had its effect,
@@ -134,7 +178,7 @@ impl DynamoDbLedger {
         self.clock.sleep(longest.mul_f64(0.5 + self.clock.jitter() / 2.0)).await;
     }
 
-    async fn get(&self, key: ItemKey) -> Result<Option<Item>, LedgerError> {
+    async fn get(&self, key: ItemKey, subscriber: Option<&str>) -> Result<Option<Item>, LedgerError> {
         let request = self
             .client
             .get_item()
@@ -144,12 +188,12 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::GetItem;
         let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, answer.consumed_capacity());
+        self.capacity.count(operation, subscriber, answer.consumed_capacity());
         Ok(answer.item)
     }
 
     /// At most [`BATCH_GET_ITEMS`] keys, none twice.
-    async fn get_batch(&self, keys: &[ItemKey]) -> Result<Vec<Item>, LedgerError> {
+    async fn get_batch(&self, keys: &[ItemKey], subscriber: Option<&str>) -> Result<Vec<Item>, LedgerError> {
         let operation = Operation::BatchGetItem;
         let mut wanted: Vec<Item> = keys.iter().cloned().map(ItemKey::into_attributes).collect();
         let mut found = Vec::with_capacity(wanted.len());
@@ -166,7 +210,7 @@ impl DynamoDbLedger {
                 .request_items(&*self.table, question)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-            self.capacity.count(operation, answer.consumed_capacity());
+            self.capacity.count(operation, subscriber, answer.consumed_capacity());
             found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
             let left: Vec<Item> =
                 answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
@@ -188,12 +232,19 @@ impl DynamoDbLedger {
         Ok(found)
     }
 
-    async fn get_all(&self, keys: HashSet<ItemKey>) -> Result<HashMap<ItemKey, Item>, LedgerError> {
+    async fn get_all(
+        &self,
+        keys: HashSet<ItemKey>,
+        subscriber: Option<&str>,
+    ) -> Result<HashMap<ItemKey, Item>, LedgerError> {
         let keys: Vec<ItemKey> = keys.into_iter().collect();
         let items = match keys.as_slice() {
             [] => Vec::new(),
-            [key] => self.get(key.clone()).await?.into_iter().collect(),
-            many => try_join_all(many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch))).await?.concat(),
+            [key] => self.get(key.clone(), subscriber).await?.into_iter().collect(),
+            many => {
+                let batches = many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch, subscriber));
+                try_join_all(batches).await?.concat()
+            }
         };
         Ok(items.into_iter().filter_map(|item| Some((ItemKey::of_item(&item)?, item))).collect())
     }
@@ -250,7 +301,7 @@ impl DynamoDbLedger {
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
-    async fn put_alone(&self, condition: Condition, item: Item) -> Result<(), LedgerError> {
+    async fn put_alone(&self, condition: Condition, item: Item, subscriber: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .put_item()
@@ -262,11 +313,11 @@ impl DynamoDbLedger {
         let operation = Operation::PutItem;
         let answer =
             self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
-        self.capacity.count(operation, answer.consumed_capacity());
+        self.capacity.count(operation, subscriber, answer.consumed_capacity());
         Ok(())
     }
 
-    async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<(), LedgerError> {
+    async fn transact(&self, actions: Vec<TransactWriteItem>, subscriber: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .transact_write_items()
@@ -275,7 +326,7 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::TransactWriteItems;
         let answer = self.call(operation.name(), Effect::Write, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, answer.consumed_capacity());
+        self.capacity.count(operation, subscriber, answer.consumed_capacity());
         Ok(())
     }
 
@@ -293,7 +344,7 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::Query;
         let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, answer.consumed_capacity());
+        self.capacity.count(operation, None, answer.consumed_capacity());
         let next = answer.last_evaluated_key.map(|key| Page { pk: from.pk, after: Some(key) });
         Ok((answer.items.unwrap_or_default(), next))
     }
@@ -323,9 +374,10 @@ pub(super) fn unbuilt(error: BuildError) -> LedgerError {
 #[async_trait]
 impl Ledger for DynamoDbLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+        let subscriber = keys.first().map(|key| key.subscriber.as_str());
         let aggregates: Vec<ItemKey> = aggregates.iter().map(ItemKey::of_aggregate).collect();
         let keys: Vec<ItemKey> = keys.iter().map(ItemKey::of_key).collect();
-        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect()).await?;
+        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect(), subscriber).await?;
         let find = |key| found.get(key).cloned();
         Ok(Loaded {
             aggregates: aggregates
@@ -339,15 +391,16 @@ impl Ledger for DynamoDbLedger {
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
         commit.check()?;
         let expires_at = self.expires_at(self.options.key_ttl);
+        let subscriber = commit.keys.first().map(|write| write.id.subscriber.as_str());
         match (commit.aggregates.as_slice(), commit.keys.as_slice()) {
             ([], []) => return Ok(()),
             ([], [key]) => {
                 let (condition, item) = self.conditional_key(key, expires_at);
-                return self.put_alone(condition, item).await;
+                return self.put_alone(condition, item, subscriber).await;
             }
             ([aggregate], []) => {
                 if let (condition, Some(item)) = self.conditional_aggregate(aggregate) {
-                    return self.put_alone(condition, item).await;
+                    return self.put_alone(condition, item, subscriber).await;
                 }
             }
             _ => {}
@@ -360,7 +413,7 @@ impl Ledger for DynamoDbLedger {
             let (condition, item) = self.conditional_key(write, expires_at);
             self.put(condition, item)
         });
-        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?).await
+        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?, subscriber).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
@@ -379,7 +432,7 @@ impl Ledger for DynamoDbLedger {
         let operation = Operation::UpdateItem;
         let answer =
             self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
-        self.capacity.count(operation, answer.consumed_capacity());
+        self.capacity.count(operation, Some(&key.subscriber), answer.consumed_capacity());
         let count = answer.attributes.as_ref().and_then(|item| item.get("c")?.as_n().ok()?.parse().ok());
         count.ok_or_else(|| LedgerError::Uncertain(format!("table {} did not tell the count", self.table)))
     }
@@ -410,7 +463,7 @@ impl Ledger for DynamoDbLedger {
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.get(ItemKey::of_ping()).await.map(drop)
+        self.get(ItemKey::of_ping(), None).await.map(drop)
     }
 }
 

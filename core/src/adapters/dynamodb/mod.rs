@@ -47,9 +47,11 @@ mod capacity;
 mod failure;
 mod items;
 mod ledger;
+mod settings;
 mod table;
 
 pub use capacity::{CapacitySnapshot, Consumed, Operation};
 pub use failure::{Effect, Failure, Verdict, classify};
 pub use items::{LIST_SHARDS, SCHEMA_VERSION};
 pub use ledger::{DynamoDbLedger, LedgerOptions};
+pub use settings::{DYNAMODB_VARIABLES, DynamoDbSettings};

@@ -5,7 +5,7 @@
 //! of each.
 
 use bytes::Bytes;
-use futures::future::{join, join_all};
+use futures::future::{BoxFuture, join, join_all};
 use uuid::Uuid;
 
 use super::{
@@ -14,12 +14,23 @@ use super::{
 };
 use crate::record::Position;
 
+/// One check of the contract.
+pub type Check = for<'a> fn(&'a dyn Ledger) -> BoxFuture<'a, ()>;
+
 /// Makes one test of each check of the ledger's contract. The argument makes something that dereferences to the ledger,
 /// and may await: `ledger_contract!(open().await)`. Used in a module of its own, in a crate that has tokio's macros.
+///
+/// `ledger_contract!(as list)` is the same list as an array of (name, [`Check`]), for a suite that runs them itself.
 #[macro_export]
 macro_rules! ledger_contract {
+    (as list) => {
+        $crate::ledger_contract!(@list)
+    };
     ($ledger:expr) => {
-        $crate::ledger_contract!($ledger;
+        $crate::ledger_contract!(@tests $ledger);
+    };
+    (@$form:ident $($ledger:expr)?) => {
+        $crate::ledger_contract!(@@$form $($ledger)?;
             what_was_never_written_loads_as_absent,
             what_was_written_loads_as_it_was,
             answers_stand_in_the_order_of_the_question_with_duplicates,
@@ -49,9 +60,16 @@ macro_rules! ledger_contract {
             a_list_holds_one_kind_of_one_tenant,
             a_list_holds_at_most_what_was_asked_for,
             a_ping_is_answered,
-        );
+        )
     };
-    ($ledger:expr; $($check:ident),* $(,)?) => {$(
+    (@@list; $($check:ident),* $(,)?) => {
+        [$((
+            stringify!($check),
+            (|ledger| Box::pin($crate::ports::ledger::contract::$check(ledger)))
+                as $crate::ports::ledger::contract::Check,
+        )),*]
+    };
+    (@@tests $ledger:expr; $($check:ident),* $(,)?) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
             let ledger = $ledger;
