@@ -36,10 +36,8 @@ pub const PROCESS_VARIABLES: &[Variable] = &[
 ];
 
 /// What a process writes of itself.
-pub const LOG_VARIABLES: &[Variable] = &[
-    ("LOG_FORMAT", "text", "`text` or `json`"),
-    ("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`"),
-];
+pub const LOG_VARIABLES: &[Variable] =
+    &[("LOG_FORMAT", "text", "`text` or `json`"), ("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`")];
 
 /// Reads variables by their tables and collects what is wrong with them.
 pub struct Reading<'a> {

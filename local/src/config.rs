@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lyceum_core::adapters::elasticsearch::ELASTICSEARCH_VARIABLES;
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
 use lyceum_core::process::ProcessConfig;
@@ -44,7 +45,7 @@ const LOCAL_VARIABLES: &[Variable] = &[
 ];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub const VARIABLES: &[&[Variable]] = &[LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES];
+pub const VARIABLES: &[&[Variable]] = &[LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES, ELASTICSEARCH_VARIABLES];
 
 impl Config {
     /// Reads the process's environment.
