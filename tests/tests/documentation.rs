@@ -200,3 +200,20 @@ fn every_message_that_troubleshooting_quotes_is_in_the_code() {
     assert!(count > 50, "only {count} parts of messages were found");
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+#[test]
+fn every_threat_names_tests_that_exist() {
+    let sources: String = ["core", "functions", "local", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(root().join(folder), "rs"))
+        .map(|(_, text)| text)
+        .collect();
+    let threats = table(&document("docs/security.md"), "threat");
+    let named: Vec<&str> = threats.iter().flat_map(|row| row[2].split(", ")).filter(|name| *name != "—").collect();
+    assert!(named.len() > 15, "only {} tests are named", named.len());
+    for name in named {
+        let name = name.trim_matches('`');
+        let is_there = [format!("fn {name}("), format!("\"{}\"", name.replace('_', " "))];
+        assert!(is_there.iter().any(|text| sources.contains(text)), "no test is called {name}");
+    }
+}
