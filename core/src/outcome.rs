@@ -133,12 +133,15 @@ pub struct Report {
     pub tenant: Option<String>,
     /// The correlation id.
     pub correlation_id: Option<String>,
+    /// The trace that its sender began, as W3C writes a trace id.
+    pub trace_id: Option<String>,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
     /// Why it was dead-lettered.
     pub findings: Vec<Finding>,
     /// What is odd about the state after it, though it was applied: `overbooked` …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
 }
 

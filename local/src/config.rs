@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use lyceum_core::adapters::dynamodb::DYNAMODB_VARIABLES;
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
@@ -44,7 +45,8 @@ const LOCAL_VARIABLES: &[Variable] = &[
 ];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub const VARIABLES: &[&[Variable]] = &[LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES];
+pub const VARIABLES: &[&[Variable]] =
+    &[FUNCTION_VARIABLES, LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES, DYNAMODB_VARIABLES];
 
 impl Config {
     /// Reads the process's environment.
