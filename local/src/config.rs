@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lyceum_core::adapters::dynamodb::DYNAMODB_VARIABLES;
+use lyceum_core::adapters::elasticsearch::ELASTICSEARCH_VARIABLES;
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
 use lyceum_core::process::ProcessConfig;
@@ -45,8 +46,14 @@ const LOCAL_VARIABLES: &[Variable] = &[
 ];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub const VARIABLES: &[&[Variable]] =
-    &[FUNCTION_VARIABLES, LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES, DYNAMODB_VARIABLES];
+pub const VARIABLES: &[&[Variable]] = &[
+    FUNCTION_VARIABLES,
+    LOCAL_VARIABLES,
+    PROCESS_VARIABLES,
+    LOG_VARIABLES,
+    DYNAMODB_VARIABLES,
+    ELASTICSEARCH_VARIABLES,
+];
 
 impl Config {
     /// Reads the process's environment.
