@@ -96,6 +96,29 @@ impl Session {
         serde_json::from_value(answer).context("the answer has another form than expected; are the releases the same?")
     }
 
+    /// Hands bytes over; what is wrong with them is an answer, too.
+    pub(super) async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Result<T, String>> {
+        let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
+        let status = response.status();
+        let body = response.bytes().await.context("the answer was cut off")?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let detail = answer["detail"].as_str().unwrap_or("no further word").to_owned();
+        match status.as_u16() {
+            200 => serde_json::from_value(answer).map(Ok).context("the answer has another form than expected"),
+            400 | 413 => Ok(Err(detail)),
+            401 | 403 => bail!("{detail} (commands take their token from LYCEUM_TOKEN)"),
+            _ => bail!("{} answered {status}: {detail}", self.base),
+        }
+    }
+
     /// The answer, or why there is no such thing.
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Result<Value, String>> {
         if let Some(token) = &self.token {

@@ -126,7 +126,14 @@ impl Runtime {
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, event_log.clone(), invoked.clone())?));
             }
         }
-        let dead_letters = Arc::new(DeadLetterIndex::new(event_log.clone(), ledger.clone(), dead_letter_topics()));
+        let dead_letters = Arc::new(DeadLetterIndex::new(
+            event_log.clone(),
+            ledger.clone(),
+            dead_letter_topics(),
+            catalog.clone(),
+            config.process.envelope.clone(),
+            clock.clone(),
+        ));
         Ok(Self {
             event_log,
             ledger,
