@@ -5,7 +5,9 @@ use std::time::Duration;
 use lyceum_core::adapters::dynamodb::DYNAMODB_VARIABLES;
 use lyceum_core::adapters::elasticsearch::ELASTICSEARCH_VARIABLES;
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+use lyceum_core::environment::{
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
