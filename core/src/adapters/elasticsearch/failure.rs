@@ -119,7 +119,7 @@ pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> Statemen
         )),
         403 => StatementsError::Refused(format!(
             "the credentials lack a right ({text}): grant read, write, view_index_metadata and maintenance on \
-             {index} and {index}-v*, and to whoever prepares the index create_index and manage_index_templates"
+             {index} and {index}-v*, and to whoever creates the index manage on it and manage_index_templates"
         )),
         404 if error.is("index_not_found_exception") => StatementsError::Refused(format!(
             "there is no alias {index} ({text}): prepare the index, or correct ELASTICSEARCH_INDEX"

@@ -71,11 +71,11 @@ fn template(settings: &ElasticsearchSettings, is_opensearch: bool) -> Value {
 
 /// See [`super::Elasticsearch::prepare`].
 pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSettings) -> Result<(), StatementsError> {
-    let is_there = is_ours(requests).await?;
-    put_template(requests, settings).await?;
-    if is_there {
+    // Where the index is there, that is all: a process that only stores needs no right to templates.
+    if is_ours(requests).await? {
         return Ok(());
     }
+    put_template(requests, settings).await?;
     // The alias comes with the index, so that nobody sees one without the other.
     let name = format!("{}-v{SCHEMA_VERSION}", settings.index);
     let body = json!({"aliases": {&settings.index: {"is_write_index": true}}});
