@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -43,11 +43,11 @@ fn main() -> ExitCode {
     let mut suite = Suite::default();
     for (name, check) in lyceum_core::ledger_contract!(as list) {
         suite.test(format!("contract::{name}"), NEEDS, move |endpoints| {
-            run(endpoints, async move |at| check(&at.ledger(LedgerOptions::default())).await);
+            run(endpoints, async move |at| check(&at.ledger(patient())).await);
         });
         suite.test(format!("contract::guarded::{name}"), NEEDS, move |endpoints| {
             run(endpoints, async move |at| {
-                let ledger = Arc::new(at.ledger(LedgerOptions::default()));
+                let ledger = Arc::new(at.ledger(patient()));
                 let guard = Guard::new(Dependency::DynamoDb, GuardLimits::default(), Arc::new(Metrics::new()));
                 check(&Guarded::new(ledger, Arc::new(guard))).await;
             });
@@ -74,6 +74,12 @@ fn main() -> ExitCode {
         from_the_environment,
     ];
     suite.run()
+}
+
+/// So much time that a busy machine makes nothing uncertain.
+fn patient() -> LedgerOptions {
+    const LONG: Duration = Duration::from_secs(60);
+    LedgerOptions { call_timeout: LONG, connect_timeout: LONG, ..LedgerOptions::default() }
 }
 
 /// Where a test works.
@@ -114,7 +120,7 @@ impl At {
     async fn behind_a_proxy(&self, attempts: u32) -> (DynamoDbLedger, Proxy) {
         let proxy = Proxy::before(&self.url).await;
         let near = At { url: proxy.url(), table: self.table.clone(), clock: self.clock.clone() };
-        (near.ledger(LedgerOptions { attempts, ..LedgerOptions::default() }), proxy)
+        (near.ledger(LedgerOptions { attempts, ..patient() }), proxy)
     }
 }
 
@@ -135,14 +141,14 @@ fn run(endpoints: &Endpoints, test: impl AsyncFnOnce(&At)) {
     });
 }
 
-/// Stands still, and notes how long was waited.
+/// Waits for nothing, and notes for how long. Its time is the service's, which deletes what has expired.
 #[derive(Default)]
 struct Waits(Mutex<Vec<Duration>>);
 
 #[async_trait]
 impl Clock for Waits {
     fn now_ms(&self) -> i64 {
-        1_790_000_000_000
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -346,7 +352,7 @@ async fn what_no_repetition_mends_says_what_to_do(at: &At) {
 
 async fn a_table_that_is_absent_is_refused_with_how_to_make_it(at: &At) {
     let absent = At { table: format!("{}-absent", at.table), url: at.url.clone(), clock: at.clock.clone() };
-    let ledger = absent.ledger(LedgerOptions::default());
+    let ledger = absent.ledger(patient());
     for result in [
         ledger.ping().await,
         ledger.commit(commit_of(&keys(1))).await,
@@ -364,7 +370,7 @@ async fn a_table_that_is_absent_is_refused_with_how_to_make_it(at: &At) {
 async fn a_lost_answer_leaves_a_write_uncertain_and_the_next_look_tells(at: &At) {
     let (proxied, proxy) = at.behind_a_proxy(1).await;
     let hasty = At { url: proxy.url(), table: at.table.clone(), clock: at.clock.clone() };
-    let short = LedgerOptions { attempts: 1, call_timeout: Duration::from_millis(300), ..LedgerOptions::default() };
+    let short = LedgerOptions { attempts: 1, call_timeout: Duration::from_millis(300), ..patient() };
     let hasty = hasty.ledger(short);
     for (ledger, fault, happened) in [
         (&proxied, Fault::ResetBefore, false),
@@ -428,7 +434,7 @@ async fn a_port_where_nobody_listens_is_unavailable_at_once(at: &At) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let nowhere = At { url, table: at.table.clone(), clock: at.clock.clone() };
-    let ledger = nowhere.ledger(LedgerOptions::default());
+    let ledger = nowhere.ledger(patient());
     for result in
         [ledger.ping().await, ledger.commit(commit_of(&keys(1))).await, ledger.commit(commit_of(&keys(2))).await]
     {

@@ -82,7 +82,7 @@ fn serve(
             return Ok(());
         }
     }
-    guard::say(&Said::Ready { endpoints, process: None });
+    guard::say(&Said::Ready { endpoints: Box::new(endpoints), process: None });
     let mut told = false;
     loop {
         match orders.recv_timeout(Duration::from_secs(1)) {
