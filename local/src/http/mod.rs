@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures::FutureExt;
+use lyceum_core::adapters::guarded::Guard;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
@@ -105,6 +106,8 @@ pub struct Services {
     pub work: Arc<dyn work::Work>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Before each store that is a service.
+    pub guards: Vec<Arc<Guard>>,
     /// Who may.
     pub access: Access,
     /// Whose state and statements are meant where nobody says.
