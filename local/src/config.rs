@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::adapters::dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_core::adapters::elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
 use lyceum_core::adapters::kafka::settings::{KAFKA_VARIABLES, KafkaSettings};
-use lyceum_core::environment::{LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+pub use lyceum_core::environment::WrongEnvironment;
+use lyceum_core::environment::{
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
@@ -53,6 +55,7 @@ const LOCAL_VARIABLES: &[Variable] = &[
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
 pub const VARIABLES: &[&[Variable]] = &[
+    FUNCTION_VARIABLES,
     LOCAL_VARIABLES,
     PROCESS_VARIABLES,
     LOG_VARIABLES,
