@@ -130,7 +130,8 @@ pub(crate) fn write_as(
     let (source, replay_count) = source_of(record);
     let failed_at = rfc3339(failure.failed_at_ms);
     // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
-    let earlier = if replay_count > 0 { header_text(&record.headers, FIRST_FAILED_AT).map(str::to_owned) } else { None };
+    let earlier =
+        if replay_count > 0 { header_text(&record.headers, FIRST_FAILED_AT).map(str::to_owned) } else { None };
     let of_replay = earlier.as_ref().and_then(|_| record.headers.iter().rposition(|at| at.name == FIRST_FAILED_AT));
     let findings = quote_findings(failure.findings);
     let detail = serde_json::to_vec(&findings).unwrap_or_else(|_| b"[]".to_vec());

@@ -47,9 +47,8 @@ fn read(document: &[u8], expected: &Expected) -> Expected {
             }
         }
         Lost::Ranges(lost) => {
-            let told = |LostRange { topic, partition, first, last }: &LostRange| {
-                format!("{topic}/{partition} {first}-{last}")
-            };
+            let told =
+                |LostRange { topic, partition, first, last }: &LostRange| format!("{topic}/{partition} {first}-{last}");
             ranges = lost.iter().map(told).collect();
         }
     }

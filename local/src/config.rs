@@ -95,9 +95,7 @@ impl Config {
                     .iter()
                     .any(|name| reading.given(name).is_some())
                     .then(|| DynamoDbSettings::read(&mut reading)),
-                elasticsearch: reading
-                    .given("ELASTICSEARCH_URL")
-                    .map(|_| ElasticsearchSettings::read(&mut reading)),
+                elasticsearch: reading.given("ELASTICSEARCH_URL").map(|_| ElasticsearchSettings::read(&mut reading)),
             },
             functions: Vec::new(),
         };

@@ -12,7 +12,9 @@ use lyceum::runtime::{dead_letter_topics, topics};
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::adapters::memory::ledger::MemoryLedger;
 use lyceum_core::clock::Clock;
-use lyceum_core::dead_letter::{DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry};
+use lyceum_core::dead_letter::{
+    DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
+};
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::lambda::event::EventSource;
@@ -302,7 +304,10 @@ async fn a_dry_run_tells_what_would_go_where_and_why_it_failed_and_sends_nothing
     let failure = Failure { findings: &findings, ..failure() };
     world.publish(write(&record(7), &failure, &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers)).await;
     let summary = world.process().replay(&ReplayRequest { is_dry_run: true, ..all(10) }).await.unwrap();
-    assert_eq!((summary.replayed[0].topic.as_str(), summary.replayed[0].why.as_str()), (BOOKINGS, "/verb/id: it is no IRI"));
+    assert_eq!(
+        (summary.replayed[0].topic.as_str(), summary.replayed[0].why.as_str()),
+        (BOOKINGS, "/verb/id: it is no IRI")
+    );
     assert!(world.replays().await.is_empty());
 }
 

@@ -54,7 +54,8 @@ impl ProductionSettings {
     pub fn read_stateless(reading: &mut Reading<'_>) -> Self {
         let kafka = KafkaSettings::read(reading);
         if kafka.is_none() {
-            reading.refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
+            reading
+                .refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
         }
         Self {
             kafka,
@@ -224,7 +225,12 @@ mod tests {
     #[test]
     fn every_wrong_value_of_every_concern_is_reported_at_once() {
         let wrong = read(
-            &[("LOG_FORMAT", "xml"), ("RETRY_ATTEMPTS", "many"), ("DYNAMODB_TABLE", "a table"), ("KAFKA_TIMEOUT_MS", "0")],
+            &[
+                ("LOG_FORMAT", "xml"),
+                ("RETRY_ATTEMPTS", "many"),
+                ("DYNAMODB_TABLE", "a table"),
+                ("KAFKA_TIMEOUT_MS", "0"),
+            ],
             ProductionSettings::read,
         );
         let text = wrong.unwrap_err().to_string();

@@ -208,7 +208,11 @@ mod tests {
     fn a_scale_that_is_not_0_to_10_has_no_net_promoter_score() {
         let stars = [1.0, 3.0, 5.0];
         assert_eq!(net_promoter_score(&stars, &[(1.0, 5.0)]), None);
-        assert_eq!(net_promoter_score(&stars, &[]), None, "nobody tells the scale, and nothing says that it goes to 10");
+        assert_eq!(
+            net_promoter_score(&stars, &[]),
+            None,
+            "nobody tells the scale, and nothing says that it goes to 10"
+        );
         assert_eq!(net_promoter_score(&[9.0, 10.0], &[(1.0, 10.0)]), None);
         assert_eq!(net_promoter_score(&[0.0, 10.0], &[]), Some(0.0), "the answers themselves reach from 0 to 10");
         assert_eq!(net_promoter_score(&[9.0], &[(0.0, 10.0), (1.0, 10.0)]), None, "they do not agree");

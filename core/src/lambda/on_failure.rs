@@ -364,7 +364,10 @@ mod tests {
             (r#"{"requestContext": {"condition": "x"}}"#, "neither a payload"),
             (r#"{"requestContext": {"condition": "x"}, "KinesisBatchInfo": {}}"#, "Kinesis"),
             (r#"{"requestContext": {"condition": "x"}, "KafkaBatchInfo": {}, "payload": "[]"}"#, "payload"),
-            (r#"{"requestContext": {"condition": "x"}, "KafkaBatchInfo": {"recordsInfo": {"a": {}}}}"#, "<topic>-<partition>"),
+            (
+                r#"{"requestContext": {"condition": "x"}, "KafkaBatchInfo": {"recordsInfo": {"a": {}}}}"#,
+                "<topic>-<partition>",
+            ),
             (
                 r#"{"requestContext": {"condition": "x"}, "KafkaBatchInfo": {"recordsInfo": {"a-0": {"firstRecordOffset": "49601189658422359378836298521827638475320189012309704722"}}}}"#,
                 "no Kafka offset",

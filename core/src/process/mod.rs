@@ -295,11 +295,8 @@ impl<F: Family> Processor<F> {
 
     fn malformed<'a>(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> (Report, Read<'a, F>) {
         let kind = DeadLetterKind::Decode;
-        let findings = vec![envelope::finding(
-            ENTRY_RULE,
-            "",
-            format!("the invocation's entry is no Kafka record: {reason}"),
-        )];
+        let findings =
+            vec![envelope::finding(ENTRY_RULE, "", format!("the invocation's entry is no Kafka record: {reason}"))];
         let record = Record {
             position: position.clone(),
             timestamp_ms: now_ms,

@@ -37,7 +37,8 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line = serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
+            let line =
+                serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
             eprintln!("{line}");
             ExitCode::FAILURE
         }

@@ -115,7 +115,9 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
         say!("no dead letters");
     }
     if let Some(more @ 1..) = answer["not_indexed"].as_u64() {
-        say!("{more} further records of dead-letter topics come after these; send some again, or wait until some expire");
+        say!(
+            "{more} further records of dead-letter topics come after these; send some again, or wait until some expire"
+        );
     }
     for letter in &letters {
         let mark = match (letter["is_replayed"] == true, letter["is_parked"] == true) {

@@ -97,11 +97,7 @@ impl Session {
     }
 
     /// Hands bytes over; what is wrong with them is an answer, too.
-    pub(super) async fn post_bytes<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<Result<T, String>> {
+    pub(super) async fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<Result<T, String>> {
         let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

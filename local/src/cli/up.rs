@@ -26,8 +26,8 @@ pub(super) struct Options {
     /// Publishes traffic of a made-up academy (tenant `demo`), so that there is something to see
     #[arg(long)]
     demo: bool,
-    /// Calls functions that run elsewhere, at Lambda's invoke endpoint: http://host:port for every family, or
-    /// family=http://host:port/function-name; may be repeated
+    /// Calls functions that run elsewhere, at Lambda's invoke endpoint: http://host:port/lyceum-{family} for every
+    /// family, or family=http://host:port/function-name; may be repeated
     #[arg(long, value_name = "[FAMILY=]URL")]
     pub(super) functions: Vec<RemoteFunctions>,
 }

@@ -44,7 +44,9 @@ impl DeadLetterIndex {
             Lost::Entries(entries) => {
                 for entry in entries {
                     match entry {
-                        Entry::Record(delivered) => self.note(&delivered.record, &given_up, &mut imported, &mut letters),
+                        Entry::Record(delivered) => {
+                            self.note(&delivered.record, &given_up, &mut imported, &mut letters)
+                        }
                         Entry::Malformed(malformed) => {
                             let position = Position::new(
                                 malformed.topic.clone(),

@@ -81,8 +81,7 @@ impl Known {
     }
 
     fn matches(&self, place: Place, matching: &Matching) -> bool {
-        let of_topic =
-            |(name, index): &(Name, Option<usize>)| *name == self.source_topic || *index == Some(place.0);
+        let of_topic = |(name, index): &(Name, Option<usize>)| *name == self.source_topic || *index == Some(place.0);
         matching.tenant.is_none_or(|tenant| self.tenant == Some(tenant))
             && matching.topic.as_ref().is_none_or(of_topic)
             && matching.kind.is_none_or(|kind| kind == self.kind)
@@ -215,9 +214,8 @@ impl Index {
 
     /// How far each partition was read: what came later is none of a replay's that begins now.
     pub(super) fn up_to(&self) -> UpTo {
-        let name = |((topic, partition), of): (&Place, &Partition)| {
-            (format!("{}/{partition}", self.topics[*topic]), of.next)
-        };
+        let name =
+            |((topic, partition), of): (&Place, &Partition)| (format!("{}/{partition}", self.topics[*topic]), of.next);
         self.partitions.iter().map(name).collect()
     }
 

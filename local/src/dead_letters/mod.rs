@@ -118,13 +118,7 @@ impl DeadLetterIndex {
         Ok(not_indexed)
     }
 
-    async fn take_in(
-        &self,
-        place: Place,
-        records: &[Record],
-        next: i64,
-        index: &mut Index,
-    ) -> Result<(), AskError> {
+    async fn take_in(&self, place: Place, records: &[Record], next: i64, index: &mut Index) -> Result<(), AskError> {
         let letters = records.iter().filter_map(|record| Some((dead_letter::read(record)?, record.timestamp_ms)));
         let letters: Vec<(Letter, i64)> = letters.filter(|(letter, _)| !index.is_known(letter.id)).collect();
         let keys: Vec<KeyId> = letters.iter().map(|(letter, _)| key_of(letter)).collect();

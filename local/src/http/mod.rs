@@ -20,6 +20,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures::FutureExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use lyceum_core::adapters::guarded::Guard;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
@@ -27,10 +31,6 @@ use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use serde::de::DeserializeOwned;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -196,6 +196,19 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    serve_within(HEAD_TIME_LIMIT, listener, services, shutdown).await
+}
+
+/// The same with another limit for a request's head, and an idle connection.
+///
+/// # Errors
+/// Where it would listen to other machines without asking for a token.
+pub async fn serve_within(
+    head_time_limit: Duration,
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     ensure!(
         address.ip().is_loopback() || !services.access.is_open(),
@@ -204,7 +217,7 @@ pub async fn serve(
     let stop = watch::Sender::new(false);
     let router = build_router(services, stop.clone());
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_LIMIT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time_limit);
     let connections = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -11,6 +11,8 @@ use lyceum_event_source_mapping::{HttpFunction, Invoke};
 
 use super::StoresConfig;
 
+/// Stands for the family in a function's name: `lyceum-{family}`.
+const FAMILY_PLACE: &str = "{family}";
 /// What the emulator calls its only function.
 const ONLY_FUNCTION: &str = "function";
 
@@ -20,7 +22,7 @@ pub struct RemoteFunctions {
     /// The family; `None` is each that no other names.
     family: Option<String>,
     base: String,
-    /// The function's name there; `None` is the family's.
+    /// The function's name there, with a place for the family's; `None` is the family's alone.
     name: Option<String>,
 }
 
@@ -28,15 +30,17 @@ impl FromStr for RemoteFunctions {
     type Err = String;
 
     /// Reads `URL` or `family=URL`. A URL that goes on behind host and port names the function: by its last part, or as
-    /// the whole invoke endpoint. Of a URL alone the function is called as the family is, and of one for a single family
-    /// as the emulator calls its only one.
+    /// the whole invoke endpoint; `{family}` in it stands for the family. Of a URL alone the function is called as the
+    /// family is, and of one for a single family as the emulator calls its only one.
     fn from_str(text: &str) -> Result<Self, String> {
         let (family, url) = match text.split_once('=') {
             Some((family, url)) if !family.contains("://") => (Some(family.to_owned()), url),
             _ => (None, text),
         };
         let wrong = || {
-            format!("{text:?} is no function's address: write http://host:port, or family=http://host:port/function-name")
+            format!(
+                "{text:?} is no function's address: write http://host:port, or family=http://host:port/function-name"
+            )
         };
         let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -45,12 +49,13 @@ impl FromStr for RemoteFunctions {
         }
         let path = path.trim_end_matches('/').trim_end_matches("/invocations");
         let named = path.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
-        if family.is_none() && named.is_some() {
-            return Err(format!("{text:?} names one function: write family={text}"));
+        let has_place = named.as_ref().is_some_and(|name| name.contains(FAMILY_PLACE));
+        if family.is_none() && named.is_some() && !has_place {
+            return Err(format!("{text:?} names one function: write family={text}, or {FAMILY_PLACE} in its name"));
         }
         let name = match family {
             Some(_) => Some(named.unwrap_or_else(|| ONLY_FUNCTION.to_owned())),
-            None => None,
+            None => named,
         };
         Ok(Self { family, base: format!("http://{host}"), name })
     }
@@ -71,8 +76,8 @@ pub(super) fn connect(
     for family in families {
         let own = remote.iter().rev().find(|of| of.family.as_deref() == Some(family));
         let Some(at) = own.or_else(|| remote.iter().rev().find(|of| of.family.is_none())) else { continue };
-        let function = HttpFunction::new(&at.base, at.name.as_deref().unwrap_or(family))?;
-        connected.insert(family, Arc::new(function));
+        let name = at.name.as_deref().unwrap_or(FAMILY_PLACE).replace(FAMILY_PLACE, family);
+        connected.insert(family, Arc::new(HttpFunction::new(&at.base, &name)?));
     }
     Ok(connected)
 }
@@ -83,7 +88,10 @@ pub fn check_stores(remote: &[RemoteFunctions], stores: &StoresConfig) -> Result
         return Ok(());
     }
     let embedded: Vec<&str> = [
-        ("the ledger (set DYNAMODB_TABLE, and AWS_ENDPOINT_URL_DYNAMODB where it is not AWS's)", stores.dynamodb.is_none()),
+        (
+            "the ledger (set DYNAMODB_TABLE, and AWS_ENDPOINT_URL_DYNAMODB where it is not AWS's)",
+            stores.dynamodb.is_none(),
+        ),
         ("the statements (set ELASTICSEARCH_URL)", stores.elasticsearch.is_none()),
     ]
     .into_iter()
@@ -113,6 +121,7 @@ mod tests {
         for (text, family, name) in [
             (base.to_owned(), "", ""),
             (format!("{base}/"), "", ""),
+            (format!("{base}/lyceum-{{family}}"), "", "lyceum-{family}"),
             (format!("training={base}"), "training", "function"),
             (format!("training={base}/TrainingFunction"), "training", "TrainingFunction"),
             (format!("training={base}/2015-03-31/functions/t/invocations"), "training", "t"),
@@ -132,7 +141,7 @@ mod tests {
         assert_eq!(connect(&remote, specs()).unwrap().len(), specs().count());
         assert_eq!(connect(&remote[..1], specs()).unwrap().keys().collect::<Vec<_>>(), [&"survey"]);
         let unknown = ["surveys=http://a:1".parse().unwrap()];
-        assert!(connect(&unknown, specs()).err().unwrap().to_string().contains("survey, ") );
+        assert!(connect(&unknown, specs()).err().unwrap().to_string().contains("survey, "));
     }
 
     #[test]

@@ -82,16 +82,18 @@ impl Places {
     fn of(config: &StoresConfig, folder: &Path) -> Self {
         let embedded = || format!("embedded in {}", folder.display());
         Self {
-            event_log: config.kafka.as_ref().map_or_else(embedded, |kafka| {
-                format!("Kafka at {} ({})", kafka.bootstrap_servers, kafka.protocol())
-            }),
+            event_log: config
+                .kafka
+                .as_ref()
+                .map_or_else(embedded, |kafka| format!("Kafka at {} ({})", kafka.bootstrap_servers, kafka.protocol())),
             ledger: config.dynamodb.as_ref().map_or_else(embedded, |dynamodb| {
                 let at = dynamodb.endpoint.as_deref().map_or_else(|| "on AWS".to_owned(), |at| format!("at {at}"));
                 format!("DynamoDB table {} {at}", dynamodb.table)
             }),
-            statements: config.elasticsearch.as_ref().map_or_else(embedded, |search| {
-                format!("index {} at {}", search.index, search.url)
-            }),
+            statements: config
+                .elasticsearch
+                .as_ref()
+                .map_or_else(embedded, |search| format!("index {} at {}", search.index, search.url)),
         }
     }
 }
@@ -136,7 +138,10 @@ impl Stores {
                 let ledger = DynamoDbLedger::connect(settings, clock.clone()).await?;
                 if purpose == Purpose::Process {
                     ledger.ensure_table().await.with_context(|| {
-                        format!("the ledger ({}) cannot be used; AWS_ENDPOINT_URL_DYNAMODB says where it is", places.ledger)
+                        format!(
+                            "the ledger ({}) cannot be used; AWS_ENDPOINT_URL_DYNAMODB says where it is",
+                            places.ledger
+                        )
                     })?;
                 }
                 (Arc::new(ledger), None)
@@ -160,7 +165,10 @@ impl Stores {
                 let statements = Elasticsearch::connect(settings, equality::same)?;
                 if purpose == Purpose::Process {
                     statements.prepare().await.with_context(|| {
-                        format!("the statement store ({}) cannot be used; ELASTICSEARCH_URL says where it is", places.statements)
+                        format!(
+                            "the statement store ({}) cannot be used; ELASTICSEARCH_URL says where it is",
+                            places.statements
+                        )
                     })?;
                 }
                 let guarded = Arc::new(Guarded::new(Arc::new(statements), guard(Dependency::Elasticsearch)));

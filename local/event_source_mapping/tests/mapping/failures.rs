@@ -320,7 +320,10 @@ async fn a_letter_too_large_with_its_payload_tells_its_place_and_else_is_discard
     let log = MemoryLog::with_topics(1);
     log.append(0, vec![b'x'; 4_000]);
     let key = Some(vec![b'k'; 4_000].into());
-    log.append_record(TOPIC, NewRecord { partition: Some(0), key, value: Some("poison".into()), ..NewRecord::default() });
+    log.append_record(
+        TOPIC,
+        NewRecord { partition: Some(0), key, value: Some("poison".into()), ..NewRecord::default() },
+    );
     log.set_largest_record(3_000);
     let function = Function::new(|_| Err(error()));
     let config = MappingConfig { maximum_retry_attempts: Some(0), ..with_destination(config()) };

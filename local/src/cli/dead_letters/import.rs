@@ -93,10 +93,15 @@ pub(super) async fn run(options: &Options, config: &Config) -> Result<ExitCode> 
         sum.applied
     );
     if !sum.gone.is_empty() {
-        say!("{} ranges are on their topic no more; what stood there is lost unless its sender still has it", sum.gone.len());
+        say!(
+            "{} ranges are on their topic no more; what stood there is lost unless its sender still has it",
+            sum.gone.len()
+        );
     }
     if sum.letters > 0 {
-        say!("`lyceum dead-letters replay` sends them again. Lambda went on without them: for the keys of these records");
+        say!(
+            "`lyceum dead-letters replay` sends them again. Lambda went on without them: for the keys of these records"
+        );
         say!("no order is promised any more, and an event that others have overtaken may be rejected.");
     }
     let is_complete = unreadable == 0 && sum.gone.is_empty() && sum.refused.is_empty();
@@ -139,7 +144,8 @@ async fn from_s3(session: &Session, bucket: &str, prefix: &str, tally: &mut Tall
     let client = aws_sdk_s3::Client::from_conf(config);
     let mut pages = client.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| explain(&error)).with_context(|| format!("cannot list s3://{bucket}/{prefix}"))?;
+        let page =
+            page.map_err(|error| explain(&error)).with_context(|| format!("cannot list s3://{bucket}/{prefix}"))?;
         for key in page.contents().iter().filter_map(|object| object.key()) {
             let name = format!("s3://{bucket}/{key}");
             let object = client.get_object().bucket(bucket).key(key).send().await;
