@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lyceum_core::adapters::dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_core::adapters::elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
-use lyceum_core::adapters::kafka::settings::{KAFKA_VARIABLES, KafkaSettings};
+use lyceum_core::adapters::kafka::{KAFKA_VARIABLES, KafkaSettings};
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{
     FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,

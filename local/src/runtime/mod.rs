@@ -203,7 +203,7 @@ impl Runtime {
                 self.metrics.add_capacity_units(operation.name(), since.of(operation).units);
             }
             counted = consumed;
-            for (family, consumed) in self.dynamodb_ledger.capacity_by_subscriber() {
+            for (family, consumed) in self.dynamodb.capacity_by_subscriber() {
                 let since = consumed.since(counted_by_family.get(&family).unwrap_or(&CapacitySnapshot::default()));
                 self.metrics.add_family_capacity_units(&family, "read", since.read_units());
                 self.metrics.add_family_capacity_units(&family, "write", since.write_units());
