@@ -378,7 +378,12 @@ async fn every_route_asks_for_its_role() {
         assert_eq!([anonymous, unknown], [StatusCode::UNAUTHORIZED; 2], "{}", route.path);
         for (secret, has) in roles {
             // What counts every tenant's events is for whoever may see every tenant.
-            let of_all = ["/metrics", "/api/topics/{topic}/records", "/2015-03-31/functions/{function}/invocations"];
+            let of_all = [
+                "/metrics",
+                "/api/topics/{topic}/records",
+                "/api/dead-letters/import",
+                "/2015-03-31/functions/{function}/invocations",
+            ];
             let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };
             let status = status(by(example_request(route.method, route.path), secret)).await;
             assert_eq!(status == StatusCode::FORBIDDEN, !has.contains(&role), "{secret} at {}: {status}", route.path);

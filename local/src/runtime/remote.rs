@@ -83,7 +83,7 @@ pub(super) fn connect(
 }
 
 /// A function elsewhere opens stores of its own: an embedded one has one owner, this process.
-pub fn check_stores(remote: &[RemoteFunctions], stores: &StoresConfig) -> Result<()> {
+pub(super) fn check_stores(remote: &[RemoteFunctions], stores: &StoresConfig) -> Result<()> {
     if remote.is_empty() {
         return Ok(());
     }
