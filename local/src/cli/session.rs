@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
-use crate::runtime::Runtime;
+use crate::runtime::{Purpose, Runtime};
 
 /// Where questions go.
 pub(super) struct Session {
@@ -29,9 +29,9 @@ pub(super) enum Owned {
 }
 
 /// Takes the folder, or finds the process that has it.
-pub(super) async fn own_or_find(data: &Path, config: &Config) -> Result<Owned> {
+pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) -> Result<Owned> {
     match DataFolder::take(data) {
-        Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone()).await?))),
+        Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone(), purpose).await?))),
         Err(DataFolderError::Held { path, holder }) => {
             eprintln!(
                 "note: {} is in use by process {}; asking it at http://{}",
@@ -48,7 +48,7 @@ pub(super) async fn own_or_find(data: &Path, config: &Config) -> Result<Owned> {
 impl Session {
     /// Opens the data; where no other process has it, this one answers the questions over its own HTTP API.
     pub(super) async fn open(data: &Path, config: &Config) -> Result<Self> {
-        match own_or_find(data, config).await? {
+        match own_or_find(data, config, Purpose::Look).await? {
             Owned::Elsewhere(session) => Ok(session),
             Owned::Here(runtime) => {
                 let runtime = Arc::new(*runtime);

@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use lyceum_core::adapters::guarded::Guard;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
@@ -105,6 +106,8 @@ pub struct Services {
     pub work: Arc<dyn work::Work>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Before each store that is a service.
+    pub guards: Vec<Arc<Guard>>,
     /// Who may.
     pub access: Access,
     /// Whose state and statements are meant where nobody says.
@@ -193,6 +196,19 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    serve_within(HEAD_TIME_LIMIT, listener, services, shutdown).await
+}
+
+/// The same with another limit for a request's head, and an idle connection.
+///
+/// # Errors
+/// Where it would listen to other machines without asking for a token.
+pub async fn serve_within(
+    head_time_limit: Duration,
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     ensure!(
         address.ip().is_loopback() || !services.access.is_open(),
@@ -201,7 +217,7 @@ pub async fn serve(
     let stop = watch::Sender::new(false);
     let router = build_router(services, stop.clone());
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_LIMIT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time_limit);
     let connections = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -383,6 +383,7 @@ pub fn empty(access: Access) -> Fakes {
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
         clock: clock.clone(),
+        guards: Vec::new(),
         access,
         default_tenant: "acme".to_owned(),
         data: ".lyceum".to_owned(),
