@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use lyceum_core::adapters::dynamodb::DYNAMODB_VARIABLES;
+use lyceum_core::adapters::kafka::KAFKA_VARIABLES;
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+use lyceum_core::environment::{
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
@@ -46,7 +49,7 @@ const LOCAL_VARIABLES: &[Variable] = &[
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
 pub const VARIABLES: &[&[Variable]] =
-    &[FUNCTION_VARIABLES, LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES, DYNAMODB_VARIABLES];
+    &[FUNCTION_VARIABLES, LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES, DYNAMODB_VARIABLES, KAFKA_VARIABLES];
 
 impl Config {
     /// Reads the process's environment.
