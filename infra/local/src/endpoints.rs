@@ -3,8 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 /// A service that a test may need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum Service {
     /// One broker in KRaft mode.
     Kafka,
@@ -18,6 +23,24 @@ pub enum Service {
     Registry,
     /// A stand-in for AWS: S3, SQS, Secrets Manager, CloudFormation, Lambda, DynamoDB.
     Aws,
+}
+
+impl Service {
+    /// Every service, in the order in which they are shown.
+    pub const ALL: [Self; 6] =
+        [Self::Kafka, Self::DynamoDb, Self::Elasticsearch, Self::OpenSearch, Self::Registry, Self::Aws];
+
+    /// The name on the command line, in folders and in images' variables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::DynamoDb => "dynamodb",
+            Self::Elasticsearch => "elasticsearch",
+            Self::OpenSearch => "opensearch",
+            Self::Registry => "registry",
+            Self::Aws => "aws",
+        }
+    }
 }
 
 impl fmt::Display for Service {
@@ -34,7 +57,7 @@ impl fmt::Display for Service {
 }
 
 /// Kafka's listeners.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KafkaEndpoint {
     /// `host:port` without encryption and credentials.
     pub plaintext: String,
@@ -51,7 +74,7 @@ pub struct KafkaEndpoint {
 }
 
 /// Where the services answer that are there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     kafka: Option<KafkaEndpoint>,
     dynamodb: Option<String>,
@@ -84,6 +107,79 @@ impl Endpoints {
             registry: given("SCHEMA_REGISTRY_URL"),
             aws: given("AWS_ENDPOINT_URL"),
         }
+    }
+
+    /// Kafka alone.
+    pub(crate) fn of_kafka(kafka: KafkaEndpoint) -> Self {
+        Self { kafka: Some(kafka), ..Self::default() }
+    }
+
+    /// A service other than Kafka alone.
+    pub(crate) fn of(service: Service, url: String) -> Self {
+        let mut endpoints = Self::default();
+        let url = Some(url);
+        match service {
+            Service::Kafka => panic!("Kafka has listeners, not a URL"),
+            Service::DynamoDb => endpoints.dynamodb = url,
+            Service::Elasticsearch => endpoints.elasticsearch = url,
+            Service::OpenSearch => endpoints.opensearch = url,
+            Service::Registry => endpoints.registry = url,
+            Service::Aws => endpoints.aws = url,
+        }
+        endpoints
+    }
+
+    /// These, and what `other` has; of a service that both have, the other's.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            kafka: other.kafka.or(self.kafka),
+            dynamodb: other.dynamodb.or(self.dynamodb),
+            elasticsearch: other.elasticsearch.or(self.elasticsearch),
+            opensearch: other.opensearch.or(self.opensearch),
+            registry: other.registry.or(self.registry),
+            aws: other.aws.or(self.aws),
+        }
+    }
+
+    /// These without those of other services.
+    pub(crate) fn only(&self, services: &[Service]) -> Self {
+        let of = |service: Service| services.contains(&service);
+        Self {
+            kafka: self.kafka.clone().filter(|_| of(Service::Kafka)),
+            dynamodb: self.dynamodb.clone().filter(|_| of(Service::DynamoDb)),
+            elasticsearch: self.elasticsearch.clone().filter(|_| of(Service::Elasticsearch)),
+            opensearch: self.opensearch.clone().filter(|_| of(Service::OpenSearch)),
+            registry: self.registry.clone().filter(|_| of(Service::Registry)),
+            aws: self.aws.clone().filter(|_| of(Service::Aws)),
+        }
+    }
+
+    /// The variables that name these; [`Endpoints::from_environment`] reads the same from them.
+    pub fn to_environment(&self) -> Vec<(&'static str, String)> {
+        let mut variables = Vec::new();
+        let file = |path: &PathBuf| path.display().to_string();
+        if let Some(kafka) = &self.kafka {
+            variables.push(("KAFKA_BOOTSTRAP_SERVERS", kafka.plaintext.clone()));
+            let certificate = kafka.client_certificate.as_ref();
+            let optional = [
+                ("LYCEUM_TEST_KAFKA_SASL_PLAINTEXT", kafka.sasl_plaintext.clone()),
+                ("LYCEUM_TEST_KAFKA_SASL_SSL", kafka.sasl_ssl.clone()),
+                ("LYCEUM_TEST_KAFKA_MUTUAL_TLS", kafka.mutual_tls.clone()),
+                ("LYCEUM_TEST_KAFKA_CA", kafka.ca_file.as_ref().map(file)),
+                ("LYCEUM_TEST_KAFKA_CERTIFICATE", certificate.map(|(certificate, _)| file(certificate))),
+                ("LYCEUM_TEST_KAFKA_KEY", certificate.map(|(_, key)| file(key))),
+            ];
+            variables.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        }
+        let urls = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb),
+            ("ELASTICSEARCH_URL", &self.elasticsearch),
+            ("OPENSEARCH_URL", &self.opensearch),
+            ("SCHEMA_REGISTRY_URL", &self.registry),
+            ("AWS_ENDPOINT_URL", &self.aws),
+        ];
+        variables.extend(urls.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))));
+        variables
     }
 
     /// Whether the service is there.

@@ -1,22 +1,31 @@
-//! A test binary whose tests need services: each test says which, and one whose service is missing is reported as
-//! ignored, by name, with what is missing.
+//! A test binary whose tests need services: each test says which. A service is started when the first test that needs
+//! it runs, and shared with the other binaries of the same `cargo test`. A test whose service this machine cannot run is
+//! reported as ignored, by name, with what is missing.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::{Endpoints, Service};
+use crate::choice::{self, Held, Unavailable};
+use crate::{Endpoints, Service, program};
+
+type Answer = Arc<OnceLock<Result<Held, Unavailable>>>;
 
 /// The tests of one binary (`harness = false`); understands the arguments of the standard harness.
 pub struct Suite {
     arguments: Arguments,
-    endpoints: Arc<OnceLock<Endpoints>>,
-    trials: Vec<Trial>,
+    held: Arc<Mutex<HashMap<Vec<Service>, Answer>>>,
+    trials: Vec<(Vec<Service>, Trial)>,
+    /// What the selected tests need between them.
+    all: Arc<OnceLock<Vec<Service>>>,
 }
 
 impl Default for Suite {
+    /// Has to be the first thing in `main`: the same binary is started again to look after what its tests need.
     fn default() -> Self {
-        Self { arguments: Arguments::from_args(), endpoints: Arc::default(), trials: Vec::new() }
+        program::take_over();
+        Self { arguments: Arguments::from_args(), held: Arc::default(), trials: Vec::new(), all: Arc::default() }
     }
 }
 
@@ -28,19 +37,58 @@ impl Suite {
         needs: &[Service],
         body: impl FnOnce(&Endpoints) + Send + 'static,
     ) -> &mut Self {
-        let endpoints = self.endpoints.get_or_init(|| Endpoints::from_environment(|name| std::env::var(name).ok()));
-        let missing = needs.iter().any(|service| !endpoints.has(*service));
-        let endpoints = self.endpoints.clone();
-        let trial = Trial::test(name.into(), move || {
-            body(endpoints.get().expect("set before"));
-            Ok(())
+        let mut needs = needs.to_vec();
+        needs.sort();
+        needs.dedup();
+        let (held, all, own) = (self.held.clone(), self.all.clone(), needs.clone());
+        let trial = Trial::ignorable_test(name.into(), move || {
+            if !needs.is_empty() {
+                prepare(&held, &all);
+            }
+            let answer = held.lock().unwrap_or_else(PoisonError::into_inner).entry(needs.clone()).or_default().clone();
+            match answer.get_or_init(|| choice::hold(&needs).inspect_err(|why| tell(&needs, why))) {
+                Ok(held) => {
+                    body(&held.endpoints);
+                    Ok(Completion::Completed)
+                }
+                Err(Unavailable::Missing(why)) => Ok(Completion::ignored_with(why)),
+                Err(Unavailable::Broken(why)) => Err(why.into()),
+            }
         });
-        self.trials.push(trial.with_ignored_flag(missing));
+        self.trials.push((own, trial));
         self
     }
 
     /// Runs what the arguments ask for, and ends the process.
     pub fn run(self) -> ! {
-        libtest_mimic::run(&self.arguments, self.trials).exit()
+        let selected = self.trials.iter().filter(|(_, trial)| !self.arguments.is_filtered_out(trial));
+        let mut all: Vec<Service> = selected.flat_map(|(needs, _)| needs.iter().copied()).collect();
+        all.sort();
+        all.dedup();
+        self.all.get_or_init(|| all);
+        let trials = self.trials.into_iter().map(|(_, trial)| trial).collect();
+        libtest_mimic::run(&self.arguments, trials).exit()
+    }
+}
+
+/// The first test that needs a service has those of the later ones started beside its own.
+fn prepare(held: &Arc<Mutex<HashMap<Vec<Service>, Answer>>>, all: &OnceLock<Vec<Service>>) {
+    let Some(all) = all.get().filter(|all| all.len() > 1) else { return };
+    let mut known = held.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_empty() {
+        let (answer, all) = (known.entry(all.clone()).or_default().clone(), all.clone());
+        std::thread::spawn(move || answer.get_or_init(|| choice::hold(&all)).is_ok());
+    }
+}
+
+/// Nobody overlooks why tests do not run.
+fn tell(needs: &[Service], why: &Unavailable) {
+    let names: Vec<String> = needs.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    match why {
+        Unavailable::Missing(why) => {
+            eprintln!("\n!!! TESTS THAT NEED {} DO NOT RUN HERE\n{why}\n", names.to_uppercase());
+        }
+        Unavailable::Broken(why) => eprintln!("\n!!! {names} CANNOT BE STARTED\n{why}\n"),
     }
 }

@@ -1,0 +1,43 @@
+//! Certificates of one folder: an authority, a broker on `localhost`, a client.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+use crate::folder::write_whole;
+
+/// Writes `ca.pem`, `broker.pem` (key and certificates), `client.pem` and `client.key`, unless they are there.
+pub(crate) fn write(folder: &Path) -> Result<()> {
+    if folder.join("broker.pem").exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "services of one machine");
+    params.key_usages.extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature]);
+    let key = KeyPair::generate()?;
+    let authority = params.self_signed(&key)?;
+    let issuer = Issuer::new(params, key);
+
+    let (client, client_key) = leaf(&issuer, "alice", ExtendedKeyUsagePurpose::ClientAuth)?;
+    let (broker, broker_key) = leaf(&issuer, "localhost", ExtendedKeyUsagePurpose::ServerAuth)?;
+    write_whole(&folder.join("ca.pem"), authority.pem().as_bytes())?;
+    write_whole(&folder.join("client.pem"), client.as_bytes())?;
+    write_whole(&folder.join("client.key"), client_key.as_bytes())?;
+    write_whole(&folder.join("broker.pem"), format!("{broker_key}{broker}{}", authority.pem()).as_bytes())
+}
+
+/// Certificate and key, PEM.
+fn leaf(issuer: &Issuer<'_, KeyPair>, name: &str, usage: ExtendedKeyUsagePurpose) -> Result<(String, String)> {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+    params.extended_key_usages.push(usage);
+    let key = KeyPair::generate()?;
+    Ok((params.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
+}

@@ -1,0 +1,185 @@
+//! Which services tests run on: what `LYCEUM_TEST_SERVICES` says, or what the machine has.
+
+use std::env;
+use std::fmt;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+
+use crate::folder::Folder;
+use crate::guard::RunsAs;
+use crate::{Endpoints, Lease, Service, client, container, launch};
+
+/// Where services come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Those that the environment names, and no others.
+    Endpoints,
+    /// Processes of this machine, from Maven Central and PyPI.
+    Maven,
+    /// Containers.
+    Docker,
+    /// An AWS endpoint for what it speaks, DynamoDB among it: the one that `AWS_ENDPOINT_URL` names, or ministack. The
+    /// others as without a mode.
+    LocalStack,
+}
+
+impl Mode {
+    /// The mode that `LYCEUM_TEST_SERVICES` names, if it is set.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
+        match variable("LYCEUM_TEST_SERVICES").as_deref() {
+            None | Some("") => Ok(None),
+            Some("endpoints") => Ok(Some(Self::Endpoints)),
+            Some("maven") => Ok(Some(Self::Maven)),
+            Some("docker") => Ok(Some(Self::Docker)),
+            Some("localstack") => Ok(Some(Self::LocalStack)),
+            Some(other) => Err(format!(
+                "LYCEUM_TEST_SERVICES is '{other}': write docker, maven, localstack or endpoints, or unset it"
+            )),
+        }
+    }
+}
+
+/// Why a test cannot have what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The machine has nothing to run it with: the test is reported as ignored.
+    Missing(String),
+    /// It should have run and did not: the test fails.
+    Broken(String),
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(why) | Self::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Where each service that is needed comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) named: Endpoints,
+    pub(crate) processes: Vec<Service>,
+    pub(crate) containers: Vec<Service>,
+    /// Whether the AWS endpoint is DynamoDB, too.
+    pub(crate) dynamodb_is_aws: bool,
+}
+
+/// What the machine has, asked when it matters.
+pub(crate) trait Machine {
+    /// What is missing for the service to run as a process.
+    fn missing(&self, service: Service) -> Option<String>;
+    /// What is missing for containers.
+    fn no_engine(&self) -> Option<String>;
+}
+
+/// Decides; touches nothing.
+pub(crate) fn plan(
+    mode: Option<Mode>,
+    named: &Endpoints,
+    machine: &impl Machine,
+    needs: &[Service],
+) -> Result<Plan, Unavailable> {
+    let mut plan = Plan::default();
+    let aws = mode == Some(Mode::LocalStack);
+    let mut missing = Vec::new();
+    for service in needs {
+        let service = if aws && *service == Service::DynamoDb { Service::Aws } else { *service };
+        plan.dynamodb_is_aws |= aws && service == Service::Aws;
+        let names_it = named.has(service) && matches!(mode, None | Some(Mode::Endpoints | Mode::LocalStack));
+        if names_it {
+            plan.named = plan.named.clone().and(named.only(&[service]));
+            continue;
+        }
+        let process = || machine.missing(service);
+        let container = || machine.no_engine();
+        let (from, why) = match mode {
+            Some(Mode::Endpoints) => {
+                let variable = variable(service);
+                (None, format!("LYCEUM_TEST_SERVICES=endpoints, and {variable} does not name {service}"))
+            }
+            Some(Mode::Maven) => match process() {
+                None => (Some(RunsAs::Process), String::new()),
+                Some(why) => (None, why),
+            },
+            Some(Mode::Docker) => match container() {
+                None => (Some(RunsAs::Container), String::new()),
+                Some(why) => (None, why),
+            },
+            None | Some(Mode::LocalStack) => match (process(), container()) {
+                (None, _) => (Some(RunsAs::Process), String::new()),
+                (Some(_), None) => (Some(RunsAs::Container), String::new()),
+                (Some(why), Some(engine)) => {
+                    (None, format!("{why}; {engine}; and {} names no {service}", variable(service)))
+                }
+            },
+        };
+        match from {
+            Some(RunsAs::Process) if !plan.processes.contains(&service) => plan.processes.push(service),
+            Some(RunsAs::Container) if !plan.containers.contains(&service) => plan.containers.push(service),
+            Some(_) => {}
+            None => missing.push(format!("{service}: {why}")),
+        }
+    }
+    if missing.is_empty() { Ok(plan) } else { Err(Unavailable::Missing(missing.join("\n"))) }
+}
+
+fn variable(service: Service) -> &'static str {
+    match service {
+        Service::Kafka => "KAFKA_BOOTSTRAP_SERVERS",
+        Service::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
+        Service::Elasticsearch => "ELASTICSEARCH_URL",
+        Service::OpenSearch => "OPENSEARCH_URL",
+        Service::Registry => "SCHEMA_REGISTRY_URL",
+        Service::Aws => "AWS_ENDPOINT_URL",
+    }
+}
+
+/// This machine.
+struct Here {
+    folder: Folder,
+}
+
+impl Machine for Here {
+    fn missing(&self, service: Service) -> Option<String> {
+        launch::missing(service, &self.folder.cache())
+    }
+
+    fn no_engine(&self) -> Option<String> {
+        static ASKED: OnceLock<Option<String>> = OnceLock::new();
+        ASKED.get_or_init(container::missing).clone()
+    }
+}
+
+/// Services that were found or started, as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) endpoints: Endpoints,
+    _leases: Vec<Lease>,
+}
+
+/// Finds or starts what is needed.
+pub(crate) fn hold(needs: &[Service]) -> Result<Held, Unavailable> {
+    let broken = |error: anyhow::Error| Unavailable::Broken(format!("{error:#}"));
+    let variable = |name: &str| env::var(name).ok();
+    let mode = Mode::from_environment(variable).map_err(Unavailable::Broken)?;
+    let folder = Folder::standard().map_err(broken)?;
+    let here = Here { folder };
+    let plan = plan(mode, &Endpoints::from_environment(variable), &here, needs)?;
+    let mut endpoints = plan.named.clone();
+    let mut leases = Vec::new();
+    for (runs_as, services) in [(RunsAs::Process, &plan.processes), (RunsAs::Container, &plan.containers)] {
+        if !services.is_empty() {
+            let lease = client::lease(&here.folder, runs_as, services).map_err(broken)?;
+            endpoints = endpoints.and(lease.endpoints().clone());
+            leases.push(lease);
+        }
+    }
+    if plan.dynamodb_is_aws {
+        let url = endpoints.url(Service::Aws).to_owned();
+        endpoints = endpoints.and(Endpoints::of(Service::DynamoDb, url));
+    }
+    Ok(Held { endpoints, _leases: leases })
+}

