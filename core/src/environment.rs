@@ -35,6 +35,16 @@ pub const PROCESS_VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// What a function on AWS Lambda reads beside.
+pub const FUNCTION_VARIABLES: &[Variable] = &[
+    (
+        "ELASTICSEARCH_SECRET_ARN",
+        "",
+        "of a function: a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
+    ),
+    ("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics"),
+];
+
 /// What a process writes of itself.
 pub const LOG_VARIABLES: &[Variable] =
     &[("LOG_FORMAT", "text", "`text` or `json`"), ("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`")];

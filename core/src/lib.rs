@@ -17,4 +17,5 @@ pub mod ports;
 pub mod process;
 pub mod record;
 pub mod retry;
+pub mod trace;
 pub mod xapi;

@@ -117,6 +117,44 @@ pub struct Metrics {
     open_windows: Family<WindowLabels, Gauge>,
     active_consumers: Gauge,
     stages: Mutex<BTreeMap<String, Duration>>,
+    samples: Option<Mutex<Vec<Sample>>>,
+}
+
+/// One observation as it was made, for whoever is not asked for sums but sends what happened: CloudWatch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The metric's full name, the same as on Prometheus.
+    pub name: &'static str,
+    /// What the value counts in.
+    pub unit: Unit,
+    /// What several values of one series are together.
+    pub combine: Combine,
+    /// Label names and values, in the order of the metric's table.
+    pub labels: Vec<(&'static str, Cow<'static, str>)>,
+    /// The value.
+    pub value: f64,
+}
+
+/// What a sample's value counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// A state's number.
+    State,
+}
+
+/// What several values of one series are together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// Their sum.
+    Sum,
+    /// The last one.
+    Last,
+    /// Each of them counts, as a distribution.
+    Each,
 }
 
 impl Default for Metrics {
@@ -145,6 +183,7 @@ impl Metrics {
             open_windows: Family::default(),
             active_consumers: Gauge::default(),
             stages: Mutex::default(),
+            samples: None,
         };
         // The registry puts the prefix before a name, `_total` behind a counter's, and a full stop behind each text.
         let r = &mut metrics.registry;
@@ -166,18 +205,49 @@ impl Metrics {
         metrics
     }
 
+    /// Every metric, at nought; beside the sums each observation is kept until [`Metrics::take_samples`].
+    pub fn with_samples() -> Self {
+        Self { samples: Some(Mutex::default()), ..Self::new() }
+    }
+
+    /// What was observed since the last call; nothing where samples are not kept.
+    pub fn take_samples(&self) -> Vec<Sample> {
+        let taken = |samples: &Mutex<Vec<Sample>>| {
+            std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        self.samples.as_ref().map(taken).unwrap_or_default()
+    }
+
+    /// Keeps an observation, where samples are kept. Labels are made only then.
+    fn sample<const N: usize>(
+        &self,
+        (name, unit, combine): (&'static str, Unit, Combine),
+        labels: impl FnOnce() -> [(&'static str, Cow<'static, str>); N],
+        value: f64,
+    ) {
+        let Some(samples) = &self.samples else { return };
+        let sample = Sample { name, unit, combine, labels: labels().into(), value };
+        samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+    }
+
     /// Counts how records ended, the rules that they broke, their dead letters and those that are to come again.
     pub fn observe(&self, reports: &[Report]) {
         for report in reports {
             let Report { family, event_type, outcome, .. } = report;
             self.events.get_or_create(&EventLabels { family, event_type, outcome: outcome.name() }).inc();
+            let labels =
+                || [("family", (*family).into()), ("event_type", (*event_type).into()), ("outcome", outcome.name().into())];
+            self.sample(("lyceum_events_total", Unit::Count, Combine::Sum), labels, 1.0);
             match outcome {
                 Outcome::DeadLettered { kind } => self.count_dead_letter(family, *kind),
                 Outcome::RetryLater { .. } => self.count_retry(family),
                 Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => {}
             }
             for finding in &report.findings {
-                self.violations.get_or_create(&RuleLabels { rule: rule_label(finding) }).inc();
+                let rule = rule_label(finding);
+                self.violations.get_or_create(&RuleLabels { rule }).inc();
+                let metric = ("lyceum_validation_violations_total", Unit::Count, Combine::Sum);
+                self.sample(metric, || [("rule", rule.into())], 1.0);
             }
         }
     }
@@ -185,6 +255,8 @@ impl Metrics {
     /// Notes how long one record took from delivery to outcome.
     pub fn observe_event_duration(&self, family: &'static str, duration: Duration) {
         self.event_duration.get_or_create(&FamilyLabels { family }).observe(duration.as_secs_f64());
+        let metric = ("lyceum_event_duration_seconds", Unit::Seconds, Combine::Each);
+        self.sample(metric, || [("family", family.into())], duration.as_secs_f64());
         self.add_stage(format!("function.{family}"), duration);
     }
 
@@ -201,32 +273,43 @@ impl Metrics {
     /// Notes how many records a batch held.
     pub fn observe_batch_size(&self, records: usize) {
         self.batch_size.observe(records as f64);
+        self.sample(("lyceum_batch_size", Unit::Count, Combine::Each), || [], records as f64);
     }
 
     /// Counts one attempt after the first; [`Metrics::observe`] counts those that a report tells of.
     pub fn count_retry(&self, family: &'static str) {
         self.retries.get_or_create(&FamilyLabels { family }).inc();
+        self.sample(("lyceum_retries_total", Unit::Count, Combine::Sum), || [("family", family.into())], 1.0);
     }
 
     /// Sets how many records of a partition are not yet settled. `topic` is one of the configured topics.
     pub fn set_consumer_lag(&self, topic: &str, partition: i32, records: i64) {
         self.consumer_lag.get_or_create(&PartitionLabels { topic: topic.to_owned(), partition }).set(records);
+        let labels = || [("topic", topic.to_owned().into()), ("partition", partition.to_string().into())];
+        self.sample(("lyceum_consumer_lag", Unit::Count, Combine::Last), labels, records as f64);
     }
 
     /// Notes how long a store took for one call, failed or not.
     pub fn observe_store_duration(&self, store: &'static str, operation: &'static str, duration: Duration) {
         self.store_duration.get_or_create(&StoreLabels { store, operation }).observe(duration.as_secs_f64());
+        let labels = || [("store", store.into()), ("operation", operation.into())];
+        let metric = ("lyceum_store_duration_seconds", Unit::Seconds, Combine::Each);
+        self.sample(metric, labels, duration.as_secs_f64());
         self.add_stage(format!("{store}.{operation}"), duration);
     }
 
     /// Counts one call that a store failed; `kind` names the variant of its error.
     pub fn count_store_error(&self, store: &'static str, kind: &'static str) {
         self.store_errors.get_or_create(&StoreErrorLabels { store, kind }).inc();
+        let labels = || [("store", store.into()), ("kind", kind.into())];
+        self.sample(("lyceum_store_errors_total", Unit::Count, Combine::Sum), labels, 1.0);
     }
 
     /// Adds what DynamoDB said that a call consumed.
     pub fn add_capacity_units(&self, operation: &'static str, units: f64) {
         self.capacity_units.get_or_create(&OperationLabels { operation }).inc_by(units);
+        let metric = ("lyceum_dynamodb_capacity_units_total", Unit::Count, Combine::Sum);
+        self.sample(metric, || [("operation", operation.into())], units);
     }
 
     /// Adds what DynamoDB said that was consumed for a family's events; `access` is `read` or `write`. Divided by the
@@ -239,16 +322,20 @@ impl Metrics {
     /// Sets what the circuit breaker of a dependency lets through.
     pub fn set_circuit_state(&self, dependency: &'static str, state: CircuitState) {
         self.circuit_state.get_or_create(&DependencyLabels { dependency }).set(state as i64);
+        let metric = ("lyceum_circuit_state", Unit::State, Combine::Last);
+        self.sample(metric, || [("dependency", dependency.into())], f64::from(state as u8));
     }
 
     /// Sets how many windows of a size are open.
     pub fn set_open_windows(&self, size: &'static str, windows: i64) {
         self.open_windows.get_or_create(&WindowLabels { size }).set(windows);
+        self.sample(("lyceum_open_windows", Unit::Count, Combine::Last), || [("size", size.into())], windows as f64);
     }
 
     /// Sets how many consumers are running.
     pub fn set_active_consumers(&self, consumers: i64) {
         self.active_consumers.set(consumers);
+        self.sample(("lyceum_active_consumers", Unit::Count, Combine::Last), || [], consumers as f64);
     }
 
     /// Every metric as text; the type is [`CONTENT_TYPE`].
@@ -260,6 +347,8 @@ impl Metrics {
 
     fn count_dead_letter(&self, family: &'static str, kind: DeadLetterKind) {
         self.dead_letters.get_or_create(&DeadLetterLabels { family, kind: kind.name() }).inc();
+        let labels = || [("family", family.into()), ("kind", kind.name().into())];
+        self.sample(("lyceum_dead_letters_total", Unit::Count, Combine::Sum), labels, 1.0);
     }
 }
 
@@ -302,6 +391,7 @@ mod tests {
             event_id: None,
             tenant: Some("acme".to_owned()),
             correlation_id: None,
+            trace_id: None,
             outcome,
             findings: findings.collect(),
             anomalies: Vec::new(),
@@ -346,6 +436,37 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not among\n{text}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_as_a_sample_has_the_names_and_labels_of_the_sums() {
+        let metrics = Metrics::with_samples();
+        metrics.observe(&[
+            report(Outcome::DeadLettered { kind: DeadLetterKind::Validation }, vec!["actor.ifi.exactly-one".into()]),
+            report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
+        ]);
+        metrics.observe_event_duration("survey", Duration::from_millis(3));
+        metrics.observe_batch_size(42);
+        metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
+        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
+        metrics.count_store_error("statements", "unavailable");
+        metrics.add_capacity_units("TransactWriteItems", 2.5);
+        metrics.set_circuit_state("dynamodb", CircuitState::Open);
+        metrics.set_open_windows("5m", 3);
+        metrics.set_active_consumers(4);
+        let text = metrics.encode();
+        let samples = metrics.take_samples();
+        for Sample { name, labels, .. } in &samples {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            let series = |line: &str| {
+                let told = line.split_once(' ').map_or("", |(series, _)| series);
+                let (found, of) = told.split_once('{').unwrap_or((told, "}"));
+                let found = found.strip_suffix("_count").unwrap_or(found);
+                found == *name && of == format!("{}}}", labels.join(","))
+            };
+            assert!(text.lines().any(series), "{name} {labels:?}\nis not among\n{text}");
+        }
+        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (14, vec![], vec![]));
     }
 
     #[test]

@@ -133,6 +133,8 @@ pub struct Report {
     pub tenant: Option<String>,
     /// The correlation id.
     pub correlation_id: Option<String>,
+    /// The trace that its sender began, as W3C writes a trace id.
+    pub trace_id: Option<String>,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
@@ -44,7 +44,7 @@ const LOCAL_VARIABLES: &[Variable] = &[
 ];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub const VARIABLES: &[&[Variable]] = &[LOCAL_VARIABLES, PROCESS_VARIABLES, LOG_VARIABLES];
+pub const VARIABLES: &[&[Variable]] = &[FUNCTION_VARIABLES, LOCAL_VARIABLES, LOG_VARIABLES, PROCESS_VARIABLES];
 
 impl Config {
     /// Reads the process's environment.

@@ -10,6 +10,8 @@ pub mod embedded;
 pub mod guarded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "production")]
+pub mod lazily;
 pub mod measured;
 pub mod memory;
 #[cfg(feature = "production")]

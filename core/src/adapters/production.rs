@@ -1,1 +1,269 @@
-//! The services of a deployment, connected by what the environment says.
+//! The services of a deployment, connected by what the environment says: Kafka, DynamoDB, and Elasticsearch or OpenSearch.
+//!
+//! Each is connected by its first call, so that a process that does not need one neither waits for it nor fails by it, and
+//! each stands behind a [guard](crate::adapters::guarded) and is [measured](crate::adapters::measured).
+//!
+//! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::adapters::around::{Around, Call, StoreError, Wrapped};
+use crate::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, DynamoDbSettings, Operation};
+use crate::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
+use crate::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
+use crate::adapters::kafka::{KafkaEventLog, KafkaSettings};
+use crate::adapters::lazily::Lazily;
+use crate::adapters::measured::Measured;
+use crate::clock::Clock;
+use crate::environment::{LogConfig, Reading, process_config};
+use crate::metrics::Metrics;
+use crate::outcome::Observer;
+use crate::ports::event_log::EventLog;
+use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use crate::ports::statements::Statements;
+use crate::process::{ProcessConfig, Services};
+use crate::xapi::equality;
+
+/// What a deployment's process is told by its environment.
+#[derive(Clone, Debug)]
+pub struct ProductionSettings {
+    /// For follow-ups and dead letters; `None` where `KAFKA_BOOTSTRAP_SERVERS` is missing, which was refused.
+    pub kafka: Option<KafkaSettings>,
+    /// Where statements are kept.
+    pub elasticsearch: ElasticsearchSettings,
+    /// Where state is kept; `None` for a family without.
+    pub dynamodb: Option<DynamoDbSettings>,
+    /// How events are processed.
+    pub process: ProcessConfig,
+    /// How the process logs.
+    pub log: LogConfig,
+}
+
+impl ProductionSettings {
+    /// Reads the settings of a family that keeps state. Every wrong value is reported together by [`Reading::finish`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let dynamodb = Some(DynamoDbSettings::read(reading));
+        Self { dynamodb, ..Self::read_stateless(reading) }
+    }
+
+    /// Reads the settings of a family without state.
+    pub fn read_stateless(reading: &mut Reading<'_>) -> Self {
+        let kafka = KafkaSettings::read(reading);
+        if kafka.is_none() {
+            reading.refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
+        }
+        Self {
+            kafka,
+            elasticsearch: ElasticsearchSettings::read(reading),
+            dynamodb: None,
+            process: process_config(reading),
+            log: LogConfig::read(reading),
+        }
+    }
+}
+
+/// The services of a family that keeps state. Nothing is called yet.
+pub fn connect(settings: &ProductionSettings, observer: Arc<dyn Observer>, metrics: &Arc<Metrics>) -> Services {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let services = connect_stateless(settings, observer, metrics);
+    let Some(settings) = settings.dynamodb.clone() else { return services };
+    let billed = metrics.clone();
+    let ledger = Lazily::<dyn Ledger>::new(move || {
+        let (settings, clock, metrics) = (settings.clone(), clock.clone(), billed.clone());
+        async move {
+            let ledger = DynamoDbLedger::connect(&settings, clock).await.map_err(|error| error.to_string())?;
+            let bill = Bill { ledger: ledger.clone(), told: Mutex::default(), metrics };
+            Ok(Arc::new(Wrapped::around(Arc::new(ledger), bill)) as Arc<dyn Ledger>)
+        }
+    });
+    let guard = guard(Dependency::DynamoDb, metrics);
+    let ledger = Guarded::new(Arc::new(Measured::new(Arc::new(ledger), metrics.clone())), guard);
+    Services { ledger: Arc::new(ledger), ..services }
+}
+
+/// The services of a family without state; its ledger refuses every call. Nothing is called yet.
+pub fn connect_stateless(
+    settings: &ProductionSettings,
+    observer: Arc<dyn Observer>,
+    metrics: &Arc<Metrics>,
+) -> Services {
+    let kafka = settings.kafka.clone();
+    let event_log = Lazily::<KafkaEventLog>::new(move || {
+        let kafka = kafka.clone();
+        async move {
+            let settings = kafka.ok_or("no broker is named")?;
+            KafkaEventLog::connect(&settings).map(Arc::new).map_err(|error| error.to_string())
+        }
+    });
+    let elasticsearch = settings.elasticsearch.clone();
+    let statements = Lazily::<Elasticsearch>::new(move || {
+        let settings = elasticsearch.clone();
+        async move {
+            let statements = Elasticsearch::connect(&settings, equality::same).map_err(|error| error.to_string())?;
+            statements.prepare().await.map_err(|error| error.to_string())?;
+            Ok(Arc::new(statements))
+        }
+    });
+    let measured_log: Arc<dyn EventLog> = Arc::new(Measured::new(Arc::new(event_log), metrics.clone()));
+    let measured_statements: Arc<dyn Statements> = Arc::new(Measured::new(Arc::new(statements), metrics.clone()));
+    Services {
+        event_log: Arc::new(Guarded::new(measured_log, guard(Dependency::Kafka, metrics))),
+        ledger: Arc::new(NoLedger),
+        statements: Arc::new(Guarded::new(measured_statements, guard(Dependency::Elasticsearch, metrics))),
+        clock: Arc::new(SystemClock),
+        observer,
+    }
+}
+
+fn guard(dependency: Dependency, metrics: &Arc<Metrics>) -> Arc<Guard> {
+    Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()))
+}
+
+/// Tells the metrics what each call of the ledger consumed.
+struct Bill {
+    ledger: DynamoDbLedger,
+    told: Mutex<CapacitySnapshot>,
+    metrics: Arc<Metrics>,
+}
+
+impl Around for Bill {
+    async fn call<A: Send, E: StoreError>(
+        &self,
+        _: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        _: impl Fn(&A) -> bool + Send,
+    ) -> Result<A, E> {
+        let answer = work.await;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let consumed = self.ledger.capacity();
+        for operation in Operation::ALL {
+            let units = consumed.of(operation).units - told.of(operation).units;
+            if units > 0.0 {
+                self.metrics.add_capacity_units(operation.name(), units);
+            }
+        }
+        *told = consumed;
+        answer
+    }
+}
+
+/// The system's clock, and waiting by tokio.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn jitter(&self) -> f64 {
+        // The low 32 bits of a random UUID are random, its version and variant stand elsewhere.
+        f64::from(Uuid::new_v4().as_u128() as u32) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// The ledger of a family that keeps no state: nobody calls it, and whoever does learns why.
+#[derive(Clone, Copy, Debug)]
+struct NoLedger;
+
+impl NoLedger {
+    fn refuse<T>() -> Result<T, LedgerError> {
+        Err(LedgerError::Refused("this function's family keeps no state, so that it has no ledger".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Ledger for NoLedger {
+    async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn commit(&self, _: Commit) -> Result<(), LedgerError> {
+        Self::refuse()
+    }
+
+    async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        Self::refuse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::WrongEnvironment;
+
+    fn read(
+        variables: &[(&str, &str)],
+        read: fn(&mut Reading<'_>) -> ProductionSettings,
+    ) -> Result<ProductionSettings, WrongEnvironment> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let settings = read(&mut reading);
+        reading.finish(settings)
+    }
+
+    #[test]
+    fn every_wrong_value_of_every_concern_is_reported_at_once() {
+        let wrong = read(
+            &[("LOG_FORMAT", "xml"), ("RETRY_ATTEMPTS", "many"), ("DYNAMODB_TABLE", "a table"), ("KAFKA_TIMEOUT_MS", "0")],
+            ProductionSettings::read,
+        );
+        let text = wrong.unwrap_err().to_string();
+        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS"];
+        for name in names.into_iter().chain(["KAFKA_BOOTSTRAP_SERVERS", "ELASTICSEARCH_URL"]) {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_family_without_state_is_asked_for_nothing_of_dynamodb() {
+        let needed = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("ELASTICSEARCH_URL", "http://127.0.0.1:1"),
+            ("DYNAMODB_TABLE", "not a table"),
+        ];
+        assert!(read(&needed, ProductionSettings::read).is_err());
+        assert!(read(&needed, ProductionSettings::read_stateless).unwrap().dynamodb.is_none());
+    }
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn observe(&self, _: &[crate::outcome::Report]) {}
+    }
+
+    #[tokio::test]
+    async fn services_are_made_without_anything_that_answers() {
+        let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
+        let refused = services.ledger.ping().await.unwrap_err().to_string();
+        assert!(refused.contains("keeps no state"), "{refused}");
+        assert!(services.statements.ping().await.is_err());
+    }
+
+    #[test]
+    fn jitter_is_within_its_bounds_and_moves() {
+        let drawn: Vec<f64> = (0..100).map(|_| SystemClock.jitter()).collect();
+        assert!(drawn.iter().all(|jitter| (0.0..1.0).contains(jitter)) && drawn[0] != drawn[1], "{drawn:?}");
+    }
+}

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::family::{Catalog, EXTENSIONS, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, Position, Record, header_text};
+use crate::trace;
 use crate::xapi::statement::{Object, Statement};
 use crate::xapi::{self, Limits};
 
@@ -357,11 +358,9 @@ impl<'a, 'c> Reading<'a, 'c> {
         id
     }
 
-    /// The trace id of a W3C `traceparent` (`version-traceid-parentid-flags`).
+    /// The trace id of a W3C `traceparent`.
     fn trace_id(&self) -> Option<Cow<'a, str>> {
-        let trace_id = header_text(&self.record.headers, "traceparent")?.split('-').nth(1)?;
-        (trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .then_some(Cow::Borrowed(trace_id))
+        trace::w3c_trace_id(header_text(&self.record.headers, trace::TRACEPARENT)?).map(Cow::Borrowed)
     }
 
     fn over_a_limit(&self) -> Option<Finding> {

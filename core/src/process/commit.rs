@@ -18,6 +18,7 @@ use crate::ports::ledger::{
     MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
 };
 use crate::record::{Header, NewRecord};
+use crate::trace;
 
 /// Aggregates and keys as they were read, and what was decided since.
 pub(super) struct Working<S> {
@@ -371,12 +372,13 @@ impl<F: Family> Processor<F> {
         }
         let publications = decision.follow_ups.into_iter().enumerate().map(|(ordinal, follow_up)| {
             let id = follow_up_id(item.envelope.id, follow_up.event_type, ordinal);
-            let headers = vec![
+            let mut headers = vec![
                 Header::new("event-id", id.to_string()),
                 Header::new("event-type", follow_up.event_type),
                 Header::new("correlation-id", item.envelope.correlation_id.to_string()),
                 Header::new("tenant-id", item.envelope.tenant.to_string()),
             ];
+            headers.extend(trace::context_of(&item.record.headers).cloned());
             let record = NewRecord {
                 key: Some(follow_up.key.into()),
                 value: Some(follow_up.value.into()),

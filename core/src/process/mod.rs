@@ -31,6 +31,7 @@ use crate::ports::ledger::{AggregateId, KeyId, Ledger};
 use crate::ports::statements::Statements;
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
+use crate::trace;
 use crate::xapi::equality;
 
 mod commit;
@@ -230,6 +231,7 @@ impl<F: Family> Processor<F> {
             event_id: None,
             tenant: None,
             correlation_id: None,
+            trace_id: trace::trace_id(&record.headers),
             outcome: Outcome::SkippedTombstone,
             findings: Vec::new(),
             anomalies: Vec::new(),
@@ -322,6 +324,7 @@ impl<F: Family> Processor<F> {
             event_id: None,
             tenant: None,
             correlation_id: None,
+            trace_id: None,
             outcome: Outcome::DeadLettered { kind },
             findings: Vec::new(),
             anomalies: Vec::new(),

@@ -1,1 +1,87 @@
-//! What every function runs on AWS Lambda.
+//! What every function runs on AWS Lambda: telemetry, services from the environment, the runtime.
+//!
+//! A function's `main.rs` is wiring: it names the family and whether it keeps state. Each client is made once for an
+//! environment and only when a batch needs it, so that a cold start pays for what its batch uses.
+
+pub mod emf;
+mod secrets;
+mod telemetry;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use lambda_runtime::{LambdaEvent, service_fn};
+use lyceum_core::lambda::handler::FamilyFunction;
+use lyceum_core::lambda::response::BatchResponse;
+use serde_json::value::RawValue;
+use tracing::Instrument;
+
+pub use secrets::Environment;
+pub use telemetry::Telemetry;
+
+/// Runs a function: `wire` gets the environment, secrets included, and makes it. Ends when Lambda ends the process, or
+/// with a failure that is told in one line of JSON.
+pub fn run<W>(wire: impl FnOnce(Environment) -> W) -> ExitCode
+where
+    W: Future<Output = Result<()>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            let environment = Environment::load().await?;
+            wire(environment).await
+        })
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
+            eprintln!("{line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Telemetry {
+    /// Answers invocations until Lambda ends the process.
+    ///
+    /// # Errors
+    /// Where Lambda's runtime interface does not answer.
+    pub async fn serve(self, function: impl FamilyFunction + 'static) -> Result<()> {
+        let (telemetry, function) = (Arc::new(self), Arc::new(function));
+        let answer = service_fn(|event: LambdaEvent<Box<RawValue>>| {
+            let (telemetry, function) = (telemetry.clone(), function.clone());
+            let context = &event.context;
+            // At the level of errors, so that a line of any level has it.
+            let span = tracing::error_span!(
+                "invocation",
+                request_id = context.request_id,
+                xray_trace_id = context.xray_trace_id,
+                function_version = context.env_config.version,
+            );
+            async move { invoke(&telemetry, &*function, event).await }.instrument(span)
+        });
+        lambda_runtime::Runtime::new(answer).run().await.map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+/// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
+async fn invoke(
+    telemetry: &Telemetry,
+    function: &dyn FamilyFunction,
+    event: LambdaEvent<Box<RawValue>>,
+) -> Result<BatchResponse, lambda_runtime::Error> {
+    let started = Instant::now();
+    let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+    let answer = function.handle(event.payload.get().as_bytes(), deadline_ms).await;
+    telemetry.metrics().observe_event_duration(function.spec().name, started.elapsed());
+    telemetry.flush(now_ms());
+    Ok(answer?)
+}
+
+fn now_ms() -> i64 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_1970.map_or(0, |passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
+}

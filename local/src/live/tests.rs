@@ -37,6 +37,7 @@ fn report(tenant: Option<&str>, offset: i64, outcome: Outcome) -> Report {
         event_id: None,
         tenant: tenant.map(str::to_owned),
         correlation_id: None,
+        trace_id: None,
         outcome,
         findings: Vec::new(),
         anomalies: Vec::new(),

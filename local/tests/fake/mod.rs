@@ -455,6 +455,7 @@ pub fn report(tenant: &str, offset: i64, outcome: Outcome) -> Report {
         event_id: Some(Uuid::from_u128(offset as u128)),
         tenant: Some(tenant.to_owned()),
         correlation_id: Some(format!("correlation of {tenant}")),
+        trace_id: None,
         outcome,
         findings: Vec::new(),
         anomalies: Vec::new(),

@@ -1,0 +1,97 @@
+"""Invokes the functions of a deployed stack with events/aws/* and looks at what they did: `invoke.py STACK`.
+
+Each batch whose dependencies are up is delivered twice. The answer must be the one that stands beside it; what was
+applied or rejected must have its key in the table; and the second delivery must change nothing.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import sys
+import urllib.request
+
+import boto3
+
+EVENTS = pathlib.Path(__file__).parent.parent / "events" / "aws"
+
+
+def items(dynamodb, table):
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+
+
+def event_ids(batch, positions):
+    """The statement ids of the records at these positions."""
+    for records in batch["records"].values():
+        for record in records if isinstance(records, list) else []:
+            if not isinstance(record, dict):
+                continue
+            position = f"{record.get('topic')}/{record.get('partition')}/{record.get('offset')}"
+            if position in positions and isinstance(record.get("value"), str):
+                value = json.loads(base64.b64decode(record["value"]))
+                statement = value.get("xapi_data", value)
+                if "id" in statement:
+                    yield statement["id"].lower()
+
+
+def count_statements():
+    """Counts what the functions stored, and leaves nothing of it behind."""
+    url, index = os.environ["ELASTICSEARCH_URL"].rstrip("/"), os.environ["DEPLOY_INDEX"]
+
+    def call(method, path):
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", method=method)) as answer:
+            return json.loads(answer.read())
+
+    call("POST", f"{index}/_refresh")
+    count = call("GET", f"{index}/_count")["count"]
+    for name in call("GET", index):
+        call("DELETE", name)
+    return count
+
+
+def main(stack):
+    outputs = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+    lambda_, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")
+    table = outputs["LedgerTable"]
+    wrong, invoked, keys_found = [], 0, 0
+    for file in sorted(EVENTS.glob("*.json")):
+        if file.name.endswith(".expected.json"):
+            continue
+        expected = json.loads(file.with_suffix(".expected.json").read_text())
+        if expected.get("down"):
+            continue
+        family = file.name.split("-")[0]
+        payload = file.read_bytes()
+        before = None
+        for delivery in (1, 2):
+            answer = lambda_.invoke(FunctionName=f"{stack}-{family}", Payload=payload)
+            body = json.loads(answer["Payload"].read())
+            invoked += 1
+            if answer.get("FunctionError") or body.get("batchItemFailures") != expected["batchItemFailures"]:
+                wrong.append(f"{file.name}, delivery {delivery}: {json.dumps(body)[:600]}")
+            now = items(dynamodb, table)
+            if before is not None and now != before:
+                wrong.append(f"{file.name}: the second delivery changed the table")
+            before = now
+        if family == "statement":
+            continue
+        settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
+        for event_id in event_ids(json.loads(payload), settled):
+            of_event = [item for (pk, sk), item in before.items() if sk == "k" and pk.endswith(f"/{family}/{event_id}")]
+            keys_found += len(of_event)
+            if not of_event:
+                wrong.append(f"{file.name}: event {event_id} has no key in the table")
+    print(f"{invoked} invocations, {keys_found} keys of applied events found, {len(items(dynamodb, table))} items")
+    statements = count_statements()
+    print(f"{statements} statements in the index")
+    if statements == 0:
+        wrong.append("no statement was stored")
+    if keys_found == 0:
+        wrong.append("no event was applied")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,149 @@
+//! Metrics for CloudWatch, as lines of the log: the embedded metric format.
+//!
+//! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format": a document has one value for each
+//! dimension, at most 100 metrics and at most 100 values of each. So there is one document for each set of label values.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use lyceum_core::metrics::{Combine, Sample, Unit};
+use serde_json::{Map, Value, json};
+
+/// Of one metric in one document.
+const MOST_VALUES: usize = 100;
+
+/// Labels without which a metric is counted once more, so that an alarm can watch a family or one outcome as a whole:
+/// CloudWatch adds nothing up over dimensions.
+const ALSO_BY: &[(&str, &[&str])] =
+    &[("lyceum_dead_letters_total", &["family"]), ("lyceum_events_total", &["family", "outcome"])];
+
+type Labels = Vec<(&'static str, Cow<'static, str>)>;
+
+struct Series {
+    unit: Unit,
+    values: Vec<f64>,
+}
+
+/// The documents for what was observed, a line each; `at_ms` is the time in milliseconds since 1970 UTC.
+pub fn documents(namespace: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<String> {
+    let mut by_labels: BTreeMap<Labels, BTreeMap<&'static str, Series>> = BTreeMap::new();
+    for Sample { name, unit, combine, labels, value } in samples {
+        let series = by_labels.entry(labels).or_default().entry(name).or_insert(Series { unit, values: Vec::new() });
+        match (combine, series.values.last_mut()) {
+            (Combine::Sum, Some(sum)) => *sum += value,
+            (Combine::Last, Some(last)) => *last = value,
+            (Combine::Each, _) | (_, None) => series.values.push(value),
+        }
+    }
+    let mut documents = Vec::new();
+    for (labels, mut of_labels) in by_labels {
+        while !of_labels.is_empty() {
+            documents.push(document(namespace, at_ms, &labels, &mut of_labels).to_string());
+            of_labels.retain(|_, series| !series.values.is_empty());
+        }
+    }
+    documents
+}
+
+/// One document, with as many values of each series as it takes; they are taken from the series.
+fn document(
+    namespace: &str,
+    at_ms: i64,
+    labels: &Labels,
+    of_labels: &mut BTreeMap<&'static str, Series>,
+) -> Value {
+    let all: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
+    let mut document = Map::new();
+    for (name, value) in labels {
+        document.insert((*name).to_owned(), json!(value));
+    }
+    let mut directives = Vec::new();
+    for (name, series) in of_labels {
+        let rest = series.values.split_off(series.values.len().min(MOST_VALUES));
+        let values = std::mem::replace(&mut series.values, rest);
+        let mut dimensions = vec![json!(all)];
+        dimensions.extend(ALSO_BY.iter().filter(|(of, _)| of == name).map(|(_, labels)| json!(labels)));
+        let unit = match series.unit {
+            Unit::Count => "Count",
+            Unit::Seconds => "Seconds",
+            Unit::State => "None",
+        };
+        directives.push(json!({
+            "Namespace": namespace,
+            "Dimensions": dimensions,
+            "Metrics": [{"Name": name, "Unit": unit}],
+        }));
+        document.insert((*name).to_owned(), if values.len() == 1 { json!(values[0]) } else { json!(values) });
+    }
+    document.insert("_aws".to_owned(), json!({"Timestamp": at_ms, "CloudWatchMetrics": directives}));
+    Value::Object(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lyceum_core::metrics::{CircuitState, Metrics};
+
+    use super::*;
+
+    fn written(metrics: &Metrics) -> Vec<Value> {
+        let lines = documents("Lyceum/test", 1_772_439_300_000, metrics.take_samples());
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_document_names_its_metrics_units_and_dimensions_as_cloudwatch_reads_them() {
+        let metrics = Metrics::with_samples();
+        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
+        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(30));
+        let wanted = json!({
+            "_aws": {"Timestamp": 1_772_439_300_000_i64, "CloudWatchMetrics": [{
+                "Namespace": "Lyceum/test",
+                "Dimensions": [["store", "operation"]],
+                "Metrics": [{"Name": "lyceum_store_duration_seconds", "Unit": "Seconds"}],
+            }]},
+            "store": "ledger",
+            "operation": "commit",
+            "lyceum_store_duration_seconds": [0.02, 0.03],
+        });
+        assert_eq!((written(&metrics), written(&metrics)), (vec![wanted], vec![]));
+    }
+
+    #[test]
+    fn counts_are_added_up_and_of_states_the_last_one_counts() {
+        let metrics = Metrics::with_samples();
+        metrics.count_store_error("statements", "unavailable");
+        metrics.count_store_error("statements", "unavailable");
+        metrics.set_circuit_state("statements", CircuitState::Open);
+        metrics.set_circuit_state("statements", CircuitState::HalfOpen);
+        let found = written(&metrics);
+        let value = |name: &str| found.iter().find_map(|document| document.get(name)).cloned();
+        assert_eq!(value("lyceum_store_errors_total"), Some(json!(2.0)));
+        assert_eq!(value("lyceum_circuit_state"), Some(json!(1.0)));
+    }
+
+    #[test]
+    fn dead_letters_are_also_counted_for_the_family_as_a_whole() {
+        let sample = |kind: &'static str| Sample {
+            name: "lyceum_dead_letters_total",
+            unit: Unit::Count,
+            combine: Combine::Sum,
+            labels: vec![("family", "survey".into()), ("kind", kind.into())],
+            value: 1.0,
+        };
+        let lines = documents("Lyceum", 0, vec![sample("decode"), sample("rejected"), sample("decode")]);
+        let found: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(found.iter().map(|of| of["lyceum_dead_letters_total"].clone()).collect::<Vec<_>>(), [2.0, 1.0]);
+        let dimensions = &found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+        assert_eq!(dimensions, &json!([["family", "kind"], ["family"]]));
+    }
+
+    #[test]
+    fn more_values_than_a_document_takes_go_into_several() {
+        let metrics = Metrics::with_samples();
+        (0..250).for_each(|records| metrics.observe_batch_size(records));
+        let sizes = written(&metrics).into_iter().map(|of| of["lyceum_batch_size"].as_array().unwrap().len());
+        assert_eq!(sizes.collect::<Vec<_>>(), [100, 100, 50]);
+    }
+}

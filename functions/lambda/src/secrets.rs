@@ -1,0 +1,149 @@
+//! Secrets by their ARN: read from AWS Secrets Manager once for each environment, kept in memory alone.
+//!
+//! A variable names the secret, and what the secret holds stands in for the variables that would otherwise hold it. It
+//! is never put into the process's environment, where a child or `/proc` would show it, and never logged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+use lyceum_core::adapters::production::ProductionSettings;
+use lyceum_core::environment::Reading;
+use serde_json::{Map, Value};
+
+use crate::Telemetry;
+
+/// Which field of which secret stands in for which variable.
+const FIELDS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "ELASTICSEARCH_SECRET_ARN",
+        &[
+            ("api_key", "ELASTICSEARCH_API_KEY"),
+            ("username", "ELASTICSEARCH_USERNAME"),
+            ("password", "ELASTICSEARCH_PASSWORD"),
+        ],
+    ),
+    ("KAFKA_SASL_SECRET_ARN", &[("username", "KAFKA_SASL_USERNAME"), ("password", "KAFKA_SASL_PASSWORD")]),
+];
+
+/// The process's environment, and over it what secrets hold.
+#[derive(Default)]
+pub struct Environment {
+    /// What stands in for variables; `None` where a variable named a secret that was read.
+    secrets: BTreeMap<&'static str, Option<String>>,
+}
+
+/// Names alone: a value may be a secret.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("secrets", &self.secrets.keys()).finish()
+    }
+}
+
+impl Environment {
+    /// Reads the secrets that the process's environment names. Without any, no client is made and nothing is called.
+    ///
+    /// # Errors
+    /// Where a secret cannot be read, or holds something else than its variable says.
+    pub(crate) async fn load() -> Result<Self> {
+        let named: Vec<(&'static str, String)> = FIELDS
+            .iter()
+            .filter_map(|(variable, _)| process_variable(variable).map(|arn| (*variable, arn)))
+            .collect();
+        let mut environment = Self::default();
+        if named.is_empty() {
+            return Ok(environment);
+        }
+        let client = aws_sdk_secretsmanager::Client::new(&aws_config::load_from_env().await);
+        for (variable, arn) in named {
+            let answer = client.get_secret_value().secret_id(&arn).send().await;
+            let answer = answer.map_err(|error| anyhow::Error::from(error.into_service_error())).with_context(|| {
+                format!("the secret of {variable} cannot be read: the function's role needs secretsmanager:GetSecretValue for {arn}, and kms:Decrypt for its key")
+            })?;
+            environment.take(variable, answer.secret_string().unwrap_or_default())?;
+        }
+        Ok(environment)
+    }
+
+    /// Reads the settings of a function, and begins to log as they say.
+    ///
+    /// # Errors
+    /// Every wrong value, together.
+    pub fn read(
+        &self,
+        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings,
+    ) -> Result<(ProductionSettings, Telemetry)> {
+        let variable = |name: &str| self.variable(name);
+        let mut reading = Reading::new(&variable);
+        let settings = settings(&mut reading);
+        let namespace = Telemetry::namespace(&reading);
+        let settings = reading.finish(settings)?;
+        let telemetry = Telemetry::start(&settings.log, namespace)?;
+        Ok((settings, telemetry))
+    }
+
+    /// The value of a variable: what a secret holds, else the process's own.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.secrets.get(name).cloned().unwrap_or_else(|| process_variable(name))
+    }
+
+    /// Takes the fields of a secret. No message repeats what the secret holds.
+    fn take(&mut self, variable: &'static str, secret: &str) -> Result<()> {
+        let fields = FIELDS.iter().find(|(of, _)| *of == variable).map_or(&[][..], |(_, fields)| fields);
+        let names = || fields.iter().map(|(field, _)| format!("`{field}`")).collect::<Vec<_>>().join(", ");
+        let Ok(held) = serde_json::from_str::<Map<String, Value>>(secret) else {
+            bail!("the secret of {variable} is no JSON object; it needs fields of {}", names());
+        };
+        let mut taken = false;
+        for (field, stands_for) in fields {
+            if let Some(value) = held.get(*field).and_then(Value::as_str) {
+                self.secrets.insert(stands_for, Some(value.to_owned()));
+                taken = true;
+            }
+        }
+        if !taken {
+            bail!("the secret of {variable} has none of the fields {}", names());
+        }
+        self.secrets.insert(variable, None);
+        Ok(())
+    }
+}
+
+fn process_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secrets_fields_stand_in_for_the_variables_that_would_hold_them() {
+        let mut environment = Environment::default();
+        environment.take("KAFKA_SASL_SECRET_ARN", r#"{"username": "lyceum", "password": "s3cret", "more": 1}"#).unwrap();
+        environment.take("ELASTICSEARCH_SECRET_ARN", r#"{"api_key": "a2V5"}"#).unwrap();
+        assert_eq!(environment.variable("KAFKA_SASL_USERNAME").as_deref(), Some("lyceum"));
+        assert_eq!(environment.variable("KAFKA_SASL_PASSWORD").as_deref(), Some("s3cret"));
+        assert_eq!(environment.variable("ELASTICSEARCH_API_KEY").as_deref(), Some("a2V5"));
+        assert_eq!(environment.variable("ELASTICSEARCH_PASSWORD"), None);
+    }
+
+    #[test]
+    fn what_a_secret_holds_is_in_no_message_and_in_no_debug_output() {
+        let mut environment = Environment::default();
+        for secret in ["hunter2", r#"{"token": "hunter2"}"#, r#"["hunter2"]"#] {
+            let text = format!("{:?}", environment.take("KAFKA_SASL_SECRET_ARN", secret).unwrap_err());
+            assert!(text.contains("KAFKA_SASL_SECRET_ARN") && text.contains("`password`"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        environment.take("KAFKA_SASL_SECRET_ARN", r#"{"password": "hunter2"}"#).unwrap();
+        assert!(!format!("{environment:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn whoever_reads_a_variable_that_named_a_secret_does_not_fetch_it_again() {
+        let mut environment = Environment::default();
+        environment.take("KAFKA_SASL_SECRET_ARN", r#"{"username": "u", "password": "p"}"#).unwrap();
+        assert_eq!(environment.variable("KAFKA_SASL_SECRET_ARN"), None);
+    }
+}
