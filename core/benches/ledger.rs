@@ -1,57 +1,37 @@
 //! What the embedded ledger does in a second: `cargo bench -p lyceum-core --features embedded-dynamodb --bench ledger`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use futures::future::join_all;
-use lyceum_core::adapters::dynamodb::DynamoDbLedger;
-use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
-use lyceum_core::clock::Clock;
 use lyceum_core::ports::ledger::{
     AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
 };
 use lyceum_core::record::Position;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+
+#[path = "../tests/opened_ledger/mod.rs"]
+mod opened_ledger;
+
+use opened_ledger::Opened;
 
 fn main() {
     divan::main();
 }
 
-struct StoppedClock;
-
-#[async_trait::async_trait]
-impl Clock for StoppedClock {
-    fn now_ms(&self) -> i64 {
-        1_790_000_000_000
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
-}
-
 struct Bench {
     runtime: Runtime,
-    ledger: DynamoDbLedger,
-    _database: EmbeddedDynamoDb,
-    _folder: TempDir,
+    ledger: Opened,
     next: AtomicU64,
 }
 
 impl Bench {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let database = EmbeddedDynamoDb::open(&folder.path().join("ledger.db")).unwrap();
-        let ledger = runtime.block_on(database.ledger(Arc::new(StoppedClock))).unwrap();
-        Self { runtime, ledger, _database: database, _folder: folder, next: AtomicU64::new(0) }
+        let ledger = runtime.block_on(Opened::new());
+        Self { runtime, ledger, next: AtomicU64::new(0) }
     }
 
     /// Half of the actions are aggregates of 500 bytes, half keys with a recording of 500.

@@ -39,6 +39,8 @@ const LAST_FAILED_AT: &str = "lyceum-last-failed-at";
 const FAMILY: &str = "lyceum-family";
 const TENANT: &str = "lyceum-tenant";
 const VALUE_OMITTED: &str = "lyceum-value-omitted";
+/// The letter's value is the entry of a Lambda event that could not be read as a record, not a record's value.
+const VALUE_IS_ENTRY: &str = "lyceum-value-is-entry";
 const CORRELATION_ID: &str = "correlation-id";
 
 /// How letters are written (`DEAD_LETTER_FORMAT`).
@@ -105,6 +107,18 @@ pub fn write(
     write_as(record, failure, topics, format, id)
 }
 
+/// Writes the letter for an entry of a Lambda event that is no record: its value is the entry's JSON.
+pub fn write_entry(
+    entry: &Record,
+    failure: &Failure<'_>,
+    topics: &DeadLetterTopics,
+    format: DeadLetterFormat,
+) -> Publication {
+    let mut letter = write(entry, failure, topics, format);
+    letter.record.headers.push(Header::new(VALUE_IS_ENTRY, "true"));
+    letter
+}
+
 /// Writes the letter under a given id.
 pub(crate) fn write_as(
     record: &Record,
@@ -113,19 +127,27 @@ pub(crate) fn write_as(
     format: DeadLetterFormat,
     id: Uuid,
 ) -> Publication {
-    let (source, _) = source_of(record);
+    let (source, replay_count) = source_of(record);
     let failed_at = rfc3339(failure.failed_at_ms);
+    // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
+    let earlier =
+        if replay_count > 0 { header_text(&record.headers, FIRST_FAILED_AT).map(str::to_owned) } else { None };
+    let of_replay = earlier.as_ref().and_then(|_| record.headers.iter().rposition(|at| at.name == FIRST_FAILED_AT));
     let findings = quote_findings(failure.findings);
     let detail = serde_json::to_vec(&findings).unwrap_or_else(|_| b"[]".to_vec());
-    let mut headers: Vec<Header> =
-        record.headers.iter().filter(|header| header.name != SOURCE_HEADER).cloned().collect();
+    let theirs = record.headers.iter().enumerate().filter(|(at, header)| {
+        let is_ours = header.name == SOURCE_HEADER || Some(*at) == of_replay;
+        !is_ours
+    });
+    let mut headers: Vec<Header> = theirs.map(|(_, header)| header.clone()).collect();
+    let first_failed_at = earlier.unwrap_or_else(|| failed_at.clone());
     headers.push(Header::new(LETTER_ID_HEADER, id.to_string()));
     headers.push(Header::new(KIND, failure.kind.name()));
     headers.push(Header::new(DETAIL, detail));
     headers.push(Header::new(SOURCE_HEADER, source.to_string()));
     headers.push(Header::new(SOURCE_TIMESTAMP, record.timestamp_ms.to_string()));
     headers.push(Header::new(ATTEMPTS, failure.attempts.to_string()));
-    headers.push(Header::new(FIRST_FAILED_AT, failed_at.clone()));
+    headers.push(Header::new(FIRST_FAILED_AT, first_failed_at));
     headers.push(Header::new(LAST_FAILED_AT, failed_at));
     headers.push(Header::new(FAMILY, failure.family));
     if let Some(tenant) = failure.tenant {
@@ -227,8 +249,8 @@ fn envelope(record: &Record, failure: &Failure<'_>, findings: Vec<Finding>) -> B
     serde_json::to_vec(&enveloped).unwrap_or_default().into()
 }
 
-/// A letter as it is read from a dead-letter topic.
-#[derive(Clone, Debug, PartialEq)]
+/// A letter as it is read from a dead-letter topic. Serialised it is what is known about the original, without its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeadLetter {
     /// Where the letter stands.
     pub position: Position,
@@ -258,7 +280,10 @@ pub struct DeadLetter {
     pub replay_count: u32,
     /// Whether the original was too large for the letter: its value is missing, and its key and headers may be.
     pub value_omitted: bool,
+    /// Whether the value is the entry of a Lambda event that was no readable record, instead of a record's value.
+    pub value_is_entry: bool,
     /// The original.
+    #[serde(skip)]
     pub original: NewRecord,
 }
 
@@ -267,12 +292,19 @@ pub fn read(record: &Record) -> Option<DeadLetter> {
     let (originals, ours) = record.headers.split_at(first_of_ours(&record.headers)?);
     let number = |name| header_text(ours, name).and_then(|text| text.parse().ok());
     let value_omitted = header_text(ours, VALUE_OMITTED).is_some();
+    let findings: Vec<Finding> =
+        header_text(ours, DETAIL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let kind = DeadLetterKind::from_name(header_text(ours, KIND)?)?;
+    // Letters of a release that had no mark are known by what they found.
+    let is_unmarked_entry =
+        || kind == DeadLetterKind::Decode && findings.iter().any(|finding| finding.rule == ENTRY_RULE);
+    let value_is_entry = header_text(ours, VALUE_IS_ENTRY).is_some() || is_unmarked_entry();
     let source = read_source(header_text(ours, SOURCE_HEADER)?)?;
     Some(DeadLetter {
         position: record.position.clone(),
         id: header_text(ours, LETTER_ID_HEADER)?.parse().ok()?,
-        kind: DeadLetterKind::from_name(header_text(ours, KIND)?)?,
-        findings: header_text(ours, DETAIL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        kind,
+        findings,
         source_timestamp_ms: header_text(ours, SOURCE_TIMESTAMP).and_then(|text| text.parse().ok()),
         family: header_text(ours, FAMILY).unwrap_or_default().to_owned(),
         tenant: header_text(ours, TENANT).map(str::to_owned),
@@ -282,6 +314,7 @@ pub fn read(record: &Record) -> Option<DeadLetter> {
         last_failed_at: header_text(ours, LAST_FAILED_AT).map(str::to_owned),
         replay_count: header_text(originals, REPLAY_COUNT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0),
         value_omitted,
+        value_is_entry,
         original: NewRecord {
             partition: None,
             key: record.key.clone(),
@@ -310,7 +343,20 @@ fn original_value(record: &Record) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(enveloped.original_event.get().as_bytes()))
 }
 
+/// The rule of a finding about an entry that is no record.
+pub const ENTRY_RULE: &str = "record.malformed";
+
 impl DeadLetter {
+    /// Whether the letter holds what a replay sends. Where it does not, the original may still stand at its source.
+    pub fn holds_original(&self) -> bool {
+        !self.value_omitted && !self.value_is_entry
+    }
+
+    /// The id of the letter that its replay becomes where that fails again.
+    pub fn next_id(&self) -> Uuid {
+        letter_id(&self.source, self.replay_count + 1)
+    }
+
     /// Whether it was sent again so often that only a person does so once more.
     pub fn is_parked(&self) -> bool {
         self.replay_count >= REPLAY_LIMIT
@@ -321,6 +367,9 @@ impl DeadLetter {
         let mut record = self.original.clone();
         record.headers.push(Header::new(SOURCE_HEADER, self.source.to_string()));
         record.headers.push(Header::new(REPLAY_COUNT_HEADER, (self.replay_count + 1).to_string()));
+        if let Some(first_failed_at) = &self.first_failed_at {
+            record.headers.push(Header::new(FIRST_FAILED_AT, first_failed_at.clone()));
+        }
         Publication { topic: self.source.topic.to_string(), record }
     }
 }
@@ -391,7 +440,7 @@ mod tests {
             let replay = letter.replay();
             assert_eq!(replay.topic, "nlj.training.programs");
             let names: Vec<_> = replay.record.headers.iter().map(|header| header.name.as_str()).collect();
-            assert_eq!(names, ["event-id", SOURCE_HEADER, REPLAY_COUNT_HEADER]);
+            assert_eq!(names, ["event-id", SOURCE_HEADER, REPLAY_COUNT_HEADER, FIRST_FAILED_AT]);
             original.headers = replay.record.headers;
         }
     }
@@ -406,6 +455,34 @@ mod tests {
         let second = read(&sent(&second)).unwrap();
         assert_ne!(first.id, second.id);
         assert_eq!(first.source, second.source);
+    }
+
+    #[test]
+    fn the_first_failure_is_told_by_every_later_letter() {
+        let theirs = Header::new(FIRST_FAILED_AT, "the sender's own");
+        let mut original = record(b"{}", vec![theirs.clone()]);
+        for day in 0..3 {
+            let failure = Failure { failed_at_ms: 1_700_000_000_000 + day * 86_400_000, ..failure(&[]) };
+            let letter = write(&original, &failure, &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+            let letter = read(&sent(&letter)).unwrap();
+            assert_eq!(letter.first_failed_at.as_deref(), Some("2023-11-14T22:13:20Z"));
+            assert_eq!(letter.last_failed_at, Some(rfc3339(failure.failed_at_ms)));
+            assert_eq!(letter.original.headers, [theirs.clone()]);
+            original.headers = letter.replay().record.headers;
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_lambda_event_is_no_original() {
+        let findings = [finding(ENTRY_RULE, "", "no base64")];
+        let failure = Failure { kind: DeadLetterKind::Decode, ..failure(&findings) };
+        let (topics, format) = (&PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+        let entry = record(b"{\"value\": 1}", vec![]);
+        let marked = read(&sent(&write_entry(&entry, &failure, topics, format))).unwrap();
+        let of_an_earlier_release = read(&sent(&write(&entry, &failure, topics, format))).unwrap();
+        for letter in [marked, of_an_earlier_release] {
+            assert!(letter.value_is_entry && !letter.holds_original());
+        }
     }
 
     #[test]

@@ -212,9 +212,8 @@ impl Metrics {
 
     /// What was observed since the last call; nothing where samples are not kept.
     pub fn take_samples(&self) -> Vec<Sample> {
-        let taken = |samples: &Mutex<Vec<Sample>>| {
-            std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner))
-        };
+        let taken =
+            |samples: &Mutex<Vec<Sample>>| std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
         self.samples.as_ref().map(taken).unwrap_or_default()
     }
 
@@ -235,8 +234,9 @@ impl Metrics {
         for report in reports {
             let Report { family, event_type, outcome, .. } = report;
             self.events.get_or_create(&EventLabels { family, event_type, outcome: outcome.name() }).inc();
-            let labels =
-                || [("family", (*family).into()), ("event_type", (*event_type).into()), ("outcome", outcome.name().into())];
+            let labels = || {
+                [("family", (*family).into()), ("event_type", (*event_type).into()), ("outcome", outcome.name().into())]
+            };
             self.sample(("lyceum_events_total", Unit::Count, Combine::Sum), labels, 1.0);
             match outcome {
                 Outcome::DeadLettered { kind } => self.count_dead_letter(family, *kind),

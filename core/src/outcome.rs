@@ -141,6 +141,7 @@ pub struct Report {
     /// Why it was dead-lettered.
     pub findings: Vec<Finding>,
     /// What is odd about the state after it, though it was applied: `overbooked` …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
 }
 

@@ -21,74 +21,46 @@ fn every_check_of_the_contract_is_run() {
     }
 }
 
+#[cfg(feature = "guarded")]
+mod guarded {
+    use std::sync::Arc;
+
+    use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
+    use lyceum_core::adapters::memory::ledger::MemoryLedger;
+    use lyceum_core::metrics::Metrics;
+
+    fn guarded() -> Guarded<MemoryLedger> {
+        let guard = Guard::new(Dependency::DynamoDb, GuardLimits::default(), Arc::new(Metrics::new()));
+        Guarded::new(Arc::new(MemoryLedger::new()), Arc::new(guard))
+    }
+
+    lyceum_core::ledger_contract!(Box::new(guarded()));
+}
+
+#[cfg(feature = "embedded-dynamodb")]
+mod opened_ledger;
+
 #[cfg(feature = "embedded-dynamodb")]
 mod embedded {
     use std::env;
     use std::io::{BufRead, BufReader};
-    use std::ops::Deref;
     use std::path::Path;
     use std::process::{Command, Stdio};
-    use std::sync::Arc;
-    use std::time::Duration;
 
     use bytes::Bytes;
-    use lyceum_core::adapters::dynamodb::{DynamoDbLedger, Operation};
+    use lyceum_core::adapters::dynamodb::Operation;
     use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
     use lyceum_core::adapters::memory::ledger::MemoryLedger;
-    use lyceum_core::clock::Clock;
     use lyceum_core::ports::ledger::{
         AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey,
     };
     use lyceum_core::record::Position;
     use proptest::prelude::*;
-    use tempfile::TempDir;
     use uuid::Uuid;
 
+    use crate::opened_ledger::{Opened, open};
+
     lyceum_core::ledger_contract!(Opened::new().await);
-
-    /// Stands still, so that nothing depends on the day.
-    struct StoppedClock;
-
-    #[async_trait::async_trait]
-    impl Clock for StoppedClock {
-        fn now_ms(&self) -> i64 {
-            1_790_000_000_000
-        }
-
-        async fn sleep(&self, _: Duration) {}
-
-        fn jitter(&self) -> f64 {
-            0.5
-        }
-    }
-
-    /// A ledger with what it lives in.
-    struct Opened {
-        ledger: DynamoDbLedger,
-        _database: EmbeddedDynamoDb,
-        _folder: TempDir,
-    }
-
-    impl Opened {
-        async fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let (ledger, database) = open(folder.path()).await;
-            Self { ledger, _database: database, _folder: folder }
-        }
-    }
-
-    impl Deref for Opened {
-        type Target = DynamoDbLedger;
-
-        fn deref(&self) -> &DynamoDbLedger {
-            &self.ledger
-        }
-    }
-
-    async fn open(folder: &Path) -> (DynamoDbLedger, EmbeddedDynamoDb) {
-        let database = EmbeddedDynamoDb::open(&folder.join("ledger.db")).unwrap();
-        (database.ledger(Arc::new(StoppedClock)).await.unwrap(), database)
-    }
 
     fn aggregate(id: impl ToString) -> AggregateId {
         AggregateId { tenant: "acme".into(), kind: "program".into(), id: id.to_string() }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use lyceum_core::adapters::dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
+use lyceum_core::adapters::elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
+use lyceum_core::adapters::kafka::{KAFKA_VARIABLES, KafkaSettings};
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config};
+use lyceum_core::environment::{
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+};
 use lyceum_core::process::ProcessConfig;
 
 use crate::http::Token;
+use crate::runtime::{RemoteFunctions, StoresConfig};
 
 /// The settings of one process.
 #[derive(Clone, Debug)]
@@ -25,6 +31,10 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `LOG_LEVEL`, `LOG_FORMAT`
     pub log: LogConfig,
+    /// Which stores are services.
+    pub stores: StoresConfig,
+    /// `--functions`: the functions that run elsewhere.
+    pub functions: Vec<RemoteFunctions>,
 }
 
 const LOCAL_VARIABLES: &[Variable] = &[
@@ -44,12 +54,26 @@ const LOCAL_VARIABLES: &[Variable] = &[
 ];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub const VARIABLES: &[&[Variable]] = &[FUNCTION_VARIABLES, LOCAL_VARIABLES, LOG_VARIABLES, PROCESS_VARIABLES];
+pub const VARIABLES: &[&[Variable]] = &[
+    FUNCTION_VARIABLES,
+    LOCAL_VARIABLES,
+    PROCESS_VARIABLES,
+    LOG_VARIABLES,
+    KAFKA_VARIABLES,
+    DYNAMODB_VARIABLES,
+    ELASTICSEARCH_VARIABLES,
+];
+
+/// Whoever sets one of these means a DynamoDB that is a service.
+const DYNAMODB_NAMES: [&str; 2] = ["DYNAMODB_TABLE", "AWS_ENDPOINT_URL_DYNAMODB"];
 
 impl Config {
-    /// Reads the process's environment.
-    pub fn from_environment() -> Result<Self, WrongEnvironment> {
-        Self::read(&|name| std::env::var(name).ok())
+    /// Reads the process's environment; `kafka`, where it is given, stands for `KAFKA_BOOTSTRAP_SERVERS`.
+    pub fn from_environment(kafka: Option<&str>) -> Result<Self, WrongEnvironment> {
+        Self::read(&|name| match (name, kafka) {
+            ("KAFKA_BOOTSTRAP_SERVERS", Some(kafka)) => Some(kafka.to_owned()),
+            _ => std::env::var(name).ok(),
+        })
     }
 
     /// Reads any environment.
@@ -65,6 +89,15 @@ impl Config {
             process: process_config(&mut reading),
             tokens: reading.list("API_TOKENS", "token"),
             log: LogConfig::read(&mut reading),
+            stores: StoresConfig {
+                kafka: KafkaSettings::read(&mut reading),
+                dynamodb: DYNAMODB_NAMES
+                    .iter()
+                    .any(|name| reading.given(name).is_some())
+                    .then(|| DynamoDbSettings::read(&mut reading)),
+                elasticsearch: reading.given("ELASTICSEARCH_URL").map(|_| ElasticsearchSettings::read(&mut reading)),
+            },
+            functions: Vec::new(),
         };
         reading.finish(config)
     }
@@ -95,6 +128,18 @@ mod tests {
         for name in ["BATCH_SIZE", "LOG_FORMAT", "RETRY_BASE_MS", "API_TOKENS"] {
             assert!(text.contains(name), "{name}: {text}");
         }
+    }
+
+    #[test]
+    fn each_store_is_embedded_unless_it_is_named() {
+        let stores = read(&[]).unwrap().stores;
+        assert!(stores.kafka.is_none() && stores.dynamodb.is_none() && stores.elasticsearch.is_none());
+        let stores = read(&[("ELASTICSEARCH_URL", "http://127.0.0.1:9200")]).unwrap().stores;
+        assert!(stores.kafka.is_none() && stores.dynamodb.is_none() && stores.elasticsearch.is_some());
+        let stores = read(&[("KAFKA_BROKERS", "a:9092"), ("DYNAMODB_TABLE", "table")]).unwrap().stores;
+        assert!(stores.kafka.is_some() && stores.dynamodb.is_some() && stores.elasticsearch.is_none());
+        let at_home = read(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000")]).unwrap().stores.dynamodb;
+        assert_eq!(at_home.unwrap().table, "lyceum");
     }
 
     #[test]

@@ -38,12 +38,12 @@ pub enum DataFolderError {
     #[error("{} is in use by another process that does not listen yet; try again in a moment, or name another folder with --data", .0.display())]
     HeldSilently(PathBuf),
     /// It cannot be made or written.
-    #[error("cannot use the data folder {}: {source}; name another one with --data, or make this one writable", path.display())]
+    #[error("cannot use the data folder {}: {why}; name another one with --data, or make this one writable", path.display())]
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why; not named `source`, since the message tells it.
+        why: io::Error,
     },
 }
 
@@ -53,7 +53,7 @@ const HOLDER: &str = "listening.json";
 impl DataFolder {
     /// Takes the folder.
     pub fn take(path: &Path) -> Result<Self, DataFolderError> {
-        let unusable = |source| DataFolderError::Unusable { path: path.to_owned(), source };
+        let unusable = |why| DataFolderError::Unusable { path: path.to_owned(), why };
         fs::create_dir_all(path).map_err(unusable)?;
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(unusable)?;

@@ -198,8 +198,9 @@ fn survey(random: &mut impl Rng, learner: &str, now: Timestamp) -> Vec<Value> {
         let survey_id = json!({"http://nlj.platform/extensions/survey_id": "course-feedback"});
         let object = activity("question", question, None);
         let mut answer = of(statement(learner, "http://adlnet.gov/expapi/verbs/answered", &object, survey_id, now));
-        let score = if *question == "recommend" { random.random_range(3..=10) } else { random.random_range(1..=5) };
-        answer["result"] = json!({"response": score.to_string(), "score": {"raw": score}});
+        let (least, most) = if *question == "recommend" { (0, 10) } else { (1, 5) };
+        let score = random.random_range(least.max(most - 7)..=most);
+        answer["result"] = json!({"response": score.to_string(), "score": {"raw": score, "min": least, "max": most}});
         events.push(answer);
     }
     if random.random_bool(0.8) {

@@ -10,7 +10,8 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
-use lyceum::http::{Access, ROUTES, Role, Token, bind_address, router, serve};
+use lyceum::http::{Access, ROUTES, Role, Token, bind_address, router, serve, serve_within};
+use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::header_text;
 use serde_json::{Value, json};
@@ -377,7 +378,12 @@ async fn every_route_asks_for_its_role() {
         assert_eq!([anonymous, unknown], [StatusCode::UNAUTHORIZED; 2], "{}", route.path);
         for (secret, has) in roles {
             // What counts every tenant's events is for whoever may see every tenant.
-            let of_all = ["/metrics", "/api/topics/{topic}/records", "/2015-03-31/functions/{function}/invocations"];
+            let of_all = [
+                "/metrics",
+                "/api/topics/{topic}/records",
+                "/api/dead-letters/import",
+                "/2015-03-31/functions/{function}/invocations",
+            ];
             let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };
             let status = status(by(example_request(route.method, route.path), secret)).await;
             assert_eq!(status == StatusCode::FORBIDDEN, !has.contains(&role), "{secret} at {}: {status}", route.path);
@@ -618,4 +624,40 @@ async fn what_a_sender_wrote_is_escaped_on_every_page() {
     let page = send(&fakes, get(&format!("/events/{BOOKINGS}/0/0"))).await.text;
     assert!(page.contains("&lt;script&gt;alert('name')&lt;/script&gt;"), "{page}");
     assert!(page.contains("<mark>    &quot;id&quot;: &quot;confirmed&quot;</mark>"), "{page}");
+}
+
+#[tokio::test]
+async fn who_opens_a_connection_and_sends_half_a_request_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fakes = empty(Access::open());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let services = fakes.services.clone();
+    let server = tokio::spawn(serve_within(Duration::from_millis(100), listener, services, std::future::pending()));
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ").await.unwrap();
+    let mut answer = Vec::new();
+    // The end of the connection is what is waited for, with or without a word before it.
+    let _ = slow.read_to_end(&mut answer).await;
+    let after = reqwest::get(format!("http://{address}/health")).await.unwrap();
+    assert_eq!(after.status(), StatusCode::OK);
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
+    let fakes = empty(Access::open());
+    let embedded = send(&fakes, get("/health")).await.json()["components"].clone();
+    assert!(embedded["event_log"].is_object() && embedded["search"].is_object(), "{embedded}");
+    assert!(embedded["event_log"]["circuit"].is_null(), "{embedded}");
+    let mut fakes = empty(Access::open());
+    let metrics = fakes.services.metrics.clone();
+    for dependency in [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch] {
+        let guard = Guard::new(dependency, GuardLimits::default(), metrics.clone());
+        fakes.services.guards.push(std::sync::Arc::new(guard));
+    }
+    let services = send(&fakes, get("/health")).await.json()["components"].clone();
+    for part in ["kafka", "dynamodb", "elasticsearch"] {
+        assert_eq!(services[part]["circuit"], "closed", "{services}");
+    }
 }

@@ -220,7 +220,8 @@ pub fn answered(random: &mut StdRng, question: &str, registration: Uuid, score: 
     let verb = "http://adlnet.gov/expapi/verbs/answered";
     let mut event = statement(random, "participant", verb, &activity("question", question), extensions);
     event["context"]["registration"] = json!(registration);
-    event["result"] = json!({"response": score.to_string(), "score": {"raw": score}});
+    let most = if question == "recommend" { 10 } else { 5 };
+    event["result"] = json!({"response": score.to_string(), "score": {"raw": score, "min": 0, "max": most}});
     event
 }
 

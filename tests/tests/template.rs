@@ -181,7 +181,9 @@ fn no_template_holds_a_secret() {
         let mut found = Vec::new();
         texts(&template, &mut found);
         let looks_random = |text: &&&str| {
-            text.len() >= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=_".contains(c)) && text.contains(|c: char| c.is_ascii_digit())
+            text.len() >= 32
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=_".contains(c))
+                && text.contains(|c: char| c.is_ascii_digit())
         };
         let random: Vec<_> = found.iter().filter(looks_random).collect();
         assert!(random.is_empty(), "{name} has what looks like a key: {random:?}");

@@ -15,7 +15,8 @@ use crate::adapters::around::{Around, Call, StoreError, Wrapped};
 use crate::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, DynamoDbSettings, Operation};
 use crate::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use crate::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
-use crate::adapters::kafka::{KafkaEventLog, KafkaSettings};
+use crate::adapters::kafka::event_log::KafkaEventLog;
+use crate::adapters::kafka::settings::KafkaSettings;
 use crate::adapters::lazily::Lazily;
 use crate::adapters::measured::Measured;
 use crate::clock::Clock;
@@ -54,7 +55,8 @@ impl ProductionSettings {
     pub fn read_stateless(reading: &mut Reading<'_>) -> Self {
         let kafka = KafkaSettings::read(reading);
         if kafka.is_none() {
-            reading.refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
+            reading
+                .refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
         }
         Self {
             kafka,
@@ -224,7 +226,12 @@ mod tests {
     #[test]
     fn every_wrong_value_of_every_concern_is_reported_at_once() {
         let wrong = read(
-            &[("LOG_FORMAT", "xml"), ("RETRY_ATTEMPTS", "many"), ("DYNAMODB_TABLE", "a table"), ("KAFKA_TIMEOUT_MS", "0")],
+            &[
+                ("LOG_FORMAT", "xml"),
+                ("RETRY_ATTEMPTS", "many"),
+                ("DYNAMODB_TABLE", "a table"),
+                ("KAFKA_TIMEOUT_MS", "0"),
+            ],
             ProductionSettings::read,
         );
         let text = wrong.unwrap_err().to_string();

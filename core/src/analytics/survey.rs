@@ -37,7 +37,8 @@ pub struct QuestionAnswers {
     /// The mean of the answers that have a number: `result.score.raw`, else a response that is one.
     pub mean: Option<f64>,
     /// Net promoter score, -100 to 100: the percentage of 9 and 10 less that of 0 to 6. `None` unless every answer is a
-    /// whole number from 0 to 10.
+    /// whole number on a scale from 0 to 10: the one that `result.score.min` and `max` tell or, where no answer tells one,
+    /// the one that the answers reach from end to end.
     pub nps: Option<f64>,
     /// Most frequent first, then by response. An answer without a response is listed by its score.
     pub distribution: Vec<ResponseCount>,
@@ -111,6 +112,8 @@ struct LastAnswers(BTreeMap<String, BTreeMap<String, GivenAnswer>>);
 struct GivenAnswer {
     source: Position,
     number: Option<f64>,
+    /// The ends of the scale, as the answer tells them.
+    scale: Option<(f64, f64)>,
     response: String,
 }
 
@@ -122,7 +125,8 @@ impl LastAnswers {
         let number = fields.score_raw.or_else(|| fields.response.as_ref()?.trim().parse().ok());
         let number = number.filter(|number| number.is_finite());
         let response = fields.response.or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
-        let answer = GivenAnswer { source: document.source, number, response };
+        let scale = scale_of(&document.raw);
+        let answer = GivenAnswer { source: document.source, number, scale, response };
         let given = self.0.entry(question).or_default();
         if given.get(&registration).is_none_or(|earlier| earlier.source < answer.source) {
             given.insert(registration, answer);
@@ -132,6 +136,7 @@ impl LastAnswers {
     fn fold(self) -> Vec<QuestionAnswers> {
         let fold_one = |(question, given): (String, BTreeMap<String, GivenAnswer>)| {
             let numbers: Vec<f64> = given.values().filter_map(|answer| answer.number).collect();
+            let scales: Vec<(f64, f64)> = given.values().filter_map(|answer| answer.scale).collect();
             let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
             for answer in given.values() {
                 *counts.entry(&answer.response).or_default() += 1;
@@ -143,7 +148,7 @@ impl LastAnswers {
                 question,
                 answers: given.len() as u64,
                 mean: (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64),
-                nps: (numbers.len() == given.len()).then(|| net_promoter_score(&numbers)).flatten(),
+                nps: (numbers.len() == given.len()).then(|| net_promoter_score(&numbers, &scales)).flatten(),
                 distribution,
             }
         };
@@ -151,9 +156,32 @@ impl LastAnswers {
     }
 }
 
-fn net_promoter_score(numbers: &[f64]) -> Option<f64> {
+/// `result.score.min` and `max`, where a statement has both.
+fn scale_of(statement: &[u8]) -> Option<(f64, f64)> {
+    #[derive(Deserialize)]
+    struct Scored {
+        result: Outcome,
+    }
+    #[derive(Deserialize)]
+    struct Outcome {
+        score: Scale,
+    }
+    #[derive(Deserialize)]
+    struct Scale {
+        min: f64,
+        max: f64,
+    }
+    let Scale { min, max } = serde_json::from_slice::<Scored>(statement).ok()?.result.score;
+    Some((min, max))
+}
+
+fn net_promoter_score(numbers: &[f64], scales: &[(f64, f64)]) -> Option<f64> {
     let fits = |number: &f64| number.fract() == 0.0 && (0.0..=10.0).contains(number);
-    if numbers.is_empty() || !numbers.iter().all(fits) {
+    let is_0_to_10 = match scales {
+        [] => numbers.contains(&0.0) && numbers.contains(&10.0),
+        told => told.iter().all(|scale| *scale == (0.0, 10.0)),
+    };
+    if numbers.is_empty() || !is_0_to_10 || !numbers.iter().all(fits) {
         return None;
     }
     let promoters = numbers.iter().filter(|number| **number >= 9.0).count() as f64;
@@ -165,12 +193,37 @@ fn net_promoter_score(numbers: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
+    const TOLD: &[(f64, f64)] = &[(0.0, 10.0)];
+
     #[test]
     fn a_net_promoter_score_is_told_of_whole_numbers_from_0_to_10_only() {
-        assert_eq!(net_promoter_score(&[10.0, 9.0, 8.0, 6.0]), Some(25.0));
-        assert_eq!(net_promoter_score(&[0.0]), Some(-100.0));
+        assert_eq!(net_promoter_score(&[10.0, 9.0, 8.0, 6.0], TOLD), Some(25.0));
+        assert_eq!(net_promoter_score(&[0.0], TOLD), Some(-100.0));
         for odd in [vec![], vec![9.5], vec![11.0], vec![-1.0], vec![10.0, f64::NAN]] {
-            assert_eq!(net_promoter_score(&odd), None, "{odd:?}");
+            assert_eq!(net_promoter_score(&odd, TOLD), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_scale_that_is_not_0_to_10_has_no_net_promoter_score() {
+        let stars = [1.0, 3.0, 5.0];
+        assert_eq!(net_promoter_score(&stars, &[(1.0, 5.0)]), None);
+        assert_eq!(
+            net_promoter_score(&stars, &[]),
+            None,
+            "nobody tells the scale, and nothing says that it goes to 10"
+        );
+        assert_eq!(net_promoter_score(&[9.0, 10.0], &[(1.0, 10.0)]), None);
+        assert_eq!(net_promoter_score(&[0.0, 10.0], &[]), Some(0.0), "the answers themselves reach from 0 to 10");
+        assert_eq!(net_promoter_score(&[9.0], &[(0.0, 10.0), (1.0, 10.0)]), None, "they do not agree");
+    }
+
+    #[test]
+    fn the_scale_is_read_from_the_statement() {
+        let statement = br#"{"result": {"response": "4", "score": {"raw": 4, "min": 1, "max": 5}}}"#;
+        assert_eq!(scale_of(statement), Some((1.0, 5.0)));
+        for without in [&br#"{"result": {"score": {"raw": 4}}}"#[..], b"{}", b"no json"] {
+            assert_eq!(scale_of(without), None);
         }
     }
 }

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::dead_letter::{DeadLetterFormat, Failure, Publication, write};
+use crate::dead_letter::{DeadLetterFormat, ENTRY_RULE, Failure, Publication, write, write_entry};
 use crate::envelope::{self, Decoded, Envelope, EnvelopeConfig};
 use crate::family::{AggregateRef, Catalog, EffectPolicy, Family, Occurrence};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
@@ -295,11 +295,8 @@ impl<F: Family> Processor<F> {
 
     fn malformed<'a>(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> (Report, Read<'a, F>) {
         let kind = DeadLetterKind::Decode;
-        let findings = vec![envelope::finding(
-            "record.malformed",
-            "",
-            format!("the invocation's entry is no Kafka record: {reason}"),
-        )];
+        let findings =
+            vec![envelope::finding(ENTRY_RULE, "", format!("the invocation's entry is no Kafka record: {reason}"))];
         let record = Record {
             position: position.clone(),
             timestamp_ms: now_ms,
@@ -316,7 +313,7 @@ impl<F: Family> Processor<F> {
             attempts: 1,
             failed_at_ms: now_ms,
         };
-        let letter = write(&record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
+        let letter = write_entry(&record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
         let report = Report {
             position: position.clone(),
             family: F::SPEC.name,

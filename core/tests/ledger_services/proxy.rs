@@ -122,7 +122,6 @@ impl Drop for Proxy {
 
 impl Shared {
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
-        let mut service = TcpStream::connect(&self.target).await?;
         let mut kept = Vec::new();
         while let Some(request) = Message::read(&mut client, &mut kept).await? {
             let operation = request.header("x-amz-target").and_then(|target| target.rsplit('.').next());
@@ -133,20 +132,20 @@ impl Shared {
             self.asked.lock().unwrap().push(asked.clone());
             let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
             match fault {
-                Fault::None => client.write_all(&pass_on(&mut service, &request.bytes()).await?.bytes()).await?,
+                Fault::None => client.write_all(&self.pass_on(&request.bytes()).await?.bytes()).await?,
                 Fault::Answer(status, body) => client.write_all(&answer(status, &body)).await?,
                 Fault::ResetBefore => return reset(&client),
                 Fault::ResetAfter => {
-                    pass_on(&mut service, &request.bytes()).await?;
+                    self.pass_on(&request.bytes()).await?;
                     return reset(&client);
                 }
                 Fault::SilentAfter => {
-                    pass_on(&mut service, &request.bytes()).await?;
+                    self.pass_on(&request.bytes()).await?;
                     return wait_for_the_end(&mut client).await;
                 }
                 Fault::Silent => return wait_for_the_end(&mut client).await,
                 Fault::HalfAnAnswer => {
-                    let whole = pass_on(&mut service, &request.bytes()).await?;
+                    let whole = self.pass_on(&request.bytes()).await?;
                     let half = [whole.head.as_bytes(), &whole.body[..whole.body.len() / 2]].concat();
                     return client.write_all(&half).await;
                 }
@@ -154,7 +153,7 @@ impl Shared {
                     let (part, left) = split(asked.body, most);
                     // Nobody checks the signature of a request but AWS itself.
                     let part = Message { body: part.to_string().into_bytes(), ..request };
-                    let whole = pass_on(&mut service, &part.bytes()).await?;
+                    let whole = self.pass_on(&part.bytes()).await?;
                     let mut body: Value = serde_json::from_slice(&whole.body)?;
                     body["UnprocessedKeys"] = left;
                     client.write_all(&answer(200, &body.to_string())).await?;
@@ -162,6 +161,13 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    async fn pass_on(&self, request: &[u8]) -> io::Result<Message> {
+        let mut service = TcpStream::connect(&self.target).await?;
+        service.write_all(request).await?;
+        let mut kept = Vec::new();
+        Message::read(&mut service, &mut kept).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -174,12 +180,6 @@ fn split(mut body: Value, most: usize) -> (Value, Value) {
         left[table]["Keys"] = later.into();
     }
     (body, left)
-}
-
-async fn pass_on(service: &mut TcpStream, request: &[u8]) -> io::Result<Message> {
-    service.write_all(request).await?;
-    let mut kept = Vec::new();
-    Message::read(service, &mut kept).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn answer(status: u16, body: &str) -> Vec<u8> {

@@ -46,12 +46,7 @@ pub fn documents(namespace: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<Strin
 }
 
 /// One document, with as many values of each series as it takes; they are taken from the series.
-fn document(
-    namespace: &str,
-    at_ms: i64,
-    labels: &Labels,
-    of_labels: &mut BTreeMap<&'static str, Series>,
-) -> Value {
+fn document(namespace: &str, at_ms: i64, labels: &Labels, of_labels: &mut BTreeMap<&'static str, Series>) -> Value {
     let all: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
     let mut document = Map::new();
     for (name, value) in labels {

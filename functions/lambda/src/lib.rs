@@ -7,13 +7,14 @@ pub mod emf;
 mod secrets;
 mod telemetry;
 
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use lambda_runtime::{LambdaEvent, service_fn};
-use lyceum_core::lambda::handler::FamilyFunction;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lyceum_core::lambda::handler::{FamilyFunction, HandlerError};
 use lyceum_core::lambda::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
@@ -37,7 +38,8 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line = serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
+            let line =
+                serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
             eprintln!("{line}");
             ExitCode::FAILURE
         }
@@ -72,13 +74,28 @@ async fn invoke(
     telemetry: &Telemetry,
     function: &dyn FamilyFunction,
     event: LambdaEvent<Box<RawValue>>,
-) -> Result<BatchResponse, lambda_runtime::Error> {
+) -> Result<BatchResponse, Failed> {
     let started = Instant::now();
     let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let answer = function.handle(event.payload.get().as_bytes(), deadline_ms).await;
     telemetry.metrics().observe_event_duration(function.spec().name, started.elapsed());
     telemetry.flush(now_ms());
-    Ok(answer?)
+    answer.map_err(Failed)
+}
+
+/// An invocation that failed as a whole; the runtime logs it and tells Lambda, both in its own words.
+struct Failed(HandlerError);
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the batch failed as a whole and comes again: {}", self.0)
+    }
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(Failed(error): Failed) -> Self {
+        Self { error_type: "HandlerError".to_owned(), error_message: error.to_string() }
+    }
 }
 
 fn now_ms() -> i64 {

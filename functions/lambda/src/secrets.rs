@@ -46,10 +46,8 @@ impl Environment {
     /// # Errors
     /// Where a secret cannot be read, or holds something else than its variable says.
     pub(crate) async fn load() -> Result<Self> {
-        let named: Vec<(&'static str, String)> = FIELDS
-            .iter()
-            .filter_map(|(variable, _)| process_variable(variable).map(|arn| (*variable, arn)))
-            .collect();
+        let named: Vec<(&'static str, String)> =
+            FIELDS.iter().filter_map(|(variable, _)| process_variable(variable).map(|arn| (*variable, arn))).collect();
         let mut environment = Self::default();
         if named.is_empty() {
             return Ok(environment);
@@ -120,7 +118,9 @@ mod tests {
     #[test]
     fn a_secrets_fields_stand_in_for_the_variables_that_would_hold_them() {
         let mut environment = Environment::default();
-        environment.take("KAFKA_SASL_SECRET_ARN", r#"{"username": "lyceum", "password": "s3cret", "more": 1}"#).unwrap();
+        environment
+            .take("KAFKA_SASL_SECRET_ARN", r#"{"username": "lyceum", "password": "s3cret", "more": 1}"#)
+            .unwrap();
         environment.take("ELASTICSEARCH_SECRET_ARN", r#"{"api_key": "a2V5"}"#).unwrap();
         assert_eq!(environment.variable("KAFKA_SASL_USERNAME").as_deref(), Some("lyceum"));
         assert_eq!(environment.variable("KAFKA_SASL_PASSWORD").as_deref(), Some("s3cret"));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lyceum_core::adapters::production::{self, ProductionSettings};
 use lyceum_core::process::Processor;
-use lyceum_lambda::Telemetry;
 use lyceum_survey::Survey;
 
 fn main() -> ExitCode {

@@ -183,3 +183,89 @@ pub(crate) fn hold(needs: &[Service]) -> Result<Held, Unavailable> {
     }
     Ok(Held { endpoints, _leases: leases })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine, as far as it matters.
+    struct Made {
+        java: bool,
+        engine: bool,
+    }
+
+    impl Machine for Made {
+        fn missing(&self, service: Service) -> Option<String> {
+            let runs = self.java || service == Service::DynamoDb;
+            (!runs).then(|| "Java 17 or newer is missing".to_owned())
+        }
+
+        fn no_engine(&self) -> Option<String> {
+            (!self.engine).then(|| "no Docker engine answers".to_owned())
+        }
+    }
+
+    const BARE: Made = Made { java: false, engine: false };
+    const FULL: Made = Made { java: true, engine: true };
+    const NEEDS: &[Service] = &[Service::Kafka, Service::DynamoDb];
+
+    fn named() -> Endpoints {
+        Endpoints::of(Service::DynamoDb, "http://named".to_owned())
+    }
+
+    fn planned(mode: Option<Mode>, named: &Endpoints, machine: &Made) -> Plan {
+        plan(mode, named, machine, NEEDS).expect("the machine has it")
+    }
+
+    #[test]
+    fn a_mode_that_does_not_exist_is_named_with_those_that_do() {
+        let error = Mode::from_environment(|_| Some("podman".to_owned())).expect_err("there is none");
+        assert!(error.contains("'podman'") && error.contains("docker, maven, localstack or endpoints"), "{error}");
+        assert_eq!(Mode::from_environment(|_| Some("maven".to_owned())), Ok(Some(Mode::Maven)));
+        assert_eq!(Mode::from_environment(|_| None), Ok(None));
+    }
+
+    #[test]
+    fn without_a_mode_what_is_named_is_used_and_the_rest_is_started() {
+        let plan = planned(None, &named(), &FULL);
+        assert_eq!(plan.named, named());
+        assert_eq!((plan.processes, plan.containers), (vec![Service::Kafka], vec![]));
+    }
+
+    #[test]
+    fn without_java_services_are_containers_where_an_engine_answers() {
+        let plan = planned(None, &Endpoints::default(), &Made { java: false, engine: true });
+        assert_eq!((plan.processes, plan.containers), (vec![Service::DynamoDb], vec![Service::Kafka]));
+    }
+
+    #[test]
+    fn a_mode_is_obeyed_even_where_endpoints_are_named() {
+        let plan = planned(Some(Mode::Maven), &named(), &FULL);
+        assert_eq!((plan.processes.as_slice(), plan.named), (NEEDS, Endpoints::default()));
+        assert_eq!(planned(Some(Mode::Docker), &named(), &FULL).containers, NEEDS);
+    }
+
+    #[test]
+    fn on_an_aws_endpoint_dynamodb_is_what_it_speaks() {
+        let plan = planned(Some(Mode::LocalStack), &Endpoints::default(), &FULL);
+        assert_eq!(plan.processes, [Service::Kafka, Service::Aws]);
+        assert!(plan.dynamodb_is_aws);
+        let aws = Endpoints::of(Service::Aws, "http://localstack".to_owned());
+        let plan = planned(Some(Mode::LocalStack), &aws, &FULL);
+        assert_eq!((plan.processes, plan.named), (vec![Service::Kafka], aws));
+    }
+
+    #[test]
+    fn what_a_machine_lacks_is_told_for_each_service() {
+        let missing =
+            |mode, machine: &Made| plan(mode, &Endpoints::default(), machine, NEEDS).expect_err("it lacks it");
+        let Unavailable::Missing(why) = missing(None, &BARE) else { panic!("nothing is broken") };
+        assert_eq!(
+            why,
+            "Kafka: Java 17 or newer is missing; no Docker engine answers; and KAFKA_BOOTSTRAP_SERVERS names no Kafka"
+        );
+        let Unavailable::Missing(why) = missing(Some(Mode::Endpoints), &FULL) else { panic!("nothing is broken") };
+        assert!(why.contains("KAFKA_BOOTSTRAP_SERVERS does not name Kafka"), "{why}");
+        assert!(why.contains("AWS_ENDPOINT_URL_DYNAMODB does not name DynamoDB"), "{why}");
+    }
+}

@@ -45,6 +45,17 @@ enum Command {
         /// Which
         services: Vec<Service>,
     },
+    /// Run a command with services that run as long as it does; it finds them in its environment
+    With {
+        /// Which [default: kafka dynamodb elasticsearch opensearch]
+        services: Vec<Service>,
+        /// As containers instead of processes
+        #[arg(long)]
+        docker: bool,
+        /// The command, after `--`
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Serve DynamoDB's API on 127.0.0.1 until the process is ended
     ServeDynamodb {
         /// The port
@@ -90,14 +101,25 @@ fn execute(cli: Cli) -> Result<()> {
     let folder = || cli.folder.as_deref().map_or_else(Folder::standard, Folder::new);
     match cli.command {
         Command::Up { services, docker } => {
-            let default = [Service::Kafka, Service::DynamoDb, Service::Elasticsearch, Service::OpenSearch];
-            let services = if services.is_empty() { default.to_vec() } else { services };
+            let services = or_usual(services);
             let runs_as = runs_as(docker)?;
             let folder = folder()?;
             let endpoints = client::up(&folder, runs_as, &services)?;
             print(&endpoints);
             println!("# for a shell: . {}", folder.environment_file().display());
             Ok(())
+        }
+        Command::With { services, docker, command } => {
+            let lease = client::lease(&folder()?, runs_as(docker)?, &or_usual(services))?;
+            let (program, arguments) = command.split_first().context("no command")?;
+            let mut process = std::process::Command::new(program);
+            process.args(arguments).envs(lease.endpoints().to_environment());
+            let status = process.status().with_context(|| format!("cannot run {}", program.display()))?;
+            match status.code() {
+                Some(0) => Ok(()),
+                Some(code) => std::process::exit(code),
+                None => bail!("{} ended with {status}", program.display()),
+            }
         }
         Command::Down { services } => {
             let folder = folder()?;
@@ -111,6 +133,11 @@ fn execute(cli: Cli) -> Result<()> {
         Command::Keeper => keeper::run(folder()?),
         Command::Guard { assignment } => guard::run(&assignment),
     }
+}
+
+fn or_usual(services: Vec<Service>) -> Vec<Service> {
+    let usual = [Service::Kafka, Service::DynamoDb, Service::Elasticsearch, Service::OpenSearch];
+    if services.is_empty() { usual.to_vec() } else { services }
 }
 
 fn runs_as(docker: bool) -> Result<RunsAs> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::folder::Folder;
 use crate::guard::RunsAs;
-use crate::keeper::{Answer, Ask, Reach, Request};
+use crate::keeper::{Answer, Ask, Reach, Request, Wanted};
 use crate::{Endpoints, Service, download, program};
 
 /// Services that run at least as long as this value lives; the kernel gives it back when the process dies.
@@ -31,14 +31,14 @@ impl Lease {
 /// Starts what is missing of these services, waits until all answer, and keeps them running.
 pub fn lease(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Result<Lease> {
     program::must_take_over()?;
-    let ask = Ask::Lease { runs_as, services: services.to_vec() };
+    let ask = Ask::Lease(Wanted::new(folder, runs_as, services));
     let (answer, connection) = insist(folder, ask)?;
     Ok(Lease { endpoints: ready(answer)?, _connection: connection })
 }
 
 /// The same, until [`down`].
 pub(crate) fn up(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Result<Endpoints> {
-    let (answer, _) = insist(folder, Ask::Up { runs_as, services: services.to_vec() })?;
+    let (answer, _) = insist(folder, Ask::Up(Wanted::new(folder, runs_as, services)))?;
     ready(answer)
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn status(folder: &Folder) -> Option<Answer> {
 
 fn ready(answer: Answer) -> Result<Endpoints> {
     match answer {
-        Answer::Ready(endpoints) => Ok(endpoints),
+        Answer::Ready(endpoints) => Ok(*endpoints),
         Answer::Failed(why) => bail!("{why}"),
         other => bail!("the keeper answered {other:?}"),
     }

@@ -128,3 +128,49 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 fn open_to_all(folder: &Path) -> Result<()> {
     run(Command::new("chmod").arg("-R").arg("a+rX").arg(folder))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn half_a_download_is_thrown_away_before_the_next_try() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let broken = folder(cache.path(), "program", |folder| {
+            fs::write(folder.join("half"), "")?;
+            bail!("the line was cut")
+        });
+        let error = format!("{:#}", broken.expect_err("it failed"));
+        assert_eq!(error, "program could not be downloaded: the line was cut");
+        assert!(!is_complete(cache.path(), "program"));
+        let whole = folder(cache.path(), "program", |folder| {
+            assert!(!folder.join("half").exists());
+            Ok(fs::write(folder.join("whole"), "")?)
+        });
+        assert!(whole.expect("it works").join("whole").exists());
+    }
+
+    #[test]
+    fn a_program_is_downloaded_once_however_many_ask() {
+        let (cache, count) = (tempfile::tempdir().expect("a folder"), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    folder(cache.path(), "program", |_| {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
+                    })
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 1);
+    }
+
+    #[test]
+    fn the_last_words_of_a_log_are_its_lines_without_a_stacks_frames() {
+        let log = "first\n\nFATAL it broke\n\tat some.Class.method(Class.java:1)\nlast\n";
+        assert_eq!(last_lines(log, 2), "FATAL it broke\nlast");
+    }
+}

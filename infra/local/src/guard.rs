@@ -70,7 +70,7 @@ pub(crate) enum Order {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Said {
     /// The service answers; `process` is its id, where it is a process.
-    Ready { endpoints: Endpoints, process: Option<u32> },
+    Ready { endpoints: Box<Endpoints>, process: Option<u32> },
     /// The order was carried out.
     Done,
     /// It was not.
@@ -87,12 +87,18 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Starts a guard; what it says goes to `hear`, from a thread, until it ends.
-    pub(crate) fn start(assignment: &Assignment, hear: impl Fn(Said) + Send + 'static) -> Result<Self> {
+    /// Starts a guard, with these variables over this process's own; what it says goes to `hear`, from a thread, until it
+    /// ends.
+    pub(crate) fn start(
+        assignment: &Assignment,
+        environment: &[(String, String)],
+        hear: impl Fn(Said) + Send + 'static,
+    ) -> Result<Self> {
         let (program, arguments) = program::again();
         let mut command = Command::new(program);
         command.args(arguments).arg("guard").arg(serde_json::to_string(assignment)?);
         // A group of its own: an interrupt on the terminal is for the owner, who then ends the guard in order.
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut guard = command.spawn().context("cannot start a guard")?;
         let said = guard.stdout.take().context("a guard has an output")?;
@@ -100,7 +106,7 @@ impl Guarded {
         let service = assignment.service;
         std::thread::spawn(move || {
             for line in BufReader::new(said).lines().map_while(Result::ok) {
-                hear(serde_json::from_str(&line).unwrap_or_else(|_| Said::Failed { why: line }));
+                hear(serde_json::from_str(&line).unwrap_or(Said::Failed { why: line }));
             }
             hear(Said::Ended { why: format!("the guard of {service} ended") });
         });
@@ -318,7 +324,7 @@ fn spawn(launch: &Launch, folder: &Path) -> Result<Child> {
 
 impl Running {
     fn say_ready(&self) {
-        say(&Said::Ready { endpoints: self.launch.endpoints.clone(), process: Some(self.child.id()) });
+        say(&Said::Ready { endpoints: Box::new(self.launch.endpoints.clone()), process: Some(self.child.id()) });
     }
 
     /// False: the owner went away.

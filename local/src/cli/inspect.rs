@@ -172,7 +172,10 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
         say!("{process} {}", text(&health["status"]));
         for (name, component) in health["components"].as_object().into_iter().flatten() {
             let error = component["error"].as_str().map(|error| format!("  {error}")).unwrap_or_default();
-            say!("  {name:<12} {:<10} {:>6} ms{error}", text(&component["status"]), text(&component["latency_ms"]));
+            let circuit =
+                component["circuit"].as_str().map(|circuit| format!("  circuit {circuit}")).unwrap_or_default();
+            let (status, latency) = (text(&component["status"]), text(&component["latency_ms"]));
+            say!("  {name:<14} {status:<10} {latency:>6} ms{circuit}{error}");
         }
         for mapping in status["mappings"].as_array().into_iter().flatten().filter(|_| !is_here) {
             let lag: i64 =

@@ -46,6 +46,9 @@ fn print_line(line: std::fmt::Arguments<'_>) {
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// The event log is this Kafka instead of the embedded one (KAFKA_BOOTSTRAP_SERVERS)
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    kafka: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,10 +107,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let config = Config::from_environment()?;
+    let mut config = Config::from_environment(cli.kafka.as_deref())?;
     start_log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
+    if let Command::Up(options) = &command {
+        config.functions = options.functions.clone();
+    }
     let code = runtime.block_on(async {
         match command {
             Command::Up(options) => up::run(options, config).await,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
-use crate::runtime::Runtime;
+use crate::runtime::{Purpose, Runtime};
 
 /// Where questions go.
 pub(super) struct Session {
@@ -29,9 +29,9 @@ pub(super) enum Owned {
 }
 
 /// Takes the folder, or finds the process that has it.
-pub(super) async fn own_or_find(data: &Path, config: &Config) -> Result<Owned> {
+pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) -> Result<Owned> {
     match DataFolder::take(data) {
-        Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone()).await?))),
+        Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone(), purpose).await?))),
         Err(DataFolderError::Held { path, holder }) => {
             eprintln!(
                 "note: {} is in use by process {}; asking it at http://{}",
@@ -48,7 +48,7 @@ pub(super) async fn own_or_find(data: &Path, config: &Config) -> Result<Owned> {
 impl Session {
     /// Opens the data; where no other process has it, this one answers the questions over its own HTTP API.
     pub(super) async fn open(data: &Path, config: &Config) -> Result<Self> {
-        match own_or_find(data, config).await? {
+        match own_or_find(data, config, Purpose::Look).await? {
             Owned::Elsewhere(session) => Ok(session),
             Owned::Here(runtime) => {
                 let runtime = Arc::new(*runtime);
@@ -94,6 +94,25 @@ impl Session {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         let answer = self.send(request).await?.map_err(anyhow::Error::msg)?;
         serde_json::from_value(answer).context("the answer has another form than expected; are the releases the same?")
+    }
+
+    /// Hands bytes over; what is wrong with them is an answer, too.
+    pub(super) async fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<Result<T, String>> {
+        let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
+        let status = response.status();
+        let body = response.bytes().await.context("the answer was cut off")?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let detail = answer["detail"].as_str().unwrap_or("no further word").to_owned();
+        match status.as_u16() {
+            200 => serde_json::from_value(answer).map(Ok).context("the answer has another form than expected"),
+            400 | 413 => Ok(Err(detail)),
+            401 | 403 => bail!("{detail} (commands take their token from LYCEUM_TOKEN)"),
+            _ => bail!("{} answered {status}: {detail}", self.base),
+        }
     }
 
     /// The answer, or why there is no such thing.

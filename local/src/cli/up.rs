@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::demo;
 use crate::http::{self, Access, bind_address};
-use crate::runtime::{Answers, Runtime};
+use crate::runtime::{Answers, Purpose, RemoteFunctions, Runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -26,12 +26,16 @@ pub(super) struct Options {
     /// Publishes traffic of a made-up academy (tenant `demo`), so that there is something to see
     #[arg(long)]
     demo: bool,
+    /// Calls functions that run elsewhere, at Lambda's invoke endpoint: http://host:port/lyceum-{family} for every
+    /// family, or family=http://host:port/function-name; may be repeated
+    #[arg(long, value_name = "[FAMILY=]URL")]
+    pub(super) functions: Vec<RemoteFunctions>,
 }
 
 impl Options {
     /// What `lyceum` alone does.
     pub(super) fn demo() -> Self {
-        Self { data: Data { data: ".lyceum".into() }, port: 8080, demo: true }
+        Self { data: Data { data: ".lyceum".into() }, port: 8080, demo: true, functions: Vec::new() }
     }
 }
 
@@ -54,11 +58,15 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         ),
     })?;
     let address = listener.local_addr()?;
-    let runtime = Arc::new(Runtime::open(folder, config.clone()).await?);
+    let runtime = Arc::new(Runtime::open(folder, config.clone(), Purpose::Process).await?);
     // Commands of this machine reach it on the loopback address, wherever else it listens.
     let shown = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
     runtime.folder().announce(shown).context("cannot write into the data folder")?;
     say!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
+    say!("{}", runtime.places);
+    if !config.functions.is_empty() {
+        say!("Functions run elsewhere; how events end is told by their own logs, and here by lag and dead letters.");
+    }
     if access.is_open() {
         say!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
     }
@@ -105,6 +113,7 @@ pub(super) fn http_services(runtime: &Arc<Runtime>, config: &Config) -> http::Se
         keys: answers.clone(),
         work: answers,
         clock: runtime.clock.clone(),
+        guards: runtime.guards.clone(),
         access: Access::new(config.tokens.clone()),
         default_tenant: config.process.envelope.default_tenant.clone(),
         data: runtime.folder().path().display().to_string(),

@@ -8,12 +8,12 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::access::Caller;
-use super::ports::{DeadLetter, DeadLetterFilter, ReplayRequest, ReplaySummary, Which};
-use super::problem::Problem;
-use super::{App, At, BODY_LIMIT_BYTES, SharedApp, read_body, read_query};
+use super::ports::{DeadLetterFilter, Imported, Letters, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which};
+use super::problem::{Kind, Problem};
+use super::{App, At, BODY_LIMIT_BYTES, PUBLISH_LIMIT_BYTES, SharedApp, read_body, read_query};
 
 /// How many letters one answer, or one replay, holds at most.
 const LIMIT: usize = 1000;
@@ -29,23 +29,18 @@ struct Query {
     limit: Option<usize>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Letters {
-    dead_letters: Vec<DeadLetter>,
-}
-
 pub(super) async fn list(State(app): SharedApp, caller: Caller, uri: Uri) -> Result<Json<Letters>, Problem> {
     let query: Query = read_query(&uri)?;
     let filter = read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
     let limit = check_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
-    Ok(Json(Letters { dead_letters: find(&app, &filter, limit).await? }))
+    Ok(Json(find(&app, &filter, limit).await?))
 }
 
 /// The letters that match. A store's answer is filtered once more: a letter of another tenant never leaves here.
-pub(super) async fn find(app: &App, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, Problem> {
-    let mut letters = app.services.dead_letters.list(filter, limit).await?;
-    letters.retain(|letter| filter.tenant.is_none() || letter.tenant == filter.tenant);
-    Ok(letters)
+pub(super) async fn find(app: &App, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, Problem> {
+    let mut found = app.services.dead_letters.list(filter, limit).await?;
+    found.letters.retain(|letter| filter.tenant.is_none() || letter.tenant == filter.tenant);
+    Ok(found)
 }
 
 /// A filter within what the caller may see.
@@ -69,13 +64,13 @@ pub(super) async fn show(
     State(app): SharedApp,
     caller: Caller,
     At((topic, partition, offset)): At<(String, i32, i64)>,
-) -> Result<Json<DeadLetter>, Problem> {
+) -> Result<Json<ShownLetter>, Problem> {
     let position = Position::new(topic, partition, offset);
     find_one(&app, &caller, &position).await?.map(Json).ok_or_else(|| no_letter(&position))
 }
 
 /// The letter at a position, if the caller may see it.
-pub(super) async fn find_one(app: &App, caller: &Caller, position: &Position) -> Result<Option<DeadLetter>, Problem> {
+pub(super) async fn find_one(app: &App, caller: &Caller, position: &Position) -> Result<Option<ShownLetter>, Problem> {
     let letter = app.services.dead_letters.show(position).await?;
     Ok(letter.filter(|letter| caller.tenant.is_none() || letter.tenant == caller.tenant))
 }
@@ -94,6 +89,8 @@ struct Request {
     all: bool,
     dry_run: bool,
     limit: Option<usize>,
+    again: bool,
+    up_to: Option<UpTo>,
 }
 
 /// The page's form: the same, flat.
@@ -128,7 +125,7 @@ pub(super) async fn replay(
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
             let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?} or {"all": true}"#;
             Problem::bad_request(format!(
-                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"? and \"limit\"?"
+                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"?, \"again\"? and \"up_to\"?"
             ))
         })?;
         return Ok(Json(run(&app, &caller, tenant.as_deref(), request).await?).into_response());
@@ -138,7 +135,7 @@ pub(super) async fn replay(
     tenant = tenant.or(form.tenant).filter(|tenant| !tenant.is_empty());
     let positions: Vec<_> = form.position.into_iter().collect();
     let all = positions.is_empty();
-    let request = Request { positions, topic: form.topic, kind: form.kind, all, dry_run: false, limit: None };
+    let request = Request { positions, topic: form.topic, kind: form.kind, all, ..Request::default() };
     let back = [("kind", request.kind.clone()), ("topic", request.topic.clone()), ("tenant", tenant.clone())];
     let summary = run(&app, &caller, tenant.as_deref(), request).await?;
     let counts =
@@ -151,7 +148,7 @@ pub(super) async fn replay(
 }
 
 async fn run(app: &App, caller: &Caller, tenant: Option<&str>, request: Request) -> Result<ReplaySummary, Problem> {
-    let Request { positions, topic, kind, all, dry_run, limit } = request;
+    let Request { positions, topic, kind, all, dry_run, limit, again, up_to } = request;
     let filter = read_filter(caller, tenant, topic, kind.as_deref())?;
     let has_filter = filter.topic.is_some() || filter.kind.is_some();
     let limit = check_limit(limit.unwrap_or(LIMIT))?;
@@ -176,7 +173,18 @@ async fn run(app: &App, caller: &Caller, tenant: Option<&str>, request: Request)
             return Err(Problem::bad_request(detail));
         }
     };
-    Ok(app.services.dead_letters.replay(&ReplayRequest { which, is_dry_run: dry_run, limit }).await?)
+    Ok(app.services.dead_letters.replay(&ReplayRequest { which, is_dry_run: dry_run, limit, again, up_to }).await?)
+}
+
+/// What AWS Lambda gave up, as it wrote it to its on-failure destination, becomes dead letters.
+pub(super) async fn import(State(app): SharedApp, caller: Caller, body: Body) -> Result<Json<Imported>, Problem> {
+    if caller.tenant.is_some() {
+        let detail = "a batch may hold events of any tenant: this needs a token for every tenant";
+        return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
+    }
+    // A text within JSON: an event of Lambda's 6 MB, each quote escaped.
+    let document = read_body(body, 2 * PUBLISH_LIMIT_BYTES).await?;
+    Ok(Json(app.services.dead_letters.import(&document).await?))
 }
 
 fn check_limit(limit: usize) -> Result<usize, Problem> {

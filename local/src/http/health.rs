@@ -1,5 +1,6 @@
 //! `GET /health`: whether each part answers, and how fast.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use lyceum_core::adapters::guarded::{Circuit, Dependency};
+use lyceum_core::metrics::CircuitState;
 use serde::Serialize;
 
 use super::{Services, SharedApp};
@@ -15,7 +18,7 @@ use crate::live::format_time;
 /// A part that takes longer than this counts as away.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
     Healthy,
@@ -28,31 +31,35 @@ pub(super) enum Status {
 pub(super) struct Component {
     status: Status,
     latency_ms: u64,
+    /// `closed`, `half-open` or `open`, of a store that is a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Components {
-    event_log: Component,
-    dynamodb: Component,
-    search: Component,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     status: Status,
     timestamp: String,
-    components: Components,
+    /// By `event_log` or, where it is one, `kafka`; `dynamodb`; `search` or, where it is one, `elasticsearch`.
+    components: BTreeMap<&'static str, Component>,
 }
+
+/// What people call the parts, in the order in which they are shown.
+const LABELS: [(&str, &str); 5] = [
+    ("event_log", "event log"),
+    ("kafka", "Kafka"),
+    ("dynamodb", "state"),
+    ("search", "search"),
+    ("elasticsearch", "search"),
+];
 
 impl Health {
     /// Each part with its name for people and, where it does not answer, why.
     pub(super) fn parts(&self) -> Vec<(&'static str, Option<String>)> {
-        let Components { event_log, dynamodb, search } = &self.components;
-        [("event log", event_log), ("state", dynamodb), ("search", search)]
-            .map(|(name, component)| (name, component.error.clone()))
-            .into()
+        let part = |(name, label): &(&str, &'static str)| Some((*label, self.components.get(name)?.error.clone()));
+        LABELS.iter().filter_map(part).collect()
     }
 }
 
@@ -60,10 +67,7 @@ impl Health {
 pub(super) async fn show(State(app): SharedApp, headers: HeaderMap) -> (StatusCode, Json<Health>) {
     let mut health = probe_all(&app.services).await;
     if app.services.access.authenticate(&headers).is_err() {
-        let Components { event_log, dynamodb, search } = &mut health.components;
-        for component in [event_log, dynamodb, search] {
-            component.error = None;
-        }
+        health.components.values_mut().for_each(|component| component.error = None);
     }
     let code = if health.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(health))
@@ -71,28 +75,50 @@ pub(super) async fn show(State(app): SharedApp, headers: HeaderMap) -> (StatusCo
 
 /// Asks every part at once.
 pub(super) async fn probe_all(services: &Services) -> Health {
-    let (event_log, dynamodb, search) = tokio::join!(
-        probe(async { services.event_log.topics().await.map(drop) }),
-        probe(services.ledger.ping()),
-        probe(services.statements.ping()),
+    let circuit = |dependency| {
+        let guard = services.guards.iter().find(|guard| guard.circuit().dependency == dependency);
+        guard.map(|guard| guard.circuit())
+    };
+    let [kafka, dynamodb, elasticsearch] =
+        [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch].map(circuit);
+    let names = [
+        if kafka.is_some() { "kafka" } else { "event_log" },
+        "dynamodb",
+        if elasticsearch.is_some() { "elasticsearch" } else { "search" },
+    ];
+    let (event_log, state, search) = tokio::join!(
+        probe(async { services.event_log.topics().await.map(drop) }, kafka),
+        probe(services.ledger.ping(), dynamodb),
+        probe(services.statements.ping(), elasticsearch),
     );
-    let is_up = |component: &Component| component.status == Status::Healthy;
-    let status = match (is_up(&event_log) && is_up(&dynamodb), is_up(&search)) {
-        (false, _) => Status::Unhealthy,
-        (true, false) => Status::Degraded,
-        (true, true) => Status::Healthy,
+    let status = match (event_log.status.max(state.status), search.status) {
+        (Status::Unhealthy, _) => Status::Unhealthy,
+        (Status::Healthy, Status::Healthy) => Status::Healthy,
+        _ => Status::Degraded,
     };
     let timestamp = format_time(services.clock.now_ms());
-    Health { status, timestamp, components: Components { event_log, dynamodb, search } }
+    Health { status, timestamp, components: names.into_iter().zip([event_log, state, search]).collect() }
 }
 
-async fn probe<E: Display>(call: impl Future<Output = Result<(), E>>) -> Component {
+/// One part. Its circuit is the one before the question: an open one answers that no call is made, and one that is
+/// half-open makes it degraded, though the question was answered.
+async fn probe<E: Display>(call: impl Future<Output = Result<(), E>>, circuit: Option<Circuit>) -> Component {
     let start = Instant::now();
     let error = match tokio::time::timeout(PROBE_LIMIT, call).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
     };
-    let status = if error.is_none() { Status::Healthy } else { Status::Unhealthy };
-    Component { status, latency_ms: start.elapsed().as_millis() as u64, error }
+    let is_trying = circuit.as_ref().is_some_and(|circuit| circuit.state != CircuitState::Closed);
+    let status = match (&error, is_trying) {
+        (Some(_), _) => Status::Unhealthy,
+        (None, true) => Status::Degraded,
+        (None, false) => Status::Healthy,
+    };
+    let circuit = circuit.map(|circuit| match circuit.state {
+        CircuitState::Closed => "closed",
+        CircuitState::HalfOpen => "half-open",
+        CircuitState::Open => "open",
+    });
+    Component { status, latency_ms: start.elapsed().as_millis() as u64, circuit, error }
 }

@@ -20,6 +20,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures::FutureExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use lyceum_core::adapters::guarded::Guard;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
@@ -53,6 +58,18 @@ use problem::{Kind, Problem};
 
 /// How long one request may take, its body included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a part of an ingestion may take: its events are published, and an answer that is cut off leaves whoever sent
+/// them in the dark. It ends by itself where nothing is settled for half a minute.
+const INGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
+/// How long a function may take, and its answer.
+const INVOKE_TIME_LIMIT: Duration = Duration::from_secs(90);
+/// How long a request's head may take to come, and a connection may be idle: whoever opens many and sends nothing holds
+/// them no longer.
+const HEAD_TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long a body may take to come.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long the listener rests where the system has no more connections to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the process is to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// The largest body of a publication; Kafka's producers send 1 MiB a batch by default, Lambda takes 6 MB.
@@ -89,6 +106,8 @@ pub struct Services {
     pub work: Arc<dyn work::Work>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Before each store that is a service.
+    pub guards: Vec<Arc<Guard>>,
     /// Who may.
     pub access: Access,
     /// Whose state and statements are meant where nobody says.
@@ -157,7 +176,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
-    Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/dead-letters/import", needs: Some(Role::Operate), summary: "Makes dead letters of an on-failure record of AWS Lambda: for `lyceum dead-letters import`", query: &[], answer: JSON, handler: || post(dead_letters::import) },
     Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and tells how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
     Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },
     Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
@@ -176,30 +196,59 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    serve_within(HEAD_TIME_LIMIT, listener, services, shutdown).await
+}
+
+/// The same with another limit for a request's head, and an idle connection.
+///
+/// # Errors
+/// Where it would listen to other machines without asking for a token.
+pub async fn serve_within(
+    head_time_limit: Duration,
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     ensure!(
         address.ip().is_loopback() || !services.access.is_open(),
         "without tokens Lyceum listens on 127.0.0.1 only, not on {address}: set API_TOKENS, or listen there"
     );
     let stop = watch::Sender::new(false);
-    let mut stopped = stop.subscribe();
     let router = build_router(services, stop.clone());
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        stop.send_replace(true);
-    });
-    let overdue = async move {
-        // An error says that every sender is gone, the server with them.
-        let _ = stopped.wait_for(|stop| *stop).await;
-        tokio::time::sleep(SHUTDOWN_LIMIT).await;
-    };
-    tokio::select! {
-        result = server.into_future() => result.context("the HTTP server failed"),
-        () = overdue => {
-            tracing::warn!(limit_s = SHUTDOWN_LIMIT.as_secs(), "requests were cut off, because they took too long to end");
-            Ok(())
-        }
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time_limit);
+    let connections = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted; the listener goes on in a moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are small and written at once; whether this could be set makes no difference to them.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
     }
+    drop(listener);
+    stop.send_replace(true);
+    if tokio::time::timeout(SHUTDOWN_LIMIT, connections.shutdown()).await.is_err() {
+        tracing::warn!(limit_s = SHUTDOWN_LIMIT.as_secs(), "requests were cut off, because they took too long to end");
+    }
+    Ok(())
 }
 
 fn build_router(services: Services, stop: watch::Sender<bool>) -> Router {
@@ -240,13 +289,21 @@ async fn guard(Shared(app): SharedApp, request: Request, next: Next) -> Response
         }
         next.run(request).await
     };
-    let mut response = answer_within(TIME_LIMIT, &path, answer).await;
+    let mut response = answer_within(time_limit(&path), &path, answer).await;
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn time_limit(path: &str) -> Duration {
+    match path {
+        "/api/ingest" => INGEST_TIME_LIMIT,
+        _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
+        _ => TIME_LIMIT,
+    }
 }
 
 /// The answer, or the problem that there is none: it panicked, or took too long.
@@ -280,10 +337,16 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
 
 /// Reads a body up to a limit.
 async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, limit_bytes).await.map_err(|_| {
-        let detail = format!("the body is cut off or larger than {limit_bytes} bytes; send less at once");
-        Problem::new(Kind::TOO_LARGE, detail)
-    })
+    match tokio::time::timeout(BODY_TIME_LIMIT, axum::body::to_bytes(body, limit_bytes)).await {
+        Ok(read) => read.map_err(|_| {
+            let detail = format!("the body is cut off or larger than {limit_bytes} bytes; send less at once");
+            Problem::new(Kind::TOO_LARGE, detail)
+        }),
+        Err(_) => {
+            let detail = format!("the body did not come within {BODY_TIME_LIMIT:?}; send less at once");
+            Err(Problem::new(Kind::TIMED_OUT, detail))
+        }
+    }
 }
 
 /// The parameters of a path, refused with a problem where they cannot be read.

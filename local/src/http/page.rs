@@ -251,7 +251,7 @@ pub(super) async fn show_dead_letters(
 ) -> Result<Html<String>, Problem> {
     let query: LettersQuery = read_query(&uri)?;
     let filter = dead_letters::read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
-    let letters = dead_letters::find(&app, &filter, LETTERS).await?;
+    let found = dead_letters::find(&app, &filter, LETTERS).await?;
     let counts = app.services.dead_letters.count(&filter).await?;
     let number = counts.values().fold(DeadLetterCount::default(), |sum, count| DeadLetterCount {
         waiting: sum.waiting + count.waiting,
@@ -265,7 +265,8 @@ pub(super) async fn show_dead_letters(
     let view = DeadLettersView {
         frame: frame(&app, &caller, filter.tenant.clone()),
         filter,
-        letters,
+        letters: found.letters,
+        not_indexed: found.not_indexed,
         number,
         sent,
         may_operate: caller.roles.contains(&Role::Operate),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::dead_letter::DeadLetter;
+use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -118,43 +119,43 @@ pub trait Mappings: Send + Sync {
     async fn status(&self) -> Result<Vec<MappingStatus>, AskError>;
 }
 
-/// A dead letter as it stands on its topic. Headers: interfaces.md, "Identity, headers, dead letters".
+/// A dead letter, and what is shown beside what it says itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeadLetter {
-    /// Where the letter stands.
-    pub position: Position,
+pub struct ShownLetter {
+    /// As it stands on its topic.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
     /// The topic that the record was on, and to which a replay sends it.
     pub topic: String,
-    /// Why it is here.
-    pub kind: DeadLetterKind,
-    /// Every rule that it broke.
-    pub findings: Vec<Finding>,
-    /// For a failure that is no broken rule: what failed, the outermost first.
-    pub causes: Vec<String>,
-    /// Where the record stood.
-    pub source: Option<Position>,
-    /// Who gave up.
-    pub family: String,
     /// Where it could be read.
     pub event_id: Option<Uuid>,
-    /// Where it could be read; without, only a caller that sees every tenant sees the letter.
-    pub tenant: Option<String>,
-    /// Where it could be read.
-    pub correlation_id: Option<String>,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// RFC 3339.
-    pub first_failed_at: Option<String>,
-    /// RFC 3339.
-    pub last_failed_at: Option<String>,
-    /// How often it had been sent again before it came here.
-    pub replay_count: u32,
     /// Whether it was sent again since.
     pub is_replayed: bool,
+    /// Where it was sent to, `topic/partition/offset`, where that was looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_to: Option<String>,
     /// Past the limit of replays: only a person who names its position sends it again.
     pub is_parked: bool,
     /// The first characters of the value.
     pub preview: String,
+}
+
+impl std::ops::Deref for ShownLetter {
+    type Target = DeadLetter;
+
+    fn deref(&self) -> &DeadLetter {
+        &self.letter
+    }
+}
+
+/// A list of letters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Letters {
+    /// The newest first.
+    #[serde(rename = "dead_letters")]
+    pub letters: Vec<ShownLetter>,
+    /// Records of dead-letter topics that were not looked at, because the index is full: send some again first.
+    pub not_indexed: u64,
 }
 
 /// Which dead letters are meant. Every part that is given must hold.
@@ -173,14 +174,14 @@ pub struct DeadLetterFilter {
 pub struct DeadLetterCount {
     /// Not sent again yet, and not parked.
     pub waiting: u64,
-    /// See [`DeadLetter::is_parked`].
+    /// See [`ShownLetter::is_parked`].
     pub parked: u64,
 }
 
 /// Which letters to send again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// These, parked or not. Each belongs to the request's tenant; whoever asks has checked.
+    /// These, parked or not. Nothing is sent unless each can be. Each belongs to the request's tenant; whoever asks has checked.
     Positions(Vec<Position>),
     /// Those that wait and match, oldest first; parked ones stay.
     Matching(DeadLetterFilter),
@@ -195,7 +196,14 @@ pub struct ReplayRequest {
     pub is_dry_run: bool,
     /// At most so many.
     pub limit: usize,
+    /// Also those named letters that were sent again already.
+    pub again: bool,
+    /// Letters that stood there at the beginning alone: the [`ReplaySummary::up_to`] of the first of several calls.
+    pub up_to: Option<UpTo>,
 }
+
+/// Offsets by `topic/partition`.
+pub type UpTo = BTreeMap<String, i64>;
 
 /// One letter that was, or would be, sent again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -206,6 +214,8 @@ pub struct Replayed {
     pub kind: DeadLetterKind,
     /// Where it goes.
     pub topic: String,
+    /// What was wrong with it, in a line.
+    pub why: String,
     /// Where it stands now; `None` in a dry run.
     pub sent_to: Option<Position>,
 }
@@ -219,24 +229,59 @@ pub struct ReplaySummary {
     pub replayed: Vec<Replayed>,
     /// Letters that match and stay, because they are parked.
     pub parked: u64,
-    /// Letters that match and are left for the next call, because of the limit.
+    /// Letters that match and are left for the next call, because of the limit or the time that a call may take.
     pub remaining: u64,
+    /// Letters that match and cannot be sent again.
+    pub unsendable: u64,
+    /// Some of those, with their reasons; of letters that were known before, in the first of several calls only.
+    pub refused: Vec<Refused>,
+    /// How far the topics were read when the replay began; the next call of the same replay hands it back.
+    pub up_to: UpTo,
+    /// See [`Letters::not_indexed`].
+    pub not_indexed: u64,
+}
+
+/// A letter that cannot be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The letter.
+    pub position: Position,
+    /// Why not, and what to do.
+    pub reason: String,
+}
+
+/// What became of one on-failure record of AWS Lambda.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Dead letters that were written.
+    pub letters: u64,
+    /// Records that have a dead letter already.
+    pub known: u64,
+    /// Records whose event was applied, by another delivery.
+    pub applied: u64,
+    /// Records that are on their topic no more, by position.
+    pub gone: Vec<String>,
+    /// Records that cannot be a letter here, and why.
+    pub refused: Vec<String>,
 }
 
 /// The dead letters of every topic.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// The newest first, at most `limit`.
-    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, AskError>;
+    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError>;
 
     /// How many there are of each kind; a kind without is absent.
     async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError>;
 
     /// The letter at a position; `None` where there is none.
-    async fn show(&self, position: &Position) -> Result<Option<DeadLetter>, AskError>;
+    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError>;
 
     /// Sends letters again: the original record, with its source and its replay count.
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError>;
+
+    /// Makes letters of what an on-failure record of AWS Lambda tells of. The same record once more makes none.
+    async fn import(&self, document: &[u8]) -> Result<Imported, AskError>;
 }
 
 /// Whose statements, of which time.

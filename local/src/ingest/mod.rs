@@ -54,6 +54,9 @@ pub struct Summary {
     pub dead_lettered: BTreeMap<String, u64>,
     /// Events that the mapping gave up; they went to its on-failure destination.
     pub given_up: u64,
+    /// Events that another process, or a function elsewhere, settled; how they ended is not known here.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// Events that were published and not settled before the ingestion ended; the next start settles them.
     #[serde(default)]
     pub unsettled: u64,
@@ -84,6 +87,7 @@ impl Summary {
             *self.stages.entry(stage).or_default() += seconds;
         }
         self.given_up += other.given_up;
+        self.elsewhere += other.elsewhere;
         self.unsettled += other.unsettled;
         self.not_published_total += other.not_published_total;
         self.not_published.extend(other.not_published);
@@ -170,7 +174,7 @@ pub async fn ingest(
         standstill.check()
     });
     let settled = settling.await;
-    run.finish(&mut summary, settled.is_ok());
+    run.finish(runtime, &mut summary, settled.is_ok());
     summary.took(started.elapsed());
     summary.stages = stages_since(&before, &runtime.metrics.stages());
     let errors: Vec<String> =
@@ -196,7 +200,7 @@ pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> R
     publish(runtime, &run, events).await?;
     let mut standstill = Standstill::new(runtime, &run);
     run.wait(runtime, |_| standstill.check()).await?;
-    run.finish(&mut summary, true);
+    run.finish(runtime, &mut summary, true);
     summary.took(started.elapsed());
     summary.stages = stages_since(&before, &runtime.metrics.stages());
     Ok(summary)
@@ -489,6 +493,9 @@ impl Run {
     /// Comes back once the mappings have committed past everything that was published, or `progress` has had enough.
     async fn wait(&self, runtime: &Runtime, mut progress: impl FnMut(u64) -> Result<()>) -> Result<()> {
         let ends = lock(&self.counting).ends.clone();
+        if runtime.shares_its_topics() {
+            return self.wait_for_group(runtime, &ends, progress).await;
+        }
         for (topic, ends) in ends {
             for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == *topic) {
                 let waiting = mapping.wait_until_settled(&ends);
@@ -504,13 +511,46 @@ impl Run {
         Ok(())
     }
 
-    /// What is not settled was given up, where everything is committed; else it is still to come.
-    fn finish(self, summary: &mut Summary, is_committed: bool) {
+    /// Comes back once the groups have committed past everything that was published, whoever of their members did.
+    async fn wait_for_group(
+        &self,
+        runtime: &Runtime,
+        ends: &BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
+        mut progress: impl FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        for (topic, ends) in ends {
+            for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == **topic) {
+                loop {
+                    match runtime.event_log.committed(&mapping.config().group, topic).await {
+                        Ok(committed) => {
+                            let reached = |(partition, end): (&i32, &i64)| committed.get(partition) >= Some(end);
+                            if ends.iter().all(reached) {
+                                break;
+                            }
+                        }
+                        Err(error) if error.is_transient() => tracing::warn!(%error, "the offsets cannot be read now"),
+                        Err(error) => return Err(error.into()),
+                    }
+                    progress(self.settled())?;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not settled was settled elsewhere or given up, where everything is committed; else it is still to come.
+    fn finish(self, runtime: &Runtime, summary: &mut Summary, is_committed: bool) {
         let counting = lock(&self.counting);
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
-        *if is_committed { &mut summary.given_up } else { &mut summary.unsettled } += counting.unsettled as u64;
+        let left = match (is_committed, runtime.shares_its_topics()) {
+            (false, _) => &mut summary.unsettled,
+            (true, true) => &mut summary.elsewhere,
+            (true, false) => &mut summary.given_up,
+        };
+        *left += counting.unsettled as u64;
     }
 }
 

@@ -13,7 +13,6 @@ use lyceum_core::metrics::rule_label;
 use lyceum_core::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::record::Position;
 use serde::Serialize;
-use uuid::Uuid;
 
 /// How far back the counts per second go.
 pub const SECONDS: usize = 600;
@@ -39,25 +38,19 @@ pub type Counts = [u64; OUTCOMES.len()];
 pub struct LiveEvent {
     /// When it was settled, milliseconds since 1970 UTC.
     pub at_ms: i64,
-    /// Where the record stands.
-    pub position: Position,
-    /// The family that processed it.
-    pub family: &'static str,
-    /// The catalog's event type.
-    pub event_type: &'static str,
-    /// The event's id, where it could be read.
-    pub event_id: Option<Uuid>,
-    /// The tenant, where it could be read.
-    pub tenant: Option<String>,
-    /// The correlation id, where it could be read.
-    pub correlation_id: Option<String>,
-    /// How it ended.
+    /// How it ended: at most [`FINDINGS`] findings, texts cut to [`TEXT_CHARS`], and no anomalies, which are listed apart.
     #[serde(flatten)]
-    pub outcome: Outcome,
-    /// At most [`FINDINGS`].
-    pub findings: Vec<Finding>,
+    pub report: Report,
     /// How many findings there were.
     pub findings_total: usize,
+}
+
+impl std::ops::Deref for LiveEvent {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.report
+    }
 }
 
 /// Something odd that is no error, and the event after which it was seen.
@@ -255,12 +248,8 @@ impl Entry {
             message: cut(&finding.message),
             requirement: finding.requirement.clone(),
         });
-        let event = LiveEvent {
-            at_ms,
+        let shown = Report {
             position: report.position.clone(),
-            family: report.family,
-            event_type: report.event_type,
-            event_id: report.event_id,
             tenant: report.tenant.as_deref().map(cut),
             correlation_id: report.correlation_id.as_deref().map(cut),
             outcome: match &report.outcome {
@@ -268,8 +257,10 @@ impl Entry {
                 outcome => outcome.clone(),
             },
             findings: findings.collect(),
-            findings_total: report.findings.len(),
+            anomalies: Vec::new(),
+            ..report.clone()
         };
+        let event = LiveEvent { at_ms, report: shown, findings_total: report.findings.len() };
         let anomalies = report.anomalies.iter().take(FINDINGS).map(|anomaly| {
             Arc::new(LiveAnomaly {
                 at_ms,

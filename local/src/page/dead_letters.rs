@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::event::render_findings;
 use super::{Frame, back_link, count, layout, words};
-use crate::http::ports::{DeadLetter, DeadLetterCount, DeadLetterFilter};
+use crate::http::ports::{DeadLetterCount, DeadLetterFilter, ShownLetter};
 
 /// What the last replay did, as the redirection told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct DeadLettersView {
     /// What was asked for.
     pub filter: DeadLetterFilter,
     /// The newest, as many as fit.
-    pub letters: Vec<DeadLetter>,
+    pub letters: Vec<ShownLetter>,
+    /// Records of dead-letter topics that are not looked at yet.
+    pub not_indexed: u64,
     /// How many match.
     pub number: DeadLetterCount,
     /// What was just done.
@@ -58,6 +60,9 @@ impl DeadLettersView {
                 @if waiting + parked == 0 { p.empty { "There is none." } }
                 @else {
                     p { b { (count(waiting)) } " waiting, " b { (count(parked)) } " parked" @if self.letters.len() as u64 != waiting + parked { "; the newest " (self.letters.len()) " are below" } "." }
+                    @if self.not_indexed > 0 {
+                        p.quiet { (count(self.not_indexed)) " further records of dead-letter topics are not indexed yet: they are counted once some of these were sent again or have expired." }
+                    }
                     @if waiting > 0 && self.may_operate { (self.render_replay(waiting)) }
                     @for letter in &self.letters {
                         section.letter aria-label={ "Letter " (letter.position) } {
@@ -101,9 +106,8 @@ fn render_sent(sent: Sent) -> Markup {
 }
 
 /// What is known of a letter, and the form that sends it again.
-pub(super) fn render_letter(frame: &Frame, letter: &DeadLetter, may_operate: bool) -> Markup {
+pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bool) -> Markup {
     let facts = [
-        ("topic", letter.source.is_none().then(|| letter.topic.clone())),
         ("family", Some(letter.family.clone())),
         ("event id", letter.event_id.map(|id| id.to_string())),
         ("tenant", letter.tenant.clone()),
@@ -115,18 +119,18 @@ pub(super) fn render_letter(frame: &Frame, letter: &DeadLetter, may_operate: boo
     ];
     html! {
         dl.facts {
-            @if let Some(source) = &letter.source {
-                div { dt { "came from" } dd { a href=(frame.path(&format!("/events/{source}"), &[])) { code { (source) } } } }
-            }
+            div { dt { "came from" } dd { a href=(frame.path(&format!("/events/{}", letter.source), &[])) { code { (letter.source) } } } }
             @for (name, fact) in facts {
                 @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
             }
         }
         (render_findings(&letter.findings))
-        @if !letter.causes.is_empty() {
-            ol.causes { @for cause in &letter.causes { li { (cause) } } }
+        @if letter.is_replayed {
+            p.quiet { "It was sent again since" @if let Some(sent_to) = &letter.sent_to { ", to " code { (sent_to) } } "." }
         }
-        @if letter.is_replayed { p.quiet { "It was sent again since." } }
+        @else if letter.value_omitted {
+            p.quiet { "Its value was too large for the letter and stands where it came from; it cannot be sent again from here." }
+        }
         @else if may_operate {
             form.replay method="post" action="/api/dead-letters/replay" {
                 input type="hidden" name="position" value=(letter.position);

@@ -8,7 +8,7 @@ use lyceum_core::record::Record;
 use maud::{Markup, html};
 
 use super::{Frame, back_link, dead_letters, json, layout, outcome_badge, words};
-use crate::http::ports::DeadLetter;
+use crate::http::ports::ShownLetter;
 use crate::live::{LiveEvent, format_time};
 
 /// What is known of a record.
@@ -22,7 +22,7 @@ pub struct EventView {
     /// How it ended, if it is among the latest.
     pub event: Option<Arc<LiveEvent>>,
     /// Where the record is a dead letter itself, what is known of it.
-    pub letter: Option<DeadLetter>,
+    pub letter: Option<ShownLetter>,
     /// Whether the caller may send dead letters again.
     pub may_operate: bool,
 }

@@ -8,11 +8,10 @@ use lyceum_core::analytics::{learner, platform, survey};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, StatementsError};
 use lyceum_event_source_mapping as esm;
-use lyceum_event_source_mapping::Invoke;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{InProcess, Runtime};
+use super::Runtime;
 use crate::http::ports::{
     Analytics, AskError, Keys, MappingState, MappingStatus, MappingWork, Mappings, PartitionStatus, Span, State,
 };
@@ -135,9 +134,7 @@ impl Work for Answers {
     }
 
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
-        let Some(function) = self.0.functions.get(function) else { return Ok(None) };
-        let function =
-            InProcess { function: function.clone(), clock: self.0.clock.clone(), metrics: self.0.metrics.clone() };
+        let Some(function) = self.0.invoked.get(function) else { return Ok(None) };
         function.invoke(payload).await.map(Some).map_err(|error| AskError::Invalid(error.to_string()))
     }
 }

@@ -1,17 +1,15 @@
-//! Everything in one process: embedded stores, the functions of every family, and an event source mapping per topic.
+//! Everything in one process: its stores, embedded or not, the functions of every family, and an event source mapping per topic.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use lyceum_core::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, Operation};
 use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
-use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
-use lyceum_core::adapters::embedded::statements::{EmbeddedStatements, StatementsOptions};
-use lyceum_core::adapters::measured::Measured;
+use lyceum_core::adapters::guarded::Guard;
 use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{EnvelopeConfig, recognise};
 use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
@@ -24,7 +22,6 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
-use lyceum_core::xapi::equality;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
 use lyceum_functions::REGISTRY;
 use tokio::task::JoinSet;
@@ -37,8 +34,12 @@ use crate::ingest::Tally;
 use crate::live::Live;
 
 mod answers;
+mod remote;
+mod stores;
 
 pub use answers::Answers;
+pub use remote::RemoteFunctions;
+pub use stores::{Places, Purpose, Stores, StoresConfig};
 
 /// Records are kept for 7 days, dead letters for 30 (event catalog).
 const RECORDS_KEPT: Duration = Duration::from_secs(7 * 86_400);
@@ -74,33 +75,28 @@ pub struct Runtime {
     pub clock: Arc<dyn Clock>,
     /// The settings.
     pub config: Config,
+    /// Before each store that is a service.
+    pub guards: Vec<Arc<Guard>>,
+    /// Where each store is.
+    pub places: Places,
     /// Counts how the records of an ingestion end.
     pub(crate) tally: Arc<Tally>,
-    dynamodb_ledger: Arc<DynamoDbLedger>,
-    dynamodb: EmbeddedDynamoDb,
+    invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
+    dynamodb: Arc<DynamoDbLedger>,
+    embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
 }
 
 impl Runtime {
-    /// Opens the stores in a folder that is taken, and creates what is missing.
-    pub async fn open(folder: DataFolder, config: Config) -> Result<Self> {
+    /// Opens the stores that the settings name, those that are embedded in a folder that is taken, and connects the
+    /// functions.
+    pub async fn open(folder: DataFolder, config: Config, purpose: Purpose) -> Result<Self> {
+        remote::check_stores(&config.functions, &config.stores)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let path = folder.path().to_owned();
-        let opening = |what: &str| format!("cannot open the {what} in {}", path.display());
-        let event_log = EmbeddedEventLog::open(&folder.join("events.redb"), EventLogOptions::default())
-            .with_context(|| opening("event log"))?;
         let metrics = Arc::new(Metrics::new());
-        let event_log: Arc<dyn EventLog> = Arc::new(Measured::new(Arc::new(event_log), metrics.clone()));
-        let dynamodb = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
-        let dynamodb_ledger = Arc::new(dynamodb.ledger(clock.clone()).await.with_context(|| opening("ledger"))?);
-        let ledger: Arc<dyn Ledger> = Arc::new(Measured::new(dynamodb_ledger.clone(), metrics.clone()));
-        let statements = EmbeddedStatements::open(&folder.join("statements"), StatementsOptions::new(equality::same))
-            .with_context(|| opening("statement store"))?;
-        let statements: Arc<dyn Statements> = Arc::new(Measured::new(Arc::new(statements), metrics.clone()));
-        for topic in topics() {
-            event_log.create_topic(topic).await?;
-        }
+        let stores = Stores::open(&config.stores, &folder, purpose, &clock, &metrics).await?;
+        let Stores { event_log, ledger, statements, guards, places, dynamodb, embedded_dynamodb } = stores;
 
         let live = Arc::new(Live::new(clock.clone(), Access::new(config.tokens.clone()).tenants()));
         let tally = Arc::new(Tally::default());
@@ -115,18 +111,30 @@ impl Runtime {
         };
         let catalog = Arc::new(lyceum_functions::catalog());
         let mut functions = BTreeMap::new();
+        let mut invoked_by_name = BTreeMap::new();
         let mut mappings = Vec::new();
+        let mut elsewhere = remote::connect(&config.functions, REGISTRY.iter().map(|entry| entry.spec))?;
         for entry in REGISTRY {
             let function = (entry.build)(services.clone(), catalog.clone(), config.process.clone());
             functions.insert(entry.spec.name, function.clone());
-            let invoked: Arc<dyn Invoke> =
-                Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() });
+            let invoked: Arc<dyn Invoke> = match elsewhere.remove(entry.spec.name) {
+                Some(remote) => remote,
+                None => Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() }),
+            };
+            invoked_by_name.insert(entry.spec.name, invoked.clone());
             for topic in entry.spec.topics {
                 let mapping = mapping_config(&config, entry.spec.name, topic.name);
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, event_log.clone(), invoked.clone())?));
             }
         }
-        let dead_letters = Arc::new(DeadLetterIndex::new(event_log.clone(), ledger.clone(), dead_letter_topics()));
+        let dead_letters = Arc::new(DeadLetterIndex::new(
+            event_log.clone(),
+            ledger.clone(),
+            dead_letter_topics(),
+            catalog.clone(),
+            config.process.envelope.clone(),
+            clock.clone(),
+        ));
         Ok(Self {
             event_log,
             ledger,
@@ -135,15 +143,23 @@ impl Runtime {
             metrics,
             dead_letters,
             functions,
+            invoked: invoked_by_name,
             mappings,
             router: Router::default(),
             clock,
             config,
+            guards,
+            places,
             tally,
-            dynamodb_ledger,
             dynamodb,
+            embedded_dynamodb,
             folder,
         })
+    }
+
+    /// Whether other processes may settle records of the same topics: then not every outcome is seen here.
+    pub fn shares_its_topics(&self) -> bool {
+        self.config.stores.kafka.is_some() || !self.config.functions.is_empty()
     }
 
     /// The folder of this process.
@@ -181,13 +197,13 @@ impl Runtime {
         let mut counted_by_family: BTreeMap<String, CapacitySnapshot> = BTreeMap::new();
         let mut swept: Option<std::time::Instant> = None;
         loop {
-            let consumed = self.dynamodb_ledger.capacity();
+            let consumed = self.dynamodb.capacity();
             let since = consumed.since(&counted);
             for operation in Operation::ALL {
                 self.metrics.add_capacity_units(operation.name(), since.of(operation).units);
             }
             counted = consumed;
-            for (family, consumed) in self.dynamodb_ledger.capacity_by_subscriber() {
+            for (family, consumed) in self.dynamodb.capacity_by_subscriber() {
                 let since = consumed.since(counted_by_family.get(&family).unwrap_or(&CapacitySnapshot::default()));
                 self.metrics.add_family_capacity_units(&family, "read", since.read_units());
                 self.metrics.add_family_capacity_units(&family, "write", since.write_units());
@@ -207,7 +223,10 @@ impl Runtime {
             Ok(dropped) => tracing::info!(dropped, "records past their retention were dropped"),
             Err(error) => tracing::warn!(%error, "old records could not be dropped; it is tried again"),
         }
-        if let Err(error) = tokio::task::block_in_place(|| self.dynamodb.sweep_expired()) {
+        // AWS's DynamoDB drops expired items by itself.
+        if let Some(embedded) = &self.embedded_dynamodb
+            && let Err(error) = tokio::task::block_in_place(|| embedded.sweep_expired())
+        {
             tracing::warn!(%error, "expired keys could not be dropped; it is tried again");
         }
     }
@@ -282,8 +301,12 @@ pub fn dead_letter_topics() -> Vec<String> {
 fn mapping_config(config: &Config, family: &str, topic: &str) -> MappingConfig {
     let mut mapping = MappingConfig::new(topic, topic, format!("{}-{family}", config.group));
     mapping.function = family.to_owned();
-    mapping.source =
-        EventSource { kind: SourceKind::SelfManaged, arn: None, bootstrap_servers: "embedded:9092".to_owned() };
+    let bootstrap_servers = config.stores.kafka.as_ref().map(|kafka| kafka.bootstrap_servers.clone());
+    mapping.source = EventSource {
+        kind: SourceKind::SelfManaged,
+        arn: None,
+        bootstrap_servers: bootstrap_servers.unwrap_or_else(|| "embedded:9092".to_owned()),
+    };
     mapping.batch_size = config.batch_size;
     mapping.batching_window = config.batching_window;
     mapping.report_batch_item_failures = true;

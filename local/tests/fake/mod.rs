@@ -14,6 +14,7 @@ use lyceum::http::{Access, Services};
 use lyceum::ingest::{Prepared, Summary};
 use lyceum::live::Live;
 use lyceum_core::clock::Clock;
+use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, Retention, TopicSpec};
@@ -224,11 +225,11 @@ impl Mappings for FakeMappings {
 }
 
 #[derive(Default)]
-pub struct FakeDeadLetters(pub Mutex<Vec<DeadLetter>>);
+pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>);
 
 impl FakeDeadLetters {
-    fn matching(&self, filter: &DeadLetterFilter) -> Vec<DeadLetter> {
-        let fits = |letter: &&DeadLetter| {
+    fn matching(&self, filter: &DeadLetterFilter) -> Vec<ShownLetter> {
+        let fits = |letter: &&ShownLetter| {
             filter.kind.is_none_or(|kind| letter.kind == kind)
                 && filter.topic.as_ref().is_none_or(|topic| letter.topic == *topic)
                 && (filter.tenant.is_none() || letter.tenant == filter.tenant)
@@ -239,8 +240,9 @@ impl FakeDeadLetters {
 
 #[async_trait]
 impl DeadLetters for FakeDeadLetters {
-    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Vec<DeadLetter>, AskError> {
-        Ok(self.matching(filter).into_iter().rev().take(limit).collect())
+    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError> {
+        let letters = self.matching(filter).into_iter().rev().take(limit).collect();
+        Ok(Letters { letters, not_indexed: 0 })
     }
 
     async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
@@ -252,7 +254,7 @@ impl DeadLetters for FakeDeadLetters {
         Ok(counts)
     }
 
-    async fn show(&self, position: &Position) -> Result<Option<DeadLetter>, AskError> {
+    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
         Ok(self.0.lock().unwrap().iter().find(|letter| letter.position == *position).cloned())
     }
 
@@ -273,9 +275,14 @@ impl DeadLetters for FakeDeadLetters {
             letter.is_replayed |= !request.is_dry_run;
             let sent_to = (!request.is_dry_run).then(|| Position::new(letter.topic.as_str(), 0, 99));
             let (position, kind, topic) = (letter.position.clone(), letter.kind, letter.topic.clone());
-            summary.replayed.push(Replayed { position, kind, topic, sent_to });
+            summary.replayed.push(Replayed { position, kind, topic, why: String::new(), sent_to });
         }
         Ok(summary)
+    }
+
+    async fn import(&self, document: &[u8]) -> Result<Imported, AskError> {
+        let letters = document.len() as u64;
+        Ok(Imported { letters, ..Imported::default() })
     }
 }
 
@@ -376,6 +383,7 @@ pub fn empty(access: Access) -> Fakes {
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
         clock: clock.clone(),
+        guards: Vec::new(),
         access,
         default_tenant: "acme".to_owned(),
         data: ".lyceum".to_owned(),
@@ -507,28 +515,38 @@ fn mapping(name: &str, topic: &str, state: MappingState, partitions: &[(i64, i64
     }
 }
 
-pub fn letter(offset: i64, kind: DeadLetterKind, tenant: Option<&str>, is_parked: bool) -> DeadLetter {
+pub fn letter(offset: i64, kind: DeadLetterKind, tenant: Option<&str>, is_parked: bool) -> ShownLetter {
     let is_validation = kind == DeadLetterKind::Validation;
-    DeadLetter {
+    let undecodable = Finding {
+        rule: "wire.json".into(),
+        pointer: String::new(),
+        message: "the value is no JSON: expected value at byte 1".to_owned(),
+        requirement: "catalog".into(),
+    };
+    let letter = DeadLetter {
         position: Position::new(LETTERS, 0, offset),
-        topic: BOOKINGS.to_owned(),
+        id: Uuid::from_u128(1_000 + offset as u128),
         kind,
-        findings: if is_validation { findings() } else { Vec::new() },
-        causes: if is_validation {
-            Vec::new()
-        } else {
-            vec!["the value is no JSON: expected value at byte 1".to_owned()]
-        },
-        source: Some(Position::new(BOOKINGS, 0, offset)),
+        findings: if is_validation { findings() } else { vec![undecodable] },
+        source: Position::new(BOOKINGS, 0, offset),
+        source_timestamp_ms: Some(NOW_MS - 5_000),
         family: "training".to_owned(),
-        event_id: is_validation.then(|| Uuid::from_u128(7)),
         tenant: tenant.map(str::to_owned),
         correlation_id: Some("c-7".to_owned()),
         attempts: 1,
         first_failed_at: Some("2026-03-05T09:29:55Z".to_owned()),
         last_failed_at: Some("2026-03-05T09:29:55Z".to_owned()),
         replay_count: if is_parked { 3 } else { 0 },
+        value_omitted: false,
+        value_is_entry: false,
+        original: NewRecord::default(),
+    };
+    ShownLetter {
+        letter,
+        topic: BOOKINGS.to_owned(),
+        event_id: is_validation.then(|| Uuid::from_u128(7)),
         is_replayed: false,
+        sent_to: None,
         is_parked,
         preview: format!("<script>preview of {}</script>", tenant.unwrap_or("nobody")),
     }

@@ -17,6 +17,7 @@ use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::lambda::response::{BatchResponse, ItemIdentifier};
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::process::{ProcessConfig, Processor, Services};
 use lyceum_core::record::{Position, Record};
 use lyceum_core::xapi::equality;
@@ -112,9 +113,14 @@ impl World {
 
     /// The function of a family.
     pub fn function(&self, family: &str) -> Arc<dyn FamilyFunction> {
+        self.function_on(family, self.ledger.clone())
+    }
+
+    /// The function of a family, with another ledger.
+    pub fn function_on(&self, family: &str, ledger: Arc<dyn Ledger>) -> Arc<dyn FamilyFunction> {
         let services = Services {
             event_log: self.event_log.clone(),
-            ledger: self.ledger.clone(),
+            ledger,
             statements: self.statements.clone(),
             clock: self.clock.clone(),
             observer: self.reports.clone(),
@@ -129,8 +135,12 @@ impl World {
 
     /// Invokes a family's function with a payload; the answer and a report a record.
     pub fn invoke(&self, family: &str, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
+        self.invoke_function(&self.function(family), payload)
+    }
+
+    fn invoke_function(&self, function: &Arc<dyn FamilyFunction>, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
         let deadline_ms = self.clock.now_ms() + INVOCATION.as_millis() as i64;
-        let answer = block_on(self.function(family).handle(payload, deadline_ms)).expect("the batch is one of Kafka's");
+        let answer = block_on(function.handle(payload, deadline_ms)).expect("the batch is one of Kafka's");
         (answer, std::mem::take(&mut *self.reports.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -138,9 +148,14 @@ impl World {
     pub fn deliver(&self, records: &[Record]) -> Vec<Report> {
         let topic = &records.first().expect("at least one record").position.topic;
         let family = self.catalog.family_of_topic(topic).unwrap_or_else(|| panic!("no family consumes {topic}")).name;
+        self.deliver_to(&self.function(family), records)
+    }
+
+    /// Delivers records to a function.
+    pub fn deliver_to(&self, function: &Arc<dyn FamilyFunction>, records: &[Record]) -> Vec<Report> {
         let mut payload = Vec::new();
         write_event(&EventSource::default(), records.iter(), &mut payload);
-        let (answer, reports) = self.invoke(family, &payload);
+        let (answer, reports) = self.invoke_function(function, &payload);
         assert_eq!(answer, BatchResponse::failing(failures(&reports)));
         reports
     }

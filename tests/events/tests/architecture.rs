@@ -10,7 +10,7 @@ use lyceum_functions::REGISTRY;
 use toml::{Table, Value};
 
 /// Folders that hold no source of this project.
-const NOT_OURS: &[&str] = &["target", "node_modules", ".git", ".venv", ".lyceum", ".aws-sam"];
+const NOT_OURS: &[&str] = &["target", "node_modules", ".git", ".venv", ".lyceum", ".lyceum-services", ".aws-sam"];
 
 /// What a pure module never mentions: it gets its bytes, its time and its luck as arguments.
 const IMPURE: &[&str] = &[

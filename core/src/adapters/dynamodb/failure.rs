@@ -80,7 +80,8 @@ pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
             // The credentials' own clock: fresh ones come by themselves.
             | "ExpiredTokenException"
             | "RequestExpired" => Verdict::Unavailable,
-            _ if status >= 500 => lost,
+            // An answer that is none of DynamoDB's: something between us and it said something.
+            _ if status >= 500 || status < 400 => lost,
             _ if status == 429 => Verdict::Unavailable,
             _ => Verdict::Refused,
         },
@@ -224,6 +225,7 @@ mod tests {
             (answer(400, "AnythingNew"), Refused, Refused),
             (answer(500, "InternalServerError"), Unavailable, Uncertain),
             (answer(503, ""), Unavailable, Uncertain),
+            (answer(200, ""), Unavailable, Uncertain),
         ] {
             assert_eq!(classify(Read, &failure), read, "reading, {failure:?}");
             assert_eq!(classify(Write, &failure), write, "writing, {failure:?}");

@@ -2,21 +2,36 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::ports::ledger::{AggregateId, KeyId, KeyStatus, LedgerError, StoredAggregate, StoredKey};
+use crate::ports::ledger::{AggregateId, KeyId, KeyStatus, LedgerError, MAX_ITEM_BYTES, StoredAggregate, StoredKey};
 use crate::record::Position;
 
-/// The items' schema. A change that this program's predecessor would misread needs the next number, and this program
-/// reads both.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The newest schema of items that this program reads; it reads the ones before, too. A change that a predecessor would
+/// misread needs the next number, and an item says the lowest one by which it can be read, so that what has nothing new
+/// in it stays readable for a predecessor.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// Everything is written out.
+pub(super) const PLAIN: u32 = 1;
+
+/// State or recording may be deflated.
+const DEFLATED: u32 = 2;
+
+/// What is longer is deflated where that makes it shorter: with names and the other attributes it would not fit into the
+/// first kilobyte, and each further one is paid with every write.
+const DEFLATE_ABOVE_BYTES: usize = 700;
 
 /// Over how many partition keys the aggregates of one tenant and kind are spread. Fixed: another number would not find
 /// what is stored.
@@ -110,11 +125,43 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn opaque(bytes: &[u8]) -> AttributeValue {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => AttributeValue::S(text.to_owned()),
-        Err(_) => AttributeValue::B(Blob::new(bytes)),
-    }
+/// Puts bytes into an item: as text where they are text, so that a person can read them, and deflated where they are long.
+fn insert_opaque(item: &mut Item, attribute: Opaque, bytes: &[u8]) {
+    let deflated = (bytes.len() > DEFLATE_ABOVE_BYTES).then(|| deflate(bytes)).flatten();
+    let (name, value) = match (deflated, std::str::from_utf8(bytes)) {
+        (Some(deflated), _) => {
+            item.insert("s".to_owned(), number(DEFLATED));
+            (attribute.deflated, AttributeValue::B(Blob::new(deflated)))
+        }
+        (None, Ok(text)) => (attribute.plain, AttributeValue::S(text.to_owned())),
+        (None, Err(_)) => (attribute.plain, AttributeValue::B(Blob::new(bytes))),
+    };
+    item.insert(name.to_owned(), value);
+}
+
+/// The names of an attribute that is opaque here.
+#[derive(Clone, Copy)]
+struct Opaque {
+    plain: &'static str,
+    deflated: &'static str,
+}
+
+const STATE: Opaque = Opaque { plain: "d", deflated: "dz" };
+const RECORDING: Opaque = Opaque { plain: "r", deflated: "rz" };
+
+/// Deflated, where that is shorter.
+fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    // Writing into memory cannot fail; if it did, the bytes would stay as they are.
+    let deflated = encoder.write_all(bytes).and_then(|()| encoder.finish()).ok()?;
+    (deflated.len() < bytes.len()).then_some(deflated)
+}
+
+/// Inflated; `None` where it is damaged, or longer than anything that the ledger takes.
+fn inflate(deflated: &[u8]) -> Option<Bytes> {
+    let mut bytes = Vec::new();
+    DeflateDecoder::new(deflated).take(MAX_ITEM_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= MAX_ITEM_BYTES).then(|| bytes.into())
 }
 
 /// The item of an aggregate.
@@ -122,9 +169,9 @@ pub(super) fn write_aggregate(id: &AggregateId, version: u64, state: &[u8]) -> I
     let key = ItemKey::of_aggregate(id);
     let hashed = key.sk.starts_with('~');
     let mut item = key.into_attributes();
-    item.insert("s".to_owned(), number(SCHEMA_VERSION));
+    item.insert("s".to_owned(), number(PLAIN));
     item.insert("v".to_owned(), number(version));
-    item.insert("d".to_owned(), opaque(state));
+    insert_opaque(&mut item, STATE, state);
     if hashed {
         item.extend([text("i", &id.id)]);
     }
@@ -135,15 +182,15 @@ pub(super) fn write_aggregate(id: &AggregateId, version: u64, state: &[u8]) -> I
 pub(super) fn write_key(id: &KeyId, key: &StoredKey, expires_at: i64) -> Item {
     let mut item = ItemKey::of_key(id).into_attributes();
     item.extend([
-        ("s".to_owned(), number(SCHEMA_VERSION)),
+        ("s".to_owned(), number(PLAIN)),
         text("st", status_name(key.status)),
         ("e".to_owned(), number(key.epoch)),
         ("h".to_owned(), AttributeValue::B(Blob::new(key.content_hash))),
         text("p", key.source.to_string()),
         ("n".to_owned(), AttributeValue::B(Blob::new(*key.nonce.as_bytes()))),
-        ("r".to_owned(), opaque(&key.recording)),
         (EXPIRES_AT.to_owned(), number(expires_at)),
     ]);
+    insert_opaque(&mut item, RECORDING, &key.recording);
     item
 }
 
@@ -157,7 +204,7 @@ pub(super) fn status_name(status: KeyStatus) -> &'static str {
 /// Reads the item of an aggregate.
 pub(super) fn read_aggregate(item: Item) -> Result<StoredAggregate, LedgerError> {
     let mut reader = Reader::new(item)?;
-    Ok(StoredAggregate { version: reader.number("v")?, state: reader.opaque("d")? })
+    Ok(StoredAggregate { version: reader.number("v")?, state: reader.opaque(STATE)? })
 }
 
 /// Reads the id that an aggregate's item is about.
@@ -183,7 +230,7 @@ pub(super) fn read_key(item: Item) -> Result<StoredKey, LedgerError> {
         content_hash: reader.bytes("h")?,
         source: reader.text("p")?.parse::<Position>().map_err(|_| damaged(&reader.item, "p"))?,
         nonce: Uuid::from_bytes(reader.bytes("n")?),
-        recording: reader.opaque("r")?,
+        recording: reader.opaque(RECORDING)?,
     })
 }
 
@@ -196,9 +243,9 @@ impl Reader {
     fn new(item: Item) -> Result<Self, LedgerError> {
         let reader = Self { item };
         match reader.number::<u32>("s")? {
-            SCHEMA_VERSION => Ok(reader),
+            PLAIN..=SCHEMA_VERSION => Ok(reader),
             version => Err(LedgerError::Refused(format!(
-                "item {} has schema {version}, and this program reads schema {SCHEMA_VERSION}: \
+                "item {} has schema {version}, and this program reads schemas up to {SCHEMA_VERSION}: \
                  run the version of Lyceum that wrote it, or a later one",
                 name(&reader.item)
             ))),
@@ -222,11 +269,14 @@ impl Reader {
         blob.and_then(|blob| blob.as_ref().try_into().ok()).ok_or_else(|| damaged(&self.item, attribute))
     }
 
-    fn opaque(&mut self, attribute: &str) -> Result<Bytes, LedgerError> {
-        match self.item.remove(attribute) {
+    fn opaque(&mut self, attribute: Opaque) -> Result<Bytes, LedgerError> {
+        if let Some(AttributeValue::B(deflated)) = self.item.get(attribute.deflated) {
+            return inflate(deflated.as_ref()).ok_or_else(|| damaged(&self.item, attribute.deflated));
+        }
+        match self.item.remove(attribute.plain) {
             Some(AttributeValue::S(text)) => Ok(text.into()),
             Some(AttributeValue::B(blob)) => Ok(blob.into_inner().into()),
-            _ => Err(damaged(&self.item, attribute)),
+            _ => Err(damaged(&self.item, attribute.plain)),
         }
     }
 }
@@ -293,11 +343,40 @@ mod tests {
     }
 
     #[test]
+    fn a_long_state_is_deflated_and_says_so_by_its_schema() {
+        let id = aggregate("acme", "program", "p1");
+        let answers: Vec<String> =
+            (0..40).map(|n| format!(r#"{{"question":"q{n}","response":"{}"}}"#, n % 5)).collect();
+        let long = format!("[{}]", answers.join(","));
+        let item = write_aggregate(&id, 1, long.as_bytes());
+        let deflated = item["dz"].as_b().unwrap().as_ref().len();
+        assert!(deflated * 3 < long.len(), "{deflated} of {}", long.len());
+        assert_eq!((&item["s"], item.get("d")), (&number(DEFLATED), None));
+        assert_eq!(read_aggregate(item).unwrap().state, long);
+        // What has nothing new in it is what a release before this one wrote, and reads.
+        let short = write_aggregate(&id, 1, b"{}");
+        assert_eq!((&short["s"], short.get("dz")), (&number(PLAIN), None));
+        let (id, key) = stored_key();
+        assert_eq!(write_key(&id, &key, 99)["s"], number(PLAIN));
+    }
+
+    #[test]
+    fn what_does_not_inflate_is_refused_by_name() {
+        let bomb = deflate(&vec![b'0'; MAX_ITEM_BYTES + 1]).unwrap();
+        for damage in [b"\xff\xff\xff".to_vec(), bomb] {
+            let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &vec![b'x'; 2_000]);
+            item.insert("dz".into(), AttributeValue::B(Blob::new(damage)));
+            let error = read_aggregate(item).unwrap_err().to_string();
+            assert!(error.contains("=p1") && error.contains("no attribute dz "), "{error}");
+        }
+    }
+
+    #[test]
     fn an_item_of_a_newer_schema_is_refused_by_name() {
         let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, b"{}");
         item.insert("s".into(), number(SCHEMA_VERSION + 1));
         let error = read_aggregate(item).unwrap_err().to_string();
-        for part in ["A/acme/program/", "=p1", "schema 2", "or a later one"] {
+        for part in ["A/acme/program/", "=p1", "schema 3", "or a later one"] {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -319,6 +398,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_its_bytes_and_length_a_state_and_a_recording_come_back(
+            unit in prop::collection::vec(any::<u8>(), 0..40),
+            times in 0..60usize,
+        ) {
+            let bytes = Bytes::from(unit.repeat(times));
+            let item = write_aggregate(&aggregate("acme", "program", "p1"), 7, &bytes);
+            prop_assert_eq!(read_aggregate(item), Ok(StoredAggregate { version: 7, state: bytes.clone() }));
+            let (id, key) = stored_key();
+            let key = StoredKey { recording: bytes, ..key };
+            prop_assert_eq!(read_key(write_key(&id, &key, 99)), Ok(key));
+        }
+
         #[test]
         fn no_two_names_share_an_item(
             left in prop::array::uniform3("[a/%~=#2F7Eé]{0,4}"),

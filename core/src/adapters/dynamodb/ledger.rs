@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::capacity::{CapacityCounter, CapacitySnapshot, Operation};
 use super::failure::{Effect, OperationError, explain};
-use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, SCHEMA_VERSION, number};
+use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, PLAIN, number};
 use super::settings::DynamoDbSettings;
 use crate::clock::Clock;
 use crate::ports::ledger::{
@@ -425,7 +425,7 @@ impl Ledger for DynamoDbLedger {
             .set_key(Some(ItemKey::of_attempts(key, epoch).into_attributes()))
             .update_expression(format!("ADD c :one SET s = :s, {EXPIRES_AT} = :expires_at"))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":s", number(SCHEMA_VERSION))
+            .expression_attribute_values(":s", number(PLAIN))
             .expression_attribute_values(":expires_at", number(self.expires_at(self.options.attempts_ttl)))
             .return_values(ReturnValue::UpdatedNew)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);

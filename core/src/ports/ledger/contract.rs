@@ -24,13 +24,13 @@ pub type Check = for<'a> fn(&'a dyn Ledger) -> BoxFuture<'a, ()>;
 #[macro_export]
 macro_rules! ledger_contract {
     (as list) => {
-        $crate::ledger_contract!(@list)
+        $crate::ledger_contract! { @list }
     };
     ($ledger:expr) => {
-        $crate::ledger_contract!(@tests $ledger);
+        $crate::ledger_contract! { @tests $ledger }
     };
     (@$form:ident $($ledger:expr)?) => {
-        $crate::ledger_contract!(@@$form $($ledger)?;
+        $crate::ledger_contract! { @@$form $($ledger)?;
             what_was_never_written_loads_as_absent,
             what_was_written_loads_as_it_was,
             answers_stand_in_the_order_of_the_question_with_duplicates,
@@ -60,7 +60,7 @@ macro_rules! ledger_contract {
             a_list_holds_one_kind_of_one_tenant,
             a_list_holds_at_most_what_was_asked_for,
             a_ping_is_answered,
-        )
+        }
     };
     (@@list; $($check:ident),* $(,)?) => {
         [$((

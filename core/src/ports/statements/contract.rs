@@ -2,7 +2,8 @@
 //!
 //! Each check makes tenants of its own, so that many may run against one index at the same time. The store must have been
 //! made with a statement equality under which white space does not count and another verb does.
-//! [`statements_contract!`](crate::statements_contract) makes a test of each check.
+//! [`statements_contract!`](crate::statements_contract) makes a test of each check, or hands its name to a macro of the
+//! caller's own, for a harness that is not the standard one.
 #![expect(missing_docs, reason = "a check's name is its sentence")]
 
 use std::collections::HashSet;
@@ -18,10 +19,25 @@ use crate::record::Position;
 
 /// Makes a tokio test of each check: `statements_contract!(with_store)`, where
 /// `async fn with_store(check: impl AsyncFnOnce(&dyn Statements))` opens a store, runs the check and cleans up.
+/// `statements_contract!(each add)` calls the macro `add!(name_of_a_check);` for each one.
 #[macro_export]
 macro_rules! statements_contract {
-    ($with_store:path) => {
-        $crate::statements_contract! { $with_store:
+    (@each $each:ident: $($check:ident)+) => {
+        $($each!($check);)+
+    };
+    (@tests $with_store:path: $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                $with_store($crate::ports::statements::contract::$check).await;
+            }
+        )+
+    };
+    (each $each:ident) => {
+        $crate::statements_contract! { @list @each $each }
+    };
+    (@list $($then:tt)+) => {
+        $crate::statements_contract! { $($then)+:
             a_new_statement_is_created_and_comes_back_as_it_was_sent
             the_same_record_again_is_created_again
             an_equal_statement_from_another_record_is_a_duplicate_of_the_first
@@ -57,13 +73,8 @@ macro_rules! statements_contract {
             a_store_answers_a_ping
         }
     };
-    ($with_store:path: $($check:ident)+) => {
-        $(
-            #[tokio::test]
-            async fn $check() {
-                $with_store($crate::ports::statements::contract::$check).await;
-            }
-        )+
+    ($with_store:path) => {
+        $crate::statements_contract! { @list @tests $with_store }
     };
 }
 

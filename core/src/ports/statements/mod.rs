@@ -11,6 +11,8 @@ use crate::record::Position;
 
 pub mod aggregation;
 pub mod contract;
+#[cfg(any(feature = "elasticsearch", feature = "embedded-statements"))]
+pub(crate) mod form;
 pub mod semantics;
 
 /// One statement, ready to be stored under (tenant, id).

@@ -217,6 +217,21 @@ impl Cursor {
         Self::new(document.fields.timestamp_ms, document.id, &document.tenant)
     }
 
+    /// The timestamp in milliseconds.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.timestamp_ms.0
+    }
+
+    /// The statement's id.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// Whether a document of that timestamp and id stands behind this place, whatever its tenant.
     pub fn is_before(&self, timestamp_ms: i64, id: Uuid) -> bool {
         (self.timestamp_ms, self.id) < (Reverse(timestamp_ms), id)

@@ -106,8 +106,8 @@ async fn a_record_too_large_for_any_payload_goes_to_the_destination() {
     assert_eq!(function.offsets().concat(), [0, 2]);
     let letters = log.records_of(FAILED);
     assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0].value.as_ref().map(|value| value.len()), Some(4_000));
-    assert_eq!(lyceum_core::record::header_text(&letters[0].headers, "lambda-condition"), Some("PayloadTooLarge"));
+    let given_up = lyceum_core::lambda::on_failure::parse(letters[0].value.as_deref().unwrap()).unwrap();
+    assert_eq!((given_up.condition.as_str(), given_up.invocations), ("MaximumPayloadSizeExceeded", Some(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,5 +120,5 @@ async fn a_record_too_large_with_no_destination_is_discarded_and_counted() {
     running.settled().await;
     let status = running.mapping.status();
     assert_eq!((status.counts.discarded, status.counts.succeeded), (1, 1));
-    assert!(status.last_error.unwrap().message.contains("PayloadTooLarge"));
+    assert!(status.last_error.unwrap().message.contains("MaximumPayloadSizeExceeded"));
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lyceum_core::lambda::event::NO_TIMESTAMP;
+use lyceum_core::lambda::event::{Entry, NO_TIMESTAMP};
+use lyceum_core::lambda::on_failure::{self, Lost, LostRange};
 use lyceum_core::record::{Header, NewRecord, header_text};
 use lyceum_event_source_mapping::{Destination, MappingConfig, MappingState, Redelivery};
 
@@ -194,8 +195,14 @@ async fn spent_retries_go_to_the_destination_with_their_context() {
     running.settled().await;
     assert_eq!(function.offsets(), [[0]; 3]);
     let [letter] = &log.records_of(FAILED)[..] else { panic!("one letter") };
-    assert_eq!((&letter.key, &letter.value), (&original.key, &original.value));
-    assert_eq!(letter.headers[..2], original.headers);
+    assert_eq!(letter.key, original.key);
+    let given_up = on_failure::parse(letter.value.as_deref().unwrap()).unwrap();
+    assert_eq!((given_up.condition.as_str(), given_up.invocations), ("RetryAttemptsExhausted", Some(3)));
+    let Lost::Entries(entries) = given_up.lost else { panic!("its payload is there") };
+    let [Entry::Record(delivered)] = &entries[..] else { panic!("one record") };
+    assert_eq!((&delivered.record.key, &delivered.record.value), (&original.key, &original.value));
+    assert_eq!((&delivered.record.headers, delivered.record.timestamp_ms), (&original.headers, 123_456));
+    assert_eq!(delivered.record.position.to_string(), "events/0/0");
     for (name, value) in [
         ("lambda-condition", "RetryAttemptsExhausted"),
         ("lambda-source", "events/0/0"),
@@ -309,16 +316,24 @@ async fn a_destination_that_is_away_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_too_large_with_its_context_goes_without_and_else_is_discarded() {
-    let log = log_of(&["poison", "poison but much longer"]);
-    log.set_largest_record(20);
+async fn a_letter_too_large_with_its_payload_tells_its_place_and_else_is_discarded() {
+    let log = MemoryLog::with_topics(1);
+    log.append(0, vec![b'x'; 4_000]);
+    let key = Some(vec![b'k'; 4_000].into());
+    log.append_record(
+        TOPIC,
+        NewRecord { partition: Some(0), key, value: Some("poison".into()), ..NewRecord::default() },
+    );
+    log.set_largest_record(3_000);
     let function = Function::new(|_| Err(error()));
     let config = MappingConfig { maximum_retry_attempts: Some(0), ..with_destination(config()) };
     let running = Running::start(config, &log, &function);
     running.settled().await;
     let letters = log.records_of(FAILED);
     assert_eq!(letters.len(), 1);
-    assert!(letters[0].headers.is_empty() && has_value(&letters[0], "poison"));
+    let given_up = on_failure::parse(letters[0].value.as_deref().unwrap()).unwrap();
+    let range = LostRange { topic: TOPIC.to_owned(), partition: 0, first: 0, last: 0 };
+    assert_eq!(given_up.lost, Lost::Ranges(vec![range]));
     let counts = running.mapping.status().counts;
     assert_eq!((counts.on_failure, counts.discarded), (1, 1));
 }

@@ -1,12 +1,16 @@
 //! What may succeed later is tried again, in order, and blocks nobody else.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
+use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Ledger, MAX_ITEM_BYTES};
 use lyceum_core::record::{Header, Record};
 use lyceum_events_tests::faults::Fault;
+use lyceum_events_tests::probe::Probe;
 use lyceum_events_tests::statements::{
     BOOKINGS, PROGRAMS, STATEMENTS, booking, event, plain, probe_record, raw_record, record, with_header,
 };
@@ -75,6 +79,33 @@ fn a_dependency_that_is_down_spends_no_attempt() {
         assert_eq!(world.ledger.counted_attempts.load(SeqCst), 0);
         assert!(world.letters().is_empty());
     }
+}
+
+#[test]
+fn an_open_circuit_asks_nothing_and_spends_no_attempt() {
+    // Guards measure time with tokio's clock.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let _time = runtime.enter();
+    let world = World::new();
+    let breaker = BreakerLimits { failures: 3, open_for: Duration::from_secs(3_600), trials: 1 };
+    let limits = GuardLimits { breaker, ..GuardLimits::default() };
+    let guard = Arc::new(Guard::new(Dependency::DynamoDb, limits, Arc::new(Metrics::new())));
+    let ledger = Arc::new(Guarded::new(world.ledger.clone(), guard.clone()));
+    let function = world.function_on(Probe::FAMILY.name, ledger);
+    // Its own work would fail, which is counted where the ledger is there.
+    let sent = [probe_record(0, 1, "p", fails_until_later())];
+    world.ledger.switch.set_down(true);
+    assert_eq!(world.deliver_to(&function, &sent)[0].outcome.name(), "retry_later");
+    assert_eq!(guard.circuit().state, CircuitState::Open);
+    world.ledger.switch.set_down(false);
+    let asked = world.ledger.loads.load(SeqCst);
+    for _ in 0..10 {
+        let reports = world.deliver_to(&function, &sent);
+        let Outcome::RetryLater { reason } = &reports[0].outcome else { panic!("{reports:?}") };
+        assert!(reason.contains("the circuit to DynamoDB has been open"), "{reason}");
+    }
+    assert_eq!((world.ledger.loads.load(SeqCst), world.ledger.counted_attempts.load(SeqCst)), (asked, 0));
+    assert!(world.letters().is_empty());
 }
 
 #[test]

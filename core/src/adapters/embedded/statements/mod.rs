@@ -93,7 +93,14 @@ impl EmbeddedStatements {
         let Opened { index, reader, writer, view } = opened;
         let view = Arc::new(RwLock::new(view));
         let (calls, waiting) = mpsc::channel();
-        let state = Writer { index: index.clone(), reader, view: view.clone(), options, writer: Some(writer) };
+        let state = Writer {
+            index: index.clone(),
+            reader,
+            view: view.clone(),
+            options,
+            writer: Some(writer),
+            failing: <_>::default(),
+        };
         let thread = thread::Builder::new().name("statements-writer".to_owned()).spawn(move || state.run(&waiting));
         let writer = thread.map_err(|error| StatementsError::Unavailable(format!("no thread to write: {error}")))?;
         Ok(Self { index, view, calls: Some(calls), writer: Some(writer) })

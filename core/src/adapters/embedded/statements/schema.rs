@@ -1,9 +1,6 @@
 //! How a statement document becomes a tantivy document and back.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tantivy::error::DataCorruption;
 use tantivy::schema::{
     BytesOptions, FAST, Field as IndexField, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing,
@@ -12,9 +9,9 @@ use tantivy::schema::{
 use tantivy::{TantivyDocument, Term};
 use uuid::Uuid;
 
+use crate::ports::statements::StatementDocument;
+use crate::ports::statements::form::About;
 use crate::ports::statements::semantics::{FIELDS, Field, FieldKind, FieldValue, index_term};
-use crate::ports::statements::{StatementDocument, StatementFields};
-use crate::record::Position;
 
 /// Changes whenever a folder of today could not be read by the code of yesterday.
 pub(super) const VERSION: u32 = 1;
@@ -133,105 +130,5 @@ impl Key {
 
     pub(super) fn is_of_tenant(&self, tenant: &str) -> bool {
         self.0[16..] == *index_term(tenant).as_bytes()
-    }
-}
-
-/// A document without its raw bytes.
-#[derive(Serialize, Deserialize)]
-struct About<'a> {
-    tenant: Cow<'a, str>,
-    id: Uuid,
-    stored_ms: i64,
-    source: Position,
-    correlation_id: Cow<'a, str>,
-    fields: Fields<'a>,
-}
-
-impl<'a> About<'a> {
-    fn of(document: &'a StatementDocument) -> Self {
-        Self {
-            tenant: Cow::Borrowed(&document.tenant),
-            id: document.id,
-            stored_ms: document.stored_ms,
-            source: document.source.clone(),
-            correlation_id: Cow::Borrowed(&document.correlation_id),
-            fields: Fields(Cow::Borrowed(&document.fields)),
-        }
-    }
-
-    fn with(self, raw: Bytes) -> StatementDocument {
-        StatementDocument {
-            tenant: self.tenant.into_owned(),
-            id: self.id,
-            raw,
-            stored_ms: self.stored_ms,
-            source: self.source,
-            correlation_id: self.correlation_id.into_owned(),
-            fields: self.fields.0.into_owned(),
-        }
-    }
-}
-
-struct Fields<'a>(Cow<'a, StatementFields>);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        FieldsForm::serialize(&self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'_> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        FieldsForm::deserialize(deserializer).map(|fields| Self(Cow::Owned(fields)))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "StatementFields")]
-struct FieldsForm {
-    event_type: String,
-    family: String,
-    timestamp_ms: i64,
-    day: String,
-    actor: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    actor_sha1: Option<String>,
-    verb: String,
-    object_type: String,
-    object: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    activity_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    registration: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    parents: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    survey: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    question: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    response: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]
-    score_raw: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]
-    score_scaled: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    success: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    completion: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    voids: Option<Uuid>,
-}
-
-/// Scores as the bits of their number, since a decimal form may come back as its neighbour.
-mod score_bits {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(score: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        score.map(f64::to_bits).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-        Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
     }
 }

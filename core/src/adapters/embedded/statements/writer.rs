@@ -38,6 +38,27 @@ pub(super) struct Writer {
     pub(super) options: StatementsOptions,
     /// `None` after a failure from which tantivy's writer could not be taken back.
     pub(super) writer: Option<IndexWriter>,
+    /// Since when storing fails without a success in between, and how often it did.
+    pub(super) failing: Failing,
+}
+
+/// A failure that goes on, told when it begins and when it ends: a full disk fails every call, several a second.
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    failures: u64,
+}
+
+impl Failing {
+    /// Whether it is news.
+    fn begins(&mut self) -> bool {
+        self.failures += 1;
+        self.failures == 1
+    }
+
+    /// How many failures are over now.
+    fn ends(&mut self) -> u64 {
+        std::mem::take(&mut self.failures)
+    }
 }
 
 /// Opens tantivy's writer, and with it takes the folder's lock.
@@ -61,10 +82,21 @@ impl Writer {
             let (documents, replies): (Vec<_>, Vec<_>) =
                 gather(first, calls).into_iter().map(|call| (call.documents, call.reply)).unzip();
             let outcomes = self.store(documents).map_err(|error| {
-                tracing::warn!(%error, "storing statements failed; the writer goes back to its last commit");
-                self.recover();
+                let is_news = self.failing.begins();
+                if is_news {
+                    tracing::warn!(%error, "storing statements fails; the writer goes back to its last commit, and it is tried again");
+                } else {
+                    tracing::debug!(%error, "storing statements still fails");
+                }
+                self.recover(is_news);
                 refuse_or_retry(error)
             });
+            if outcomes.is_ok() {
+                let failures = self.failing.ends();
+                if failures > 0 {
+                    tracing::warn!(failures, "storing statements succeeds again");
+                }
+            }
             let mut outcomes = outcomes.map(Vec::into_iter);
             for reply in replies {
                 let answer = match &mut outcomes {
@@ -126,7 +158,7 @@ impl Writer {
     }
 
     /// Goes back to the last commit, which a failed one may have become after all.
-    fn recover(&mut self) {
+    fn recover(&mut self, is_news: bool) {
         if let Some(mut writer) = self.writer.take()
             && writer.rollback().is_ok()
         {
@@ -135,7 +167,10 @@ impl Writer {
         let schema = self.view.read().unwrap_or_else(PoisonError::into_inner).schema.clone();
         match self.reader.reload().and_then(|()| View::load(schema, self.reader.searcher())) {
             Ok(view) => *self.view.write().unwrap_or_else(PoisonError::into_inner) = view,
-            Err(error) => tracing::warn!(%error, "the statement index cannot be read again; its last commit is shown"),
+            Err(error) if is_news => {
+                tracing::warn!(%error, "the statement index cannot be read again; its last commit is shown");
+            }
+            Err(error) => tracing::debug!(%error, "the statement index still cannot be read again"),
         }
     }
 }
@@ -156,4 +191,18 @@ fn gather(first: Call, calls: &Receiver<Call>) -> Vec<Call> {
         }
     }
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_news_once_and_its_end_too() {
+        let mut failing = Failing::default();
+        assert_eq!(failing.ends(), 0);
+        assert_eq!([failing.begins(), failing.begins(), failing.begins()], [true, false, false]);
+        assert_eq!((failing.ends(), failing.ends()), (3, 0));
+        assert!(failing.begins());
+    }
 }

@@ -1,0 +1,194 @@
+//! What an answer of the engine that is no success means: to the caller of a whole request, or to one document of a bulk.
+//!
+//! Sources: <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>,
+//! <https://docs.opensearch.org/latest/api-reference/document-apis/bulk/>, and what Elasticsearch 8.19 and OpenSearch 3.6
+//! were seen to answer. The engines name some errors differently, so that only those names count that both have.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::ports::statements::StatementsError;
+
+/// The most bytes of an engine's reason that a message repeats.
+const MAX_REASON_BYTES: usize = 400;
+
+/// An error as both engines write it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EngineError {
+    #[serde(rename = "type")]
+    kind: String,
+    reason: Option<String>,
+    root_cause: Vec<EngineError>,
+    caused_by: Option<Box<EngineError>>,
+}
+
+impl EngineError {
+    /// Reads the body of a failed request; one that is not the engine's, as of a proxy, has no name.
+    pub(super) fn of_body(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        Self::of_value(&body["error"])
+    }
+
+    /// Reads the error of one document.
+    pub(super) fn of_value(error: &Value) -> Self {
+        match error {
+            Value::String(reason) => Self { reason: Some(reason.clone()), ..Self::default() },
+            error => Self::deserialize(error).unwrap_or_default(),
+        }
+    }
+
+    /// Whether it, or what caused it, has this name.
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+            || self.root_cause.iter().any(|cause| cause.is(kind))
+            || self.caused_by.as_ref().is_some_and(|cause| cause.is(kind))
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.reason.as_ref().is_some_and(|reason| reason.contains(words))
+    }
+
+    /// Name, reason and the innermost cause, on one line.
+    fn text(&self, status: u16) -> String {
+        let mut innermost = self.root_cause.first().unwrap_or(self);
+        while let Some(cause) = &innermost.caused_by {
+            innermost = cause;
+        }
+        let one = |error: &Self| match &error.reason {
+            Some(reason) if error.kind.is_empty() => reason.clone(),
+            Some(reason) => format!("{}: {reason}", error.kind),
+            None => error.kind.clone(),
+        };
+        let mut text = one(self);
+        if innermost.reason != self.reason || innermost.kind != self.kind {
+            text = format!("{text}: {}", one(innermost));
+        }
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = &text[..text.floor_char_boundary(MAX_REASON_BYTES)];
+        if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}, {text}") }
+    }
+}
+
+/// What became of one document of a bulk that was not stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The id is taken.
+    Taken,
+    /// There is no document of that id.
+    Missing,
+    /// It may be taken later.
+    Later(String),
+    /// This document never.
+    Never(String),
+    /// It says nothing of the document: the whole call fails with it.
+    Call(StatementsError),
+}
+
+/// Judges one document's answer.
+pub(super) fn judge(status: u16, error: &EngineError, index: &str) -> Verdict {
+    match status {
+        409 => Verdict::Taken,
+        404 if error.is("document_missing_exception") => Verdict::Missing,
+        401 | 403 | 404 => match explain(status, error, index) {
+            StatementsError::Unavailable(reason) => Verdict::Later(reason),
+            refused => Verdict::Call(refused),
+        },
+        400 if error.says("no write index is defined") => Verdict::Call(explain(status, error, index)),
+        _ => match explain(status, error, index) {
+            StatementsError::Unavailable(reason) => Verdict::Later(reason),
+            StatementsError::Refused(reason) => Verdict::Never(reason),
+        },
+    }
+}
+
+/// What the failure of a whole request means, and what to do.
+pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> StatementsError {
+    let text = error.text(status);
+    if error.is("cluster_block_exception") {
+        // The engine sets and lifts this block by its disk watermarks; a person sets it, too.
+        return StatementsError::Unavailable(format!(
+            "the index of {index} takes no writes ({text}): free disk space or add a node, and lift the block if a \
+             person set it; nothing is lost meanwhile"
+        ));
+    }
+    match status {
+        401 => StatementsError::Refused(format!(
+            "the credentials are not accepted ({text}): correct ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and \
+             ELASTICSEARCH_PASSWORD"
+        )),
+        403 => StatementsError::Refused(format!(
+            "the credentials lack a right ({text}): grant read, write, view_index_metadata and maintenance on \
+             {index} and {index}-v*, and to whoever creates the index manage on it and manage_index_templates"
+        )),
+        404 if error.is("index_not_found_exception") => StatementsError::Refused(format!(
+            "there is no alias {index} ({text}): prepare the index, or correct ELASTICSEARCH_INDEX"
+        )),
+        400 if error.says("no write index is defined") => StatementsError::Refused(format!(
+            "the alias {index} stands for several indices ({text}): leave one of them in it"
+        )),
+        _ if error.is("too_many_buckets_exception") => StatementsError::Refused(format!(
+            "the aggregation has more buckets than the engine counts ({text}): narrow the filter or ask for smaller sizes"
+        )),
+        408 | 429 | 500.. => StatementsError::Unavailable(text),
+        _ => StatementsError::Refused(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn error(body: Value) -> EngineError {
+        EngineError::of_body(json!({"error": body}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn one_documents_failure_is_told_from_the_whole_calls() {
+        let named = |kind: &str| error(json!({"type": kind, "reason": "because"}));
+        let judged = |status, kind: &str| judge(status, &named(kind), "xapi");
+        assert_eq!(judged(409, "version_conflict_engine_exception"), Verdict::Taken);
+        assert_eq!(judged(404, "document_missing_exception"), Verdict::Missing);
+        for (status, kind) in [
+            (429, "es_rejected_execution_exception"),
+            (429, "rejected_execution_exception"),
+            (429, "cluster_block_exception"),
+            (403, "cluster_block_exception"),
+            (503, "unavailable_shards_exception"),
+            (500, "some_exception"),
+        ] {
+            assert!(matches!(judged(status, kind), Verdict::Later(_)), "{status} {kind}");
+        }
+        for (status, kind) in
+            [(400, "mapper_parsing_exception"), (400, "document_parsing_exception"), (413, "too_large")]
+        {
+            assert!(matches!(judged(status, kind), Verdict::Never(_)), "{status} {kind}");
+        }
+        for (status, kind) in
+            [(401, "security_exception"), (403, "security_exception"), (404, "index_not_found_exception")]
+        {
+            let Verdict::Call(error) = judged(status, kind) else { panic!("{status} {kind}") };
+            assert!(!error.is_transient());
+        }
+    }
+
+    #[test]
+    fn a_message_has_the_engines_reason_on_one_line_and_no_more_of_it_than_needed() {
+        let cause = json!({"type": "number_format_exception", "reason": "For input\n string"});
+        let parsing =
+            error(json!({"type": "mapper_parsing_exception", "reason": "x".repeat(9_000), "caused_by": cause}));
+        let told = explain(400, &parsing, "xapi").to_string();
+        assert!(told.len() < 600 && !told.contains('\n'), "{told}");
+        let short = error(json!({"type": "a", "reason": "b", "caused_by": cause}));
+        assert_eq!(
+            explain(400, &short, "xapi"),
+            StatementsError::Refused("HTTP 400, a: b: number_format_exception: For input string".into())
+        );
+        let proxy = EngineError::of_body(b"<html>Bad Gateway</html>");
+        assert_eq!(explain(502, &proxy, "xapi"), StatementsError::Unavailable("HTTP 502".into()));
+        let bare = EngineError::of_body(br#"{"error":"alias [xapi] missing","status":404}"#);
+        assert_eq!(explain(404, &bare, "xapi"), StatementsError::Refused("HTTP 404, alias [xapi] missing".into()));
+    }
+}

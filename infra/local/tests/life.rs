@@ -1,0 +1,260 @@
+//! What runs ends with whoever needs it, however that ends; and what is wrong with a machine is said plainly. On the one
+//! service that needs nothing installed.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A folder of one test; what runs in it ends with the test.
+struct Ground {
+    folder: TempDir,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = self.command(&["down"]).output();
+    }
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lyceum-services"));
+        command.arg("--folder").arg(self.path()).args(arguments);
+        command.env_remove("LYCEUM_SERVICES_CACHE").env("LYCEUM_SERVICES_LINGER_S", "1");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("it runs")
+    }
+
+    /// Runs, and has to end well; what it said.
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Starts DynamoDB; where it answers, `host:port`.
+    fn up(&self) -> String {
+        let said = self.said(&["up", "dynamodb"]);
+        let url = said.lines().find_map(|line| line.strip_prefix("AWS_ENDPOINT_URL_DYNAMODB=http://"));
+        url.unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+
+    /// The number after `word` in the status.
+    fn process(&self, word: &str) -> u32 {
+        let status = self.said(&["status"]);
+        let rest = status.split(word).nth(1).unwrap_or_else(|| panic!("{status}")).trim_start();
+        rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).expect("a number")
+    }
+}
+
+fn answers(address: &str) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+fn lives(process: u32) -> bool {
+    // A zombie has ended; who started it has not looked yet.
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Waits for what is bound to come; the limit is for a build that is broken.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn kill(process: u32) {
+    let pid = Pid::from_raw(i32::try_from(process).expect("a process")).expect("a process");
+    kill_process(pid, Signal::KILL).expect("it can be killed");
+}
+
+/// A process that holds a lease until it is killed; the address of its DynamoDB.
+fn holder(ground: &Ground) -> (Child, String) {
+    let script = "echo $AWS_ENDPOINT_URL_DYNAMODB > $1.part && mv $1.part $1 && exec sleep 1000";
+    let file = ground.path().join("address");
+    let mut command =
+        ground.command(&["with", "dynamodb", "--", "setpriv", "--pdeathsig", "KILL", "sh", "-c", script, "-"]);
+    let child = command.arg(&file).stdout(Stdio::null()).spawn().expect("it starts");
+    until("the lease", || file.exists());
+    let url = fs::read_to_string(file).expect("an address");
+    (child, url.trim().trim_start_matches("http://").to_owned())
+}
+
+#[test]
+fn what_is_up_answers_and_what_is_down_is_gone() {
+    let ground = Ground::new();
+    let address = ground.up();
+    assert!(answers(&address));
+    assert_eq!(ground.up(), address, "what runs is not started again");
+    let variables = fs::read_to_string(ground.path().join("environment")).expect("variables for a shell");
+    assert!(variables.contains(&format!("export AWS_ENDPOINT_URL_DYNAMODB='http://{address}'")), "{variables}");
+    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    ground.said(&["down"]);
+    assert!(!answers(&address) && !lives(service));
+    until("the keeper's end", || !lives(keeper));
+    assert!(ground.said(&["status"]).contains("nothing runs in"));
+    assert!(ground.said(&["down"]).contains("nothing runs in"));
+}
+
+#[test]
+fn a_command_runs_with_services_and_its_exit_code_is_handed_on() {
+    let ground = Ground::new();
+    let script = "test -n \"$AWS_ENDPOINT_URL_DYNAMODB\" && exit 7";
+    let status = ground.run(&["with", "dynamodb", "--", "sh", "-c", script]).status;
+    assert_eq!(status.code(), Some(7));
+    until("the keeper's end", || ground.said(&["status"]).contains("nothing runs in"));
+}
+
+#[test]
+fn a_caller_that_is_killed_leaves_nothing_behind() {
+    let ground = Ground::new();
+    let (mut caller, address) = holder(&ground);
+    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    caller.kill().expect("it is killed");
+    caller.wait().expect("it ended");
+    until("the end of the service", || !lives(service) && !answers(&address));
+    until("the keeper's end", || !lives(keeper));
+}
+
+#[test]
+fn what_another_caller_needs_goes_on() {
+    let ground = Ground::new();
+    let (mut first, address) = holder(&ground);
+    fs::remove_file(ground.path().join("address")).expect("the file of the first");
+    let (mut second, same) = holder(&ground);
+    assert_eq!(address, same);
+    first.kill().expect("it is killed");
+    first.wait().expect("it ended");
+    until("the return of a lease", || ground.process("leases:") == 1);
+    assert!(answers(&address));
+    second.kill().expect("it is killed");
+    second.wait().expect("it ended");
+    until("the end of the service", || !answers(&address));
+}
+
+#[test]
+fn a_keeper_that_is_killed_leaves_nothing_behind_and_the_next_start_is_clean() {
+    let ground = Ground::new();
+    let address = ground.up();
+    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    kill(keeper);
+    until("the end of the service", || !lives(service) && !answers(&address));
+    assert!(ground.said(&["status"]).contains("nothing runs in"));
+    let private = ground.path().join("private/kafka-left");
+    fs::create_dir_all(&private).expect("a folder that a killed test left");
+    fs::write(private.with_extension("lock"), "").expect("its lock");
+    assert!(answers(&ground.up()));
+    assert!(!private.exists(), "what a killed test left is gone");
+}
+
+#[test]
+fn a_guard_that_is_killed_takes_its_service_with_it_and_the_next_start_works() {
+    let ground = Ground::new();
+    ground.up();
+    let service = ground.process("(process");
+    let stat = fs::read_to_string(format!("/proc/{service}/stat")).expect("it lives");
+    let after = stat.rsplit(')').next().expect("what follows the name");
+    kill(after.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()).expect("the guard"));
+    until("the end of the service", || !lives(service));
+    until("the status", || ground.said(&["status"]).contains("ended"));
+    assert!(answers(&ground.up()));
+}
+
+#[test]
+fn a_service_that_died_is_started_again_for_who_asks_next() {
+    let ground = Ground::new();
+    ground.up();
+    kill(ground.process("(process"));
+    until("the status", || ground.said(&["status"]).contains("DynamoDB ended with signal"));
+    assert!(answers(&ground.up()));
+}
+
+#[test]
+fn callers_that_start_at_once_share_one_keeper_and_one_service() {
+    let ground = Ground::new();
+    let addresses: Vec<String> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| ground.up())).collect();
+        callers.into_iter().map(|caller| caller.join().expect("it runs")).collect()
+    });
+    assert!(addresses.iter().all(|address| *address == addresses[0]), "{addresses:?}");
+}
+
+/// A folder for PATH with these programs of the machine and no others.
+fn path_with(ground: &Ground, programs: &[&str]) -> PathBuf {
+    let folder = ground.path().join("bin");
+    fs::create_dir_all(&folder).expect("a folder");
+    for program in programs {
+        let path = std::env::var_os("PATH").expect("a path");
+        let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+        std::os::unix::fs::symlink(found.expect("the machine has it"), folder.join(program)).expect("a link");
+    }
+    folder
+}
+
+fn errors(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "it fails in order");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_machine_without_maven_is_told_so() {
+    let ground = Ground::new();
+    let path = path_with(&ground, &["sh", "setpriv"]);
+    let said = errors(&ground.command(&["up", "kafka"]).env("PATH", path).output().expect("it runs"));
+    assert!(said.contains("Maven is missing: install it"), "{said}");
+}
+
+#[test]
+fn a_machine_without_python_is_told_so() {
+    let ground = Ground::new();
+    let path = path_with(&ground, &["sh", "setpriv"]);
+    let said = errors(&ground.command(&["up", "aws"]).env("PATH", path).output().expect("it runs"));
+    assert!(said.contains("python3 is missing: install it"), "{said}");
+}
+
+#[test]
+fn a_broken_download_is_told_and_tried_again_from_the_start() {
+    let ground = Ground::new();
+    let path = path_with(&ground, &["sh", "setpriv", "ls"]);
+    let mvn = path.join("mvn");
+    let script = "#!/bin/sh\nfor a; do case $a in -DoutputDirectory=*) d=${a#*=};; esac; done\n\
+                  echo \"found $(ls $d)\"; echo half > $d/half.jar; echo 'Could not transfer artifact'; exit 1\n";
+    fs::write(&mvn, script).expect("a script");
+    fs::set_permissions(&mvn, fs::Permissions::from_mode(0o755)).expect("it can run");
+    for _ in 0..2 {
+        let said = errors(&ground.command(&["up", "kafka"]).env("PATH", &path).output().expect("it runs"));
+        assert!(said.contains("could not be downloaded") && said.contains("Could not transfer artifact"), "{said}");
+        assert!(said.contains("found \n"), "half a download stayed: {said}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let ground = Ground::new();
+    let file = ground.path().join("file");
+    fs::write(&file, "no folder").expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lyceum-services"));
+    let output = command.arg("--folder").arg(file.join("below")).args(["up", "dynamodb"]).output().expect("it runs");
+    let said = errors(&output);
+    assert!(said.contains("cannot write to") && said.contains("name another folder by --folder"), "{said}");
+}
