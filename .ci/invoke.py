@@ -12,6 +12,7 @@ import sys
 import urllib.request
 
 import boto3
+from confluent_kafka.admin import AdminClient, NewTopic
 
 EVENTS = pathlib.Path(__file__).parent.parent / "events" / "aws"
 
@@ -50,7 +51,18 @@ def count_statements():
     return count
 
 
+def create_topics():
+    """Functions create none: a deployment's topics are there before it."""
+    admin = AdminClient({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
+    there = admin.list_topics(timeout=30).topics
+    wanted = [f"nlj.errors.{name}" for name in ("database", "processing", "validation")]
+    missing = [NewTopic(name, 1, 1) for name in wanted if name not in there]
+    for future in (admin.create_topics(missing) if missing else {}).values():
+        future.result(timeout=30)
+
+
 def main(stack):
+    create_topics()
     outputs = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
     lambda_, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")

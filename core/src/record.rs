@@ -60,7 +60,7 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
     /// In the order in which they are to be kept.
     pub headers: Vec<Header>,
-    /// `None`: the log's own clock.
+    /// Milliseconds since 1970, at least 1, because Kafka's clients take 0 for none; `None`: the log's own clock.
     pub timestamp_ms: Option<i64>,
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::clock::Clock;
-use lyceum_core::ports::event_log::contract::{CHECKS, RETENTION_CHECKS, run};
+use lyceum_core::ports::event_log::contract::{CHECKS, EXACT_CHECKS, RETENTION_CHECKS, run};
 use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, Retention, TopicSpec};
 use lyceum_core::record::{Header, NewRecord};
 use proptest::prelude::*;
@@ -64,6 +64,7 @@ async fn the_embedded_log_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder.path().join("events"));
     run(CHECKS, &log).await;
+    run(EXACT_CHECKS, &log).await;
     run(RETENTION_CHECKS, &log).await;
 }
 
@@ -71,6 +72,7 @@ async fn the_embedded_log_keeps_the_contract() {
 async fn the_model_keeps_the_contract() {
     let log = MemoryEventLog::with_clock(Arc::new(SystemClock));
     run(CHECKS, &log).await;
+    run(EXACT_CHECKS, &log).await;
     run(RETENTION_CHECKS, &log).await;
 }
 

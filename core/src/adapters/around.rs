@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use crate::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
 use crate::ports::statements::{
     Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
@@ -99,6 +99,8 @@ impl StoreError for EventLogError {
             Self::UnknownTopic(_) | Self::UnknownPartition { .. } => "unknown",
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
             Self::TooLarge { .. } => "too_large",
+            Self::NotAssigned { .. } => "not_assigned",
+            Self::Unauthorized(_) => "unauthorized",
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "unavailable",
         }
@@ -207,6 +209,11 @@ impl<T: EventLog + ?Sized, W: Around> EventLog for Wrapped<T, W> {
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
         self.writes(LOG, "commit", self.adapter.commit(group, topic, offsets)).await
+    }
+
+    /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        self.reads(LOG, "join", self.adapter.join(group, topic, patience)).await
     }
 
     /// Waiting is no work, and has a limit of its own: nothing is done around it.

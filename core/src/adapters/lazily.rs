@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use crate::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
 use crate::ports::statements::{
     Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
@@ -80,6 +80,10 @@ impl<T: EventLog + ?Sized> EventLog for Lazily<T> {
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
         self.adapter().await.map_err(EventLogError::Unavailable)?.commit(group, topic, offsets).await
+    }
+
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        self.adapter().await.map_err(EventLogError::Unavailable)?.join(group, topic, patience).await
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {

@@ -8,7 +8,6 @@ pub mod elasticsearch;
 pub mod embedded;
 #[cfg(feature = "guarded")]
 pub mod guarded;
-#[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "production")]
 pub mod lazily;

@@ -8,6 +8,8 @@ use lyceum_core::record::Record;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(crate) partition: i32,
+    /// The assignment that it belongs to.
+    pub(crate) epoch: u64,
     /// What the log has of the group: everything below is settled, durably.
     pub(crate) committed: i64,
     /// The next offset to ask the log for.
@@ -20,9 +22,10 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new(partition: i32, committed: i64) -> Self {
+    pub(crate) fn new(partition: i32, committed: i64, epoch: u64) -> Self {
         Self {
             partition,
+            epoch,
             committed,
             next_fetch: committed,
             ahead: VecDeque::new(),
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_only_fetched_is_not_committed() {
-        let mut cursor = Cursor::new(0, 5);
+        let mut cursor = Cursor::new(0, 5, 0);
         cursor.add_fetched(vec![record(5), record(7)]);
         assert_eq!((cursor.low_watermark(), cursor.next_fetch), (5, 8));
         let taken = cursor.take_next().unwrap();
@@ -98,7 +101,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_watermark_never_passes_an_unsettled_record(order in Just((0..20i64).collect::<Vec<_>>()).prop_shuffle()) {
-            let mut cursor = Cursor::new(0, 0);
+            let mut cursor = Cursor::new(0, 0, 0);
             cursor.add_fetched((0..20).map(record).collect());
             while cursor.take_next().is_some() {}
             let mut settled = BTreeSet::new();

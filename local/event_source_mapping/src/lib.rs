@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod assignment;
 mod clock;
 mod config;
 mod cursor;

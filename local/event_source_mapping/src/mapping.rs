@@ -1,27 +1,30 @@
-//! The mapping: finds the topic's partitions, keeps a poller on them, and tells how it goes.
+//! The mapping: joins the consumer group, keeps a poller on the partitions that it gets, and tells how it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, Either};
 use jiff::Timestamp;
 use lyceum_core::clock::Clock;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange};
+use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::assignment::Crew;
 use crate::clock::SystemClock;
 use crate::config::{InvalidConfig, MappingConfig, StartingPosition};
 use crate::filter::Filter;
 use crate::function::Invoke;
-use crate::poller;
 use crate::status::{MappingStatus, Notes, Part, Phase};
 
-/// How often the topic is asked for new partitions.
-const DISCOVERY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the topic's ends, and what other members of the group have committed, are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a partition that is to go to another member is waited for beyond the grace that an invocation has.
+const RELEASE_SLACK: Duration = Duration::from_secs(5);
 
 /// Reads a topic for a consumer group and hands its records to a function, as AWS Lambda does.
 pub struct EventSourceMapping {
@@ -96,8 +99,9 @@ impl EventSourceMapping {
         self.notes().phase = Phase::Starting;
         let (stop, stopping) = watch::channel(false);
         let mut pollers = JoinSet::new();
+        let membership = OnceLock::new();
         {
-            let supervision = pin!(self.supervise(&mut pollers, &stopping));
+            let supervision = pin!(self.supervise(&membership, &mut pollers, &stopping));
             future::select(pin!(shutdown), supervision).await;
         }
         stop.send_replace(true);
@@ -110,6 +114,11 @@ impl EventSourceMapping {
             tracing::warn!(mapping = self.config.name, "an invocation outlasted the stop; its batch comes again");
         }
         pollers.shutdown().await;
+        if let Some(membership) = membership.get() {
+            let grace = self.clock.sleep(self.config.shutdown_grace.max(RELEASE_SLACK));
+            // A log that is away learns of the leave by this member's silence.
+            future::select(membership.leave(), grace).await;
+        }
     }
 
     /// Invokes nothing until [`Self::resume`]; an invocation in flight ends as usual.
@@ -124,7 +133,7 @@ impl EventSourceMapping {
 
     /// How it goes.
     pub fn status(&self) -> MappingStatus {
-        let paused = *self.paused.borrow();
+        let paused = self.is_paused();
         let notes = self.notes();
         MappingStatus {
             name: self.config.name.clone(),
@@ -152,38 +161,99 @@ impl EventSourceMapping {
     pub async fn wait_until_settled(&self, up_to: &BTreeMap<i32, i64>) {
         let is_settled = |_: &()| {
             let notes = self.notes();
-            up_to
-                .iter()
-                .all(|(partition, end)| notes.partitions.get(partition).is_some_and(|status| status.committed >= *end))
+            let is_reached = |(partition, end): (&i32, &i64)| match notes.partitions.get(partition) {
+                Some(status) => status.committed >= *end,
+                None => notes.elsewhere.get(partition).is_some_and(|committed| committed >= end),
+            };
+            up_to.iter().all(is_reached)
         };
         // The sender lives as long as this mapping, so that waiting cannot fail.
         let _ = self.progress.subscribe().wait_for(is_settled).await;
     }
 
-    /// Keeps a poller on every partition. Never comes back.
-    async fn supervise(self: &Arc<Self>, pollers: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
-        let mut known = BTreeMap::new();
-        let all = watch::Sender::new(BTreeMap::new());
+    /// Joins the group and follows what it assigns. Never comes back.
+    async fn supervise(
+        self: &Arc<Self>,
+        joined: &OnceLock<Arc<dyn Membership>>,
+        pollers: &mut JoinSet<()>,
+        stopping: &watch::Receiver<bool>,
+    ) {
+        let MappingConfig { topic, group, shutdown_grace, .. } = &self.config;
         let mut failures = 0;
         loop {
-            let pause = match self.discover(&known).await {
-                Ok(found) => {
+            let joining = async {
+                self.begin().await?;
+                self.log.join(group, topic, *shutdown_grace + RELEASE_SLACK).await
+            };
+            match joining.await {
+                Ok(membership) => {
+                    let membership = joined.get_or_init(|| Arc::from(membership));
+                    self.note_success(Part::Supervisor);
+                    self.follow(membership, pollers, stopping).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.note_failure(Part::Supervisor, &error.to_string());
+                    self.clock.sleep(self.config.backoff.delay(failures, self.clock.jitter())).await;
+                }
+            }
+        }
+    }
+
+    /// Commits where a group that has committed nothing yet begins, for every partition: a group that starts at `Latest`
+    /// would otherwise skip, after a crash, what came in between; and its members, each with a part of the topic, agree
+    /// which partitions were there at the beginning.
+    async fn begin(&self) -> Result<(), EventLogError> {
+        let MappingConfig { topic, group, .. } = &self.config;
+        let ranges = self.log.offsets(topic).await?;
+        if !self.log.committed(group, topic).await?.is_empty() {
+            return Ok(());
+        }
+        let mut chosen = Vec::new();
+        for (partition, range) in (0..).zip(&ranges) {
+            let offset = match self.config.starting_position {
+                StartingPosition::TrimHorizon => range.start,
+                StartingPosition::Latest => range.end,
+                StartingPosition::AtTimestamp(time) => {
+                    self.log.offset_at(topic, partition, time).await?.unwrap_or(range.end)
+                }
+            };
+            chosen.push((partition, offset));
+        }
+        match self.log.commit(group, topic, &chosen).await {
+            // The group has members by now: one of them has said where it begins.
+            Err(EventLogError::NotAssigned { .. }) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Keeps a poller on every partition that is assigned. Never comes back.
+    async fn follow(
+        self: &Arc<Self>,
+        membership: &Arc<dyn Membership>,
+        pollers: &mut JoinSet<()>,
+        stopping: &watch::Receiver<bool>,
+    ) {
+        let mut crew = Crew::new(self.clone(), membership.clone(), stopping.clone());
+        // Assigned, but not yet with a poller; to be released, once no poller works on them.
+        let (mut waiting, mut leaving) = (BTreeSet::new(), BTreeSet::new());
+        let mut failures = 0;
+        loop {
+            let found = async {
+                if !waiting.is_empty() {
+                    let starts = self.find_starts(membership, &waiting).await?;
+                    self.note_committed(starts.iter().map(|(&partition, &offset)| (partition, offset)));
+                    crew.assign(starts, pollers);
+                    waiting.clear();
+                }
+                self.look().await
+            };
+            let pause = match found.await {
+                Ok(()) => {
                     failures = 0;
                     self.note_success(Part::Supervisor);
                     self.notes().phase = Phase::Running;
-                    if self.config.mix_partitions {
-                        all.send_modify(|assigned: &mut BTreeMap<_, _>| assigned.extend(&found));
-                        if known.is_empty() && !found.is_empty() {
-                            pollers.spawn(poller::run(self.clone(), all.subscribe(), stopping.clone()));
-                        }
-                    } else {
-                        for (&partition, &offset) in &found {
-                            let assigned = watch::channel(BTreeMap::from([(partition, offset)])).1;
-                            pollers.spawn(poller::run(self.clone(), assigned, stopping.clone()));
-                        }
-                    }
-                    known.extend(found);
-                    DISCOVERY_INTERVAL
+                    LOOK_INTERVAL
                 }
                 Err(error) => {
                     failures += 1;
@@ -191,47 +261,83 @@ impl EventSourceMapping {
                     self.config.backoff.delay(failures, self.clock.jitter())
                 }
             };
-            self.clock.sleep(pause).await;
+            let mut pause = self.clock.sleep(pause);
+            loop {
+                let free: BTreeSet<i32> = leaving.difference(&crew.held()).copied().collect();
+                if !free.is_empty() {
+                    leaving.retain(|partition| !free.contains(partition));
+                    self.notes().partitions.retain(|partition, _| !free.contains(partition));
+                    membership.release(&free);
+                }
+                let change = {
+                    let let_go = pin!(crew.let_go());
+                    match future::select(future::select(membership.change(), let_go), &mut pause).await {
+                        Either::Left((Either::Left((change, _)), _)) => change,
+                        Either::Left((Either::Right(_), _)) => continue,
+                        Either::Right(_) => break,
+                    }
+                };
+                match change {
+                    Ok(Change::Assigned(partitions)) => {
+                        waiting.extend(partitions);
+                        break;
+                    }
+                    Ok(Change::Revoked(partitions)) => {
+                        tracing::info!(mapping = self.config.name, ?partitions, "partitions go to another member");
+                        waiting.retain(|partition| !partitions.contains(partition));
+                        crew.withdraw(&partitions);
+                        leaving.extend(partitions);
+                    }
+                    Ok(Change::Lost(partitions)) => {
+                        tracing::warn!(
+                            mapping = self.config.name,
+                            ?partitions,
+                            "partitions were lost to another member"
+                        );
+                        waiting.retain(|partition| !partitions.contains(partition));
+                        leaving.retain(|partition| !partitions.contains(partition));
+                        crew.withdraw(&partitions);
+                        self.notes().partitions.retain(|partition, _| !partitions.contains(partition));
+                    }
+                    Err(error) => self.note_failure(Part::Supervisor, &error.to_string()),
+                }
+            }
         }
     }
 
-    /// The partitions that are not `known` yet, each with the offset to start at, which is committed from the outset: a
-    /// group that starts at `Latest` would otherwise skip, after a crash, what came in between.
-    async fn discover(&self, known: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, EventLogError> {
+    /// Where each of these partitions goes on. One without a committed offset is new, and read from its start, wherever
+    /// the group began: its records would otherwise be lost.
+    async fn find_starts(
+        &self,
+        membership: &Arc<dyn Membership>,
+        partitions: &BTreeSet<i32>,
+    ) -> Result<BTreeMap<i32, i64>, EventLogError> {
+        let MappingConfig { topic, group, .. } = &self.config;
+        let committed = self.log.committed(group, topic).await?;
+        let mut starts: BTreeMap<i32, i64> =
+            partitions.iter().filter_map(|partition| Some((*partition, *committed.get(partition)?))).collect();
+        if starts.len() < partitions.len() {
+            let ranges: BTreeMap<i32, OffsetRange> = (0..).zip(self.log.offsets(topic).await?).collect();
+            let new = partitions.iter().filter(|partition| !starts.contains_key(partition));
+            let new = new.filter_map(|partition| Some((*partition, ranges.get(partition)?.start)));
+            let chosen: Vec<(i32, i64)> = new.collect();
+            membership.commit(&chosen).await?;
+            starts.extend(chosen);
+        }
+        Ok(starts)
+    }
+
+    /// Notes how far the topic reaches and how far other members of the group have come.
+    async fn look(&self) -> Result<(), EventLogError> {
         let MappingConfig { topic, group, .. } = &self.config;
         let ranges: BTreeMap<i32, OffsetRange> = (0..).zip(self.log.offsets(topic).await?).collect();
         self.note_ends(&ranges);
-        let mut found = BTreeMap::new();
-        if ranges.len() == known.len() {
-            return Ok(found);
+        if ranges.keys().any(|partition| !self.notes().partitions.contains_key(partition)) {
+            let committed = self.log.committed(group, topic).await?;
+            self.notes().elsewhere = committed;
+            self.progress.send_replace(());
         }
-        let committed = self.log.committed(group, topic).await?;
-        // A partition that joins a group which has begun is read from its start, wherever the group began: it is new,
-        // or its records would be lost.
-        let begins = known.is_empty() && committed.is_empty();
-        let mut chosen = Vec::new();
-        for (&partition, range) in ranges.iter().filter(|(partition, _)| !known.contains_key(partition)) {
-            let offset = match committed.get(&partition) {
-                Some(offset) => *offset,
-                None => {
-                    let offset = match self.config.starting_position {
-                        StartingPosition::Latest if begins => range.end,
-                        StartingPosition::AtTimestamp(time) if begins => {
-                            self.log.offset_at(topic, partition, time).await?.unwrap_or(range.end)
-                        }
-                        _ => range.start,
-                    };
-                    chosen.push((partition, offset));
-                    offset
-                }
-            };
-            found.insert(partition, offset);
-        }
-        if !chosen.is_empty() {
-            self.log.commit(group, topic, &chosen).await?;
-        }
-        self.note_committed(found.iter().map(|(&partition, &offset)| (partition, offset)));
-        Ok(found)
+        Ok(())
     }
 
     pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -244,8 +350,8 @@ impl EventSourceMapping {
 
     pub(crate) fn note_ends(&self, ranges: &BTreeMap<i32, OffsetRange>) {
         let mut notes = self.notes();
-        for (&partition, range) in ranges {
-            let status = notes.partition(partition);
+        for (partition, range) in ranges {
+            let Some(status) = notes.partitions.get_mut(partition) else { continue };
             status.end = range.end;
             status.lag = (status.end - status.committed).max(0);
         }
@@ -270,6 +376,10 @@ impl EventSourceMapping {
 
     pub(crate) fn note_success(&self, who: Part) {
         self.notes().failing.remove(&who);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        *self.paused.borrow()
     }
 
     pub(crate) async fn wait_while_paused(&self) {

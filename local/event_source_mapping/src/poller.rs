@@ -1,12 +1,16 @@
 //! One poller: collects a batch, delivers it to its end, commits, and begins again. One batch in flight, so records of a
 //! partition never overtake each other.
+//!
+//! A partition that the group takes away is let go of at the next safe point: an invocation in flight ends, what it settled
+//! is committed as long as the partition is still this member's own, and the rest of the batch is abandoned to whoever has
+//! the partition next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +21,7 @@ use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::record::{NewRecord, Record};
 use tokio::sync::watch;
 
+use crate::assignment::{Assigned, Post};
 use crate::config::Destination;
 use crate::cursor::Cursor;
 use crate::delivery::{Item, Verdict, conclude};
@@ -35,36 +40,42 @@ const FETCH_BYTES: usize = 4 * 1024 * 1024;
 /// The mapping stops: whoever gets this goes home, leaving unsettled what is unsettled.
 struct Stopped;
 
-/// Polls the assigned partitions (which may become more), each from its offset, until the mapping stops.
-pub(crate) async fn run(
-    mapping: Arc<EventSourceMapping>,
-    assigned: watch::Receiver<BTreeMap<i32, i64>>,
-    stopping: watch::Receiver<bool>,
-) {
+/// Polls the assigned partitions (which may become more and fewer), each from its offset, until the mapping stops.
+pub(crate) async fn run(post: Post) {
     let mut crashes = 0;
     loop {
         let mut poller = Poller {
-            mapping: mapping.clone(),
-            assigned: assigned.clone(),
-            stopping: stopping.clone(),
+            assigned: post.assigned.subscribe(),
+            stopping: post.stopping.clone(),
+            mapping: post.mapping.clone(),
+            post: &post,
             cursors: Vec::new(),
             payload: Vec::new(),
             stumbles: 0,
             failures_in_row: 0,
             first: 0,
+            looked: Mutex::default(),
         };
-        let who = poller.name();
-        let Err(_panic) = AssertUnwindSafe(poller.poll()).catch_unwind().await else { return };
+        let outcome = AssertUnwindSafe(poller.poll()).catch_unwind().await;
+        poller.forget(|_| true);
+        let Err(_panic) = outcome else {
+            post.mapping.note_success(Part::Poller(post.who));
+            post.mapping.note_success(Part::Function(post.who));
+            return;
+        };
         // Only a log that panics gets here. What was not committed comes again.
         crashes += 1;
-        mapping.note_failure(Part::Poller(who), "the poller panicked and starts again from what is committed");
-        mapping.clock.sleep(mapping.config.backoff.delay(crashes, mapping.clock.jitter())).await;
+        let EventSourceMapping { config, clock, .. } = &*post.mapping;
+        post.mapping
+            .note_failure(Part::Poller(post.who), "the poller panicked and starts again from what is committed");
+        clock.sleep(config.backoff.delay(crashes, clock.jitter())).await;
     }
 }
 
-struct Poller {
-    mapping: Arc<EventSourceMapping>,
-    assigned: watch::Receiver<BTreeMap<i32, i64>>,
+struct Poller<'a> {
+    post: &'a Post,
+    mapping: std::sync::Arc<EventSourceMapping>,
+    assigned: watch::Receiver<Assigned>,
     stopping: watch::Receiver<bool>,
     cursors: Vec<Cursor>,
     /// The event's memory, used again for each invocation.
@@ -75,6 +86,8 @@ struct Poller {
     failures_in_row: u32,
     /// The cursor that comes first in the next batch.
     first: usize,
+    /// The partitions' ends when they were last looked at.
+    looked: Mutex<BTreeMap<i32, i64>>,
 }
 
 /// A batch that is being collected.
@@ -83,7 +96,7 @@ struct Batch {
     size: EventSize,
 }
 
-impl Poller {
+impl Poller<'_> {
     async fn poll(&mut self) -> Stopped {
         loop {
             let turn = async {
@@ -96,38 +109,84 @@ impl Poller {
         }
     }
 
-    /// Under which its failures are noted.
-    fn name(&self) -> i32 {
-        self.assigned.borrow().keys().next().copied().unwrap_or(0)
+    /// Whether the cursor is of what is assigned now.
+    fn is_assigned(&self, cursor: &Cursor) -> bool {
+        let assigned = self.assigned.borrow();
+        assigned.starts.get(&cursor.partition).is_some_and(|start| start.epoch == cursor.epoch)
     }
 
-    fn take_up_assigned(&mut self) {
-        let assigned = self.assigned.borrow_and_update();
+    /// Drops cursors; other members may go on with their partitions.
+    fn forget(&mut self, is_meant: impl Fn(&Cursor) -> bool) {
+        let forgotten: BTreeSet<i32> =
+            self.cursors.iter().filter(|cursor| is_meant(cursor)).map(|cursor| cursor.partition).collect();
+        if !forgotten.is_empty() {
+            self.cursors.retain(|cursor| !is_meant(cursor));
+            self.post.held.send_modify(|held| held.retain(|partition| !forgotten.contains(partition)));
+        }
+    }
+
+    /// Lets go of partitions that were taken away, with what is settled of them committed.
+    async fn let_go(&mut self) -> Result<(), Stopped> {
+        self.assigned.mark_unchanged();
+        if self.cursors.iter().all(|cursor| self.is_assigned(cursor)) {
+            return Ok(());
+        }
+        self.commit().await?;
+        let assigned = self.assigned.borrow().starts.clone();
+        self.forget(|cursor| assigned.get(&cursor.partition).is_none_or(|start| start.epoch != cursor.epoch));
+        Ok(())
+    }
+
+    /// Whether the record is of a partition that this poller has, and not abandoned.
+    fn holds(&self, record: &Record) -> bool {
+        self.cursors.iter().any(|cursor| cursor.partition == record.position.partition)
+    }
+
+    /// Takes up what is assigned. Only between batches: a record of the last one might be of an earlier assignment.
+    fn take_up(&mut self) {
+        let assigned = self.assigned.borrow();
         let notes = self.mapping.notes();
-        for (&partition, &offset) in assigned.iter() {
+        for (&partition, start) in &assigned.starts {
             if !self.cursors.iter().any(|cursor| cursor.partition == partition) {
                 // After a crash of this poller more is committed than it was assigned with.
-                let committed = notes.partitions.get(&partition).map_or(offset, |status| status.committed);
-                self.cursors.push(Cursor::new(partition, committed));
+                let committed = notes.partitions.get(&partition).map_or(start.offset, |status| status.committed);
+                self.cursors.push(Cursor::new(partition, committed, start.epoch));
+                self.post.held.send_modify(|held| drop(held.insert(partition)));
             }
         }
     }
 
     /// Comes back with at least one record: when the batch is full by number or size, or its window is over.
     async fn collect(&mut self) -> Result<Vec<Item>, Stopped> {
-        let config = &self.mapping.config;
+        let mapping = self.mapping.clone();
+        let config = &mapping.config;
         let window_ms = i64::try_from(config.batching_window.as_millis()).unwrap_or(i64::MAX);
         let mut batch = Batch { items: Vec::new(), size: EventSize::new(&config.source) };
         let mut deadline = None;
         loop {
+            self.unless_stopped(async {}).await?;
+            self.let_go().await?;
+            self.abandon(&mut batch);
             if batch.items.is_empty() {
-                self.unless_stopped(self.mapping.wait_while_paused()).await?;
-                self.take_up_assigned();
+                deadline = None;
+                if self.cursors.is_empty() && self.assigned.borrow().is_over {
+                    return Err(Stopped);
+                }
+                if mapping.is_paused() {
+                    self.unless_stopped(self.or_reassigned(mapping.wait_while_paused())).await?;
+                    continue;
+                }
+                self.take_up();
+                if self.cursors.is_empty() {
+                    self.unless_stopped(self.or_reassigned(future::pending())).await?;
+                    continue;
+                }
             }
             let is_full = self.fill(&mut batch).await?;
             // What the filter settled.
             self.commit().await?;
-            if is_full {
+            self.abandon(&mut batch);
+            if is_full && !batch.items.is_empty() {
                 break;
             }
             let wait = if batch.items.is_empty() {
@@ -140,11 +199,23 @@ impl Poller {
                     _ => break,
                 }
             };
-            self.unless_stopped(self.wait_for_records(wait)).await?;
+            self.unless_stopped(self.or_reassigned(self.wait_for_records(wait))).await?;
         }
         self.first = self.first.wrapping_add(1);
         self.mapping.notes().counts.batches += 1;
         Ok(batch.items)
+    }
+
+    /// Drops from a batch that is being collected what is no longer this poller's.
+    fn abandon(&self, batch: &mut Batch) {
+        if batch.items.iter().all(|item| self.holds(&item.record)) {
+            return;
+        }
+        batch.items.retain(|item| self.holds(&item.record));
+        batch.size = EventSize::new(&self.mapping.config.source);
+        for item in &batch.items {
+            batch.size.add_within(&item.record, self.mapping.config.payload_limit_bytes);
+        }
     }
 
     /// Takes what is there, from every partition its share in turn; tells whether the batch is full.
@@ -206,8 +277,15 @@ impl Poller {
         let topic = &mapping.config.topic;
         loop {
             let Cursor { partition, next_fetch, .. } = self.cursors[index];
+            let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied();
             match mapping.log.fetch(topic, partition, next_fetch, max_records, FETCH_BYTES).await {
                 Ok(records) => {
+                    if records.is_empty()
+                        && let Some(end) = looked.filter(|end| *end > next_fetch)
+                    {
+                        // No record is up to the end that was seen before: transactions' marks, compacted records.
+                        self.cursors[index].jump_to(end);
+                    }
                     self.cursors[index].add_fetched(records);
                     self.recover();
                     return Ok(());
@@ -224,12 +302,18 @@ impl Poller {
                     tracing::error!(mapping = mapping.config.name, "{error}");
                     mapping.notes().note_error(mapping.now(), &error);
                     self.cursors[index].jump_to(range.start);
+                    self.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
                     // A log that refuses the start it named is asked again later.
                     if range.start == next_fetch {
                         self.stumble("reading", error).await?;
                     }
                 }
-                Err(error) => self.stumble("reading", error).await?,
+                Err(error) => {
+                    self.stumble("reading", error).await?;
+                    if !self.is_assigned(&self.cursors[index]) {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -242,6 +326,8 @@ impl Poller {
             let Ok(ranges) = log.offsets(&config.topic).await else { return future::pending().await };
             let ranges: BTreeMap<i32, _> = (0..).zip(ranges).collect();
             self.mapping.note_ends(&ranges);
+            let ends = ranges.iter().map(|(partition, range)| (*partition, range.end));
+            self.looked.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
             let has_more =
                 |cursor: &Cursor| ranges.get(&cursor.partition).is_some_and(|range| range.end != cursor.next_fetch);
             if !self.cursors.iter().any(has_more) {
@@ -259,8 +345,14 @@ impl Poller {
         // The last one is next: what a failed batch leaves behind comes before what followed it.
         let mut work = vec![batch];
         while let Some(items) = work.pop() {
-            self.unless_stopped(mapping.wait_while_paused()).await?;
-            let (too_old, mut items): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| self.is_too_old(item));
+            self.unless_stopped(async {}).await?;
+            self.let_go().await?;
+            while mapping.is_paused() {
+                self.unless_stopped(self.or_reassigned(mapping.wait_while_paused())).await?;
+                self.let_go().await?;
+            }
+            let items = items.into_iter().filter(|item| self.holds(&item.record));
+            let (too_old, mut items): (Vec<_>, Vec<_>) = items.partition(|item| self.is_too_old(item));
             self.give_up(too_old, Condition::RecordAgeExceeded, "the record is older than MaximumRecordAgeInSeconds")
                 .await?;
             if !items.is_empty() {
@@ -280,7 +372,7 @@ impl Poller {
                 self.commit().await?;
                 if comes_again {
                     let delay = mapping.config.backoff.delay(self.failures_in_row, mapping.clock.jitter());
-                    self.unless_stopped(mapping.clock.sleep(delay)).await?;
+                    self.unless_stopped(self.or_reassigned(mapping.clock.sleep(delay))).await?;
                 }
             } else {
                 self.commit().await?;
@@ -332,7 +424,7 @@ impl Poller {
             counts.failed_again += again.iter().map(|items| items.len() as u64).sum::<u64>();
             counts.function_errors += u64::from(matches!(verdict, Verdict::Failed(_)));
         }
-        let function = Part::Function(self.name());
+        let function = Part::Function(self.post.who);
         match verdict {
             Verdict::Failed(error) => mapping.note_failure(function, error),
             Verdict::Succeeded | Verdict::Partly(_) => mapping.note_success(function),
@@ -429,20 +521,47 @@ impl Poller {
     /// Commits every partition's low watermark that has moved.
     async fn commit(&mut self) -> Result<(), Stopped> {
         let mapping = self.mapping.clone();
-        let marks = self.cursors.iter().map(|cursor| (cursor.partition, cursor.low_watermark(), cursor.committed));
-        let moved: Vec<_> = marks
+        let marks = {
+            let assigned = self.assigned.borrow();
+            // What was assigned anew meanwhile begins where others have committed: an earlier mark says nothing any more.
+            let is_outdated = |cursor: &&Cursor| {
+                assigned.starts.get(&cursor.partition).is_some_and(|start| start.epoch != cursor.epoch)
+            };
+            let current = self.cursors.iter().filter(|cursor| !is_outdated(cursor));
+            let mark = |cursor: &Cursor| (cursor.partition, cursor.low_watermark(), cursor.committed);
+            current.map(mark).collect::<Vec<_>>()
+        };
+        let mut moved: Vec<_> = marks
+            .into_iter()
             .filter(|(_, mark, committed)| mark != committed)
             .map(|(partition, mark, _)| (partition, mark))
             .collect();
+        while !moved.is_empty() {
+            match self.post.membership.commit(&moved).await {
+                Ok(()) => break,
+                Err(EventLogError::NotAssigned { partitions, .. })
+                    if moved.iter().any(|(partition, _)| partitions.contains(partition)) =>
+                {
+                    // Whoever has them now processes again what was not committed.
+                    tracing::warn!(
+                        mapping = mapping.config.name,
+                        ?partitions,
+                        "what was settled of lost partitions comes again"
+                    );
+                    self.forget(|cursor| partitions.contains(&cursor.partition));
+                    moved.retain(|(partition, _)| !partitions.contains(partition));
+                }
+                Err(error) => self.stumble("committing", error).await?,
+            }
+        }
         if moved.is_empty() {
             return Ok(());
         }
-        while let Err(error) = mapping.log.commit(&mapping.config.group, &mapping.config.topic, &moved).await {
-            self.stumble("committing", error).await?;
-        }
         self.recover();
         for cursor in &mut self.cursors {
-            cursor.committed = cursor.low_watermark();
+            if let Some((_, mark)) = moved.iter().find(|(partition, _)| *partition == cursor.partition) {
+                cursor.committed = *mark;
+            }
         }
         mapping.note_committed(moved.into_iter());
         Ok(())
@@ -452,15 +571,21 @@ impl Poller {
     async fn stumble(&mut self, doing: &str, error: impl Display) -> Result<(), Stopped> {
         self.stumbles = self.stumbles.saturating_add(1);
         let EventSourceMapping { config, clock, .. } = &*self.mapping;
-        self.mapping.note_failure(Part::Poller(self.name()), &format!("{doing} failed: {error}"));
+        self.mapping.note_failure(Part::Poller(self.post.who), &format!("{doing} failed: {error}"));
         let delay = config.backoff.delay(self.stumbles, clock.jitter());
         self.unless_stopped(clock.sleep(delay)).await
     }
 
     fn recover(&mut self) {
         if mem::take(&mut self.stumbles) > 0 {
-            self.mapping.note_success(Part::Poller(self.name()));
+            self.mapping.note_success(Part::Poller(self.post.who));
         }
+    }
+
+    /// Until the future is over or what is assigned changes.
+    async fn or_reassigned(&self, future: impl Future<Output = ()>) {
+        let mut assigned = self.assigned.clone();
+        future::select(pin!(assigned.changed()), pin!(future)).await;
     }
 
     async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, Stopped> {

@@ -114,13 +114,15 @@ pub struct LastError {
 pub(crate) struct Notes {
     pub(crate) phase: Phase,
     pub(crate) partitions: BTreeMap<i32, PartitionStatus>,
+    /// What the group has committed of partitions that other members have.
+    pub(crate) elsewhere: BTreeMap<i32, i64>,
     pub(crate) counts: Counts,
     pub(crate) last_error: Option<LastError>,
     /// What fails at the moment.
     pub(crate) failing: BTreeMap<Part, (Timestamp, String)>,
 }
 
-/// A part that may fail by itself; a poller goes by its first partition.
+/// A part that may fail by itself; a poller goes by its partition, one of all of them by -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     Supervisor,

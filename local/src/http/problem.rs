@@ -125,6 +125,7 @@ impl From<EventLogError> for Problem {
             EventLogError::UnknownPartition { .. } | EventLogError::OffsetOutOfRange { .. } => Kind::NOT_FOUND,
             EventLogError::TooLarge { .. } => Kind::TOO_LARGE,
             EventLogError::Refused(_) => Kind::BAD_REQUEST,
+            EventLogError::NotAssigned { .. } | EventLogError::Unauthorized(_) => Kind::INTERNAL,
             EventLogError::Unavailable(_) => Kind::UNAVAILABLE,
         };
         Self::new(kind, error.to_string())

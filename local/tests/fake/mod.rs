@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use lyceum::http::ports::*;
 use lyceum::http::work::Work;
 use lyceum::http::{Access, Services};
 use lyceum::ingest::{Prepared, Summary};
 use lyceum::live::Live;
+use lyceum_core::adapters::memory::groups::Groups;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
 use lyceum_core::ports::statements::{
     Filter, Page, StatementDocument, StatementFields, Statements, StatementsError, StoreOutcome, StoredStatement,
@@ -137,6 +139,11 @@ impl EventLog for FakeLog {
 
     async fn commit(&self, _: &str, _: &str, _: &[(i32, i64)]) -> Result<(), EventLogError> {
         Ok(())
+    }
+
+    async fn join(&self, group: &str, topic: &str, _: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        let write = |_| -> BoxFuture<'static, _> { Box::pin(async { Ok(()) }) };
+        Ok(Box::new(Groups::default().join(group, topic, 1, Box::new(write))))
     }
 
     async fn wait_for_records(&self, _: &str, _: Duration) {}

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::adapters::memory::ledger::MemoryLedger;
 use lyceum_core::adapters::memory::statements::MemoryStatements;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
 use lyceum_core::ports::statements::{
     Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
@@ -230,6 +230,10 @@ impl EventLog for FaultyEventLog {
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
         self.model.commit(group, topic, offsets).await
+    }
+
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        self.model.join(group, topic, patience).await
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {

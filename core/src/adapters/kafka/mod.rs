@@ -1,1 +1,40 @@
-//! The event log on Kafka.
+//! The event log on Kafka, through librdkafka.
+//!
+//! **Durable.** The producer is idempotent and asks for the acknowledgement of all in-sync replicas; `produce` returns once
+//! each record has its delivery report, so that nothing is left in a queue when a function answers and its process is
+//! frozen.
+//!
+//! **Lazy.** A client is made when it is first needed: a cold start pays only for what its batch uses.
+//!
+//! **Named errors.** librdkafka tells of wrong credentials, an unknown host or an untrusted certificate only beside the call,
+//! which by itself would end with "timed out" (`client`); every call looks there and says what to mend (`error`).
+//!
+//! **Limits.** Retention is Kafka's own affair. A call of `produce` that fails may have appended some of its records. Topics
+//! cannot be made or listed with their retention over MSK IAM, because rdkafka's administration client takes no token.
+
+pub mod settings;
+
+#[cfg(feature = "kafka")]
+mod administration;
+#[cfg(feature = "kafka")]
+mod client;
+#[cfg(feature = "kafka")]
+mod error;
+#[cfg(feature = "kafka")]
+pub mod event_log;
+#[cfg(feature = "kafka")]
+mod groups;
+#[cfg(feature = "kafka")]
+mod growth;
+#[cfg(feature = "kafka")]
+mod iam;
+#[cfg(feature = "kafka")]
+mod membership;
+#[cfg(feature = "kafka")]
+mod producer;
+#[cfg(feature = "kafka")]
+mod readers;
+
+#[cfg(feature = "kafka")]
+pub use event_log::KafkaEventLog;
+pub use settings::{KAFKA_VARIABLES, KafkaSettings};

@@ -1,17 +1,18 @@
 //! The event log in memory: the same answers as the embedded twin, in the same order each time.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::select;
+use futures::future::{BoxFuture, select};
 
+use super::groups::Groups;
 use crate::clock::Clock;
-use crate::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec, rules};
+use crate::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec, rules};
 use crate::record::{NewRecord, Position, Record};
 
 /// The largest record that the model takes: Kafka's `message.max.bytes` by default.
@@ -20,7 +21,8 @@ pub const MAX_RECORD_BYTES: usize = 1_048_588;
 /// A log in memory. It needs no runtime and tells the time by the clock it is given.
 pub struct MemoryEventLog {
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    groups: Groups,
 }
 
 #[derive(Default)]
@@ -52,17 +54,27 @@ impl MemoryEventLog {
 
     /// An empty log that tells the time by `clock`, and waits by it.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Arc::default(), groups: Groups::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
     fn topic(&mut self, name: &str) -> Result<&mut Topic, EventLogError> {
         self.topics.get_mut(name).ok_or_else(|| EventLogError::UnknownTopic(name.to_owned()))
+    }
+
+    fn commit(&mut self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        rules::check_commit(topic, self.topic(topic)?.spec.partitions, offsets)?;
+        self.committed.entry((group.to_owned(), topic.to_owned())).or_default().extend(offsets.iter().copied());
+        Ok(())
     }
 }
 
@@ -101,7 +113,10 @@ impl EventLog for MemoryEventLog {
             waiting: Vec::new(),
         });
         topic.partitions.resize_with(spec.partitions as usize, Partition::default);
+        let (name, partitions) = (spec.name.clone(), spec.partitions);
         topic.spec = spec;
+        drop(state);
+        self.groups.resize(&name, partitions);
         Ok(())
     }
 
@@ -170,10 +185,18 @@ impl EventLog for MemoryEventLog {
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        let mut state = self.state();
-        rules::check_commit(topic, state.topic(topic)?.spec.partitions, offsets)?;
-        state.committed.entry((group.to_owned(), topic.to_owned())).or_default().extend(offsets.iter().copied());
-        Ok(())
+        self.state().topic(topic)?;
+        self.groups.check_outsider(group, topic, offsets)?;
+        self.state().commit(group, topic, offsets)
+    }
+
+    async fn join(&self, group: &str, topic: &str, _patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        let partitions = self.state().topic(topic)?.spec.partitions;
+        let (state, names) = (Arc::clone(&self.state), (group.to_owned(), topic.to_owned()));
+        let write = move |offsets: Vec<(i32, i64)>| -> BoxFuture<'static, _> {
+            Box::pin(ready(lock(&state).commit(&names.0, &names.1, &offsets)))
+        };
+        Ok(Box::new(self.groups.join(group, topic, partitions, Box::new(write))))
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {

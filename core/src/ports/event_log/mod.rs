@@ -2,7 +2,7 @@
 //!
 //! Production: Kafka. Twin: one durable embedded file. Model: memory, for the simulation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -77,6 +77,21 @@ pub enum EventLogError {
         /// The most it takes.
         limit_bytes: usize,
     },
+    /// The partitions belong to other members of the group, or to none: they were taken away, or never given.
+    #[error(
+        "partitions {partitions:?} of {topic} are not assigned to whoever commits for group {group}: whoever has them goes on from what is committed, and a commit from outside waits until the group is empty"
+    )]
+    NotAssigned {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// Those of the commit that are not assigned.
+        partitions: Vec<i32>,
+    },
+    /// The log does not accept the credentials, the certificate, or lacks a grant: a person has to act.
+    #[error("{0}")]
+    Unauthorized(String),
     /// What was asked for can never be done (a bad topic name, fewer partitions than before, a newer file format).
     #[error("{0}")]
     Refused(String),
@@ -92,6 +107,39 @@ impl EventLogError {
     }
 }
 
+/// What becomes of a member's partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// They are its own from now on: read from what is committed.
+    Assigned(BTreeSet<i32>),
+    /// They are to go to another member: settle or abandon the work in hand, commit, and release them.
+    Revoked(BTreeSet<i32>),
+    /// They are gone already (the member was silent for too long, or did not release them in time): abandon the work in
+    /// hand.
+    Lost(BTreeSet<i32>),
+}
+
+/// A member of a consumer group, for one topic. No partition is assigned to two members at once, except for one that was
+/// lost: there the log refuses the commits of the one who lost it.
+#[async_trait]
+pub trait Membership: Send + Sync {
+    /// Comes back with the next change. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// What keeps the member from getting partitions. It remains a member: the next call waits for the next change.
+    async fn change(&self) -> Result<Change, EventLogError>;
+
+    /// Hands partitions back: they are no longer the member's own.
+    fn release(&self, partitions: &BTreeSet<i32>);
+
+    /// Commits offsets of partitions that are the member's own, all or none; durable when it returns. A partition is its
+    /// own from [`Change::Assigned`] until it is released or lost; of any other: [`EventLogError::NotAssigned`].
+    async fn commit(&self, offsets: &[(i32, i64)]) -> Result<(), EventLogError>;
+
+    /// Leaves the group: all its partitions go to others. Dropping it leaves, too, a little later.
+    async fn leave(&self);
+}
+
 /// The event log. Cheap to share (`Arc<dyn EventLog>`); any number of readers and producers at once.
 #[async_trait]
 pub trait EventLog: Send + Sync {
@@ -102,13 +150,19 @@ pub trait EventLog: Send + Sync {
     /// Every topic, by name.
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError>;
 
-    /// Appends the records, all or none, in their order per partition; durable when it returns. A record without
-    /// partition goes where [`crate::record::partition_for_key`] says; one without key, round-robin.
+    /// Appends the records, in their order per partition; all of them are durable when it returns their positions. A record
+    /// without partition goes where [`crate::record::partition_for_key`] says; one without key, round-robin.
+    ///
+    /// A call that names a topic or partition which does not exist, or has a record that is too large for any topic, appends
+    /// nothing. Where the log fails in the middle ([`EventLogError::Unavailable`]), some of the records may have been
+    /// appended, and any of them: whoever repeats the call appends those twice, so that readers go by the records' ids.
+    /// Source: Kafka promises less doubt only to transactions, whose price is a coordinator's round trips for each call.
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError>;
 
-    /// The records from `offset` on: at most `max_records`, and as many as fit in `max_bytes` of key, value and headers,
-    /// but at least one where there is one. Empty at the end. Below the start or past the end:
-    /// [`EventLogError::OffsetOutOfRange`].
+    /// The records from `offset` on: at most `max_records`, and no more than fit in `max_bytes` of key, value and headers,
+    /// but at least one where there is one; a log may answer with fewer than there are. Empty where no record is between
+    /// `offset` and the end that the partition has at the call (Kafka's offsets have gaps: marks of transactions, compacted
+    /// records). Below the start or past the end: [`EventLogError::OffsetOutOfRange`].
     async fn fetch(
         &self,
         topic: &str,
@@ -127,10 +181,17 @@ pub trait EventLog: Send + Sync {
     /// What the group has committed, by partition: the offset of the next record it wants. A partition without is absent.
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError>;
 
-    /// Commits offsets for the group, all or none; durable when it returns. As in Kafka an offset may move backwards.
+    /// Commits offsets for the group from outside of it, all or none; durable when it returns. As in Kafka an offset may
+    /// move backwards, and a group that has members takes commits from them only: [`EventLogError::NotAssigned`].
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError>;
 
-    /// Comes back once the topic has a record that was not there at the call's start, or after `timeout`.
+    /// Joins the group as a member, which gets its share of the topic's partitions: [`Membership::change`] tells which.
+    ///
+    /// `patience` is how long a partition that is to go to another member waits for its release. A log within one process
+    /// waits without limit: there a member that lives can be waited for.
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError>;
+
+    /// Comes back once the topic has a record that this log had not seen at the call's start, or after `timeout`.
     async fn wait_for_records(&self, topic: &str, timeout: Duration);
 
     /// Drops what the retention allows; returns how many records went.

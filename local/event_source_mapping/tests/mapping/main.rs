@@ -7,4 +7,5 @@ mod guarantees;
 mod http;
 mod lifecycle;
 mod positions;
+mod sharing;
 mod support;

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use lyceum_core::adapters::memory::groups::Groups;
 use lyceum_core::clock::Clock;
 use lyceum_core::lambda::event::{Entry, parse};
 use lyceum_core::lambda::response::{BatchResponse, ItemIdentifier};
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, partition_for_key};
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, MappingStatus};
 use tokio::sync::{Notify, oneshot};
@@ -51,18 +53,22 @@ pub(crate) struct MemoryLog {
     appended: Notify,
     died: Notify,
     is_away: AtomicBool,
+    pub(crate) groups: Groups,
+    /// For its members, whose commits are its own.
+    myself: Weak<Self>,
 }
 
 impl MemoryLog {
     pub(crate) fn with_topics(partitions: usize) -> Arc<Self> {
-        let log = Self::default();
+        let log = Arc::new_cyclic(|myself| Self { myself: myself.clone(), ..Self::default() });
         log.add_topic(TOPIC, partitions);
         log.add_topic(FAILED, 1);
-        Arc::new(log)
+        log
     }
 
     pub(crate) fn add_topic(&self, topic: &str, partitions: usize) {
         self.inner().topics.entry(topic.into()).or_default().resize_with(partitions, Partition::default);
+        self.groups.resize(topic, partitions as i32);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -165,6 +171,17 @@ impl MemoryLog {
         tokio::task::yield_now().await;
     }
 
+    async fn write_offsets(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.begin().await?;
+        {
+            let mut inner = self.inner();
+            inner.commits.extend(offsets);
+            inner.committed.entry((group.into(), topic.into())).or_default().extend(offsets.iter().copied());
+        }
+        self.step().await;
+        Ok(())
+    }
+
     async fn begin(&self) -> Result<(), EventLogError> {
         self.step().await;
         if self.is_away.load(Ordering::SeqCst) {
@@ -248,14 +265,19 @@ impl EventLog for MemoryLog {
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.groups.check_outsider(group, topic, offsets)?;
+        self.write_offsets(group, topic, offsets).await
+    }
+
+    async fn join(&self, group: &str, topic: &str, _: Duration) -> Result<Box<dyn Membership>, EventLogError> {
         self.begin().await?;
-        {
-            let mut inner = self.inner();
-            inner.commits.extend(offsets);
-            inner.committed.entry((group.into(), topic.into())).or_default().extend(offsets.iter().copied());
-        }
-        self.step().await;
-        Ok(())
+        let partitions = self.inner().topics.get(topic).map_or(0, Vec::len) as i32;
+        let (myself, names) = (self.myself.clone(), (group.to_owned(), topic.to_owned()));
+        let write = move |offsets: Vec<(i32, i64)>| -> BoxFuture<'static, _> {
+            let (myself, (group, topic)) = (myself.upgrade().expect("the test keeps it"), names.clone());
+            Box::pin(async move { myself.write_offsets(&group, &topic, &offsets).await })
+        };
+        Ok(Box::new(self.groups.join(group, topic, partitions, Box::new(write))))
     }
 
     async fn wait_for_records(&self, _topic: &str, timeout: Duration) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
 
 use super::Line;
@@ -86,6 +86,10 @@ impl EventLog for Shaky {
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
         self.0.stage.log.commit(group, topic, offsets).await
+    }
+
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        self.0.stage.log.join(group, topic, patience).await
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {

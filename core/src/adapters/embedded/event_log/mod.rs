@@ -15,16 +15,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::ports::event_log::{EventLog, EventLogError, OffsetRange, TopicSpec};
+use crate::adapters::memory::groups::Groups;
+use crate::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use crate::record::{NewRecord, Position, Record};
 use reader::Reader;
 use store::{Failure, Store};
@@ -62,8 +64,10 @@ pub struct EmbeddedEventLog {
     store: Arc<Store>,
     growth: watch::Receiver<Growth>,
     max_record_bytes: usize,
+    groups: Groups,
     // Taken when the log is dropped: the thread ends once its writer is gone.
-    writer: Option<(Writer, JoinHandle<()>)>,
+    writer: Arc<Mutex<Option<Writer>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl EmbeddedEventLog {
@@ -85,7 +89,8 @@ impl EmbeddedEventLog {
             EventLogError::Unavailable(format!("its writer could not be started ({error}); free memory and try again"))
         })?;
         let max_record_bytes = options.max_record_bytes.min(MAX_RECORD_BYTES);
-        Ok(Self { store, growth, max_record_bytes, writer: Some((writer, thread)) })
+        let (writer, thread) = (Arc::new(Mutex::new(Some(writer))), Some(thread));
+        Ok(Self { store, growth, max_record_bytes, groups: Groups::default(), writer, thread })
     }
 
     async fn read<T: Send + 'static>(
@@ -97,16 +102,20 @@ impl EmbeddedEventLog {
         read.await.map_err(|error| EventLogError::Unavailable(format!("the read was given up ({error}); try again")))?
     }
 
-    fn writer(&self) -> Result<&Writer, EventLogError> {
-        let writer = self.writer.as_ref().map(|(writer, _)| writer);
-        writer.ok_or_else(|| EventLogError::Unavailable("it is being closed; open it again".to_owned()))
+    fn writer(&self) -> Result<Writer, EventLogError> {
+        writer_in(&self.writer)
     }
+}
+
+fn writer_in(writer: &Mutex<Option<Writer>>) -> Result<Writer, EventLogError> {
+    let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    writer.ok_or_else(|| EventLogError::Unavailable("it is being closed; open it again".to_owned()))
 }
 
 impl Drop for EmbeddedEventLog {
     fn drop(&mut self) {
-        if let Some((writer, thread)) = self.writer.take() {
-            drop(writer);
+        drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.take() {
             // A writer that panicked has nothing left to write.
             let _ = thread.join();
         }
@@ -117,7 +126,10 @@ impl Drop for EmbeddedEventLog {
 #[async_trait]
 impl EventLog for EmbeddedEventLog {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.writer()?.change(move |batch| batch.create_topic(&spec)).await
+        let (name, partitions) = (spec.name.clone(), spec.partitions);
+        self.writer()?.change(move |batch| batch.create_topic(&spec)).await?;
+        self.groups.resize(&name, partitions);
+        Ok(())
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
@@ -158,8 +170,19 @@ impl EventLog for EmbeddedEventLog {
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.groups.check_outsider(group, topic, offsets)?;
         let (group, topic, offsets) = (group.to_owned(), topic.to_owned(), offsets.to_owned());
         self.writer()?.change(move |batch| batch.commit_offsets(&group, &topic, &offsets)).await
+    }
+
+    async fn join(&self, group: &str, topic: &str, _patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        let partitions = self.offsets(topic).await?.len() as i32;
+        let (writer, names) = (Arc::clone(&self.writer), (group.to_owned(), topic.to_owned()));
+        let write = move |offsets: Vec<(i32, i64)>| -> BoxFuture<'static, _> {
+            let (writer, (group, topic)) = (writer_in(&writer), names.clone());
+            Box::pin(async move { writer?.change(move |batch| batch.commit_offsets(&group, &topic, &offsets)).await })
+        };
+        Ok(Box::new(self.groups.join(group, topic, partitions, Box::new(write))))
     }
 
     async fn wait_for_records(&self, topic: &str, limit: Duration) {

@@ -59,6 +59,7 @@ impl<T: Send, F: FnMut(&mut Batch<'_>) -> Result<T, Failure> + Send> Change for 
 }
 
 /// Takes changes to the writer's thread.
+#[derive(Clone)]
 pub(super) struct Writer {
     inbox: mpsc::Sender<Box<dyn Change>>,
 }

@@ -1,0 +1,228 @@
+//! What every client of this adapter has in common: its configuration, what librdkafka tells it, and a thread that listens.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::OAuthToken;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::{ClientContext, Statistics};
+
+use super::error::{Trouble, code_of, translate};
+use super::iam;
+use super::settings::{Encryption, KafkaSettings, Sasl};
+use crate::ports::event_log::EventLogError;
+
+/// How long a client sleeps at most before it looks whether it is to end.
+const SERVING_INTERVAL: Duration = Duration::from_millis(50);
+
+/// librdkafka's side of a client: logs, troubles of the connection, tokens.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) trouble: Arc<Trouble>,
+    region: Option<String>,
+}
+
+impl Context {
+    pub(super) fn new(settings: &KafkaSettings, trouble: Arc<Trouble>) -> Self {
+        let region = match &settings.sasl {
+            Some(Sasl::AwsIam { region }) => Some(region.clone()),
+            _ => None,
+        };
+        Self { trouble, region }
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            // A broker that closes an idle connection, or a thawed process that finds it closed, is no news.
+            _ if matches!(facility, "FAIL" | "REQTMOUT" | "PARTCNT") => {
+                tracing::debug!(target: "lyceum::kafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::error!(target: "lyceum::kafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(target: "lyceum::kafka", facility, "{message}"),
+            _ => tracing::debug!(target: "lyceum::kafka", facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Consumers tell their ends of partitions this way, too.
+        match code_of(&error) {
+            Some(Code::PartitionEOF | Code::AutoOffsetReset | Code::NoError) | None => {}
+            Some(
+                code @ (Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedSASLMechanism
+                | Code::IllegalSASLState
+                | Code::SSL
+                | Code::Resolve
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown),
+            ) => {
+                tracing::debug!(target: "lyceum::kafka", "{error}: {reason}");
+                self.trouble.note(code, reason);
+            }
+            Some(_) => tracing::debug!(target: "lyceum::kafka", "{error}: {reason}"),
+        }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let region = self.region.as_ref().ok_or("only AWS_MSK_IAM has tokens")?;
+        iam::sign(region).inspect_err(|error| {
+            self.trouble.note(Code::Authentication, &error.to_string());
+        })
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// What all clients are configured with.
+pub(super) fn configure(settings: &KafkaSettings) -> Result<ClientConfig, EventLogError> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("client.id", &settings.client_id)
+        .set("security.protocol", settings.protocol())
+        // A function that was frozen finds its connections closed: they are to be made again at once.
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("connections.max.idle.ms", "240000")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("log.connection.close", "false")
+        // No name of ours is looked up in vain because of an address family that the network lacks.
+        .set("client.dns.lookup", "use_all_dns_ips");
+    if let Encryption::Tls { ca_location, certificate } = &settings.encryption {
+        config.set("ssl.ca.location", ca_location.as_deref().unwrap_or("probe"));
+        if let Some(certificate) = certificate {
+            config.set("ssl.certificate.location", &certificate.certificate_location);
+            config.set("ssl.key.location", &certificate.key_location);
+            if let Some(password) = &certificate.key_password {
+                config.set("ssl.key.password", password.reveal());
+            }
+        }
+    }
+    match &settings.sasl {
+        None => {}
+        Some(Sasl::Password { mechanism, username, password }) => {
+            config.set("sasl.mechanisms", mechanism);
+            config.set("sasl.username", username);
+            config.set("sasl.password", password.reveal());
+        }
+        Some(Sasl::AwsIam { .. }) => {
+            config.set("sasl.mechanisms", "OAUTHBEARER");
+        }
+        Some(Sasl::InSecret { arn, .. }) => {
+            return Err(EventLogError::Refused(format!(
+                "the credentials in the secret {arn} were not fetched before connecting to Kafka"
+            )));
+        }
+    }
+    Ok(config)
+}
+
+/// A consumer with a thread that serves its callbacks until it is dropped.
+pub(super) struct Served<C: ConsumerContext + 'static = Context> {
+    consumer: Arc<BaseConsumer<C>>,
+    has_ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<C: ConsumerContext + 'static> Served<C> {
+    pub(super) fn start(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+        let consumer = Arc::new(BaseConsumer::from_config_and_context(config, context)?);
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let serve = {
+            let (consumer, has_ended) = (Arc::clone(&consumer), Arc::clone(&has_ended));
+            move || {
+                while !has_ended.load(Ordering::Acquire) {
+                    // Records never come this way: partitions have queues of their own, or are paused.
+                    drop(consumer.poll(SERVING_INTERVAL));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("kafka-client".to_owned()).spawn(serve);
+        let thread = thread.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(Self { consumer, has_ended, thread: Some(thread) })
+    }
+
+    pub(super) fn consumer(&self) -> &Arc<BaseConsumer<C>> {
+        &self.consumer
+    }
+}
+
+impl<C: ConsumerContext + 'static> Drop for Served<C> {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked serves no more.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks the broker through a consumer, on a thread that may block: in growing slices of time, so that credentials which
+/// are refused end the call at once and not after its whole limit.
+pub(super) async fn ask<C: ConsumerContext + 'static, T: Send + 'static>(
+    consumer: Arc<BaseConsumer<C>>,
+    trouble: Arc<Trouble>,
+    limit: Duration,
+    about: &str,
+    question: impl Fn(&BaseConsumer<C>, Duration) -> KafkaResult<T> + Send + 'static,
+) -> Result<T, EventLogError> {
+    let about = about.to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + limit;
+        let mut slice = Duration::from_millis(500);
+        // What was noted before is told again by a connection that still suffers from it.
+        let since = trouble.count();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match question(&consumer, slice.min(left)) {
+                Ok(answer) => {
+                    trouble.clear();
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    if let Some(hopeless) = trouble.hopeless_since(since) {
+                        return Err(hopeless);
+                    }
+                    let error_in_words = translate(&error, &about, &trouble);
+                    let is_over = Instant::now() + Duration::from_millis(10) >= deadline;
+                    if is_over || !error_in_words.is_transient() {
+                        return Err(error_in_words);
+                    }
+                    slice = (slice * 2).min(limit);
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+        }
+    });
+    asked.await.map_err(|error| EventLogError::Unavailable(format!("the call was given up ({error}); try again")))?
+}
+
+/// The number of partitions of a topic, without making it.
+pub(super) fn count_partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    limit: Duration,
+) -> KafkaResult<i32> {
+    let metadata = consumer.fetch_metadata(Some(topic), limit)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let found = found.ok_or(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition))?;
+    if let Some(error) = found.error() {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    Ok(found.partitions().len() as i32)
+}

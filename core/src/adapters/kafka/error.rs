@@ -1,0 +1,202 @@
+//! librdkafka's codes in the port's words: what can succeed later is told from what never will.
+
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::ports::event_log::EventLogError;
+
+/// What librdkafka says of the connection beside any call: calls themselves only see a time limit pass.
+#[derive(Default)]
+pub(super) struct Trouble(Mutex<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    /// Grows with each note.
+    count: u64,
+    last: Option<(Code, String)>,
+}
+
+impl Trouble {
+    pub(super) fn note(&self, code: Code, reason: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That no broker is left follows from each one's own trouble, which says more.
+        if matches!(code, Code::AllBrokersDown) && noted.last.is_some() {
+            return;
+        }
+        noted.count += 1;
+        noted.last = Some((code, reason.to_owned()));
+    }
+
+    /// The connection works.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last = None;
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    /// What was noted since the count was `since`, where it will not mend by waiting.
+    pub(super) fn hopeless_since(&self, since: u64) -> Option<EventLogError> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (code, reason) = noted.last.as_ref().filter(|_| noted.count > since)?;
+        let error = connection_error(*code, reason);
+        (!error.is_transient()).then_some(error)
+    }
+
+    fn last(&self) -> Option<EventLogError> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.last.as_ref().map(|(code, reason)| connection_error(*code, reason))
+    }
+}
+
+fn connection_error(code: Code, reason: &str) -> EventLogError {
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => EventLogError::Unauthorized(format!(
+            "Kafka does not accept the credentials ({reason}); check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the secret, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
+        )),
+        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => EventLogError::Unauthorized(format!(
+            "Kafka does not offer this way to authenticate ({reason}); check KAFKA_SASL_MECHANISM"
+        )),
+        Code::SSL => EventLogError::Unauthorized(format!(
+            "no encrypted connection to Kafka ({reason}); check that KAFKA_SSL_CA_LOCATION has the authority of the brokers' certificates, that their names are in them, and KAFKA_SSL_CERTIFICATE_LOCATION where brokers ask for a certificate"
+        )),
+        Code::Resolve => EventLogError::Unavailable(format!(
+            "the name of a broker is unknown ({reason}); check KAFKA_BOOTSTRAP_SERVERS, the brokers' advertised.listeners and the DNS"
+        )),
+        _ => EventLogError::Unavailable(format!("no connection to Kafka ({reason}); it is tried again")),
+    }
+}
+
+/// Whether the code is only what a broken connection looks like from a call.
+fn is_of_the_connection(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue
+            | Code::Resolve
+            | Code::SSL
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::WaitingForCoordinator
+    )
+}
+
+/// The code of an error, where it has one.
+pub(super) fn code_of(error: &KafkaError) -> Option<Code> {
+    error.rdkafka_error_code()
+}
+
+/// An error of a call that was about `topic`.
+pub(super) fn translate(error: &KafkaError, topic: &str, trouble: &Trouble) -> EventLogError {
+    match code_of(error) {
+        Some(code) => of_code(code, topic, trouble),
+        // What a client cannot be made with: a wrong file, a wrong combination.
+        None => EventLogError::Refused(format!("Kafka's client refuses: {error}; check the KAFKA_… variables")),
+    }
+}
+
+/// The same, by its code alone.
+pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogError {
+    if is_of_the_connection(code)
+        && let Some(reason) = trouble.last()
+    {
+        return reason;
+    }
+    let acl = |what: &str| {
+        EventLogError::Unauthorized(format!(
+            "Kafka does not allow this client {what} ({code}); an administrator grants it with kafka-acls, see the table of operations in docs/operations.md"
+        ))
+    };
+    match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => {
+            EventLogError::UnknownTopic(topic.to_owned())
+        }
+        Code::TopicAuthorizationFailed => acl(&format!("to use topic {topic}")),
+        Code::GroupAuthorizationFailed => acl("to use the consumer group"),
+        Code::ClusterAuthorizationFailed => acl("to do this on the cluster"),
+        Code::TransactionalIdAuthorizationFailed => acl("to use the transactional id"),
+        Code::SecurityDisabled
+        | Code::InvalidTopic
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::InvalidReplicaAssignment
+        | Code::InvalidConfig
+        | Code::InvalidRequest
+        | Code::InvalidArgument
+        | Code::PolicyViolation
+        | Code::InvalidTimestamp
+        | Code::InvalidRecord
+        | Code::InvalidRequiredAcks
+        | Code::InvalidGroupId
+        | Code::InvalidSessionTimeout
+        | Code::InvalidCommitOffsetSize
+        | Code::InconsistentGroupProtocol
+        | Code::UnsupportedVersion
+        | Code::UnsupportedFeature
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedCompressionType
+        | Code::NotImplemented => EventLogError::Refused(format!("Kafka refuses that of {topic} ({code})")),
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState
+        | Code::SSL
+        | Code::Resolve => connection_error(code, &code.to_string()),
+        _ => EventLogError::Unavailable(format!("{code} ({topic}); the same call may succeed later")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_broker_is_transient_and_what_asks_for_a_person_is_not() {
+        let trouble = Trouble::default();
+        for code in [
+            Code::BrokerTransportFailure,
+            Code::MessageTimedOut,
+            Code::NotLeaderForPartition,
+            Code::LeaderNotAvailable,
+            Code::NotEnoughReplicas,
+            Code::CoordinatorLoadInProgress,
+            Code::ThrottlingQuotaExceeded,
+            Code::KafkaStorageError,
+            Code::Resolve,
+            Code::Fatal,
+        ] {
+            assert!(of_code(code, "t", &trouble).is_transient(), "{code}");
+        }
+        for code in [
+            Code::SaslAuthenticationFailed,
+            Code::TopicAuthorizationFailed,
+            Code::ClusterAuthorizationFailed,
+            Code::UnknownTopicOrPartition,
+            Code::InvalidTopic,
+            Code::InvalidTimestamp,
+            Code::PolicyViolation,
+        ] {
+            assert!(!of_code(code, "t", &trouble).is_transient(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_ran_out_of_time_says_what_the_connection_suffers_from() {
+        let trouble = Trouble::default();
+        let before = trouble.count();
+        trouble.note(Code::Authentication, "SASL authentication error: Authentication failed");
+        trouble.note(Code::AllBrokersDown, "1/1 brokers are down");
+        let error = of_code(Code::OperationTimedOut, "t", &trouble);
+        assert!(matches!(&error, EventLogError::Unauthorized(why) if why.contains("KAFKA_SASL_PASSWORD")), "{error}");
+        assert!(trouble.hopeless_since(before).is_some());
+        trouble.clear();
+        assert!(of_code(Code::OperationTimedOut, "t", &trouble).is_transient());
+    }
+}

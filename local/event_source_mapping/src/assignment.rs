@@ -1,0 +1,106 @@
+//! Which partitions the pollers have: what the group assigns goes to them, what it takes away they let go of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lyceum_core::ports::event_log::Membership;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::mapping::EventSourceMapping;
+use crate::poller;
+
+/// Where a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) offset: i64,
+    /// Tells apart what was assigned twice: between the two others may have read the partition.
+    pub(crate) epoch: u64,
+}
+
+/// What one poller has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned {
+    pub(crate) starts: BTreeMap<i32, Start>,
+    /// Nothing will be added: the poller ends once it has let go.
+    pub(crate) is_over: bool,
+}
+
+/// What a poller works with.
+#[derive(Clone)]
+pub(crate) struct Post {
+    /// Its partition, or [`ALL`]: under which its failures are noted.
+    pub(crate) who: i32,
+    pub(crate) mapping: Arc<EventSourceMapping>,
+    pub(crate) membership: Arc<dyn Membership>,
+    pub(crate) assigned: Arc<watch::Sender<Assigned>>,
+    /// The partitions that pollers work on.
+    pub(crate) held: Arc<watch::Sender<BTreeSet<i32>>>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// The pollers of a mapping.
+pub(crate) struct Crew {
+    post: Post,
+    held: watch::Receiver<BTreeSet<i32>>,
+    /// By partition; one for all goes by -1.
+    posts: BTreeMap<i32, Arc<watch::Sender<Assigned>>>,
+    epoch: u64,
+}
+
+/// The poller of every partition.
+const ALL: i32 = -1;
+
+impl Crew {
+    pub(crate) fn new(
+        mapping: Arc<EventSourceMapping>,
+        membership: Arc<dyn Membership>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let (held, holding) = watch::channel(BTreeSet::new());
+        let post = Post { who: ALL, mapping, membership, assigned: Arc::default(), held: Arc::new(held), stopping };
+        Self { post, held: holding, posts: BTreeMap::new(), epoch: 0 }
+    }
+
+    /// Gives the partitions to pollers.
+    pub(crate) fn assign(&mut self, starts: BTreeMap<i32, i64>, pollers: &mut JoinSet<()>) {
+        self.epoch += 1;
+        let mix_partitions = self.post.mapping.config.mix_partitions;
+        for (partition, offset) in starts {
+            let key = if mix_partitions { ALL } else { partition };
+            let start = Start { offset, epoch: self.epoch };
+            let add = |assigned: &mut Assigned| drop(assigned.starts.insert(partition, start));
+            if let Some(assigned) = self.posts.get(&key) {
+                assigned.send_modify(add);
+                continue;
+            }
+            let assigned = Arc::new(watch::Sender::new(Assigned::default()));
+            assigned.send_modify(add);
+            self.posts.insert(key, assigned.clone());
+            pollers.spawn(poller::run(Post { who: key, assigned, ..self.post.clone() }));
+        }
+    }
+
+    /// Takes the partitions away; the pollers let go of them as soon as they can.
+    pub(crate) fn withdraw(&mut self, partitions: &BTreeSet<i32>) {
+        if let Some(assigned) = self.posts.get(&ALL) {
+            assigned.send_modify(|assigned| assigned.starts.retain(|partition, _| !partitions.contains(partition)));
+        }
+        for partition in partitions {
+            if let Some(assigned) = self.posts.remove(partition) {
+                assigned.send_replace(Assigned { starts: BTreeMap::new(), is_over: true });
+            }
+        }
+    }
+
+    /// The partitions that pollers work on.
+    pub(crate) fn held(&mut self) -> BTreeSet<i32> {
+        self.held.borrow_and_update().clone()
+    }
+
+    /// Comes back when a poller took up or let go of something since [`Self::held`] was asked.
+    pub(crate) async fn let_go(&mut self) {
+        // The post keeps a sender, so that waiting cannot fail.
+        let _ = self.held.changed().await;
+    }
+}
