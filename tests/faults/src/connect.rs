@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use lyceum_core::adapters::dynamodb::DynamoDbLedger;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use lyceum_core::adapters::dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_core::adapters::elasticsearch::Elasticsearch;
 use lyceum_core::adapters::kafka::event_log::KafkaEventLog;
 use lyceum_core::adapters::production::{self, ProductionSettings};
@@ -21,6 +22,10 @@ use lyceum_core::xapi::equality;
 use serde::{Deserialize, Serialize};
 
 use crate::prefixed::Prefixed;
+
+/// What a stand-in of AWS asks for and does not look at.
+const REGION: &str = "us-east-1";
+const ACCESS_KEY: &str = "local";
 
 /// Where the services answer, and the names that a row has on them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +60,9 @@ impl Addresses {
     /// What the environment of a function with these services says.
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.clone()),
             ("DYNAMODB_TABLE", self.table.clone()),
             ("DYNAMODB_TIMEOUT_MS", self.dynamodb_timeout_ms.to_string()),
@@ -101,7 +109,14 @@ impl Addresses {
     pub async fn prepare(&self, clock: Arc<dyn Clock>) -> Result<Connected> {
         let settings = self.settings()?;
         let dynamodb = settings.dynamodb.ok_or_else(|| anyhow::anyhow!("no table is named"))?;
-        let ledger = DynamoDbLedger::connect(&dynamodb, clock).await?;
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(REGION))
+            .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "test"))
+            .endpoint_url(&self.dynamodb)
+            .build();
+        let client = aws_sdk_dynamodb::Client::from_conf(config);
+        let ledger = DynamoDbLedger::new(&client, dynamodb.table.as_str(), LedgerOptions::default(), clock);
         ledger.ensure_table().await?;
         let mut elasticsearch = settings.elasticsearch;
         elasticsearch.timeout = Duration::from_secs(30);

@@ -78,7 +78,8 @@ async fn compare_statements(stores: &Stores, expected: &Folded, difference: &mut
     let mut found = HashMap::new();
     let mut after: Option<String> = None;
     loop {
-        let page = stores.statements.search(&filter, 1_000, after.as_deref()).await.context("reading the statements")?;
+        let page =
+            stores.statements.search(&filter, 1_000, after.as_deref()).await.context("reading the statements")?;
         for stored in page.statements {
             let of = stored.document;
             found.entry((of.tenant, of.id)).or_insert_with(|| ((of.raw, of.source, of.stored_ms), 0)).1 += 1;
@@ -125,7 +126,8 @@ async fn compare_letters(stores: &Stores, expected: &Folded, difference: &mut Di
             Some((letter, _)) if letter.kind == *kind => {}
             Some((letter, _)) => {
                 difference.lost += 1;
-                difference.note(|| format!("the letter of {} is {:?}, and was to be {kind:?}", letter.source, letter.kind));
+                difference
+                    .note(|| format!("the letter of {} is {:?}, and was to be {kind:?}", letter.source, letter.kind));
             }
             None => {
                 difference.lost += 1;
@@ -149,7 +151,8 @@ pub fn dead_letter_topics() -> [&'static str; 3] {
 async fn compare_states(stores: &Stores, expected: &Folded, difference: &mut Difference) -> Result<()> {
     let mut found: BTreeMap<AggregateId, Bytes> = BTreeMap::new();
     for kind in REGISTRY.iter().flat_map(|entry| entry.spec.kinds) {
-        let listed = stores.ledger.list(TENANT, kind, 1_000_000).await.with_context(|| format!("listing each {kind}"))?;
+        let listed =
+            stores.ledger.list(TENANT, kind, 1_000_000).await.with_context(|| format!("listing each {kind}"))?;
         found.extend(listed.into_iter().map(|(id, stored)| (id, stored.state)));
     }
     for (id, state) in &expected.states {

@@ -80,7 +80,8 @@ pub fn throttled() -> Act {
 pub fn transaction_throttled(request: &[u8]) -> Act {
     let request: Value = serde_json::from_slice(request).unwrap_or_default();
     let items = request["TransactItems"].as_array().map_or(1, Vec::len);
-    let reason = json!({"Code": "ThrottlingError", "Message": "Throughput exceeds the current capacity of your table."});
+    let reason =
+        json!({"Code": "ThrottlingError", "Message": "Throughput exceeds the current capacity of your table."});
     let mut reasons = vec![json!({"Code": "None"}); items];
     reasons[0] = reason;
     let message = "Transaction cancelled, please refer cancellation reasons for specific reasons [ThrottlingError]";
@@ -307,10 +308,14 @@ mod tests {
         let (proxy, kept) = server().await;
         proxy.set(Arc::new(|_, _| Act::HalfOfTheBulk));
         let (status, answer) = send(&proxy, bulk(&["a", "b", "c"])).await.unwrap();
-        let statuses: Vec<_> = answer["items"].as_array().unwrap().iter().map(|of| of["create"]["status"].clone()).collect();
+        let statuses: Vec<_> =
+            answer["items"].as_array().unwrap().iter().map(|of| of["create"]["status"].clone()).collect();
         let ids: Vec<_> = answer["items"].as_array().unwrap().iter().map(|of| of["create"]["_id"].clone()).collect();
         assert_eq!((status, answer["errors"].clone()), (200, json!(true)));
-        assert_eq!((statuses, ids), (vec![json!(201), json!(429), json!(201)], vec![json!("a"), json!("b"), json!("c")]));
+        assert_eq!(
+            (statuses, ids),
+            (vec![json!(201), json!(429), json!(201)], vec![json!("a"), json!("b"), json!("c")])
+        );
         let (_, answer) = send(&proxy, bulk(&["b"])).await.unwrap();
         assert_eq!(answer["items"][0]["create"]["status"], 429, "the count goes on from bulk to bulk");
         assert_eq!(*kept.lock().unwrap(), [bulk(&["a", "c"])]);

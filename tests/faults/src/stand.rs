@@ -1,9 +1,9 @@
 //! One row's own world: topics, table and index of its own on the shared servers, proxies before each, and the workers.
 
-use std::process::Stdio;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -285,6 +285,8 @@ struct Running {
 impl Running {
     async fn start(program: &std::path::Path, order: &Order, seen: &Arc<Seen>) -> Result<Self> {
         let mut child = Command::new(program)
+            // What the AWS SDK looks for by itself; the worker is told the rest by its order.
+            .envs(order.addresses.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -10,7 +10,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
 use lyceum_core::ports::statements::{
-    Filter, Page, Statements, StatementsError, StatementDocument, StoreOutcome, StoredStatement,
+    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
 };
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
@@ -93,9 +93,14 @@ impl Release {
 fn add_fields(state: &mut Value) {
     let Some(object) = state.as_object_mut() else { return };
     let is_variant = object.len() == 1;
-    let inner = object.iter_mut().next().filter(|(name, _)| is_variant && ["program", "session", "booking"].contains(&name.as_str()));
+    let inner = object
+        .iter_mut()
+        .next()
+        .filter(|(name, _)| is_variant && ["program", "session", "booking"].contains(&name.as_str()));
     match inner {
-        Some((_, Value::Object(fields))) => drop(fields.insert("of_the_next_release".into(), serde_json::json!([1, 2]))),
+        Some((_, Value::Object(fields))) => {
+            drop(fields.insert("of_the_next_release".into(), serde_json::json!([1, 2])))
+        }
         _ => drop(object.insert("of_the_next_release".into(), serde_json::json!({"a": null}))),
     }
 }

@@ -304,7 +304,8 @@ mod tests {
     #[test]
     fn a_brokers_address_becomes_the_proxys_wherever_it_stands() {
         let rename = Rename::new("localhost:19092", 4_242);
-        let mut frame = b"\x00\x09localhost\x00\x00\x4a\x94..\x0a127.0.0.1\x00\x00\x4a\x94localhost\x00\x00\x4a\x95".to_vec();
+        let mut frame =
+            b"\x00\x09localhost\x00\x00\x4a\x94..\x0a127.0.0.1\x00\x00\x4a\x94localhost\x00\x00\x4a\x95".to_vec();
         rename.apply(&mut frame);
         let want = b"\x00\x09localhost\x00\x00\x10\x92..\x0a127.0.0.1\x00\x00\x10\x92localhost\x00\x00\x4a\x95";
         assert_eq!(frame, want);

@@ -48,14 +48,15 @@ impl Traffic {
     /// # Panics
     /// Where an event of the academy belongs to no family.
     pub fn new(seed: u64, amount: Amount) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
+        // Three sources: from one seed they would draw the same ids.
+        let mut random = StdRng::seed_from_u64(!seed);
         let router = Router::default();
         let mut events = histories(seed, amount.histories);
         if let Some(each) = amount.illegal_each {
             events = with_illegal(&mut random, events, each);
         }
         // The statements come in between.
-        for statement in video_statements(seed, amount.statements) {
+        for statement in video_statements(seed.wrapping_add(1), amount.statements) {
             events.push(statement);
         }
         let mut records: Vec<(&'static str, NewRecord)> = events.iter().map(|event| router.record(event)).collect();
@@ -140,7 +141,8 @@ impl Router {
             value: Some(value.clone()),
             headers: Vec::new(),
         };
-        let (known, envelope) = recognise(&record, &self.catalog, &self.config).expect("the academy's events are valid");
+        let (known, envelope) =
+            recognise(&record, &self.catalog, &self.config).expect("the academy's events are valid");
         let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name).expect("its family is known");
         let key = (entry.key)(&envelope).map(Bytes::from);
         (known.topic, NewRecord { key, value: Some(value), ..NewRecord::default() })

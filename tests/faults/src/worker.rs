@@ -81,8 +81,7 @@ pub async fn main() -> Result<()> {
 
 async fn work(order: Order) -> Result<()> {
     let steady: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clock: Arc<dyn Clock> =
-        if order.clock_jumps { Arc::new(JumpingClock::new(steady)) } else { steady };
+    let clock: Arc<dyn Clock> = if order.clock_jumps { Arc::new(JumpingClock::new(steady)) } else { steady };
     let Connected { log, ledger, statements } = order.addresses.connect()?;
     let death = Death::at(order.death);
     let mortal = |inner| Arc::new(MortalEventLog { inner, death: death.clone() });
@@ -117,7 +116,11 @@ async fn work(order: Order) -> Result<()> {
                 death: death.clone(),
                 is_deaf: order.defect == Some(Planted::FailuresAreNotAnswered),
             };
-            let mapping = EventSourceMapping::new(mapping_config(&mapped, entry.spec.name, topic.name), polled.clone(), Arc::new(invoke))?;
+            let mapping = EventSourceMapping::new(
+                mapping_config(&mapped, entry.spec.name, topic.name),
+                polled.clone(),
+                Arc::new(invoke),
+            )?;
             let mapping = Arc::new(mapping.with_clock(clock.clone()));
             running.spawn(mapping.run(std::future::pending()));
         }

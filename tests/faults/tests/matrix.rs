@@ -31,8 +31,7 @@ const fn amount(statements: usize, histories: usize) -> Amount {
     Amount { statements, histories, poison_each: Some(1_000), duplicate_each: Some(50), illegal_each: Some(10) }
 }
 
-static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-matrix.md")));
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-matrix.md")));
 
 fn main() {
     let mut suite = Suite::default();
@@ -59,12 +58,18 @@ impl About {
         Self { fault, families, amount, rules: Rules::default() }
     }
 
-    fn dynamodb(mut self, rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static) -> Self {
+    fn dynamodb(
+        mut self,
+        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> Self {
         self.rules.dynamodb = Some(Arc::new(rule) as Rule);
         self
     }
 
-    fn search(mut self, rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static) -> Self {
+    fn search(
+        mut self,
+        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> Self {
         self.rules.search = Some(Arc::new(rule) as Rule);
         self
     }
@@ -122,11 +127,36 @@ fn workers_die(suite: &mut Suite) {
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     let steps = [
-        ("a function killed before it stores anything does it all on the next delivery", "killed before the state", Step::BeforeState, 20),
-        ("a function killed after the state stores the statements on the next delivery", "killed after the state, before the statements", Step::AfterState, 20),
-        ("a function killed after the statements publishes the letters on the next delivery", "killed after the statements, before the letters", Step::AfterStatements, 3),
-        ("a function killed before its answer does nothing twice on the next delivery", "killed after everything, before the answer", Step::BeforeAnswer, 3),
-        ("a worker killed before it commits the offset does nothing twice on the next delivery", "killed after the answer, before the offset", Step::BeforeOffset, 6),
+        (
+            "a function killed before it stores anything does it all on the next delivery",
+            "killed before the state",
+            Step::BeforeState,
+            20,
+        ),
+        (
+            "a function killed after the state stores the statements on the next delivery",
+            "killed after the state, before the statements",
+            Step::AfterState,
+            20,
+        ),
+        (
+            "a function killed after the statements publishes the letters on the next delivery",
+            "killed after the statements, before the letters",
+            Step::AfterStatements,
+            3,
+        ),
+        (
+            "a function killed before its answer does nothing twice on the next delivery",
+            "killed after everything, before the answer",
+            Step::BeforeAnswer,
+            3,
+        ),
+        (
+            "a worker killed before it commits the offset does nothing twice on the next delivery",
+            "killed after the answer, before the offset",
+            Step::BeforeOffset,
+            6,
+        ),
     ];
     for (name, fault, step, nth) in steps {
         row(suite, name, About::new(fault, STATES, amount(0, 2_000)), async move |stand| {
@@ -229,23 +259,27 @@ fn dynamodb_fails(suite: &mut Suite) {
     row(
         suite,
         "a DynamoDB that throttles only delays",
-        About::new("DynamoDB throttles every third request", STATES, amount(0, 2_000)).dynamodb(|asked, number| {
-            match (number % 3, asked.operation()) {
+        About::new("DynamoDB throttles every third request", STATES, amount(0, 2_000)).dynamodb(
+            |asked, number| match (number % 3, asked.operation()) {
                 (0, "TransactWriteItems") if number % 2 == 0 => transaction_throttled(asked.body),
                 (0, _) => throttled(),
                 _ => Act::Pass,
-            }
-        }),
+            },
+        ),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
         suite,
         "a write that DynamoDB answers after the time limit happens once",
-        About::new("DynamoDB answers each 20th write after the time limit, though it happened", STATES, amount(0, 2_000))
-            .dynamodb(|asked, number| match number % 20 {
-                0 if asked.is_write() => Act::AnswerLate(Duration::from_secs(3)),
-                _ => Act::Pass,
-            }),
+        About::new(
+            "DynamoDB answers each 20th write after the time limit, though it happened",
+            STATES,
+            amount(0, 2_000),
+        )
+        .dynamodb(|asked, number| match number % 20 {
+            0 if asked.is_write() => Act::AnswerLate(Duration::from_secs(3)),
+            _ => Act::Pass,
+        }),
         async |stand| {
             let mut order = stand.order();
             order.addresses.dynamodb_timeout_ms = 500;
@@ -294,21 +328,20 @@ fn elasticsearch_fails(suite: &mut Suite) {
     row(
         suite,
         "an Elasticsearch that answers 429 only delays",
-        About::new("Elasticsearch answers every second bulk with 429", STATEMENTS, amount(22_000, 0)).search(
-            |asked, number| if asked.is_bulk() && number % 2 == 0 { too_many_requests() } else { Act::Pass },
-        ),
+        About::new("Elasticsearch answers every second bulk with 429", STATEMENTS, amount(22_000, 0))
+            .search(|asked, number| if asked.is_bulk() && number % 2 == 0 { too_many_requests() } else { Act::Pass }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
         suite,
         "what is rejected of a bulk is sent again alone",
-        About::new("Elasticsearch rejects half of every third bulk", ALL, amount(22_000, 1_000)).search(
-            |asked, number| if asked.is_bulk() && number % 3 == 0 { Act::HalfOfTheBulk } else { Act::Pass },
-        ),
+        About::new("Elasticsearch rejects half of every third bulk", ALL, amount(22_000, 1_000))
+            .search(|asked, number| if asked.is_bulk() && number % 3 == 0 { Act::HalfOfTheBulk } else { Act::Pass }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     suite.test("an index that a full disk made read-only is written on when there is room again", NEEDS, |endpoints| {
-        let about = About::new("Elasticsearch's index read-only for 10 s, as by a full disk", ALL, amount(22_000, 1_000));
+        let about =
+            About::new("Elasticsearch's index read-only for 10 s, as by a full disk", ALL, amount(22_000, 1_000));
         let url = endpoints.url(Service::Elasticsearch).to_owned();
         let row = run(about.play(&servers(endpoints), async move |stand| {
             let worker = stand.start(stand.order()).await?;
@@ -417,14 +450,15 @@ fn senders_and_clocks_err(suite: &mut Suite) {
 
 /// Each with a defect planted: the count must find it.
 fn the_matrix_can_fail(suite: &mut Suite) {
-    let must_find = |suite: &mut Suite, name: &str, about: About, script: fn(Order) -> Order, found: fn(&Difference) -> bool| {
-        suite.test(name, NEEDS, move |endpoints| {
-            let row = run(about.play(&servers(endpoints), async move |stand| {
-                Ok(vec![stand.start(script(stand.order())).await.context("starting the defective worker")?])
-            }));
-            assert!(found(&row.difference), "the planted defect was not found: {row:#?}");
-        });
-    };
+    let must_find =
+        |suite: &mut Suite, name: &str, about: About, script: fn(Order) -> Order, found: fn(&Difference) -> bool| {
+            suite.test(name, NEEDS, move |endpoints| {
+                let row = run(about.play(&servers(endpoints), async move |stand| {
+                    Ok(vec![stand.start(script(stand.order())).await.context("starting the defective worker")?])
+                }));
+                assert!(found(&row.difference), "the planted defect was not found: {row:#?}");
+            });
+        };
     must_find(
         suite,
         "a worker that emits nothing for what it applied before is found out",
@@ -435,9 +469,8 @@ fn the_matrix_can_fail(suite: &mut Suite) {
     must_find(
         suite,
         "a function that says that all is done whatever failed is found out",
-        About::new("planted", STATEMENTS, amount(2_000, 0)).search(
-            |asked, _| if asked.is_bulk() { Act::HalfOfTheBulk } else { Act::Pass },
-        ),
+        About::new("planted", STATEMENTS, amount(2_000, 0))
+            .search(|asked, _| if asked.is_bulk() { Act::HalfOfTheBulk } else { Act::Pass }),
         |order| Order { function_timeout_ms: 2_000, ..order }.with_defect(Planted::FailuresAreNotAnswered),
         |difference| difference.lost > 0,
     );

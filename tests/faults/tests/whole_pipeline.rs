@@ -16,8 +16,8 @@ use lyceum_faults::oracle;
 use lyceum_faults::traffic::{Amount, Traffic};
 use lyceum_faults::worker::{MappingOrder, mapping_config};
 use lyceum_functions::REGISTRY;
-use lyceum_services::{Endpoints, Service, Suite, private};
 use lyceum_given::binary;
+use lyceum_services::{Endpoints, Service, Suite, private};
 use tokio::task::JoinSet;
 
 const NAME: &str = "22,000 statements and 10,000 events go through the functions' binaries and are counted right";
@@ -128,17 +128,10 @@ async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What Lambda would set, beside the services.
+/// What a function's environment says: the services, and what the emulator wants.
 fn function_environment(addresses: &Addresses) -> BTreeMap<&'static str, String> {
     let mut environment = addresses.environment();
-    for (name, value) in [
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_LAMBDA_FUNCTION_TIMEOUT", "60"),
-    ] {
-        environment.insert(name, value.to_owned());
-    }
+    environment.insert("AWS_LAMBDA_FUNCTION_TIMEOUT", "60".to_owned());
     environment
 }
 
