@@ -59,6 +59,15 @@ impl Suite {
         self
     }
 
+    /// Reports a test as ignored, by name: the machine lacks what it needs beside services.
+    pub fn missing(&mut self, name: impl Into<String>, why: impl Into<String>) -> &mut Self {
+        let (name, why) = (name.into(), why.into());
+        eprintln!("\n!!! {} DOES NOT RUN HERE\n{why}\n", name.to_uppercase());
+        let trial = Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
+        self.trials.push((Vec::new(), trial));
+        self
+    }
+
     /// Runs what the arguments ask for, and ends the process.
     pub fn run(self) -> ! {
         let selected = self.trials.iter().filter(|(_, trial)| !self.arguments.is_filtered_out(trial));

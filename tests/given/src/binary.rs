@@ -10,7 +10,7 @@ const SOURCES: &[&str] = &["core", "functions", "local", "Cargo.toml", "Cargo.lo
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the package is in the tests' folder")
 }
 
 /// The binary: `LYCEUM_BIN`, or else the one of this profile, built once where it is missing or older than its sources.
@@ -25,29 +25,38 @@ pub fn lyceum() -> &'static Path {
             assert!(path.is_file(), "LYCEUM_BIN is {}, and there is no such file", path.display());
             path
         }
-        None => find_or_build(),
+        None => find_or_build("lyceum", "lyceum"),
     })
 }
 
-fn find_or_build() -> PathBuf {
+/// The program that AWS Lambda would run for a family, of this profile, built where it is missing or older than its
+/// sources.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn function(family: &str) -> PathBuf {
+    find_or_build("lyceum-lambda", &format!("lyceum-{family}"))
+}
+
+fn find_or_build(package: &str, name: &str) -> PathBuf {
     // target/<profile>/deps/<test>
     let test = std::env::current_exe().expect("the test knows its own path");
     let profile = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
     let target = profile.parent().expect("profiles are in the target folder");
-    let binary = profile.join(format!("lyceum{}", std::env::consts::EXE_SUFFIX));
+    let binary = profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let built = binary.metadata().and_then(|binary| binary.modified()).ok();
     let is_current = built.is_some_and(|built| SOURCES.iter().all(|of| !is_younger(&workspace().join(of), built)));
     if !is_current {
-        let name = match profile.file_name().and_then(|name| name.to_str()) {
+        let profile = match profile.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
         let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(workspace())
-            .args(["build", "--package", "lyceum", "--bin", "lyceum", "--profile", name, "--target-dir"])
+            .args(["build", "--package", package, "--bin", name, "--profile", profile, "--target-dir"])
             .arg(target)
             .status();
-        assert!(built.is_ok_and(|status| status.success()), "`cargo build -p lyceum` failed: mend that first");
+        assert!(built.is_ok_and(|status| status.success()), "`cargo build -p {package}` failed: mend that first");
     }
     binary
 }

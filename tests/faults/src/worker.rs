@@ -1,0 +1,204 @@
+//! A worker in a process of its own, so that it can really be killed: the functions of some families, each topic with an
+//! event source mapping, on the production adapters.
+//!
+//! It reads its [`Order`] as a line of JSON from stdin, ends when stdin ends, and writes a line for whoever counts:
+//! `delivered 12` before each invocation, `settled 10 1 1 0 0` behind it (applied, duplicate, dead letters, tombstones,
+//! to come again).
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use lyceum_core::clock::Clock;
+use lyceum_core::lambda::handler::FamilyFunction;
+use lyceum_core::outcome::{Observer, Outcome, Report};
+use lyceum_core::process::defect::Defect;
+use lyceum_core::process::{ProcessConfig, Services};
+use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
+use lyceum_functions::REGISTRY;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::task::JoinSet;
+
+use crate::connect::{Addresses, Connected};
+use crate::steps::{Death, JumpingClock, MortalEventLog, MortalLedger, MortalStatements, Release, Step};
+
+/// What a worker is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Where the services answer, as this worker is to see them.
+    pub addresses: Addresses,
+    /// The families whose topics it reads.
+    pub families: Vec<String>,
+    /// Its consumer groups are called this, `-` and the family.
+    pub group: String,
+    /// Records a batch.
+    pub batch_size: usize,
+    /// A function's time limit, milliseconds.
+    pub function_timeout_ms: u64,
+    /// At which step it dies, and at which time that it comes there.
+    pub death: Option<(Step, u32)>,
+    /// Whether its clock jumps.
+    pub clock_jumps: bool,
+    /// Which release it plays.
+    pub release: Release,
+    /// A defect that the matrix is to find.
+    pub defect: Option<Planted>,
+}
+
+/// A defect of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Planted {
+    /// A key found `applied` is skipped, and what it recorded is not emitted.
+    DuplicateEmitsNothing,
+    /// A key found `applied` is decided once more.
+    DuplicateDecidesAnew,
+    /// The function answers that everything is done, whatever failed.
+    FailuresAreNotAnswered,
+}
+
+/// What a worker process does. Comes back when stdin ends.
+///
+/// # Errors
+/// Where the order cannot be read or a service refuses the connection for good.
+pub async fn main() -> Result<()> {
+    let mut stdin = BufReader::new(tokio::io::stdin());
+    let mut line = String::new();
+    stdin.read_line(&mut line).await?;
+    let order: Order = serde_json::from_str(&line).context("the first line of stdin is no order")?;
+    let orphaned = async move {
+        let mut rest = Vec::new();
+        let _ = stdin.read_to_end(&mut rest).await;
+    };
+    tokio::select! {
+        ended = work(order) => ended,
+        () = orphaned => Ok(()),
+    }
+}
+
+async fn work(order: Order) -> Result<()> {
+    let steady: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = if order.clock_jumps { Arc::new(JumpingClock::new(steady)) } else { steady };
+    let Connected { log, ledger, statements } = order.addresses.connect()?;
+    let death = Death::at(order.death);
+    let mortal = |inner| Arc::new(MortalEventLog { inner, death: death.clone() });
+    let polled = mortal(order.addresses.connect_log()?);
+    let services = Services {
+        event_log: mortal(log),
+        ledger: Arc::new(MortalLedger { inner: ledger, death: death.clone(), release: order.release }),
+        statements: Arc::new(MortalStatements { inner: statements, death: death.clone() }),
+        clock: clock.clone(),
+        observer: Arc::new(Told),
+    };
+    let catalog = Arc::new(lyceum_functions::catalog());
+    let defect = match order.defect {
+        Some(Planted::DuplicateEmitsNothing) => Some(Defect::DuplicateEmitsNothing),
+        Some(Planted::DuplicateDecidesAnew) => Some(Defect::DuplicateDecidesAnew),
+        _ => None,
+    };
+    let mapped = MappingOrder {
+        group: &order.group,
+        batch_size: order.batch_size,
+        function_timeout_ms: order.function_timeout_ms,
+    };
+    let mut running = JoinSet::new();
+    for entry in REGISTRY.iter().filter(|entry| order.families.iter().any(|name| name == entry.spec.name)) {
+        let config = ProcessConfig { defect, ..ProcessConfig::default() };
+        let function = (entry.build)(services.clone(), catalog.clone(), config);
+        for topic in entry.spec.topics {
+            let invoke = Function {
+                function: function.clone(),
+                clock: clock.clone(),
+                timeout_ms: i64::try_from(order.function_timeout_ms)?,
+                death: death.clone(),
+                is_deaf: order.defect == Some(Planted::FailuresAreNotAnswered),
+            };
+            let mapping = EventSourceMapping::new(
+                mapping_config(&mapped, entry.spec.name, topic.name),
+                polled.clone(),
+                Arc::new(invoke),
+            )?;
+            let mapping = Arc::new(mapping.with_clock(clock.clone()));
+            running.spawn(mapping.run(std::future::pending()));
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// What a mapping is told that is the same for each of a deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct MappingOrder<'a> {
+    /// Consumer groups are called this, `-` and the family.
+    pub group: &'a str,
+    /// Records a batch.
+    pub batch_size: usize,
+    /// A function's time limit, milliseconds.
+    pub function_timeout_ms: u64,
+}
+
+/// The mapping of a topic, as a deployment has it, but for waits that suit a test.
+pub fn mapping_config(order: &MappingOrder<'_>, family: &str, topic: &str) -> MappingConfig {
+    MappingConfig {
+        batch_size: order.batch_size,
+        batching_window: Duration::from_millis(50),
+        report_batch_item_failures: true,
+        function_timeout: Duration::from_millis(order.function_timeout_ms),
+        backoff: Backoff { initial: Duration::from_millis(200), cap: Duration::from_secs(2) },
+        ..MappingConfig::new(topic, topic, format!("{}-{family}", order.group))
+    }
+}
+
+struct Function {
+    function: Arc<dyn FamilyFunction>,
+    clock: Arc<dyn Clock>,
+    timeout_ms: i64,
+    death: Arc<Death>,
+    is_deaf: bool,
+}
+
+#[async_trait]
+impl Invoke for Function {
+    async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+        // The records' values are base64: only a record's own field looks like this.
+        tell(format_args!("delivered {}", memchr::memmem::find_iter(&payload, b"\"offset\":").count()));
+        let answer = self.function.handle(&payload, self.clock.now_ms() + self.timeout_ms).await;
+        self.death.reach(Step::BeforeAnswer);
+        let answer = answer.map_err(|error| InvokeError::function("HandlerError", error.to_string()))?;
+        if self.is_deaf {
+            return Ok(Bytes::from_static(b"{\"batchItemFailures\": []}"));
+        }
+        let answer = serde_json::to_vec(&answer).map_err(|error| InvokeError::function("Json", error.to_string()))?;
+        Ok(answer.into())
+    }
+}
+
+struct Told;
+
+impl Observer for Told {
+    fn observe(&self, reports: &[Report]) {
+        let mut counts = [0; 5];
+        for report in reports {
+            let at = match &report.outcome {
+                Outcome::Applied => 0,
+                Outcome::Duplicate => 1,
+                Outcome::DeadLettered { .. } => 2,
+                Outcome::SkippedTombstone => 3,
+                Outcome::RetryLater { .. } => 4,
+            };
+            counts[at] += 1;
+        }
+        let [applied, duplicate, dead, tombstones, later] = counts;
+        tell(format_args!("settled {applied} {duplicate} {dead} {tombstones} {later}"));
+    }
+}
+
+/// A reader that has gone makes this worker an orphan, which stdin tells, too.
+fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

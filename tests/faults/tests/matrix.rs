@@ -1,0 +1,484 @@
+//! The fault matrix: what production does to a deployment, provoked against real servers, and counted afterwards.
+//!
+//! Each test is a row of the table in docs/reliability.md, which the run prints and writes to `fault-matrix.md` in the
+//! target folder's `tmp`.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lyceum_faults::count::Difference;
+use lyceum_faults::http_proxy::{Act, Rule, throttled, too_many_requests, transaction_throttled};
+use lyceum_faults::stand::{Rules, Servers, Stand, Worker};
+use lyceum_faults::steps::{Release, Step};
+use lyceum_faults::table::{Row, Table};
+use lyceum_faults::tcp_proxy::Line;
+use lyceum_faults::traffic::Amount;
+use lyceum_faults::worker::{Order, Planted};
+use lyceum_services::{Endpoints, PrivateService, Service, Suite, private};
+use serde_json::json;
+
+/// Families that keep state.
+const STATES: &[&str] = &["training", "survey"];
+/// The family that keeps none.
+const STATEMENTS: &[&str] = &["statement"];
+const ALL: &[&str] = &["training", "survey", "statement"];
+
+const NEEDS: &[Service] = &[Service::Kafka, Service::DynamoDb, Service::Elasticsearch];
+
+/// With what producers get wrong at any time.
+const fn amount(statements: usize, histories: usize) -> Amount {
+    Amount { statements, histories, poison_each: Some(1_000), duplicate_each: Some(50), illegal_each: Some(10) }
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-matrix.md")));
+
+fn main() {
+    let mut suite = Suite::default();
+    workers_die(&mut suite);
+    kafka_fails(&mut suite);
+    dynamodb_fails(&mut suite);
+    elasticsearch_fails(&mut suite);
+    workers_meet(&mut suite);
+    senders_and_clocks_err(&mut suite);
+    the_matrix_can_fail(&mut suite);
+    suite.run()
+}
+
+/// What a row is about.
+struct About {
+    fault: &'static str,
+    families: &'static [&'static str],
+    amount: Amount,
+    rules: Rules,
+}
+
+impl About {
+    fn new(fault: &'static str, families: &'static [&'static str], amount: Amount) -> Self {
+        Self { fault, families, amount, rules: Rules::default() }
+    }
+
+    fn dynamodb(
+        mut self,
+        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.dynamodb = Some(Arc::new(rule) as Rule);
+        self
+    }
+
+    fn search(
+        mut self,
+        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.search = Some(Arc::new(rule) as Rule);
+        self
+    }
+
+    async fn play(self, servers: &Servers, script: impl AsyncFnOnce(&Stand) -> Result<Vec<Worker>>) -> Result<Row> {
+        let worker = env!("CARGO_BIN_EXE_fault_worker");
+        let stand = Stand::open(servers, worker, self.families, self.amount, self.rules).await?;
+        let _workers = script(&stand).await?;
+        stand.end(self.fault).await
+    }
+}
+
+fn run<T>(future: impl Future<Output = Result<T>>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.expect("a runtime starts").block_on(future);
+    result.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn servers(endpoints: &Endpoints) -> Servers {
+    Servers {
+        kafka: endpoints.kafka().plaintext.clone(),
+        dynamodb: endpoints.url(Service::DynamoDb).to_owned(),
+        search: endpoints.url(Service::Elasticsearch).to_owned(),
+    }
+}
+
+fn must_be_whole(row: &Row) {
+    TABLE.add(row);
+    let Difference { examples, .. } = &row.difference;
+    assert!(row.difference.is_none(), "{}: {:#?}\n{}", row.fault, row.difference, examples.join("\n"));
+}
+
+/// A row that ends as if nothing had happened.
+fn row(
+    suite: &mut Suite,
+    name: &str,
+    about: About,
+    script: impl AsyncFnOnce(&Stand) -> Result<Vec<Worker>> + Send + 'static,
+) {
+    suite.test(name, NEEDS, move |endpoints| {
+        let row = run(about.play(&servers(endpoints), script));
+        must_be_whole(&row);
+    });
+}
+
+async fn pause(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+fn workers_die(suite: &mut Suite) {
+    row(
+        suite,
+        "without a fault everything is counted right",
+        About::new("none", ALL, amount(22_000, 2_000)),
+        async |stand| Ok(vec![stand.start(stand.order()).await?]),
+    );
+    let steps = [
+        (
+            "a function killed before it stores anything does it all on the next delivery",
+            "killed before the state",
+            Step::BeforeState,
+            20,
+        ),
+        (
+            "a function killed after the state stores the statements on the next delivery",
+            "killed after the state, before the statements",
+            Step::AfterState,
+            20,
+        ),
+        (
+            "a function killed after the statements publishes the letters on the next delivery",
+            "killed after the statements, before the letters",
+            Step::AfterStatements,
+            3,
+        ),
+        (
+            "a function killed before its answer does nothing twice on the next delivery",
+            "killed after everything, before the answer",
+            Step::BeforeAnswer,
+            3,
+        ),
+        (
+            "a worker killed before it commits the offset does nothing twice on the next delivery",
+            "killed after the answer, before the offset",
+            Step::BeforeOffset,
+            6,
+        ),
+    ];
+    for (name, fault, step, nth) in steps {
+        row(suite, name, About::new(fault, STATES, amount(0, 2_000)), async move |stand| {
+            let worker = stand.start(stand.order().dying(step, nth)).await?;
+            stand.until(1.0).await?;
+            ensure!(stand.restarts() > 0, "it never came to {step:?}");
+            Ok(vec![worker])
+        });
+    }
+    row(
+        suite,
+        "a function killed while it stores statements stores each of them once",
+        About::new("killed before the statements (no state)", STATEMENTS, amount(22_000, 0)),
+        async |stand| {
+            let worker = stand.start(stand.order().dying(Step::BeforeStatements, 12)).await?;
+            stand.until(1.0).await?;
+            ensure!(stand.restarts() > 0, "it never came to its statements");
+            Ok(vec![worker])
+        },
+    );
+}
+
+fn kafka_fails(suite: &mut Suite) {
+    suite.test("a broker that is killed and comes back loses nothing and doubles nothing", NEEDS, |endpoints| {
+        let about = About::new("Kafka killed with kill -9 twice, and started again", ALL, amount(22_000, 1_000));
+        let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
+        let servers = Servers { kafka: broker.endpoint().to_owned(), ..servers(endpoints) };
+        // It has to answer until everything is counted.
+        let broker = Arc::new(Mutex::new(broker));
+        let killed = broker.clone();
+        let row = run(about.play(&servers, async move |stand| {
+            let worker = stand.start(stand.order()).await?;
+            for share in [0.2, 0.6] {
+                stand.until(share).await?;
+                kill_for(&killed, Duration::from_secs(5)).await?;
+            }
+            Ok(vec![worker])
+        }));
+        must_be_whole(&row);
+        drop(broker);
+    });
+    row(
+        suite,
+        "a line to Kafka that is cut again and again and then silent only delays",
+        About::new("Kafka's line cut every 300 ms for 5 s, then silent for 8 s", ALL, amount(22_000, 1_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            cut_again_and_again(|| stand.kafka.cut()).await;
+            stand.kafka.set(Line::Silent);
+            pause(8).await;
+            stand.kafka.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        suite,
+        "a slow line to Kafka only delays",
+        About::new("Kafka's line slow: 20 ms and 2 MB/s", ALL, amount(22_000, 1_000)),
+        async |stand| {
+            stand.kafka.set(Line::Slow { latency: Duration::from_millis(20), bytes_per_second: 2_000_000 });
+            Ok(vec![stand.start(stand.order()).await?])
+        },
+    );
+}
+
+/// `kill -9`, and a start after that time.
+async fn kill_for(broker: &Arc<Mutex<PrivateService>>, time: Duration) -> Result<()> {
+    let broker = broker.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut broker = broker.lock().unwrap_or_else(PoisonError::into_inner);
+        broker.kill()?;
+        std::thread::sleep(time);
+        broker.start()
+    })
+    .await?
+}
+
+async fn cut_again_and_again(cut: impl Fn()) {
+    for _ in 0..16 {
+        cut();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+fn dynamodb_fails(suite: &mut Suite) {
+    row(
+        suite,
+        "DynamoDB away for 20 seconds only delays",
+        About::new("DynamoDB refuses connections for 20 s", STATES, amount(0, 3_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            stand.dynamodb.set(Line::Refuse);
+            pause(20).await;
+            stand.dynamodb.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        suite,
+        "a DynamoDB that throttles only delays",
+        About::new("DynamoDB throttles every third request", STATES, amount(0, 2_000)).dynamodb(
+            |asked, number| match (number % 3, asked.operation()) {
+                (0, "TransactWriteItems") if number % 2 == 0 => transaction_throttled(asked.body),
+                (0, _) => throttled(),
+                _ => Act::Pass,
+            },
+        ),
+        async |stand| Ok(vec![stand.start(stand.order()).await?]),
+    );
+    row(
+        suite,
+        "a write that DynamoDB answers after the time limit happens once",
+        About::new(
+            "DynamoDB answers each 20th write after the time limit, though it happened",
+            STATES,
+            amount(0, 2_000),
+        )
+        .dynamodb(|asked, number| match number % 20 {
+            0 if asked.is_write() => Act::AnswerLate(Duration::from_secs(3)),
+            _ => Act::Pass,
+        }),
+        async |stand| {
+            let mut order = stand.order();
+            order.addresses.dynamodb_timeout_ms = 500;
+            Ok(vec![stand.start(order).await?])
+        },
+    );
+    row(
+        suite,
+        "a line to DynamoDB that is cut again and again and then silent only delays",
+        About::new("DynamoDB's line cut every 300 ms for 5 s, then silent for 8 s", STATES, amount(0, 3_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            cut_again_and_again(|| stand.dynamodb.cut()).await;
+            stand.dynamodb.set(Line::Silent);
+            pause(8).await;
+            stand.dynamodb.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        suite,
+        "a slow line to DynamoDB only delays",
+        About::new("DynamoDB's line slow: 20 ms and 1 MB/s", STATES, amount(0, 1_000)),
+        async |stand| {
+            stand.dynamodb.set(Line::Slow { latency: Duration::from_millis(20), bytes_per_second: 1_000_000 });
+            Ok(vec![stand.start(stand.order()).await?])
+        },
+    );
+}
+
+fn elasticsearch_fails(suite: &mut Suite) {
+    row(
+        suite,
+        "Elasticsearch away for 20 seconds only delays",
+        About::new("Elasticsearch refuses connections for 20 s", ALL, amount(22_000, 1_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            stand.search.set(Line::Refuse);
+            pause(20).await;
+            stand.search.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        suite,
+        "an Elasticsearch that answers 429 only delays",
+        About::new("Elasticsearch answers every second bulk with 429", STATEMENTS, amount(22_000, 0))
+            .search(|asked, number| if asked.is_bulk() && number % 2 == 0 { too_many_requests() } else { Act::Pass }),
+        async |stand| Ok(vec![stand.start(stand.order()).await?]),
+    );
+    row(
+        suite,
+        "what is rejected of a bulk is sent again alone",
+        About::new("Elasticsearch rejects half of every third bulk", ALL, amount(22_000, 1_000))
+            .search(|asked, number| if asked.is_bulk() && number % 3 == 0 { Act::HalfOfTheBulk } else { Act::Pass }),
+        async |stand| Ok(vec![stand.start(stand.order()).await?]),
+    );
+    suite.test("an index that a full disk made read-only is written on when there is room again", NEEDS, |endpoints| {
+        let about =
+            About::new("Elasticsearch's index read-only for 10 s, as by a full disk", ALL, amount(22_000, 1_000));
+        let url = endpoints.url(Service::Elasticsearch).to_owned();
+        let row = run(about.play(&servers(endpoints), async move |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            block_writes(&url, &stand.index, true).await?;
+            pause(10).await;
+            block_writes(&url, &stand.index, false).await?;
+            Ok(vec![worker])
+        }));
+        must_be_whole(&row);
+    });
+    row(
+        suite,
+        "a line to Elasticsearch that is cut again and again and then silent only delays",
+        About::new("Elasticsearch's line cut every 300 ms for 5 s, then silent for 8 s", ALL, amount(22_000, 1_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            cut_again_and_again(|| stand.search.cut()).await;
+            stand.search.set(Line::Silent);
+            pause(8).await;
+            stand.search.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        suite,
+        "a slow line to Elasticsearch only delays",
+        About::new("Elasticsearch's line slow: 20 ms and 4 MB/s", STATEMENTS, amount(22_000, 0)),
+        async |stand| {
+            stand.search.set(Line::Slow { latency: Duration::from_millis(20), bytes_per_second: 4_000_000 });
+            Ok(vec![stand.start(stand.order()).await?])
+        },
+    );
+}
+
+/// Source: Elasticsearch reference, "Index block settings": what the flood-stage watermark sets.
+async fn block_writes(url: &str, index: &str, blocked: bool) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let value = if blocked { json!(true) } else { json!(null) };
+    let settings = json!({"index.blocks.read_only_allow_delete": value});
+    let url = format!("{}/{index}/_settings", url.trim_end_matches('/'));
+    let answer = client.put(url).json(&settings).send().await?;
+    ensure!(answer.status().is_success(), "the block was not set: {}", answer.text().await?);
+    Ok(())
+}
+
+fn workers_meet(suite: &mut Suite) {
+    row(
+        suite,
+        "partitions that move in the middle of a batch lose nothing and double nothing",
+        About::new("rebalance: workers join and are killed in the middle of batches", ALL, amount(22_000, 2_000)),
+        async |stand| {
+            let first = stand.start(stand.order()).await?;
+            stand.until(0.15).await?;
+            let second = stand.start(stand.order()).await?;
+            stand.until(0.4).await?;
+            second.kill().await?;
+            let third = stand.start(stand.order()).await?;
+            stand.until(0.7).await?;
+            first.kill().await?;
+            Ok(vec![third])
+        },
+    );
+    row(
+        suite,
+        "the same batches delivered to two workers at once are applied once",
+        About::new("every batch delivered to two workers at once", ALL, amount(11_000, 2_000)),
+        async |stand| {
+            let other = Order { group: "zombie".to_owned(), ..stand.order() };
+            Ok(vec![stand.start(stand.order()).await?, stand.start(other).await?])
+        },
+    );
+    row(
+        suite,
+        "two releases read each other's items",
+        About::new("two releases at once, the next one with fields more in its items", STATES, amount(0, 3_000)),
+        async |stand| {
+            let next = Order { release: Release::Next, ..stand.order() };
+            let (old, new) = (stand.start(stand.order()).await?, stand.start(next).await?);
+            stand.until(0.5).await?;
+            // A rollback: what the next release wrote is this one's now.
+            new.kill().await?;
+            Ok(vec![old])
+        },
+    );
+}
+
+fn senders_and_clocks_err(suite: &mut Suite) {
+    row(
+        suite,
+        "a poison record each 100 blocks nothing and loses nothing",
+        About::new("a poison record each 100", ALL, Amount { poison_each: Some(100), ..amount(22_000, 2_000) }),
+        async |stand| Ok(vec![stand.start(stand.order()).await?]),
+    );
+    row(
+        suite,
+        "a clock that jumps forth and back by hours changes nothing",
+        About::new("the workers' clock jumps between -26 and +48 hours", ALL, amount(5_000, 2_000)),
+        async |stand| {
+            let order = Order { clock_jumps: true, ..stand.order() };
+            Ok(vec![stand.start(order).await?])
+        },
+    );
+}
+
+/// Each with a defect planted: the count must find it.
+fn the_matrix_can_fail(suite: &mut Suite) {
+    let must_find =
+        |suite: &mut Suite, name: &str, about: About, script: fn(Order) -> Order, found: fn(&Difference) -> bool| {
+            suite.test(name, NEEDS, move |endpoints| {
+                let row = run(about.play(&servers(endpoints), async move |stand| {
+                    Ok(vec![stand.start(script(stand.order())).await.context("starting the defective worker")?])
+                }));
+                assert!(found(&row.difference), "the planted defect was not found: {row:#?}");
+            });
+        };
+    must_find(
+        suite,
+        "a worker that emits nothing for what it applied before is found out",
+        About::new("planted", STATES, amount(0, 1_000)),
+        |order| order.dying(Step::AfterState, 10).with_defect(Planted::DuplicateEmitsNothing),
+        |difference| difference.lost > 0,
+    );
+    must_find(
+        suite,
+        "a function that says that all is done whatever failed is found out",
+        About::new("planted", STATEMENTS, amount(2_000, 0))
+            .search(|asked, _| if asked.is_bulk() { Act::HalfOfTheBulk } else { Act::Pass }),
+        |order| Order { function_timeout_ms: 2_000, ..order }.with_defect(Planted::FailuresAreNotAnswered),
+        |difference| difference.lost > 0,
+    );
+    must_find(
+        suite,
+        "a worker that decides anew what it applied before is found out",
+        About::new("planted", STATES, amount(0, 1_000)),
+        |order| order.with_defect(Planted::DuplicateDecidesAnew),
+        |difference| !difference.is_none(),
+    );
+}
