@@ -1,6 +1,7 @@
 //! The command line of `lyceum-services`.
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +13,24 @@ use crate::folder::Folder;
 use crate::guard::{self, RunsAs};
 use crate::keeper::{self, Answer};
 use crate::{Endpoints, Service, client};
+
+/// Like `println!`, but a reader that has gone (`| head`) ends the program well.
+macro_rules! say {
+    ($($text:tt)*) => {
+        print_line(format_args!($($text)*))
+    };
+}
+
+fn print_line(line: std::fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: cannot write the output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
 
 /// Real services on this machine, for development and tests: Kafka, DynamoDB, Elasticsearch, OpenSearch, a schema
 /// registry, a stand-in for AWS.
@@ -106,7 +125,7 @@ fn execute(cli: Cli) -> Result<()> {
             let folder = folder()?;
             let endpoints = client::up(&folder, runs_as, &services)?;
             print(&endpoints);
-            println!("# for a shell: . {}", folder.environment_file().display());
+            say!("# for a shell: . {}", folder.environment_file().display());
             Ok(())
         }
         Command::With { services, docker, command } => {
@@ -124,7 +143,7 @@ fn execute(cli: Cli) -> Result<()> {
         Command::Down { services } => {
             let folder = folder()?;
             if !client::down(&folder, &services)? {
-                println!("nothing runs in {}", folder.path().display());
+                say!("nothing runs in {}", folder.path().display());
             }
             Ok(())
         }
@@ -148,24 +167,24 @@ fn runs_as(docker: bool) -> Result<RunsAs> {
 
 fn print(endpoints: &Endpoints) {
     for (name, value) in endpoints.to_environment() {
-        println!("{name}={value}");
+        say!("{name}={value}");
     }
 }
 
 fn status(folder: &Folder, only: &[Service]) -> Result<()> {
     let Some(answer) = client::status(folder) else {
-        println!("nothing runs in {}", folder.path().display());
+        say!("nothing runs in {}", folder.path().display());
         return Ok(());
     };
     let Answer::Status { services, leases, pinned, process } = answer else { bail!("the keeper answered {answer:?}") };
     for status in services.iter().filter(|status| only.is_empty() || only.contains(&status.service)) {
         let kind = if status.runs_as == RunsAs::Container { "container" } else { "process" };
         let process = status.process.map(|process| format!(" {process}")).unwrap_or_default();
-        println!("# {}: {} ({kind}{process})", status.service, status.state);
+        say!("# {}: {} ({kind}{process})", status.service, status.state);
         print(&status.endpoints);
     }
     let stays = if pinned { "until `down`" } else { "while tests run" };
-    println!("# keeper {process}, {stays}; leases: {leases}; folder {}", folder.path().display());
+    say!("# keeper {process}, {stays}; leases: {leases}; folder {}", folder.path().display());
     Ok(())
 }
 

@@ -55,8 +55,10 @@ impl Trouble {
 /// In TLS 1.3 a broker refuses a client's certificate, or its absence, after the client's part of the handshake is over:
 /// librdkafka tells the alert (RFC 8446, 6.2) as a connection that broke.
 fn is_refused_by_tls(code: Code, reason: &str) -> bool {
-    let alerts = ["bad certificate", "certificate required", "unsupported certificate", "certificate unknown", "unknown ca"];
-    matches!(code, Code::BrokerTransportFailure) && alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
+    let alerts =
+        ["bad certificate", "certificate required", "unsupported certificate", "certificate unknown", "unknown ca"];
+    matches!(code, Code::BrokerTransportFailure)
+        && alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
 }
 
 fn connection_error(code: Code, reason: &str) -> EventLogError {

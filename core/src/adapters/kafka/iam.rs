@@ -1,6 +1,6 @@
 //! Tokens of AWS IAM for Amazon MSK: SASL's OAUTHBEARER with a request to the cluster that was signed beforehand.
 //!
-//! Source: https://docs.aws.amazon.com/msk/latest/developerguide/iam-access-control.html
+//! Source: <https://docs.aws.amazon.com/msk/latest/developerguide/iam-access-control.html>
 
 use std::error::Error;
 use std::sync::mpsc;
