@@ -8,7 +8,7 @@ use lyceum_core::adapters::kafka::settings::KafkaSettings;
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const RECORDS: usize = 200_000;
 const RECORD_BYTES: usize = 1200;

@@ -467,7 +467,7 @@ mod tests {
             let letter = read(&sent(&letter)).unwrap();
             assert_eq!(letter.first_failed_at.as_deref(), Some("2023-11-14T22:13:20Z"));
             assert_eq!(letter.last_failed_at, Some(rfc3339(failure.failed_at_ms)));
-            assert_eq!(letter.original.headers, [theirs.clone()]);
+            assert_eq!(letter.original.headers, std::slice::from_ref(&theirs));
             original.headers = letter.replay().record.headers;
         }
     }

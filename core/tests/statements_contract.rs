@@ -478,6 +478,7 @@ fn academy() -> Vec<StatementDocument> {
             ("survey.answered", 0) => {
                 document.fields.question = Some("recommend".into());
                 document.fields.response = Some((number * 7 % 11).to_string());
+                document.raw = br#"{"result": {"score": {"min": 0, "max": 10}}}"#.as_slice().into();
             }
             ("survey.answered", 1) => {
                 document.fields.question = Some("pace".into());

@@ -241,13 +241,13 @@ fn a_right_names_its_resource_wherever_one_can_be_named() {
     for (sid, actions, resource) in found {
         let mut parts = Vec::new();
         texts(&resource, &mut parts);
-        let is_everything = parts.iter().any(|part| *part == "*");
+        let is_everything = parts.contains(&"*");
         assert_eq!(is_everything, WITHOUT_RESOURCE.contains(&sid.as_str()), "{sid}: {resource}");
         assert!(actions.iter().all(|action| !action.contains('*')), "{sid} allows {actions:?}");
         // What is within a name: the streams of one log group, the objects of one bucket.
         let wide: Vec<_> = parts.iter().filter(|part| part.len() > 1 && part.contains('*')).collect();
         let is_known = |part: &&&str| part.ends_with(":log-group:/lyceum/${FunctionName}:*") || part.ends_with("}/*");
-        assert!(wide.iter().all(|part| is_known(part)), "{sid}: {wide:?}");
+        assert!(wide.iter().all(is_known), "{sid}: {wide:?}");
     }
 }
 

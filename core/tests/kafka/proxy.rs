@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A proxy to one broker, whose address is `localhost` and a port.
+/// A proxy to one broker on this machine, under the name by which the broker calls itself.
 pub(crate) struct Proxy {
     /// Where it listens.
     pub(crate) address: String,
@@ -20,10 +20,11 @@ impl Proxy {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let SocketAddr::V4(own) = listener.local_addr().unwrap() else { panic!("no IPv4 address") };
         let broker = broker.to_owned();
-        let broker_port: i32 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
+        let (host, port) = broker.rsplit_once(':').unwrap();
+        let (host, broker_port) = (host.to_owned(), port.parse().unwrap());
         let is_open = Arc::new(watch::Sender::new(true));
         let opened = is_open.clone();
-        let (from, to) = (name_of(broker_port), name_of(own.port().into()));
+        let (from, to) = (name_of(&host, broker_port), name_of(&host, own.port().into()));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut open = opened.subscribe();
@@ -39,7 +40,7 @@ impl Proxy {
                 });
             }
         });
-        Self { address: format!("localhost:{}", own.port()), is_open }
+        Self { address: format!("{host}:{}", own.port()), is_open }
     }
 
     /// Cuts every connection, and refuses new ones.
@@ -54,8 +55,8 @@ impl Proxy {
 }
 
 /// A broker's host and port, as they stand in answers: the text, then the port in four bytes.
-fn name_of(port: i32) -> Vec<u8> {
-    [b"localhost".as_slice(), &port.to_be_bytes()].concat()
+fn name_of(host: &str, port: i32) -> Vec<u8> {
+    [host.as_bytes(), &port.to_be_bytes()].concat()
 }
 
 async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8]) -> std::io::Result<()> {

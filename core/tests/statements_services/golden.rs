@@ -182,6 +182,7 @@ fn generate(number: u64) -> StatementDocument {
                 (draw(25, 9) > 0).then(|| ["recommend", "pace", "comment"][draw(26, 3) as usize].to_owned());
             if fields.question.as_deref() == Some("recommend") {
                 fields.response = Some(draw(27, 11).to_string());
+                document.raw = br#"{"result": {"score": {"min": 0, "max": 10}}}"#.as_slice().into();
                 fields.score_raw = None;
             }
         }

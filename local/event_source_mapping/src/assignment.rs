@@ -69,7 +69,9 @@ impl Crew {
         for (partition, offset) in starts {
             let key = if mix_partitions { ALL } else { partition };
             let start = Start { offset, epoch: self.epoch };
-            let add = |assigned: &mut Assigned| drop(assigned.starts.insert(partition, start));
+            let add = |assigned: &mut Assigned| {
+                assigned.starts.insert(partition, start);
+            };
             if let Some(assigned) = self.posts.get(&key) {
                 assigned.send_modify(add);
                 continue;

@@ -151,7 +151,9 @@ impl Poller<'_> {
                 // After a crash of this poller more is committed than it was assigned with.
                 let committed = notes.partitions.get(&partition).map_or(start.offset, |status| status.committed);
                 self.cursors.push(Cursor::new(partition, committed, start.epoch));
-                self.post.held.send_modify(|held| drop(held.insert(partition)));
+                self.post.held.send_modify(|held| {
+                    held.insert(partition);
+                });
             }
         }
     }

@@ -154,7 +154,7 @@ pub(super) async fn topics(options: Topics, config: Config) -> Result<ExitCode> 
         };
         rows(&topic["partitions"]).map(row).collect::<Vec<_>>()
     };
-    print!("{}", Table::new(head, rows(&topics["topics"]).flat_map(of_topic)));
+    say!("{}", Table::new(head, rows(&topics["topics"]).flat_map(of_topic)).to_string().trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -265,7 +265,7 @@ fn print_counts(title: &'static str, counted: &Value, name: &str) {
 fn print_table<const N: usize>(table: &Table<N>) {
     let table = table.to_string();
     if !table.is_empty() {
-        print!("\n{table}");
+        say!("\n{}", table.trim_end());
     }
 }
 

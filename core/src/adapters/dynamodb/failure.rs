@@ -81,7 +81,7 @@ pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
             | "ExpiredTokenException"
             | "RequestExpired" => Verdict::Unavailable,
             // An answer that is none of DynamoDB's: something between us and it said something.
-            _ if status >= 500 || status < 400 => lost,
+            _ if !(400..500).contains(&status) => lost,
             _ if status == 429 => Verdict::Unavailable,
             _ => Verdict::Refused,
         },

@@ -20,6 +20,7 @@ struct Noted {
 impl Trouble {
     pub(super) fn note(&self, code: Code, reason: &str) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = if is_refused_by_tls(code, reason) { Code::SSL } else { code };
         // That no broker is left follows from each one's own trouble, which says more.
         if matches!(code, Code::AllBrokersDown) && noted.last.is_some() {
             return;
@@ -49,6 +50,13 @@ impl Trouble {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.last.as_ref().map(|(code, reason)| connection_error(*code, reason))
     }
+}
+
+/// In TLS 1.3 a broker refuses a client's certificate, or its absence, after the client's part of the handshake is over:
+/// librdkafka tells the alert (RFC 8446, 6.2) as a connection that broke.
+fn is_refused_by_tls(code: Code, reason: &str) -> bool {
+    let alerts = ["bad certificate", "certificate required", "unsupported certificate", "certificate unknown", "unknown ca"];
+    matches!(code, Code::BrokerTransportFailure) && alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
 }
 
 fn connection_error(code: Code, reason: &str) -> EventLogError {
@@ -185,6 +193,16 @@ mod tests {
         ] {
             assert!(!of_code(code, "t", &trouble).is_transient(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_a_broker_asks_for_in_vain_is_no_broken_connection() {
+        let trouble = Trouble::default();
+        let alert = "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42";
+        trouble.note(Code::BrokerTransportFailure, alert);
+        assert!(trouble.hopeless_since(0).is_some());
+        trouble.note(Code::BrokerTransportFailure, "Disconnected");
+        assert!(trouble.hopeless_since(0).is_none());
     }
 
     #[test]

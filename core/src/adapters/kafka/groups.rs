@@ -61,7 +61,9 @@ pub(super) fn committed<C: ConsumerContext>(
     limit: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut asked = TopicPartitionList::new();
-    (0..partitions).for_each(|partition| drop(asked.add_partition(topic, partition)));
+    for partition in 0..partitions {
+        asked.add_partition(topic, partition);
+    }
     let mut offsets = BTreeMap::new();
     for found in consumer.committed_offsets(asked, limit)?.elements() {
         found.error()?;

@@ -171,8 +171,7 @@ impl Producer {
             headers: (!headers.is_empty()).then(|| write_headers(headers)),
             delivery_opaque: of,
         };
-        let sent: Result<(), (KafkaError, BaseRecord<'_, [u8], [u8], _>)> = self.inner.send(message);
-        sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::InvalidArgument))
+        self.inner.send(message).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::InvalidArgument))
     }
 }
 
