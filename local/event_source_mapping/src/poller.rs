@@ -196,8 +196,9 @@ impl Poller<'_> {
             } else {
                 let now = self.mapping.clock.now_ms();
                 let left_ms = deadline.get_or_insert(now.saturating_add(window_ms)).saturating_sub(now);
+                // A clock that went back ends the window, or its records would wait until it is right again.
                 match u64::try_from(left_ms) {
-                    Ok(left_ms) if left_ms > 0 => Duration::from_millis(left_ms),
+                    Ok(left) if left_ms > 0 && left_ms <= window_ms => Duration::from_millis(left),
                     _ => break,
                 }
             };

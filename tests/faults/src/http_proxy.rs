@@ -102,6 +102,7 @@ fn rejected() -> Value {
 pub struct HttpProxy {
     address: SocketAddr,
     rule: watch::Sender<Rule>,
+    served: Arc<Served>,
     task: AbortHandle,
 }
 
@@ -111,6 +112,7 @@ struct Served {
     rule: watch::Receiver<Rule>,
     requests: AtomicU64,
     documents: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl HttpProxy {
@@ -129,12 +131,19 @@ impl HttpProxy {
             rule: watched,
             requests: AtomicU64::new(0),
             documents: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         };
-        let router = Router::new().fallback(answer).with_state(Arc::new(served));
+        let served = Arc::new(served);
+        let router = Router::new().fallback(answer).with_state(served.clone());
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { address, rule, task: task.abort_handle() })
+        Ok(Self { address, rule, served, task: task.abort_handle() })
+    }
+
+    /// How many requests did not simply pass.
+    pub fn failed(&self) -> u64 {
+        self.served.failed.load(Relaxed)
     }
 
     /// `host:port`
@@ -171,7 +180,11 @@ impl Served {
         let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body };
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         let rule = self.rule.borrow().clone();
-        match rule(&asked, number) {
+        let act = rule(&asked, number);
+        if !matches!(act, Act::Pass) {
+            self.failed.fetch_add(1, Relaxed);
+        }
+        match act {
             Act::Pass => self.forward(&asked, body.clone()).await,
             Act::Answer(status, value) => {
                 let status = StatusCode::from_u16(status).map_err(|error| error.to_string())?;

@@ -70,8 +70,7 @@ pub struct Stand {
     groups: Mutex<BTreeSet<String>>,
     seen: Arc<Seen>,
     began: Instant,
-    // They serve as long as they are there.
-    _rules: Vec<HttpProxy>,
+    rules: Vec<HttpProxy>,
 }
 
 /// What the workers told, all together.
@@ -155,7 +154,7 @@ impl Stand {
             groups: Mutex::default(),
             seen: Arc::default(),
             began: Instant::now(),
-            _rules: kept,
+            rules: kept,
         })
     }
 
@@ -232,6 +231,16 @@ impl Stand {
         }
     }
 
+    /// Makes sure that what was done to the services was done while there was work for them.
+    ///
+    /// # Errors
+    /// Where everything is settled already.
+    pub async fn must_be_at_work(&self) -> Result<()> {
+        let progress = self.progress().await?;
+        ensure!(progress < 1.0, "everything was settled before the fault was over: it proves nothing");
+        Ok(())
+    }
+
     /// How often a worker was started again so far.
     pub fn restarts(&self) -> u32 {
         self.seen.restarts.load(Relaxed)
@@ -244,6 +253,8 @@ impl Stand {
     pub async fn end(self, fault: &str) -> Result<Row> {
         self.until(1.0).await?;
         let took = self.began.elapsed();
+        let idle = self.rules.iter().any(|proxy| proxy.failed() == 0);
+        ensure!(!idle, "a rule never did anything: the fault did not happen");
         let expected = oracle::fold(&self.stores.log).await?;
         ensure!(!expected.documents.is_empty(), "the fold made nothing: there was nothing to count");
         let difference = compare(&self.stores, &expected).await?;

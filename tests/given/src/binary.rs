@@ -25,7 +25,7 @@ pub fn lyceum() -> &'static Path {
             assert!(path.is_file(), "LYCEUM_BIN is {}, and there is no such file", path.display());
             path
         }
-        None => find_or_build("lyceum", "lyceum"),
+        None => find_or_build(&["--package", "lyceum"], "lyceum"),
     })
 }
 
@@ -35,10 +35,11 @@ pub fn lyceum() -> &'static Path {
 /// # Panics
 /// Where it cannot be built.
 pub fn function(family: &str) -> PathBuf {
-    find_or_build("lyceum-lambda", &format!("lyceum-{family}"))
+    // As a part of the workspace: what its tests were built with is used again.
+    find_or_build(&["--workspace"], &format!("lyceum-{family}"))
 }
 
-fn find_or_build(package: &str, name: &str) -> PathBuf {
+fn find_or_build(of: &[&str], name: &str) -> PathBuf {
     // target/<profile>/deps/<test>
     let test = std::env::current_exe().expect("the test knows its own path");
     let profile = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
@@ -53,10 +54,12 @@ fn find_or_build(package: &str, name: &str) -> PathBuf {
         };
         let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(workspace())
-            .args(["build", "--package", package, "--bin", name, "--profile", profile, "--target-dir"])
+            .arg("build")
+            .args(of)
+            .args(["--bin", name, "--profile", profile, "--target-dir"])
             .arg(target)
             .status();
-        assert!(built.is_ok_and(|status| status.success()), "`cargo build -p {package}` failed: mend that first");
+        assert!(built.is_ok_and(|status| status.success()), "`cargo build --bin {name}` failed: mend that first");
     }
     binary
 }

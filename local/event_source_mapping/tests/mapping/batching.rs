@@ -1,8 +1,9 @@
 //! How records become batches: by number, by bytes, by time, by partition.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_event_source_mapping::{Destination, MappingConfig};
+use lyceum_event_source_mapping::{Destination, EventSourceMapping, MappingConfig};
 
 use crate::support::*;
 
@@ -45,6 +46,21 @@ async fn a_batch_that_is_not_full_waits_for_its_window() {
     assert_eq!(function.offsets(), [[0; 0]; 0]);
     running.settled().await;
     assert_eq!(function.offsets(), [[0, 1]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_back_holds_no_batch() {
+    let log = MemoryLog::with_topics(1);
+    let function = Function::succeeding();
+    let config = MappingConfig { batching_window: Duration::from_secs(10), ..config() };
+    let mapping = EventSourceMapping::new(config, log.clone(), function.clone()).unwrap();
+    let clock = BackwardClock(1_772_439_300_000.into());
+    let running = Running::start_mapping(Arc::new(mapping.with_clock(Arc::new(clock))));
+    let begin = tokio::time::Instant::now();
+    log.append(0, "first");
+    running.settled().await;
+    assert!(begin.elapsed() < Duration::from_secs(600), "{:?}", begin.elapsed());
+    assert_eq!(function.offsets(), [[0]]);
 }
 
 #[tokio::test(start_paused = true)]

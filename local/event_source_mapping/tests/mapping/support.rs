@@ -395,6 +395,24 @@ pub(crate) fn mapping_of(
     Arc::new(mapping.with_clock(Arc::new(VirtualClock::default())))
 }
 
+/// A clock that goes back by an hour each time that it is asked.
+pub(crate) struct BackwardClock(pub(crate) std::sync::atomic::AtomicI64);
+
+#[async_trait]
+impl Clock for BackwardClock {
+    fn now_ms(&self) -> i64 {
+        self.0.fetch_sub(3_600_000, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn jitter(&self) -> f64 {
+        0.5
+    }
+}
+
 /// Tokio's time, which a paused runtime moves on whenever everything waits.
 struct VirtualClock {
     begin: tokio::time::Instant,
