@@ -1,8 +1,7 @@
-//! The compose file: it is well formed, and has the versions that are pinned.
+//! The compose file has the versions that are pinned. Whether Compose accepts it, `.ci/run` asks Compose's own loader.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use lyceum_services::{Service, pinned};
 use saphyr::{LoadableYamlNode as _, Yaml};
@@ -40,21 +39,6 @@ fn every_service_of_the_compose_file_has_a_health_check_and_a_port_of_this_machi
         let port = service["ports"][0].as_str().unwrap_or_default();
         assert!(port.starts_with("127.0.0.1:${") && port.contains("_PORT:-"), "{name:?}: {port}");
         assert!(service["healthcheck"]["test"].as_sequence().is_some_and(|test| test.len() > 1), "{name:?}");
-    }
-}
-
-/// A machine without Docker Compose has the two tests above.
-#[test]
-fn docker_compose_reads_the_file_where_it_is_installed() {
-    if !Command::new("docker").args(["compose", "version"]).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("Docker Compose is not installed: the file was only read as YAML");
-        return;
-    }
-    for profile in ["redpanda", "elasticsearch", "registry", "aws"] {
-        let mut command = Command::new("docker");
-        command.args(["compose", "--profile", profile, "-f"]).arg(file()).args(["config", "--quiet"]);
-        let output = command.output().expect("it runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
