@@ -278,11 +278,11 @@ fn dynamodb_fails(suite: &mut Suite) {
         suite,
         "a write that DynamoDB answers after the time limit happens once",
         About::new(
-            "DynamoDB answers each 20th write after the time limit, though it happened",
+            "DynamoDB answers each 5th request that writes after the time limit, though it happened",
             STATES,
             amount(0, 2_000),
         )
-        .dynamodb(|asked, number| match number % 20 {
+        .dynamodb(|asked, number| match number % 5 {
             0 if asked.is_write() => Act::AnswerLate(Duration::from_secs(3)),
             _ => Act::Pass,
         }),
