@@ -256,13 +256,15 @@ impl DeadLetters for DeadLetterIndex {
         let not_indexed = self.follow(&mut index).await?;
         let newest = index.newest(&index.matching(filter), limit);
         drop(index);
-        let mut letters = Vec::with_capacity(newest.len());
-        for (position, is_replayed) in newest {
-            if let Some(letter) = self.read(&position).await? {
-                letters.push(shown(letter, None, is_replayed));
-            }
+        // They are read in the order of the log, in which a reader never has to move back, and shown newest first.
+        let mut order: Vec<usize> = (0..newest.len()).collect();
+        order.sort_by(|one, other| newest[*one].0.cmp(&newest[*other].0));
+        let mut letters: Vec<Option<ShownLetter>> = newest.iter().map(|_| None).collect();
+        for at in order {
+            let (position, is_replayed) = &newest[at];
+            letters[at] = self.read(position).await?.map(|letter| shown(letter, None, *is_replayed));
         }
-        Ok(Letters { letters, not_indexed })
+        Ok(Letters { letters: letters.into_iter().flatten().collect(), not_indexed })
     }
 
     async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {

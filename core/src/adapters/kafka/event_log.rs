@@ -158,6 +158,20 @@ impl KafkaEventLog {
         self.look_up(topic).await
     }
 
+    /// The partitions of a topic, once there are so many: what one broker has done the others hear of a little later.
+    async fn until_known(&self, topic: &str, partitions: i32) -> Result<i32, EventLogError> {
+        let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            match self.look_up(topic).await {
+                Ok(found) if found >= partitions => return Ok(found),
+                Ok(_) | Err(EventLogError::UnknownTopic(_)) if Instant::now() < deadline => {}
+                Ok(_) => return Err(of_code(Code::OperationTimedOut, topic, self.trouble())),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn look_up(&self, topic: &str) -> Result<i32, EventLogError> {
         let name = topic.to_owned();
         let counted = self.inquire(topic, move |consumer, limit| count_partitions(consumer, &name, limit)).await;
@@ -347,24 +361,15 @@ impl EventLog for KafkaEventLog {
             let ends: Ends = (0..spec.partitions).map(|partition| (partition, 0)).collect();
             self.growth.topic(&spec.name).note(&ends);
         } else {
-            let existing = self.look_up(&spec.name).await?;
+            // Another process may have made it a moment ago.
+            let existing = self.until_known(&spec.name, 1).await?;
             rules::check_topic(&spec, existing)?;
             if existing < spec.partitions {
                 administration.grow(&spec.name, spec.partitions).await.map_err(failed)?;
             }
             administration.retain(&spec.name, spec.retention).await.map_err(failed)?;
         }
-        // What one broker has done the others hear of a little later.
-        let deadline = Instant::now() + self.settings.timeout;
-        loop {
-            match self.look_up(&spec.name).await {
-                Ok(partitions) if partitions >= spec.partitions => return Ok(()),
-                Ok(_) | Err(EventLogError::UnknownTopic(_)) if Instant::now() < deadline => {}
-                Ok(_) => return Err(of_code(Code::OperationTimedOut, &spec.name, self.trouble())),
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.until_known(&spec.name, spec.partitions).await.map(drop)
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {

@@ -66,7 +66,8 @@ impl Readers {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
-            .set("fetch.wait.max.ms", "500")
+            // A reader that moves waits for the answer that is under way.
+            .set("fetch.wait.max.ms", "100")
             // By default a full queue pauses fetching for a second: a consumer slower than the broker would idle.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.error.backoff.ms", "50")
