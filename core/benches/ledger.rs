@@ -6,7 +6,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use futures::future::join_all;
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
 };
 use lyceum_core::record::Position;
 use tokio::runtime::Runtime;
@@ -40,15 +40,14 @@ impl Bench {
         for _ in 0..actions / 2 {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: n.to_string() };
-            let state = Some(vec![b'x'; 500].into());
-            commit.aggregates.push(AggregateWrite { id, expected: None, state });
+            let content = Some(Content::of(vec![b'x'; 500]));
+            commit.aggregates.push(AggregateWrite { id, expected: None, content });
             let id = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::new_v4() };
             let key = StoredKey {
                 status: KeyStatus::Applied,
                 epoch: 0,
                 content_hash: [7; 32],
                 source: Position::new("charter.training", 0, n as i64),
-                nonce: Uuid::from_u128(n.into()),
                 recording: vec![b'y'; 500].into(),
             };
             commit.keys.push(KeyWrite { id, expected: KeyExpectation::Absent, key });

@@ -74,7 +74,7 @@ pub enum ObjectIs {
 }
 
 /// The topics for dead letters, by kind of failure.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DeadLetterTopics {
     /// For decode, validation, rejected, conflict, unknown-type, oversized.
     pub validation: &'static str,
@@ -94,10 +94,31 @@ pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
 /// How a family's effect happens once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffectPolicy {
-    /// State and idempotency key change in one transaction of the ledger.
-    StateAndKey,
+    /// State and idempotency key change in one commit of the ledger.
+    StateAndKey {
+        /// Where the keys are.
+        keys: KeyPlace,
+    },
     /// The effect is a document under the event's id; the store's create-only write makes it once.
     DocumentById,
+}
+
+impl EffectPolicy {
+    /// Whether the family has state and keys in the ledger.
+    pub fn keeps_state(self) -> bool {
+        matches!(self, Self::StateAndKey { .. })
+    }
+}
+
+/// Where the idempotency keys of a family's events are. docs/cost.md tells what either costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// With the aggregate that the event names first, its home, while that has few: one conditional write changes both.
+    /// For aggregates of some ten events. An id that comes again with another home is only noticed by the statement store.
+    Home,
+    /// Each an item of its own. For aggregates of many events, and where an id that comes again for another aggregate
+    /// must change nothing.
+    Apart,
 }
 
 /// Names an aggregate within the tenant of an event.

@@ -1,5 +1,6 @@
 //! Dead letters and their replay over the models in memory: what is sent, what is refused, what is remembered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -67,6 +68,7 @@ impl World {
         DeadLetterIndex::new(
             self.log.clone(),
             self.ledger.clone(),
+            BTreeMap::new(),
             dead_letter_topics(),
             Arc::new(lyceum_functions::catalog()),
             EnvelopeConfig::default(),

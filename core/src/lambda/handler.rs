@@ -7,9 +7,9 @@ use super::event::{self, Entry, InvalidEvent, NO_TIMESTAMP};
 use super::response::{BatchResponse, ItemIdentifier};
 use crate::family::{Family, FamilySpec};
 use crate::outcome::Outcome;
-use crate::ports::ledger::LedgerError;
+use crate::ports::ledger::{KeyStatus, LedgerError};
 use crate::process::{Delivery, Processor};
-use crate::record::Position;
+use crate::record::{Position, Record};
 
 /// Why an invocation failed as a whole: the batch comes again.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub trait FamilyFunction: Send + Sync {
 
     /// What a person is shown of an aggregate; `None` where there is none.
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
+
+    /// How the events of these records ended, as their keys tell: see [`Processor::ended`].
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError>;
 }
 
 #[async_trait]
@@ -69,6 +72,10 @@ impl<F: Family> FamilyFunction for Processor<F> {
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
         Self::show(self, tenant, kind, id).await
+    }
+
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        Self::ended(self, records).await
     }
 }
 

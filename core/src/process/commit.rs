@@ -7,15 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use super::place::{Breach, PlannedKey, place_at_home};
 use super::recording::Recording;
 use super::{Fate, Item, Processor, planted};
 use crate::dead_letter::{Publication, without_value};
 use crate::envelope::{finding, follow_up_id};
-use crate::family::{Decision, Family, Refusal};
+use crate::family::{Decision, EffectPolicy, Family, KeyPlace, Refusal};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
 use crate::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, LedgerError, Loaded, MAX_ACTIONS,
-    MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger,
+    LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
 };
 use crate::record::{Header, NewRecord};
 use crate::trace;
@@ -26,9 +27,13 @@ pub(super) struct Working<S> {
     keys: HashMap<KeyId, HeldKey>,
 }
 
+#[derive(Clone)]
 struct Held<S> {
     version: Option<u64>,
     state: Option<S>,
+    /// The state as it is written.
+    encoded: Option<Bytes>,
+    keys: HomeKeys,
 }
 
 #[derive(Clone)]
@@ -69,11 +74,14 @@ impl HeldKey {
 
 /// One transaction and what it decides.
 struct Plan {
+    /// The content of one that is written is put together when all is planned.
     writes: BTreeMap<AggregateId, AggregateWrite>,
-    keys: Vec<KeyWrite>,
+    keys: Vec<PlannedKey>,
     fates: Vec<(usize, Fate)>,
     /// How many of the items it covers; the rest goes into the next transaction.
     covered: usize,
+    /// Keys at the homes of these, which may have to move.
+    movable: usize,
     bytes: usize,
     /// The own work of the next item failed.
     failed: Option<String>,
@@ -101,22 +109,54 @@ impl<F: Family> Processor<F> {
         }
     }
 
-    async fn load(&self, items: &[&Item<'_, F>]) -> Result<Working<F::State>, LedgerError> {
+    pub(super) async fn load(&self, items: &[&Item<'_, F>]) -> Result<Working<F::State>, LedgerError> {
         let mut seen = HashSet::new();
         let ids: Vec<AggregateId> =
             items.iter().flat_map(|item| &item.aggregates).filter(|id| seen.insert(*id)).cloned().collect();
-        let mut seen = HashSet::new();
-        let keys: Vec<KeyId> = items.iter().map(|item| &item.key).filter(|key| seen.insert(*key)).cloned().collect();
-        if ids.is_empty() && keys.is_empty() {
-            return Ok(Working { aggregates: HashMap::new(), keys: HashMap::new() });
+        let ledger = &self.services.ledger;
+        let (stored, keys) = match F::SPEC.effect {
+            // The order is what makes it safe: the homes tell which keys are apart.
+            EffectPolicy::StateAndKey { keys: KeyPlace::Home } if !planted!(self, KeysReadBeforeHomes) => {
+                let stored = if ids.is_empty() { Vec::new() } else { ledger.load(&ids, &[]).await?.aggregates };
+                let homes: HashMap<&AggregateId, &Option<StoredAggregate>> = ids.iter().zip(&stored).collect();
+                let may_be_apart = |item: &Item<'_, F>| match item.aggregates.first().map(|home| homes.get(home)) {
+                    Some(Some(Some(home))) => home.content.keys.apart,
+                    Some(_) => false,
+                    None => true,
+                };
+                let keys = load_keys(&**ledger, items.iter().filter(|item| may_be_apart(item)).map(|item| &item.key));
+                let keys = keys.await?;
+                (stored, keys)
+            }
+            EffectPolicy::StateAndKey { keys: KeyPlace::Home } => {
+                let keys = load_keys(&**ledger, items.iter().map(|item| &item.key)).await?;
+                (ledger.load(&ids, &[]).await?.aggregates, keys)
+            }
+            _ => {
+                let keys = distinct(items.iter().map(|item| &item.key));
+                let Loaded { aggregates, keys: stored } = ledger.load(&ids, &keys).await?;
+                (aggregates, keys.into_iter().zip(stored).collect())
+            }
+        };
+        let mut keys: HashMap<KeyId, HeldKey> =
+            keys.into_iter().filter_map(|(id, key)| Some((id, HeldKey::Stored(key?)))).collect();
+        let mut aggregates = HashMap::with_capacity(ids.len());
+        for (id, stored) in ids.into_iter().zip(stored) {
+            let held = match stored {
+                Some(StoredAggregate { version, content }) => Held {
+                    version: Some(version),
+                    state: read_state(&id, content.state.as_ref())?,
+                    encoded: content.state,
+                    keys: content.keys,
+                },
+                None => Held { version: None, state: None, encoded: None, keys: first_keys::<F>() },
+            };
+            keys.extend(held.keys.here.iter().map(|home| {
+                let (tenant, subscriber) = (id.tenant.clone(), F::SPEC.name.to_owned());
+                (KeyId { tenant, subscriber, event_id: home.event_id }, HeldKey::Stored(home.key.clone()))
+            }));
+            aggregates.insert(id, held);
         }
-        let Loaded { aggregates, keys: stored } = self.services.ledger.load(&ids, &keys).await?;
-        let aggregates = ids.into_iter().zip(aggregates).map(|(id, stored)| {
-            let (state, version) = read_state(&id, stored)?.unzip();
-            Ok((id, Held { version, state }))
-        });
-        let aggregates = aggregates.collect::<Result<_, LedgerError>>()?;
-        let keys = keys.into_iter().zip(stored).filter_map(|(id, key)| Some((id, HeldKey::Stored(key?)))).collect();
         Ok(Working { aggregates, keys })
     }
 
@@ -142,10 +182,11 @@ impl<F: Family> Processor<F> {
         let mut spent: HashMap<usize, u32> = HashMap::new();
         while !items.is_empty() {
             let plan = self.plan(&items, &mut working, &spent, now_ms);
-            let Plan { writes, keys, fates: planned, covered, failed, .. } = plan;
+            let Plan { mut writes, keys, fates: planned, covered, failed, .. } = plan;
             let committed = if keys.is_empty() {
                 Ok(())
             } else {
+                let keys = self.place(&mut writes, keys, &mut working);
                 self.commit(Commit { aggregates: writes.into_values().collect(), keys }, &mut working).await
             };
             match committed {
@@ -224,7 +265,7 @@ impl<F: Family> Processor<F> {
 
     async fn commit(&self, commit: Commit, working: &mut Working<F::State>) -> Result<(), LedgerError> {
         let changed: Vec<AggregateId> =
-            commit.aggregates.iter().filter(|write| write.state.is_some()).map(|write| write.id.clone()).collect();
+            commit.aggregates.iter().filter(|write| write.content.is_some()).map(|write| write.id.clone()).collect();
         self.services.ledger.commit(commit).await?;
         for id in changed {
             if let Some(held) = working.aggregates.get_mut(&id) {
@@ -232,6 +273,31 @@ impl<F: Family> Processor<F> {
             }
         }
         Ok(())
+    }
+
+    /// Gives every aggregate that is written its content; returns the keys that are items of their own.
+    fn place(
+        &self,
+        writes: &mut BTreeMap<AggregateId, AggregateWrite>,
+        keys: Vec<PlannedKey>,
+        working: &mut Working<F::State>,
+    ) -> Vec<KeyWrite> {
+        let breach = Breach {
+            home_unwritten: planted!(self, RejectionLeavesHome),
+            apart_untold: planted!(self, HomeForgetsKeysApart),
+            moved_lost: planted!(self, MovedKeysVanish),
+        };
+        let held = |id: &AggregateId| match working.aggregates.get(id) {
+            Some(held) => (held.encoded.clone(), held.keys.clone()),
+            None => (None, first_keys::<F>()),
+        };
+        let apart = place_at_home(writes, keys, held, self.config.home_keys.min(MAX_HOME_KEYS), breach);
+        for (id, write) in writes {
+            if let (Some(held), Some(content)) = (working.aggregates.get_mut(id), &write.content) {
+                held.keys = content.keys.clone();
+            }
+        }
+        apart
     }
 
     /// Decides as many of the items as fit into one transaction.
@@ -242,8 +308,15 @@ impl<F: Family> Processor<F> {
         spent: &HashMap<usize, u32>,
         now_ms: i64,
     ) -> Plan {
-        let mut plan =
-            Plan { writes: BTreeMap::new(), keys: Vec::new(), fates: Vec::new(), covered: 0, bytes: 0, failed: None };
+        let mut plan = Plan {
+            writes: BTreeMap::new(),
+            keys: Vec::new(),
+            fates: Vec::new(),
+            covered: 0,
+            movable: 0,
+            bytes: 0,
+            failed: None,
+        };
         for item in items {
             let replay_count = item.envelope.replay_count;
             let anew = planted!(self, ReplayDecidesAnew) && replay_count > 0;
@@ -281,16 +354,16 @@ impl<F: Family> Processor<F> {
             let refuse = |(kind, findings)| self.refused(item, kind, findings, attempts.unwrap_or(1), now_ms);
             let accepted = decided.unwrap_or_else(refuse);
             let full = planted!(self, OneKeyACommit) && !plan.keys.is_empty();
-            if full || !plan.takes(item, &accepted) {
+            if full || !plan.takes(item, &accepted, working) {
                 if plan.covered > 0 {
                     return plan;
                 }
                 // Not even alone: no repetition mends that.
                 let message = format!("its states and recording exceed one transaction of {MAX_COMMIT_BYTES} bytes");
                 let refused = refuse(dead(DeadLetterKind::Database, "limit.transaction", message));
-                plan.add(self, item, refused, working);
+                plan.add(item, refused, working);
             } else {
-                plan.add(self, item, accepted, working);
+                plan.add(item, accepted, working);
             }
         }
         plan
@@ -433,15 +506,36 @@ impl<F: Family> Processor<F> {
     }
 }
 
-/// A stored state and its version.
+/// A stored state.
 pub(super) fn read_state<S: DeserializeOwned>(
     id: &AggregateId,
-    stored: Option<StoredAggregate>,
-) -> Result<Option<(S, u64)>, LedgerError> {
-    let Some(StoredAggregate { version, state }) = stored else { return Ok(None) };
-    let state = serde_json::from_slice(&state)
-        .map_err(|error| LedgerError::Refused(format!("the stored {id} cannot be read by this release: {error}")))?;
-    Ok(Some((state, version)))
+    state: Option<&Bytes>,
+) -> Result<Option<S>, LedgerError> {
+    let read = state.map(|state| serde_json::from_slice(state)).transpose();
+    read.map_err(|error| LedgerError::Refused(format!("the stored {id} cannot be read by this release: {error}")))
+}
+
+/// What an aggregate that was never written says of its keys.
+fn first_keys<F: Family>() -> HomeKeys {
+    match F::SPEC.effect {
+        EffectPolicy::StateAndKey { keys: KeyPlace::Home } => HomeKeys { here: Vec::new(), apart: false },
+        _ => HomeKeys::default(),
+    }
+}
+
+fn distinct<'a>(keys: impl Iterator<Item = &'a KeyId>) -> Vec<KeyId> {
+    let mut seen = HashSet::new();
+    keys.filter(|key| seen.insert(*key)).cloned().collect()
+}
+
+/// The keys that are items of their own.
+async fn load_keys<'a>(
+    ledger: &dyn Ledger,
+    keys: impl Iterator<Item = &'a KeyId>,
+) -> Result<Vec<(KeyId, Option<StoredKey>)>, LedgerError> {
+    let keys = distinct(keys);
+    let stored = if keys.is_empty() { Vec::new() } else { ledger.load(&[], &keys).await?.keys };
+    Ok(keys.into_iter().zip(stored).collect())
 }
 
 /// A decision in the form in which it is written.
@@ -460,58 +554,68 @@ fn dead(kind: DeadLetterKind, rule: &'static str, message: String) -> (DeadLette
 }
 
 impl Plan {
-    /// Whether the transaction takes one more decision.
-    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>) -> bool {
-        let new = item.aggregates.iter().filter(|id| !self.writes.contains_key(*id)).count();
-        let actions = self.writes.len() + self.keys.len() + new + 1;
-        let replaced: usize =
-            item.aggregates.iter().filter_map(|id| self.writes.get(id)?.state.as_ref()).map(Bytes::len).sum();
+    /// Whether the transaction takes one more decision, also if every key has to be an item of its own.
+    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>, working: &Working<F::State>) -> bool {
+        let new = item.aggregates.iter().filter(|id| !self.writes.contains_key(*id)).collect::<Vec<_>>();
+        let (movable, movable_bytes) = working.movable(&new);
+        let actions = self.writes.len() + self.keys.len() + self.movable + new.len() + movable + 1;
+        let replaced: usize = item.aggregates.iter().filter_map(|id| self.state_bytes(id)).sum();
         let states: usize = decided.states.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+        let key = decided.encoded.len() + item.record.position.topic.len();
         actions <= MAX_ACTIONS
-            && self.bytes - replaced.min(self.bytes) + states + decided.encoded.len() <= MAX_COMMIT_BYTES
+            && self.bytes - replaced.min(self.bytes) + states + key + movable_bytes <= MAX_COMMIT_BYTES
     }
 
-    fn add<F: Family>(
-        &mut self,
-        processor: &Processor<F>,
-        item: &Item<'_, F>,
-        decided: Decided<F::State>,
-        working: &mut Working<F::State>,
-    ) {
+    fn state_bytes(&self, id: &AggregateId) -> Option<usize> {
+        Some(self.writes.get(id)?.content.as_ref()?.state.as_ref()?.len())
+    }
+
+    fn add<F: Family>(&mut self, item: &Item<'_, F>, decided: Decided<F::State>, working: &mut Working<F::State>) {
         let Decided { states, recording, encoded, status, outcome, findings, anomalies } = decided;
         // Every aggregate that the decision saw is a condition of the transaction, also where it stays as it is.
         for (id, state) in item.aggregates.iter().zip(states) {
+            let replaced = self.state_bytes(id).unwrap_or(0);
+            if !self.writes.contains_key(id) {
+                let (movable, bytes) = working.movable(&[id]);
+                self.movable += movable;
+                self.bytes += bytes;
+            }
             let Some(held) = working.aggregates.get_mut(id) else { continue };
             let write = self.writes.entry(id.clone()).or_insert_with(|| AggregateWrite {
                 id: id.clone(),
                 expected: held.version,
-                state: None,
+                content: None,
             });
             if let Some((state, bytes)) = state {
-                self.bytes += bytes.len();
-                self.bytes -= write.state.as_ref().map_or(0, Bytes::len);
-                write.state = Some(bytes);
+                self.bytes = self.bytes + bytes.len() - replaced;
+                write.content = Some(Content::of(bytes.clone()));
                 held.state = Some(state);
+                held.encoded = Some(bytes);
             }
         }
         let expected = match working.keys.get(&item.key) {
             Some(key) => KeyExpectation::DeadAt(key.epoch()),
             None => KeyExpectation::Absent,
         };
-        self.bytes += encoded.len();
+        self.bytes += encoded.len() + item.record.position.topic.len();
         let epoch = item.envelope.replay_count;
         let key = StoredKey {
             status,
             epoch,
             content_hash: item.content_hash,
             source: item.record.position.clone(),
-            nonce: processor.config.worker,
             recording: encoded,
         };
         // An earlier record of this very transaction may have left the key dead in an epoch before: one write per item.
-        match self.keys.iter_mut().find(|write| write.id == item.key) {
-            Some(write) => write.key = key,
-            None => self.keys.push(KeyWrite { id: item.key.clone(), expected, key }),
+        match self.keys.iter_mut().find(|planned| planned.write.id == item.key) {
+            Some(planned) => planned.write.key = key,
+            None => {
+                let home = match F::SPEC.effect {
+                    EffectPolicy::StateAndKey { keys: KeyPlace::Home } => item.aggregates.first().cloned(),
+                    _ => None,
+                };
+                self.keys.push(PlannedKey { home, write: KeyWrite { id: item.key.clone(), expected, key } });
+            }
         }
         let fresh = HeldKey::Fresh { first: item.index, status, epoch, content_hash: item.content_hash };
         working.keys.insert(item.key.clone(), fresh);
@@ -521,14 +625,24 @@ impl Plan {
     }
 }
 
+impl<S> Working<S> {
+    /// How many keys these aggregates have at home, and their bytes.
+    fn movable(&self, ids: &[&AggregateId]) -> (usize, usize) {
+        let keys = ids.iter().filter_map(|id| self.aggregates.get(*id)).flat_map(|held| &held.keys.here);
+        keys.fold((0, 0), |(count, bytes), home| (count + 1, bytes + home.key.home_bytes()))
+    }
+
+    /// How an event ended, as its key tells.
+    pub(super) fn ended(&self, key: &KeyId) -> Option<KeyStatus> {
+        self.keys.get(key).map(HeldKey::status)
+    }
+}
+
 impl<S: Clone> Working<S> {
     /// What concerns these items.
     fn part<F: Family<State = S>>(&self, items: &[&Item<'_, F>]) -> Self {
         let ids = items.iter().flat_map(|item| &item.aggregates);
-        let held = |id: &AggregateId| {
-            let held = self.aggregates.get(id)?;
-            Some((id.clone(), Held { version: held.version, state: held.state.clone() }))
-        };
+        let held = |id: &AggregateId| Some((id.clone(), self.aggregates.get(id)?.clone()));
         let key = |item: &&Item<'_, F>| Some((item.key.clone(), self.keys.get(&item.key)?.clone()));
         Self { aggregates: ids.filter_map(held).collect(), keys: items.iter().filter_map(key).collect() }
     }

@@ -20,6 +20,14 @@ pub enum Defect {
     KeyPerReplay,
     /// A replay is decided anew whatever its key says.
     ReplayDecidesAnew,
+    /// Keys apart are read before the homes that tell whether there are some.
+    KeysReadBeforeHomes,
+    /// A key apart is written, and the version of its home stays.
+    RejectionLeavesHome,
+    /// A home does not tell that keys are apart.
+    HomeForgetsKeysApart,
+    /// Keys that move away from their home are not written elsewhere.
+    MovedKeysVanish,
     /// No defect by itself: transactions of one key each, so that few events need many of them.
     OneKeyACommit,
 }

@@ -27,7 +27,7 @@ use crate::envelope::{self, Decoded, Envelope, EnvelopeConfig};
 use crate::family::{AggregateRef, Catalog, EffectPolicy, Family, Occurrence};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use crate::ports::event_log::EventLog;
-use crate::ports::ledger::{AggregateId, KeyId, Ledger};
+use crate::ports::ledger::{AggregateId, KeyId, Ledger, MAX_HOME_KEYS};
 use crate::ports::statements::Statements;
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
@@ -39,6 +39,7 @@ mod commit;
 pub mod defect;
 mod document;
 mod emit;
+mod place;
 mod recording;
 mod show;
 
@@ -88,8 +89,8 @@ pub struct ProcessConfig {
     pub retry: RetryPolicy,
     /// How letters are written.
     pub dead_letter_format: DeadLetterFormat,
-    /// Names this worker in the keys that it writes.
-    pub worker: Uuid,
+    /// So many keys stay with an aggregate; at most [`MAX_HOME_KEYS`].
+    pub home_keys: usize,
     /// A defect to be found.
     #[cfg(feature = "planted-defects")]
     pub defect: Option<defect::Defect>,
@@ -101,7 +102,7 @@ impl Default for ProcessConfig {
             envelope: EnvelopeConfig::default(),
             retry: RetryPolicy::default(),
             dead_letter_format: DeadLetterFormat::default(),
-            worker: Uuid::new_v4(),
+            home_keys: MAX_HOME_KEYS,
             #[cfg(feature = "planted-defects")]
             defect: None,
         }
@@ -197,7 +198,7 @@ impl<F: Family> Processor<F> {
                 }
                 Vec::new()
             }
-            EffectPolicy::StateAndKey => {
+            EffectPolicy::StateAndKey { .. } => {
                 let groups = self.group_by_aggregate(&items);
                 let loaded = self.load_all(&items, deadline_ms).await;
                 let mut decisions = Vec::with_capacity(groups.len());
@@ -335,7 +336,7 @@ impl<F: Family> Processor<F> {
             .into_iter()
             .map(|AggregateRef { kind, id }| AggregateId { tenant: tenant.clone(), kind: kind.to_owned(), id })
             .collect();
-        let stateful = F::SPEC.effect == EffectPolicy::StateAndKey;
+        let stateful = F::SPEC.effect.keeps_state();
         let content_hash = if stateful { content_hash(&envelope, &event) } else { [0; 32] };
         let event_id = key_event_id(self, &envelope);
         let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id };

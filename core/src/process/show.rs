@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Processor;
+use super::{Delivery, Item, Processor, Read};
 use crate::family::{AggregateRef, Family};
-use crate::ports::ledger::{AggregateId, LedgerError};
+use crate::ports::ledger::{AggregateId, KeyStatus, LedgerError, StoredAggregate};
+use crate::record::Record;
 
 impl<F: Family> Processor<F> {
     /// The view of an aggregate with its kind, id, tenant and version; `None` where there is none.
@@ -27,8 +28,30 @@ impl<F: Family> Processor<F> {
 
     async fn states(&self, ids: &[AggregateId]) -> Result<Vec<Option<(F::State, u64)>>, LedgerError> {
         let loaded = self.services.ledger.load(ids, &[]).await?;
-        let read = |(id, stored): (&AggregateId, _)| super::commit::read_state(id, stored);
+        let read = |(id, stored): (&AggregateId, Option<StoredAggregate>)| {
+            let Some(StoredAggregate { version, content }) = stored else { return Ok(None) };
+            Ok(super::commit::read_state(id, content.state.as_ref())?.map(|state| (state, version)))
+        };
         ids.iter().zip(loaded.aggregates).map(read).collect()
+    }
+
+    /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet,
+    /// or never will be.
+    pub async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        if !F::SPEC.effect.keeps_state() {
+            return Ok(vec![None; records.len()]);
+        }
+        let deliveries: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
+        let now_ms = self.now_ms();
+        let items: Vec<Option<Item<'_, F>>> = (0..)
+            .zip(&deliveries)
+            .map(|(index, delivery)| match self.read(index, delivery, now_ms).1 {
+                Read::Event(item) => Some(item),
+                Read::Decided(_) | Read::Tombstone => None,
+            })
+            .collect();
+        let working = self.load(&items.iter().flatten().collect::<Vec<_>>()).await?;
+        Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect())
     }
 
     /// Milliseconds since 1970 UTC.

@@ -21,7 +21,8 @@ use lyceum_core::clock::Clock;
 use lyceum_core::environment::Reading;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError,
+    StoredKey,
 };
 use lyceum_core::record::Position;
 use lyceum_services::{Endpoints, Service, Suite};
@@ -174,7 +175,6 @@ fn commit_of(keys: &[KeyId]) -> Commit {
         epoch: 0,
         content_hash: [7; 32],
         source: Position::new("charter.training", 0, 7),
-        nonce: Uuid::nil(),
         recording: Bytes::from_static(b"{\"s\":1700000000123}"),
     };
     let write = |id: &KeyId| KeyWrite { id: id.clone(), expected: KeyExpectation::Absent, key: key.clone() };
@@ -392,9 +392,9 @@ async fn a_transaction_whose_answer_was_lost_is_repeated_and_done_once(at: &At) 
     let (ledger, proxy) = at.behind_a_proxy(3).await;
     for fault in [Fault::ResetBefore, Fault::ResetAfter] {
         let id = program(usize::from(matches!(fault, Fault::ResetAfter)));
-        let state = Some(Bytes::from_static(b"{}"));
+        let content = Some(Content::of("{}"));
         let mut commit = commit_of(&keys(1));
-        commit.aggregates.push(AggregateWrite { id: id.clone(), expected: None, state });
+        commit.aggregates.push(AggregateWrite { id: id.clone(), expected: None, content });
         proxy.script([fault.clone()]);
         assert_eq!(ledger.commit(commit).await, Ok(()), "{fault:?}");
         let tokens: Vec<_> = proxy.asked().iter().map(|asked| asked.body["ClientRequestToken"].clone()).collect();
@@ -470,15 +470,15 @@ async fn a_batch_of_a_hundred_events_asks_twice_and_writes_in_few_transactions(a
     let (ids, written): (Vec<_>, _) = ((0..40).map(program).collect(), keys(100));
     proxy.script([]);
     ledger.load(&ids, &written).await.unwrap();
-    let state = Bytes::from_static(b"{}");
-    let write = |id: &AggregateId| AggregateWrite { id: id.clone(), expected: None, state: Some(state.clone()) };
+    let content = Some(Content::of("{}"));
+    let write = |id: &AggregateId| AggregateWrite { id: id.clone(), expected: None, content: content.clone() };
     let mut first = commit_of(&written[..60]);
     first.aggregates = ids.iter().map(write).collect();
     ledger.commit(first).await.unwrap();
     ledger.commit(commit_of(&written[60..])).await.unwrap();
     let asked: Vec<_> = proxy.asked().into_iter().map(|asked| asked.operation).collect();
     assert_eq!(asked, ["BatchGetItem", "BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
-    let of_training = &ledger.capacity_by_subscriber()["training"];
+    let of_training = &ledger.capacity_by_owner()["training"];
     assert_eq!(*of_training, ledger.capacity());
     assert_eq!(of_training.of(Operation::BatchGetItem).calls, 2);
 }

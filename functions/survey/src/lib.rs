@@ -5,7 +5,8 @@
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal, SurveyFields,
+    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
+    SurveyFields,
 };
 use lyceum_core::outcome::Finding;
 use serde_json::Value;
@@ -28,7 +29,7 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: events::EVENT_TYPES,
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[state::RESPONSE],
-    effect: EffectPolicy::StateAndKey,
+    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
 };
 
 impl Family for Survey {

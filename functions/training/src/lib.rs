@@ -5,7 +5,7 @@
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
+    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
 };
 use lyceum_core::outcome::Finding;
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: events::EVENT_TYPES,
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[state::PROGRAM, state::SESSION, state::BOOKING],
-    effect: EffectPolicy::StateAndKey,
+    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
 };
 
 impl Family for Training {

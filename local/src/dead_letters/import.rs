@@ -3,15 +3,17 @@
 //!
 //! Lambda gives up whole batches, so among the records may be some that were applied, or that have a letter already.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use lyceum_core::dead_letter::{DeadLetterFormat, Failure, LETTER_ID_HEADER, Publication, write, write_entry};
 use lyceum_core::envelope::{Decoded, decode};
-use lyceum_core::family::{EffectPolicy, FamilySpec};
+use lyceum_core::family::FamilySpec;
 use lyceum_core::lambda::event::Entry;
 use lyceum_core::lambda::on_failure::{self, Lost, LostRange, OnFailureRecord};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
-use lyceum_core::ports::ledger::{KeyId, KeyStatus};
+use lyceum_core::ports::ledger::KeyStatus;
 use lyceum_core::record::{Position, Record, header_text};
 use uuid::Uuid;
 
@@ -26,8 +28,8 @@ const RANGE_LIMIT: i64 = 10_000;
 /// What is to be published of an on-failure record.
 struct Becoming {
     publication: Publication,
-    /// The event's key in its family, where it keeps one.
-    key: Option<KeyId>,
+    /// Its family and the record, where it is an event that may have been applied.
+    event: Option<(&'static str, Record)>,
 }
 
 fn finding(message: String) -> Finding {
@@ -93,17 +95,11 @@ impl DeadLetterIndex {
             imported.refused.push(format!("{}: no function reads its topic", record.position));
             return;
         };
-        let (tenant, correlation_id, key) = match decode(record, family, &self.catalog, &self.envelope) {
+        let (tenant, correlation_id, is_event) = match decode(record, family, &self.catalog, &self.envelope) {
             Decoded::Event(envelope) => {
-                let keeps_key = family.effect == EffectPolicy::StateAndKey;
-                let key = keeps_key.then(|| KeyId {
-                    tenant: envelope.tenant.to_string(),
-                    subscriber: family.name.to_owned(),
-                    event_id: envelope.id,
-                });
-                (Some(envelope.tenant.to_string()), Some(envelope.correlation_id.to_string()), key)
+                (Some(envelope.tenant.to_string()), Some(envelope.correlation_id.to_string()), true)
             }
-            Decoded::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, None),
+            Decoded::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
             Decoded::Tombstone => return,
         };
         let failure = Failure {
@@ -116,7 +112,8 @@ impl DeadLetterIndex {
             failed_at_ms: self.failed_at_ms(given_up),
         };
         let publication = write(record, &failure, &family.dead_letters, DeadLetterFormat::Headers);
-        letters.push(Becoming { publication, key });
+        let event = is_event.then(|| (family.name, record.clone()));
+        letters.push(Becoming { publication, event });
     }
 
     /// Makes a letter of an entry that is no record.
@@ -143,7 +140,7 @@ impl DeadLetterIndex {
             failed_at_ms: self.failed_at_ms(given_up),
         };
         let publication = write_entry(entry, &failure, &family.dead_letters, DeadLetterFormat::Headers);
-        letters.push(Becoming { publication, key: None });
+        letters.push(Becoming { publication, event: None });
     }
 
     /// The records that stood there, as far as they are still on the topic; what is not is told.
@@ -191,17 +188,21 @@ impl DeadLetterIndex {
         if self.follow(&mut index).await? > 0 {
             tracing::warn!("not every dead letter is indexed; one that has a letter already may get a second one");
         }
-        let keys: Vec<KeyId> = letters.iter().filter_map(|letter| letter.key.clone()).collect();
-        let mut found = match keys.is_empty() {
-            true => Vec::new(),
-            false => self.ledger.load(&[], &keys).await.map_err(ledger_failed)?.keys,
+        let mut applied = HashSet::new();
+        for (name, function) in &self.functions {
+            let of_family = |letter: &Becoming| letter.event.clone().filter(|(family, _)| family == name);
+            let records: Vec<Record> = letters.iter().filter_map(of_family).map(|(_, record)| record).collect();
+            if records.is_empty() {
+                continue;
+            }
+            let ended = function.ended(&records).await.map_err(ledger_failed)?;
+            let of_applied = records.into_iter().zip(ended).filter(|(_, status)| *status == Some(KeyStatus::Applied));
+            applied.extend(of_applied.map(|(record, _)| record.position));
         }
-        .into_iter();
-        for Becoming { publication, key } in letters {
+        for Becoming { publication, event } in letters {
             let id = header_text(&publication.record.headers, LETTER_ID_HEADER);
             let id: Option<Uuid> = id.and_then(|id| id.parse().ok());
-            let key = key.and_then(|_| found.next().flatten());
-            if key.is_some_and(|key| key.status == KeyStatus::Applied) {
+            if event.is_some_and(|(_, record)| applied.contains(&record.position)) {
                 imported.applied += 1;
             } else if id.is_some_and(|id| index.is_known(id)) {
                 imported.known += 1;

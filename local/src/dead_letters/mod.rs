@@ -12,6 +12,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, SOURCE_HEADER};
 use lyceum_core::family::Catalog;
+use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey};
@@ -48,6 +49,7 @@ const REASONS: usize = 20;
 pub struct DeadLetterIndex {
     event_log: Arc<dyn EventLog>,
     ledger: Arc<dyn Ledger>,
+    functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
     catalog: Arc<Catalog>,
     envelope: EnvelopeConfig,
     clock: Arc<dyn Clock>,
@@ -57,17 +59,19 @@ pub struct DeadLetterIndex {
 }
 
 impl DeadLetterIndex {
-    /// Follows these topics, from their beginning, whenever it is asked something.
+    /// Follows these topics, from their beginning, whenever it is asked something. The functions of all families tell
+    /// which events were applied.
     pub fn new(
         event_log: Arc<dyn EventLog>,
         ledger: Arc<dyn Ledger>,
+        functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
         topics: Vec<String>,
         catalog: Arc<Catalog>,
         envelope: EnvelopeConfig,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
-        Self { event_log, ledger, catalog, envelope, clock, index, replaying: Mutex::default() }
+        Self { event_log, ledger, functions, catalog, envelope, clock, index, replaying: Mutex::default() }
     }
 
     /// The same with room for so many letters.
@@ -192,7 +196,6 @@ impl DeadLetterIndex {
             epoch: letter.replay_count,
             content_hash: [0; 32],
             source: letter.position.clone(),
-            nonce: Uuid::nil(),
             recording: sent_to.to_string().into(),
         };
         let write = KeyWrite { id: key_of(letter), expected: KeyExpectation::Absent, key };

@@ -130,6 +130,7 @@ impl Runtime {
         let dead_letters = Arc::new(DeadLetterIndex::new(
             event_log.clone(),
             ledger.clone(),
+            functions.clone(),
             dead_letter_topics(),
             catalog.clone(),
             config.process.envelope.clone(),
@@ -194,7 +195,7 @@ impl Runtime {
 
     async fn keep_house(&self) {
         let mut counted = CapacitySnapshot::default();
-        let mut counted_by_family: BTreeMap<String, CapacitySnapshot> = BTreeMap::new();
+        let mut counted_by_family: BTreeMap<&str, CapacitySnapshot> = BTreeMap::new();
         let mut swept: Option<std::time::Instant> = None;
         loop {
             let consumed = self.dynamodb.capacity();
@@ -203,10 +204,10 @@ impl Runtime {
                 self.metrics.add_capacity_units(operation.name(), since.of(operation).units);
             }
             counted = consumed;
-            for (family, consumed) in self.dynamodb.capacity_by_subscriber() {
-                let since = consumed.since(counted_by_family.get(&family).unwrap_or(&CapacitySnapshot::default()));
-                self.metrics.add_family_capacity_units(&family, "read", since.read_units());
-                self.metrics.add_family_capacity_units(&family, "write", since.write_units());
+            for (family, consumed) in self.capacity_by_family() {
+                let since = consumed.since(counted_by_family.get(family).unwrap_or(&CapacitySnapshot::default()));
+                self.metrics.add_family_capacity_units(family, "read", since.read_units());
+                self.metrics.add_family_capacity_units(family, "write", since.write_units());
                 counted_by_family.insert(family, consumed);
             }
             if swept.is_none_or(|swept| swept.elapsed() >= HOUSEKEEPING_INTERVAL) {
@@ -215,6 +216,19 @@ impl Runtime {
             }
             tokio::time::sleep(CAPACITY_INTERVAL).await;
         }
+    }
+
+    /// What the families' calls of the ledger consumed since the start.
+    fn capacity_by_family(&self) -> BTreeMap<&'static str, CapacitySnapshot> {
+        let mut by_family: BTreeMap<&str, CapacitySnapshot> = BTreeMap::new();
+        for (owner, consumed) in self.dynamodb.capacity_by_owner() {
+            let spec =
+                |entry: &&lyceum_functions::Entry| entry.spec.name == owner || entry.spec.kinds.contains(&&*owner);
+            let Some(family) = REGISTRY.iter().find(spec) else { continue };
+            let sum = by_family.remove(family.spec.name).unwrap_or_default();
+            by_family.insert(family.spec.name, sum.plus(&consumed));
+        }
+        by_family
     }
 
     async fn drop_what_is_old(&self) {

@@ -4,7 +4,7 @@
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
     PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
@@ -29,7 +29,7 @@ impl Probe {
         }],
         dead_letters: PLATFORM_DEAD_LETTERS,
         kinds: &["probe"],
-        effect: EffectPolicy::StateAndKey,
+        effect: EffectPolicy::StateAndKey { keys: KeyPlace::Apart },
     };
     /// Where its events come.
     pub const TOPIC: &'static str = "probe.events";

@@ -153,7 +153,7 @@ async fn compare_states(stores: &Stores, expected: &Folded, difference: &mut Dif
     for kind in REGISTRY.iter().flat_map(|entry| entry.spec.kinds) {
         let listed =
             stores.ledger.list(TENANT, kind, 1_000_000).await.with_context(|| format!("listing each {kind}"))?;
-        found.extend(listed.into_iter().map(|(id, stored)| (id, stored.state)));
+        found.extend(listed.into_iter().filter_map(|(id, stored)| Some((id, stored.content.state?))));
     }
     for (id, state) in &expected.states {
         match found.remove(id) {

@@ -58,6 +58,10 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("9 emit fails for good: the terminal-key path", Defect::UndeliverableTakesKeyPath),
     ("10 event of two aggregates, one key", Defect::OneCommitAnAggregate),
     ("11 keys expire before dead letters", Defect::KeysExpire),
+    ("14a keys apart read before their home", Defect::InProcess(InProcess::KeysReadBeforeHomes)),
+    ("14b rejection leaves its home's version", Defect::InProcess(InProcess::RejectionLeavesHome)),
+    ("14c home does not tell of keys apart", Defect::InProcess(InProcess::HomeForgetsKeysApart)),
+    ("14d keys that move are not written", Defect::InProcess(InProcess::MovedKeysVanish)),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),
     ("capacity rejects", Defect::CapacityRejects),
@@ -67,6 +71,22 @@ impl Defect {
     /// Whether it lies in the training family and not in the protocol.
     pub fn is_of_the_family(self) -> bool {
         matches!(self, Self::BreachesCounted | Self::PlaceholderPublished | Self::CapacityRejects)
+    }
+
+    /// Whether it is planted in keys that are items of their own.
+    pub fn is_of_keys_apart(self) -> bool {
+        matches!(
+            self,
+            Self::NoVersionCheck
+                | Self::NoKey
+                | Self::DeadWithoutKey
+                | Self::KeyPutUnconditional
+                | Self::DeadAfterCommit { .. }
+                | Self::DeadBeforeCommit { .. }
+                | Self::OneCommitAnAggregate
+                | Self::KeysExpire
+                | Self::InProcess(InProcess::ReplayDecidesAnew)
+        )
     }
 
     /// What the core's own switch is set to.

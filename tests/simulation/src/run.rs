@@ -60,8 +60,12 @@ impl Order {
 
     /// Runs the seed.
     pub fn run(&self) -> Outcome {
-        let of_the_family = self.defect.is_some_and(Defect::is_of_the_family);
-        let world = if of_the_family { World::Academy } else { World::of_seed(self.seed) };
+        let world = match self.defect {
+            Some(defect) if defect.is_of_the_family() => World::Academy,
+            // The academy has no attempts to spend.
+            Some(Defect::DeadBeforeCommit { lost_race_stands: true, .. }) => World::Counters,
+            _ => World::of_seed(self.seed),
+        };
         let (stage, result) = match world {
             World::Academy => academy::run(self),
             World::Counters => counter::run(self),
@@ -100,7 +104,7 @@ fn check_applied_and_dead(stage: &Stage) -> Result<(), Violation> {
     let letters: Vec<_> = stage.state().letters.values().map(|of| of.letter.clone()).collect();
     for letter in letters.into_iter().filter(|letter| has_key(letter.kind)) {
         let Some(crate::subject::Fact::Event(fact)) = stage.fact_at(&letter.source) else { continue };
-        let Some(key) = stage.current_key(&fact.key) else { continue };
+        let Some(key) = stage.current_key(&fact) else { continue };
         if key.status == KeyStatus::Applied && key.content_hash == fact.content_hash && letter.replay_count >= key.epoch
         {
             let detail = format!(

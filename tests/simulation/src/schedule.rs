@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lyceum_core::ports::ledger::MAX_HOME_KEYS;
 use lyceum_core::process::ProcessConfig;
 use lyceum_core::process::defect::Defect as InProcess;
 use lyceum_core::record::{NewRecord, Record};
@@ -39,6 +40,7 @@ struct Manner {
     /// The same worker goes on, but once in so many steps.
     burst: usize,
     retry: RetryPolicy,
+    home_keys: usize,
     time_ms: i64,
 }
 
@@ -55,6 +57,8 @@ impl Manner {
                 conflicts: *random.pick(&[0, 1, 4]),
                 ..RetryPolicy::default()
             },
+            // Few, so that keys move away from their homes although a run has few events.
+            home_keys: *random.pick(&[1, 2, 3, MAX_HOME_KEYS]),
             time_ms: *random.pick(&[2_000, 30_000]),
         }
     }
@@ -210,7 +214,7 @@ fn start(
     let small = stage.one_key_a_commit.then_some(InProcess::OneKeyACommit);
     let process = ProcessConfig {
         retry: manner.retry,
-        worker: Uuid::from_u128(*starts as u128),
+        home_keys: manner.home_keys,
         defect: stage.defect.and_then(Defect::in_process).or(small),
         ..ProcessConfig::default()
     };

@@ -11,7 +11,7 @@ use lyceum_core::adapters::memory::statements::MemoryStatements;
 use lyceum_core::dead_letter::{self, Failure, Publication};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, OffsetRange, Retention, TopicSpec};
-use lyceum_core::ports::ledger::{KeyId, StoredKey};
+use lyceum_core::ports::ledger::{KeyId, Ledger, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_core::xapi::equality;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::defect::Defect;
 use crate::executor::answer;
 use crate::fault::{Fault, Plan};
 use crate::random::Random;
-use crate::subject::{Fact, Subject};
+use crate::subject::{EventFact, Fact, Subject};
 use crate::trace::Trace;
 
 /// When a run begins, milliseconds since 1970 UTC.
@@ -297,10 +297,19 @@ impl Stage {
         found
     }
 
-    /// The ledger's key as it holds now.
-    pub fn current_key(&self, id: &KeyId) -> Option<StoredKey> {
+    /// The event's key as it holds now: with its home, else an item of its own.
+    pub fn current_key(&self, event: &EventFact) -> Option<StoredKey> {
+        let home = event.aggregates.first().and_then(|home| {
+            let mut loaded = answer(self.ledger.load(std::slice::from_ref(home), &[])).ok()?.aggregates;
+            let here = loaded.pop()??.content.keys.here;
+            Some(here.into_iter().find(|of| of.event_id == event.key.event_id)?.key)
+        });
+        home.or_else(|| self.key_apart(&event.key))
+    }
+
+    /// The key as it holds now, where it is an item of its own.
+    pub fn key_apart(&self, id: &KeyId) -> Option<StoredKey> {
         let name = self.state().name_of(id);
-        use lyceum_core::ports::ledger::Ledger;
         answer(self.ledger.load(&[], &[name])).ok()?.keys.pop().flatten()
     }
 }

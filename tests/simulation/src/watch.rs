@@ -65,7 +65,7 @@ impl Stage {
             return Ok(());
         }
         let Some(Fact::Event(fact)) = self.fact_at(&letter.source) else { return Ok(()) };
-        let recorded = self.current_key(&fact.key).is_some_and(|key| {
+        let recorded = self.current_key(&fact).is_some_and(|key| {
             key.epoch > letter.replay_count
                 || key.status == KeyStatus::Dead && publications(&key).any(|headers| id_in(&headers) == Some(letter.id))
         });
@@ -127,7 +127,7 @@ impl Stage {
             Fact::Invalid(kind) => return Some(format!("it is invalid ({}) and no letter says so", kind.name())),
             Fact::Event(fact) => fact,
         };
-        let Some(key) = self.current_key(&fact.key) else { return Some("it has no key".into()) };
+        let Some(key) = self.current_key(&fact) else { return Some("it has no key".into()) };
         if key.content_hash != fact.content_hash {
             return Some("its id is taken by another content, and no letter says so".into());
         }

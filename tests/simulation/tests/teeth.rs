@@ -22,7 +22,8 @@ fn every_planted_defect_is_found() {
 #[test]
 fn a_found_defect_is_found_again_by_its_seed_with_the_same_steps() {
     let (_, defect) = DEFECTS[0];
-    let order = Order { defect: Some(defect), ..Order::of_seed(0) };
+    let orders = (0..SEEDS).map(|seed| Order { defect: Some(defect), ..Order::of_seed(seed) });
+    let order = orders.into_iter().find(|order| order.run().violation.is_some()).expect("some seed finds it");
     let (Outcome { violation, hash, .. }, again) = (order.run(), order.run());
     assert!(violation.is_some());
     assert_eq!((violation, hash), (again.violation, again.hash));

@@ -89,6 +89,17 @@ impl CapacitySnapshot {
         since
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        for operation in Operation::ALL {
+            let (consumed, more) = (&mut self.by_operation[operation as usize], other.of(operation));
+            consumed.calls += more.calls;
+            consumed.units += more.units;
+        }
+        self
+    }
+
     fn add(&mut self, operation: Operation, units: f64) {
         let consumed = &mut self.by_operation[operation as usize];
         consumed.calls += 1;
@@ -108,24 +119,24 @@ pub(super) struct CapacityCounter(Mutex<Counted>);
 #[derive(Debug, Default)]
 struct Counted {
     all: CapacitySnapshot,
-    by_subscriber: BTreeMap<String, CapacitySnapshot>,
+    by_owner: BTreeMap<String, CapacitySnapshot>,
 }
 
 impl CapacityCounter {
-    /// Counts one answered call, for a subscriber where it concerns one.
+    /// Counts one answered call, for an owner where it has one.
     pub(super) fn count<'a>(
         &self,
         operation: Operation,
-        subscriber: Option<&str>,
+        owner: Option<&str>,
         consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
         let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
         let mut counted = self.counted();
         counted.all.add(operation, units);
-        let Some(subscriber) = subscriber else { return };
-        match counted.by_subscriber.get_mut(subscriber) {
+        let Some(owner) = owner else { return };
+        match counted.by_owner.get_mut(owner) {
             Some(known) => known.add(operation, units),
-            None => counted.by_subscriber.entry(subscriber.to_owned()).or_default().add(operation, units),
+            None => counted.by_owner.entry(owner.to_owned()).or_default().add(operation, units),
         }
     }
 
@@ -134,9 +145,9 @@ impl CapacityCounter {
         self.counted().all.clone()
     }
 
-    /// What was counted so far, by subscriber.
-    pub(super) fn by_subscriber(&self) -> BTreeMap<String, CapacitySnapshot> {
-        self.counted().by_subscriber.clone()
+    /// What was counted so far, by owner.
+    pub(super) fn by_owner(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.counted().by_owner.clone()
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {

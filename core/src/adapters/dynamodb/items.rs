@@ -15,19 +15,24 @@ use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::ports::ledger::{AggregateId, KeyId, KeyStatus, LedgerError, MAX_ITEM_BYTES, StoredAggregate, StoredKey};
+use crate::ports::ledger::{
+    AggregateId, Content, HomeKey, HomeKeys, KeyId, KeyStatus, LedgerError, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+};
 use crate::record::Position;
 
 /// The newest schema of items that this program reads; it reads the ones before, too. A change that a predecessor would
 /// misread needs the next number, and an item says the lowest one by which it can be read, so that what has nothing new
 /// in it stays readable for a predecessor.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Everything is written out.
 pub(super) const PLAIN: u32 = 1;
 
 /// State or recording may be deflated.
 const DEFLATED: u32 = 2;
+
+/// An aggregate tells of the keys of its events, and may have no state.
+const HOME_KEYS: u32 = 3;
 
 /// What is longer is deflated where that makes it shorter: with names and the other attributes it would not fit into the
 /// first kilobyte, and each further one is paid with every write.
@@ -128,15 +133,29 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
 /// Puts bytes into an item: as text where they are text, so that a person can read them, and deflated where they are long.
 fn insert_opaque(item: &mut Item, attribute: Opaque, bytes: &[u8]) {
     let deflated = (bytes.len() > DEFLATE_ABOVE_BYTES).then(|| deflate(bytes)).flatten();
-    let (name, value) = match (deflated, std::str::from_utf8(bytes)) {
-        (Some(deflated), _) => {
+    let (name, value) = match deflated {
+        Some(deflated) => {
             item.insert("s".to_owned(), number(DEFLATED));
             (attribute.deflated, AttributeValue::B(Blob::new(deflated)))
         }
-        (None, Ok(text)) => (attribute.plain, AttributeValue::S(text.to_owned())),
-        (None, Err(_)) => (attribute.plain, AttributeValue::B(Blob::new(bytes))),
+        None => (attribute.plain, opaque(bytes)),
     };
     item.insert(name.to_owned(), value);
+}
+
+fn opaque(bytes: &[u8]) -> AttributeValue {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => AttributeValue::S(text.to_owned()),
+        Err(_) => AttributeValue::B(Blob::new(bytes)),
+    }
+}
+
+fn read_opaque(value: &AttributeValue) -> Option<Bytes> {
+    match value {
+        AttributeValue::S(text) => Some(text.clone().into()),
+        AttributeValue::B(blob) => Some(Bytes::copy_from_slice(blob.as_ref())),
+        _ => None,
+    }
 }
 
 /// The names of an attribute that is opaque here.
@@ -165,17 +184,48 @@ fn inflate(deflated: &[u8]) -> Option<Bytes> {
 }
 
 /// The item of an aggregate.
-pub(super) fn write_aggregate(id: &AggregateId, version: u64, state: &[u8]) -> Item {
+pub(super) fn write_aggregate(id: &AggregateId, version: u64, content: &Content) -> Item {
     let key = ItemKey::of_aggregate(id);
     let hashed = key.sk.starts_with('~');
     let mut item = key.into_attributes();
     item.insert("s".to_owned(), number(PLAIN));
     item.insert("v".to_owned(), number(version));
-    insert_opaque(&mut item, STATE, state);
+    if let Some(state) = &content.state {
+        insert_opaque(&mut item, STATE, state);
+    }
+    if content.keys != HomeKeys::default() || content.state.is_none() {
+        item.insert("s".to_owned(), number(HOME_KEYS));
+        item.insert("k".to_owned(), AttributeValue::L(content.keys.here.iter().map(write_home_key).collect()));
+        item.insert("ka".to_owned(), AttributeValue::Bool(content.keys.apart));
+    }
     if hashed {
         item.extend([text("i", &id.id)]);
     }
     item
+}
+
+/// A key within the item of its home: a list, since names would be paid with each.
+fn write_home_key(HomeKey { event_id, key }: &HomeKey) -> AttributeValue {
+    let identity = [event_id.as_bytes().as_slice(), &key.content_hash].concat();
+    AttributeValue::L(vec![
+        AttributeValue::B(Blob::new(identity)),
+        number(key.epoch),
+        AttributeValue::S(key.source.to_string()),
+        opaque(&key.recording),
+    ])
+}
+
+fn read_home_key(value: &AttributeValue) -> Option<HomeKey> {
+    let [identity, epoch, source, recording] = value.as_l().ok()?.as_slice() else { return None };
+    let (event_id, content_hash) = identity.as_b().ok()?.as_ref().split_first_chunk::<16>()?;
+    let key = StoredKey {
+        status: KeyStatus::Applied,
+        epoch: epoch.as_n().ok()?.parse().ok()?,
+        content_hash: content_hash.try_into().ok()?,
+        source: source.as_s().ok()?.parse().ok()?,
+        recording: read_opaque(recording)?,
+    };
+    Some(HomeKey { event_id: Uuid::from_bytes(*event_id), key })
 }
 
 /// The item of a key.
@@ -187,7 +237,6 @@ pub(super) fn write_key(id: &KeyId, key: &StoredKey, expires_at: i64) -> Item {
         ("e".to_owned(), number(key.epoch)),
         ("h".to_owned(), AttributeValue::B(Blob::new(key.content_hash))),
         text("p", key.source.to_string()),
-        ("n".to_owned(), AttributeValue::B(Blob::new(*key.nonce.as_bytes()))),
         (EXPIRES_AT.to_owned(), number(expires_at)),
     ]);
     insert_opaque(&mut item, RECORDING, &key.recording);
@@ -204,7 +253,16 @@ pub(super) fn status_name(status: KeyStatus) -> &'static str {
 /// Reads the item of an aggregate.
 pub(super) fn read_aggregate(item: Item) -> Result<StoredAggregate, LedgerError> {
     let mut reader = Reader::new(item)?;
-    Ok(StoredAggregate { version: reader.number("v")?, state: reader.opaque(STATE)? })
+    let keys = reader.home_keys()?;
+    // What was written before aggregates told of keys has its state, and all of its keys apart.
+    let state = if keys.is_some() && !has_state(&reader.item) { None } else { Some(reader.opaque(STATE)?) };
+    let content = Content { state, keys: keys.unwrap_or_default() };
+    Ok(StoredAggregate { version: reader.number("v")?, content })
+}
+
+/// Whether the item of an aggregate has a state.
+pub(super) fn has_state(item: &Item) -> bool {
+    item.contains_key(STATE.plain) || item.contains_key(STATE.deflated)
 }
 
 /// Reads the id that an aggregate's item is about.
@@ -229,7 +287,6 @@ pub(super) fn read_key(item: Item) -> Result<StoredKey, LedgerError> {
         epoch: reader.number("e")?,
         content_hash: reader.bytes("h")?,
         source: reader.text("p")?.parse::<Position>().map_err(|_| damaged(&reader.item, "p"))?,
-        nonce: Uuid::from_bytes(reader.bytes("n")?),
         recording: reader.opaque(RECORDING)?,
     })
 }
@@ -279,6 +336,16 @@ impl Reader {
             _ => Err(damaged(&self.item, attribute.plain)),
         }
     }
+
+    fn home_keys(&self) -> Result<Option<HomeKeys>, LedgerError> {
+        let Some(keys) = self.item.get("k") else { return Ok(None) };
+        let here = keys.as_l().ok().and_then(|keys| keys.iter().map(read_home_key).collect::<Option<Vec<_>>>());
+        let apart = self.item.get("ka").and_then(|apart| apart.as_bool().ok());
+        Ok(Some(HomeKeys {
+            here: here.ok_or_else(|| damaged(&self.item, "k"))?,
+            apart: *apart.ok_or_else(|| damaged(&self.item, "ka"))?,
+        }))
+    }
 }
 
 fn name(item: &Item) -> String {
@@ -313,7 +380,6 @@ mod tests {
             epoch: 3,
             content_hash: [7; 32],
             source: Position::new("charter.training", 2, 40),
-            nonce: Uuid::from_u128(2),
             recording: Bytes::from_static(b"\xff\x00not text"),
         };
         (id, key)
@@ -321,7 +387,7 @@ mod tests {
 
     #[test]
     fn the_items_look_as_the_documentation_says() {
-        let item = write_aggregate(&aggregate("acme", "program", "program-1"), 7, b"{}");
+        let item = write_aggregate(&aggregate("acme", "program", "program-1"), 7, &Content::of("{}"));
         assert_eq!(ItemKey::of_item(&item), Some(ItemKey { pk: "A/acme/program/3".into(), sk: "=program-1".into() }));
         let (id, _) = stored_key();
         let pk = "K/acme/training/00000000-0000-0000-0000-000000000001".to_owned();
@@ -334,12 +400,10 @@ mod tests {
         let (id, key) = stored_key();
         assert_eq!(read_key(write_key(&id, &key, 99)), Ok(key));
         let id = aggregate("acme", "program", &"i".repeat(2_000));
-        let item = write_aggregate(&id, 7, "{\"ä\":1}".as_bytes());
+        let content = Content::of("{\"ä\":1}");
+        let item = write_aggregate(&id, 7, &content);
         assert_eq!(read_aggregate_id("acme", "program", &item), Ok(id));
-        assert_eq!(
-            read_aggregate(item),
-            Ok(StoredAggregate { version: 7, state: Bytes::from_static("{\"ä\":1}".as_bytes()) })
-        );
+        assert_eq!(read_aggregate(item), Ok(StoredAggregate { version: 7, content }));
     }
 
     #[test]
@@ -348,13 +412,13 @@ mod tests {
         let answers: Vec<String> =
             (0..40).map(|n| format!(r#"{{"question":"q{n}","response":"{}"}}"#, n % 5)).collect();
         let long = format!("[{}]", answers.join(","));
-        let item = write_aggregate(&id, 1, long.as_bytes());
+        let item = write_aggregate(&id, 1, &Content::of(long.clone()));
         let deflated = item["dz"].as_b().unwrap().as_ref().len();
         assert!(deflated * 3 < long.len(), "{deflated} of {}", long.len());
         assert_eq!((&item["s"], item.get("d")), (&number(DEFLATED), None));
-        assert_eq!(read_aggregate(item).unwrap().state, long);
+        assert_eq!(read_aggregate(item).unwrap().content.state.unwrap(), long);
         // What has nothing new in it is what a release before this one wrote, and reads.
-        let short = write_aggregate(&id, 1, b"{}");
+        let short = write_aggregate(&id, 1, &Content::of("{}"));
         assert_eq!((&short["s"], short.get("dz")), (&number(PLAIN), None));
         let (id, key) = stored_key();
         assert_eq!(write_key(&id, &key, 99)["s"], number(PLAIN));
@@ -364,7 +428,7 @@ mod tests {
     fn what_does_not_inflate_is_refused_by_name() {
         let bomb = deflate(&vec![b'0'; MAX_ITEM_BYTES + 1]).unwrap();
         for damage in [b"\xff\xff\xff".to_vec(), bomb] {
-            let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &vec![b'x'; 2_000]);
+            let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &Content::of(vec![b'x'; 2_000]));
             item.insert("dz".into(), AttributeValue::B(Blob::new(damage)));
             let error = read_aggregate(item).unwrap_err().to_string();
             assert!(error.contains("=p1") && error.contains("no attribute dz "), "{error}");
@@ -373,10 +437,10 @@ mod tests {
 
     #[test]
     fn an_item_of_a_newer_schema_is_refused_by_name() {
-        let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, b"{}");
+        let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &Content::of("{}"));
         item.insert("s".into(), number(SCHEMA_VERSION + 1));
         let error = read_aggregate(item).unwrap_err().to_string();
-        for part in ["A/acme/program/", "=p1", "schema 3", "or a later one"] {
+        for part in ["A/acme/program/", "=p1", "schema 4", "or a later one"] {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -384,7 +448,7 @@ mod tests {
     #[test]
     fn an_item_that_something_else_wrote_is_refused_by_name_and_attribute() {
         let (id, key) = stored_key();
-        for attribute in ["s", "st", "e", "h", "p", "n", "r"] {
+        for attribute in ["s", "st", "e", "h", "p", "r"] {
             for value in [None, Some(AttributeValue::Bool(true))] {
                 let mut item = write_key(&id, &key, 99);
                 match value {
@@ -397,6 +461,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_aggregate_that_tells_of_keys_says_so_by_its_schema_and_reads_back() {
+        let id = aggregate("acme", "program", "p1");
+        let (_, key) = stored_key();
+        let home = |n: u128, recording: &'static [u8]| HomeKey {
+            event_id: Uuid::from_u128(n),
+            key: StoredKey { status: KeyStatus::Applied, recording: Bytes::from_static(recording), ..key.clone() },
+        };
+        for here in [vec![], vec![home(1, b"{}"), home(2, b"\xff")]] {
+            for (state, apart) in [(None, true), (Some(Bytes::from_static(b"{}")), false)] {
+                let content = Content { state, keys: HomeKeys { here: here.clone(), apart } };
+                let item = write_aggregate(&id, 3, &content);
+                assert_eq!(item["s"], number(HOME_KEYS));
+                assert_eq!(has_state(&item), content.state.is_some());
+                assert_eq!(read_aggregate(item), Ok(StoredAggregate { version: 3, content }));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_release_before_keys_at_home_wrote_has_all_of_them_apart() {
+        let item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &Content::of("{}"));
+        assert_eq!((item.get("k"), &item["s"]), (None, &number(PLAIN)));
+        assert_eq!(read_aggregate(item).unwrap().content.keys, HomeKeys { here: vec![], apart: true });
+    }
+
+    #[test]
+    fn damaged_keys_at_home_are_refused_by_name_and_attribute() {
+        let content = Content { state: None, keys: HomeKeys { here: vec![], apart: true } };
+        let list = |of| AttributeValue::L(vec![AttributeValue::L(of)]);
+        for (attribute, damage) in [
+            ("k", Some(AttributeValue::Bool(true))),
+            ("k", Some(list(vec![]))),
+            ("k", Some(list(vec![AttributeValue::Bool(true); 4]))),
+            ("ka", Some(number(1))),
+            ("ka", None),
+        ] {
+            let mut item = write_aggregate(&aggregate("acme", "program", "p1"), 1, &content);
+            match damage {
+                None => item.remove(attribute),
+                Some(damage) => item.insert(attribute.into(), damage),
+            };
+            let error = read_aggregate(item).unwrap_err().to_string();
+            assert!(error.contains(&format!("no attribute {attribute} ")) && error.contains("=p1"), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_its_bytes_and_length_a_state_and_a_recording_come_back(
@@ -404,8 +515,9 @@ mod tests {
             times in 0..60usize,
         ) {
             let bytes = Bytes::from(unit.repeat(times));
-            let item = write_aggregate(&aggregate("acme", "program", "p1"), 7, &bytes);
-            prop_assert_eq!(read_aggregate(item), Ok(StoredAggregate { version: 7, state: bytes.clone() }));
+            let content = Content::of(bytes.clone());
+            let item = write_aggregate(&aggregate("acme", "program", "p1"), 7, &content);
+            prop_assert_eq!(read_aggregate(item), Ok(StoredAggregate { version: 7, content }));
             let (id, key) = stored_key();
             let key = StoredKey { recording: bytes, ..key };
             prop_assert_eq!(read_key(write_key(&id, &key, 99)), Ok(key));

@@ -131,10 +131,11 @@ impl DynamoDbLedger {
         self.capacity.all()
     }
 
-    /// The same by subscriber, which is the family's name; what concerns none (lists, pings) is not in it. Divided by
-    /// the family's events it is what an event costs.
-    pub fn capacity_by_subscriber(&self) -> BTreeMap<String, CapacitySnapshot> {
-        self.capacity.by_subscriber()
+    /// The same by owner: the subscriber of the keys that a call names, which is the family's name, else the kind of its
+    /// first aggregate. What concerns neither (lists, pings) is not in it. A family's kinds and its own name together,
+    /// divided by its events, are what an event costs.
+    pub fn capacity_by_owner(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.capacity.by_owner()
     }
 
     /// Makes a call until it succeeds, is refused, or the attempts are spent. Where an attempt may have had its effect,
@@ -178,7 +179,7 @@ impl DynamoDbLedger {
         self.clock.sleep(longest.mul_f64(0.5 + self.clock.jitter() / 2.0)).await;
     }
 
-    async fn get(&self, key: ItemKey, subscriber: Option<&str>) -> Result<Option<Item>, LedgerError> {
+    async fn get(&self, key: ItemKey, owner: Option<&str>) -> Result<Option<Item>, LedgerError> {
         let request = self
             .client
             .get_item()
@@ -188,12 +189,12 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::GetItem;
         let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, subscriber, answer.consumed_capacity());
+        self.capacity.count(operation, owner, answer.consumed_capacity());
         Ok(answer.item)
     }
 
     /// At most [`BATCH_GET_ITEMS`] keys, none twice.
-    async fn get_batch(&self, keys: &[ItemKey], subscriber: Option<&str>) -> Result<Vec<Item>, LedgerError> {
+    async fn get_batch(&self, keys: &[ItemKey], owner: Option<&str>) -> Result<Vec<Item>, LedgerError> {
         let operation = Operation::BatchGetItem;
         let mut wanted: Vec<Item> = keys.iter().cloned().map(ItemKey::into_attributes).collect();
         let mut found = Vec::with_capacity(wanted.len());
@@ -210,7 +211,7 @@ impl DynamoDbLedger {
                 .request_items(&*self.table, question)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-            self.capacity.count(operation, subscriber, answer.consumed_capacity());
+            self.capacity.count(operation, owner, answer.consumed_capacity());
             found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
             let left: Vec<Item> =
                 answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
@@ -235,14 +236,14 @@ impl DynamoDbLedger {
     async fn get_all(
         &self,
         keys: HashSet<ItemKey>,
-        subscriber: Option<&str>,
+        owner: Option<&str>,
     ) -> Result<HashMap<ItemKey, Item>, LedgerError> {
         let keys: Vec<ItemKey> = keys.into_iter().collect();
         let items = match keys.as_slice() {
             [] => Vec::new(),
-            [key] => self.get(key.clone(), subscriber).await?.into_iter().collect(),
+            [key] => self.get(key.clone(), owner).await?.into_iter().collect(),
             many => {
-                let batches = many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch, subscriber));
+                let batches = many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch, owner));
                 try_join_all(batches).await?.concat()
             }
         };
@@ -261,7 +262,7 @@ impl DynamoDbLedger {
             }
         };
         let version = write.expected.unwrap_or(0) + 1;
-        let item = write.state.as_ref().map(|state| items::write_aggregate(&write.id, version, state));
+        let item = write.content.as_ref().map(|content| items::write_aggregate(&write.id, version, content));
         (condition, item)
     }
 
@@ -301,7 +302,7 @@ impl DynamoDbLedger {
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
-    async fn put_alone(&self, condition: Condition, item: Item, subscriber: Option<&str>) -> Result<(), LedgerError> {
+    async fn put_alone(&self, condition: Condition, item: Item, owner: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .put_item()
@@ -313,11 +314,11 @@ impl DynamoDbLedger {
         let operation = Operation::PutItem;
         let answer =
             self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
-        self.capacity.count(operation, subscriber, answer.consumed_capacity());
+        self.capacity.count(operation, owner, answer.consumed_capacity());
         Ok(())
     }
 
-    async fn transact(&self, actions: Vec<TransactWriteItem>, subscriber: Option<&str>) -> Result<(), LedgerError> {
+    async fn transact(&self, actions: Vec<TransactWriteItem>, owner: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .transact_write_items()
@@ -326,7 +327,7 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::TransactWriteItems;
         let answer = self.call(operation.name(), Effect::Write, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, subscriber, answer.consumed_capacity());
+        self.capacity.count(operation, owner, answer.consumed_capacity());
         Ok(())
     }
 
@@ -367,6 +368,15 @@ impl Condition {
     }
 }
 
+/// Whom a call's capacity counts for.
+fn owner<'a>(
+    mut aggregates: impl Iterator<Item = &'a AggregateId>,
+    mut keys: impl Iterator<Item = &'a KeyId>,
+) -> Option<&'a str> {
+    let subscriber = keys.next().map(|key| key.subscriber.as_str());
+    subscriber.or_else(|| Some(aggregates.next()?.kind.as_str()))
+}
+
 pub(super) fn unbuilt(error: BuildError) -> LedgerError {
     LedgerError::Refused(format!("the request could not be built: {error}"))
 }
@@ -374,10 +384,10 @@ pub(super) fn unbuilt(error: BuildError) -> LedgerError {
 #[async_trait]
 impl Ledger for DynamoDbLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        let subscriber = keys.first().map(|key| key.subscriber.as_str());
+        let owner = owner(aggregates.iter(), keys.iter());
         let aggregates: Vec<ItemKey> = aggregates.iter().map(ItemKey::of_aggregate).collect();
         let keys: Vec<ItemKey> = keys.iter().map(ItemKey::of_key).collect();
-        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect(), subscriber).await?;
+        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect(), owner).await?;
         let find = |key| found.get(key).cloned();
         Ok(Loaded {
             aggregates: aggregates
@@ -391,16 +401,16 @@ impl Ledger for DynamoDbLedger {
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
         commit.check()?;
         let expires_at = self.expires_at(self.options.key_ttl);
-        let subscriber = commit.keys.first().map(|write| write.id.subscriber.as_str());
+        let owner = owner(commit.aggregates.iter().map(|write| &write.id), commit.keys.iter().map(|write| &write.id));
         match (commit.aggregates.as_slice(), commit.keys.as_slice()) {
             ([], []) => return Ok(()),
             ([], [key]) => {
                 let (condition, item) = self.conditional_key(key, expires_at);
-                return self.put_alone(condition, item, subscriber).await;
+                return self.put_alone(condition, item, owner).await;
             }
             ([aggregate], []) => {
                 if let (condition, Some(item)) = self.conditional_aggregate(aggregate) {
-                    return self.put_alone(condition, item, subscriber).await;
+                    return self.put_alone(condition, item, owner).await;
                 }
             }
             _ => {}
@@ -413,7 +423,7 @@ impl Ledger for DynamoDbLedger {
             let (condition, item) = self.conditional_key(write, expires_at);
             self.put(condition, item)
         });
-        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?, subscriber).await
+        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?, owner).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
@@ -452,7 +462,7 @@ impl Ledger for DynamoDbLedger {
         while !pages.is_empty() && found.len() < limit {
             let answers = try_join_all(pages.into_iter().map(|page| self.query_page(page, page_items))).await?;
             let (items, next): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
-            found.extend(items.into_iter().flatten());
+            found.extend(items.into_iter().flatten().filter(items::has_state));
             pages = next.into_iter().flatten().collect();
         }
         found.truncate(limit);
@@ -589,7 +599,6 @@ mod tests {
             epoch: 0,
             content_hash: [0; 32],
             source: Position::new("t", 0, 0),
-            nonce: Uuid::nil(),
             recording: Bytes::new(),
         };
         let write = |n| KeyWrite { id: key(n), expected: KeyExpectation::Absent, key: stored.clone() };

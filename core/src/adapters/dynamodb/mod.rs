@@ -7,10 +7,11 @@
 //! | item | pk | sk | attributes |
 //! |---|---|---|---|
 //! | aggregate | `A/acme/program/3` | `=program-1` | `s` 1, `v` 7 (version), `d` `{"title":…}` (state) |
-//! | key | `K/acme/training/0191…-…` | `k` | `s` 1, `st` `applied` or `dead`, `e` 0 (epoch), `h` (content hash), `p` `topic/0/42` (source), `n` (nonce), `r` (recording), `expires_at` |
+//! | aggregate that is a home | the same | the same | `s` 3, `v`, `d` (none where nothing was applied yet), `k` (a list of keys: id and content hash, epoch, source, recording), `ka` (whether others are apart) |
+//! | key | `K/acme/training/0191…-…` | `k` | `s` 1, `st` `applied` or `dead`, `e` 0 (epoch), `h` (content hash), `p` `topic/0/42` (source), `r` (recording), `expires_at` |
 //! | attempts | `K/acme/training/0191…-…` | `a/0` (epoch) | `s` 1, `c` 3 (count), `expires_at` |
 //!
-//! Names are short because DynamoDB charges for them: an aggregate and its key, each within 1 KB, cost 4 write units.
+//! Names are short because DynamoDB charges for them: an aggregate with its keys within 1 KB costs 1 write unit, one with a key apart 4.
 //! State and recording are strings where they are UTF-8, so that a person can read them in the console, else binary. Above
 //! 700 bytes they are deflated (RFC 1951) where that is shorter, as `dz` instead of `d` and `rz` instead of `r`, and the
 //! item has `s` 2: in a transaction each further kilobyte costs 2 units with every write.
@@ -26,7 +27,7 @@
 //! time; a scan would read every key of the last weeks.
 //!
 //! **Schema.** `s` tells how an item is to be read: the lowest number by which it can be. 1 is the plain form; 2 may be
-//! deflated. What a newer program wrote is refused with the item's name: it is
+//! deflated; 3 is a home. What a newer program wrote is refused with the item's name: it is
 //! never guessed at and, because a commit is conditional on what was read, never overwritten.
 //!
 //! # Commits
@@ -37,7 +38,7 @@
 //! attempts says nothing of the attempts before: one that was throttled after one whose answer was lost is
 //! [`Uncertain`](crate::ports::ledger::LedgerError::Uncertain), not "nothing happened". A transaction is repeated under one
 //! `ClientRequestToken`, so that DynamoDB answers a repetition of what it did with success and not with a failed
-//! condition. The token is new in every `commit`: made from the keys' nonces it would answer the second of two equal
+//! condition. The token is new in every `commit`: made from what is committed it would answer the second of two equal
 //! commits with success for ten minutes, and with a conflict from then on. A `PutItem` and a counted attempt know no token
 //! and are only repeated where it is certain that nothing happened.
 //!

@@ -129,7 +129,7 @@ mod tests {
     use crate::adapters::embedded::dynamodb::EmbeddedDynamoDb;
     use crate::clock::Clock;
     use crate::ports::ledger::{
-        AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
+        AggregateId, AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
     };
     use crate::record::Position;
 
@@ -213,13 +213,12 @@ mod tests {
             epoch: 0,
             content_hash: [0; 32],
             source: Position::new("t", 0, 0),
-            nonce: Uuid::nil(),
             recording: Bytes::new(),
         };
         let write = KeyWrite { id: key.clone(), expected: KeyExpectation::Absent, key: stored };
-        let state = Some(Bytes::from_static(b"{}"));
+        let content = Some(Content::of("{}"));
         let commit = Commit {
-            aggregates: vec![AggregateWrite { id: id.clone(), expected: None, state }],
+            aggregates: vec![AggregateWrite { id: id.clone(), expected: None, content }],
             keys: vec![write.clone()],
         };
         long_ago.commit(commit).await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::ports::ledger::{
     AggregateId, Commit, KeyExpectation, KeyId, KeyStatus, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
@@ -34,9 +35,14 @@ impl MemoryLedger {
         self.tables().aggregates.iter().map(|(id, stored)| (id.clone(), stored.clone())).collect()
     }
 
-    /// Every key, in the order of ids: for a test to look at.
-    pub fn keys(&self) -> Vec<(KeyId, StoredKey)> {
-        self.tables().keys.iter().map(|(id, stored)| (id.clone(), stored.clone())).collect()
+    /// Every key with its tenant and event, first those that are items of their own: for a test to look at.
+    pub fn keys(&self) -> Vec<(String, Uuid, StoredKey)> {
+        let tables = self.tables();
+        let apart = tables.keys.iter().map(|(id, key)| (id.tenant.clone(), id.event_id, key.clone()));
+        let at_home = tables.aggregates.iter().flat_map(|(id, stored)| {
+            stored.content.keys.here.iter().map(|home| (id.tenant.clone(), home.event_id, home.key.clone()))
+        });
+        apart.chain(at_home).collect()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -61,9 +67,9 @@ impl Tables {
 
     fn apply(&mut self, commit: Commit) {
         for write in commit.aggregates {
-            if let Some(state) = write.state {
+            if let Some(content) = write.content {
                 let version = write.expected.unwrap_or(0) + 1;
-                self.aggregates.insert(write.id, StoredAggregate { version, state });
+                self.aggregates.insert(write.id, StoredAggregate { version, content });
             }
         }
         self.keys.extend(commit.keys.into_iter().map(|write| (write.id, write.key)));
@@ -106,6 +112,7 @@ impl Ledger for MemoryLedger {
     ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
         let tables = self.tables();
         let of_kind = tables.aggregates.iter().filter(|(id, _)| id.tenant == tenant && id.kind == kind);
+        let of_kind = of_kind.filter(|(_, stored)| stored.content.state.is_some());
         Ok(of_kind.take(limit).map(|(id, stored)| (id.clone(), stored.clone())).collect())
     }
 

@@ -9,8 +9,9 @@ use futures::future::{BoxFuture, join, join_all};
 use uuid::Uuid;
 
 use super::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
-    MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, MAX_NAME_BYTES, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
+    Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEY_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES,
+    MAX_NAME_BYTES, StoredAggregate, StoredKey,
 };
 use crate::record::Position;
 
@@ -55,6 +56,12 @@ macro_rules! ledger_contract {
             tenants_and_subscribers_are_independent,
             odd_names_never_meet,
             the_longest_names_are_written_and_longer_ones_refused,
+            keys_at_home_come_back_with_their_aggregate,
+            keys_at_home_are_written_under_the_aggregates_version_alone,
+            an_aggregate_may_have_keys_and_no_state,
+            as_many_keys_as_a_home_takes_are_written_and_one_more_refused,
+            what_no_home_may_keep_is_refused,
+            keys_at_home_and_keys_apart_never_meet,
             attempts_are_counted_by_epoch,
             attempts_and_the_key_are_independent,
             a_list_holds_one_kind_of_one_tenant,
@@ -97,7 +104,7 @@ fn state(text: &str) -> Bytes {
 }
 
 fn stored(version: u64, text: &str) -> Option<StoredAggregate> {
-    Some(StoredAggregate { version, state: state(text) })
+    Some(StoredAggregate { version, content: Content::of(state(text)) })
 }
 
 fn stored_key(status: KeyStatus, epoch: u32) -> StoredKey {
@@ -106,17 +113,16 @@ fn stored_key(status: KeyStatus, epoch: u32) -> StoredKey {
         epoch,
         content_hash: [0xa5; 32],
         source: Position::new("charter.training", 3, 42),
-        nonce: Uuid::new_v4(),
         recording: Bytes::from_static(b"\x00recorded \xff"),
     }
 }
 
 fn write(id: &AggregateId, expected: Option<u64>, text: &str) -> AggregateWrite {
-    AggregateWrite { id: id.clone(), expected, state: Some(state(text)) }
+    AggregateWrite { id: id.clone(), expected, content: Some(Content::of(state(text))) }
 }
 
 fn check_only(id: &AggregateId, expected: Option<u64>) -> AggregateWrite {
-    AggregateWrite { id: id.clone(), expected, state: None }
+    AggregateWrite { id: id.clone(), expected, content: None }
 }
 
 fn write_key(id: &KeyId, expected: KeyExpectation, key: &StoredKey) -> KeyWrite {
@@ -179,9 +185,12 @@ pub async fn what_was_written_loads_as_it_was(ledger: &dyn Ledger) {
             source: Position::new("a/b", i32::MAX, i64::MAX),
             ..stored_key(KeyStatus::Dead, 0)
         };
-        let aggregate = AggregateWrite { id: id.clone(), expected: None, state: Some(state.clone()) };
+        let aggregate = AggregateWrite { id: id.clone(), expected: None, content: Some(Content::of(state.clone())) };
         commit(ledger, [aggregate], [write_key(&key, KeyExpectation::Absent, &value)]).await.unwrap();
-        assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 1, state }));
+        assert_eq!(
+            load_aggregate(ledger, &id).await,
+            Some(StoredAggregate { version: 1, content: Content::of(state) })
+        );
         assert_eq!(load_key(ledger, &key).await, Some(value));
     }
 }
@@ -223,12 +232,15 @@ pub async fn items_of_many_megabytes_load_at_once(ledger: &dyn Ledger) {
     let state = Bytes::from(vec![b'x'; MAX_ITEM_BYTES]);
     let ids: Vec<_> = (0..45).map(|n| program(&tenant, &n.to_string())).collect();
     for batch in ids.chunks(9) {
-        let writes =
-            batch.iter().map(|id| AggregateWrite { id: id.clone(), expected: None, state: Some(state.clone()) });
+        let writes = batch.iter().map(|id| AggregateWrite {
+            id: id.clone(),
+            expected: None,
+            content: Some(Content::of(state.clone())),
+        });
         commit(ledger, writes.collect::<Vec<_>>(), []).await.unwrap();
     }
     let loaded = load(ledger, &ids, &[]).await;
-    let expected = Some(StoredAggregate { version: 1, state });
+    let expected = Some(StoredAggregate { version: 1, content: Content::of(state) });
     assert!(loaded.aggregates.iter().all(|aggregate| *aggregate == expected));
 }
 
@@ -442,7 +454,7 @@ pub async fn an_item_of_the_largest_size_is_written_and_one_byte_more_refused(le
     let aggregate = |name: &str, state: &Bytes| AggregateWrite {
         id: program(&tenant, name),
         expected: None,
-        state: Some(state.clone()),
+        content: Some(Content::of(state.clone())),
     };
     let key = |recording: &Bytes| {
         let key = StoredKey { recording: recording.clone(), ..stored_key(KeyStatus::Applied, 0) };
@@ -469,7 +481,7 @@ pub async fn a_commit_of_the_largest_size_is_written_and_one_byte_more_refused(l
             let size = left.min(MAX_ITEM_BYTES);
             left -= size;
             let id = program(&tenant, &aggregates.len().to_string());
-            aggregates.push(AggregateWrite { id, expected: None, state: Some(vec![b'x'; size].into()) });
+            aggregates.push(AggregateWrite { id, expected: None, content: Some(Content::of(vec![b'x'; size])) });
         }
         let ids: Vec<_> = aggregates.iter().map(|write| write.id.clone()).collect();
         let result = commit(ledger, aggregates, []).await;
@@ -585,6 +597,126 @@ pub async fn the_longest_names_are_written_and_longer_ones_refused(ledger: &dyn 
     }
 }
 
+fn home_key(epoch: u32, recording: &'static [u8]) -> HomeKey {
+    let key = StoredKey { recording: Bytes::from_static(recording), ..stored_key(KeyStatus::Applied, epoch) };
+    HomeKey { event_id: Uuid::new_v4(), key }
+}
+
+fn write_home(
+    id: &AggregateId,
+    expected: Option<u64>,
+    state: Option<Bytes>,
+    here: Vec<HomeKey>,
+    apart: bool,
+) -> AggregateWrite {
+    let content = Content { state, keys: HomeKeys { here, apart } };
+    AggregateWrite { id: id.clone(), expected, content: Some(content) }
+}
+
+/// In their order, with every field, whatever the bytes of a recording.
+pub async fn keys_at_home_come_back_with_their_aggregate(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    for (n, apart) in [false, true].into_iter().enumerate() {
+        let id = program(&tenant, &n.to_string());
+        let here = vec![home_key(0, b"{\"s\":1}"), home_key(u32::MAX, b""), home_key(3, b"\xff\x00")];
+        let write = write_home(&id, None, Some(state("with keys")), here, apart);
+        let content = write.content.clone().unwrap();
+        commit(ledger, [write], []).await.unwrap();
+        assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 1, content }));
+    }
+    let id = program(&tenant, "none yet");
+    let write = write_home(&id, None, Some(state("no key")), Vec::new(), false);
+    let content = write.content.clone().unwrap();
+    commit(ledger, [write], []).await.unwrap();
+    assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 1, content }));
+}
+
+/// Alone and beside other items: a writer that read another version changes neither state nor keys.
+pub async fn keys_at_home_are_written_under_the_aggregates_version_alone(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let id = program(&tenant, "p");
+    let first = write_home(&id, None, Some(state("first")), vec![home_key(0, b"r")], false);
+    commit(ledger, [first.clone()], []).await.unwrap();
+    for keys in [vec![], vec![applied(&new_key(&tenant))]] {
+        for stale in [None, Some(0), Some(2)] {
+            let late = write_home(&id, stale, Some(state("late")), vec![home_key(0, b"l")], true);
+            assert_eq!(commit(ledger, [late], keys.clone()).await, Err(LedgerError::Conflict));
+        }
+    }
+    let stored = Some(StoredAggregate { version: 1, content: first.content.clone().unwrap() });
+    assert_eq!(load_aggregate(ledger, &id).await, stored);
+    let mut keys = first.content.unwrap().keys.here;
+    keys.push(home_key(1, b"s"));
+    let second = write_home(&id, Some(1), Some(state("second")), keys, false);
+    let content = second.content.clone().unwrap();
+    commit(ledger, [second], []).await.unwrap();
+    assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 2, content }));
+}
+
+/// As where every event so far was rejected. No list has it.
+pub async fn an_aggregate_may_have_keys_and_no_state(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let [id, other] = ["no state", "with state"].map(|id| program(&tenant, id));
+    let write_of = write_home(&id, None, None, Vec::new(), true);
+    let content = write_of.content.clone().unwrap();
+    let key = new_key(&tenant);
+    commit(ledger, [write_of, write(&other, None, "state")], [applied(&key)]).await.unwrap();
+    assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 1, content }));
+    let listed = ledger.list(&tenant, "program", 10).await.unwrap();
+    assert_eq!(listed.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [other]);
+    commit(ledger, [write(&id, Some(1), "now it has one")], []).await.unwrap();
+    assert_eq!(load_aggregate(ledger, &id).await, stored(2, "now it has one"));
+}
+
+/// Each of the largest size.
+pub async fn as_many_keys_as_a_home_takes_are_written_and_one_more_refused(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let topic = "t".repeat(MAX_HOME_KEY_BYTES / 2);
+    let largest = |excess: usize| {
+        let recording = Bytes::from(vec![b'r'; MAX_HOME_KEY_BYTES - topic.len() + excess]);
+        let source = Position::new(topic.as_str(), i32::MAX, i64::MAX);
+        HomeKey { event_id: Uuid::new_v4(), key: StoredKey { recording, source, ..stored_key(KeyStatus::Applied, 0) } }
+    };
+    let id = program(&tenant, "p");
+    let keys: Vec<_> = (0..=MAX_HOME_KEYS).map(|_| largest(0)).collect();
+    let state = Some(Bytes::from(vec![b'x'; MAX_ITEM_BYTES]));
+    let too_many = write_home(&id, None, state.clone(), keys.clone(), false);
+    assert_refused(&commit(ledger, [too_many], []).await, &[MAX_HOME_KEYS + 1, MAX_HOME_KEYS]);
+    let too_large = write_home(&id, None, state.clone(), vec![largest(1)], false);
+    assert_refused(&commit(ledger, [too_large], []).await, &[MAX_HOME_KEY_BYTES + 1, MAX_HOME_KEY_BYTES]);
+    assert_eq!(load_aggregate(ledger, &id).await, None);
+    let all = write_home(&id, None, state, keys[1..].to_vec(), true);
+    let content = all.content.clone().unwrap();
+    commit(ledger, [all], []).await.unwrap();
+    assert_eq!(load_aggregate(ledger, &id).await, Some(StoredAggregate { version: 1, content }));
+}
+
+/// A key that may change, a key twice, a source that is no position.
+pub async fn what_no_home_may_keep_is_refused(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let id = program(&tenant, "p");
+    let key = home_key(0, b"r");
+    let dead = HomeKey { key: stored_key(KeyStatus::Dead, 0), ..key.clone() };
+    let nowhere = HomeKey { key: StoredKey { source: Position::new("t", 0, -1), ..key.key.clone() }, ..key.clone() };
+    for here in [vec![dead], vec![key.clone(), key], vec![nowhere]] {
+        let write = write_home(&id, None, Some(state("refused")), here, false);
+        assert_refused(&commit(ledger, [write], []).await, &[]);
+    }
+    assert_eq!(load_aggregate(ledger, &id).await, None);
+}
+
+/// The same event may have one of each: who asks for keys is answered with those that are items of their own.
+pub async fn keys_at_home_and_keys_apart_never_meet(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let (id, key) = (program(&tenant, "p"), new_key(&tenant));
+    let home = HomeKey { event_id: key.event_id, ..home_key(0, b"home") };
+    commit(ledger, [write_home(&id, None, None, vec![home], false)], []).await.unwrap();
+    assert_eq!(load_key(ledger, &key).await, None);
+    let apart = applied(&key);
+    commit(ledger, [], [apart.clone()]).await.unwrap();
+    assert_eq!(load_key(ledger, &key).await, Some(apart.key));
+}
+
 /// From 1, one at a time, also when counted at once.
 pub async fn attempts_are_counted_by_epoch(ledger: &dyn Ledger) {
     let key = new_key(&new_tenant());
@@ -617,11 +749,16 @@ pub async fn a_list_holds_one_kind_of_one_tenant(ledger: &dyn Ledger) {
     let elsewhere = program(&new_tenant(), "0");
     commit(ledger, [write(&session, None, "session"), write(&elsewhere, None, "elsewhere")], []).await.unwrap();
     let expected: Vec<_> = (0..40)
-        .map(|n| (program(&tenant, &format!("{n:02}")), StoredAggregate { version: 1, state: state(&n.to_string()) }))
+        .map(|n| {
+            (
+                program(&tenant, &format!("{n:02}")),
+                StoredAggregate { version: 1, content: Content::of(state(&n.to_string())) },
+            )
+        })
         .collect();
     let writes: Vec<_> = expected
         .iter()
-        .map(|(id, stored)| AggregateWrite { id: id.clone(), expected: None, state: Some(stored.state.clone()) })
+        .map(|(id, stored)| AggregateWrite { id: id.clone(), expected: None, content: Some(stored.content.clone()) })
         .collect();
     commit(ledger, writes, [applied(&new_key(&tenant))]).await.unwrap();
     let mut listed = ledger.list(&tenant, "program", 1_000).await.unwrap();

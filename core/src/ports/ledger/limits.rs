@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use super::{AggregateId, Commit, KeyExpectation, KeyId, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_ITEM_BYTES};
+use super::{
+    AggregateId, Commit, Content, KeyExpectation, KeyId, KeyStatus, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES,
+    MAX_HOME_KEY_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredKey,
+};
 
 /// At most this many bytes in each of tenant, kind, subscriber and id. What is longer than DynamoDB's keys allow is
 /// hashed there and kept whole beside, in the part of an item that [`MAX_ITEM_BYTES`] leaves free.
@@ -29,8 +32,8 @@ impl Commit {
             if write.expected == Some(u64::MAX) {
                 return refuse(format!("{} has no version after {}", write.id, u64::MAX));
             }
-            if let Some(state) = &write.state {
-                total_bytes += item_size("the state", &write.id, state.len())?;
+            if let Some(content) = &write.content {
+                total_bytes += content.check(&write.id)?;
             }
         }
         let mut seen = HashSet::with_capacity(self.keys.len());
@@ -46,10 +49,7 @@ impl Commit {
                 let epoch = write.key.epoch;
                 return refuse(format!("{} is dead in epoch {dead}, and epoch {epoch} is not after it", write.id));
             }
-            let source = &write.key.source;
-            if source.topic.is_empty() || source.partition < 0 || source.offset < 0 {
-                return refuse(format!("{} names {source} as its source, which is no position", write.id));
-            }
+            write.key.check(&write.id)?;
             total_bytes += item_size("the recording", &write.id, write.key.recording.len())?;
         }
         if total_bytes > MAX_COMMIT_BYTES {
@@ -58,6 +58,61 @@ impl Commit {
             ));
         }
         Ok(())
+    }
+}
+
+impl Content {
+    /// Its bytes; refuses what does not fit into one item.
+    fn check(&self, owner: &AggregateId) -> Result<usize, LedgerError> {
+        let keys = &self.keys.here;
+        if keys.len() > MAX_HOME_KEYS {
+            let held = keys.len();
+            return refuse(format!("{owner} would keep {held} keys, and {MAX_HOME_KEYS} is the most"));
+        }
+        let mut total_bytes = item_size("the state", owner, self.state.as_ref().map_or(0, |state| state.len()))?;
+        let mut seen = HashSet::with_capacity(keys.len());
+        for home in keys {
+            if !seen.insert(home.event_id) {
+                return refuse(format!("event {} is twice among the keys of {owner}", home.event_id));
+            }
+            home.key.check(owner)?;
+            if home.key.status == KeyStatus::Dead {
+                return refuse(format!(
+                    "the key of event {} is dead, and {owner} keeps no key that may change",
+                    home.event_id
+                ));
+            }
+            if !home.key.fits_home() {
+                let bytes = home.key.home_bytes();
+                return refuse(format!(
+                    "the key of event {} has {bytes} bytes of recording and topic, and {MAX_HOME_KEY_BYTES} is the most \
+                     that {owner} keeps",
+                    home.event_id
+                ));
+            }
+            total_bytes += home.key.home_bytes();
+        }
+        Ok(total_bytes)
+    }
+}
+
+impl StoredKey {
+    fn check(&self, owner: &impl Display) -> Result<(), LedgerError> {
+        let source = &self.source;
+        if source.topic.is_empty() || source.partition < 0 || source.offset < 0 {
+            return refuse(format!("{owner} names {source} as a source, which is no position"));
+        }
+        Ok(())
+    }
+
+    /// What counts of it towards [`MAX_HOME_KEY_BYTES`] and [`MAX_COMMIT_BYTES`] where an aggregate keeps it.
+    pub fn home_bytes(&self) -> usize {
+        self.recording.len() + self.source.topic.len()
+    }
+
+    /// Whether an aggregate may keep it: what is longer is an item of its own.
+    pub fn fits_home(&self) -> bool {
+        self.home_bytes() <= MAX_HOME_KEY_BYTES
     }
 }
 

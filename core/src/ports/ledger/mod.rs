@@ -37,11 +37,59 @@ impl fmt::Display for AggregateId {
 /// An aggregate as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAggregate {
-    /// Grows by one with each commit that changes it; the first is 1.
+    /// Grows by one with each commit that writes it; the first is 1.
     pub version: u64,
-    /// JSON, as the family wrote it.
-    pub state: Bytes,
+    /// What is kept of it.
+    pub content: Content,
 }
+
+/// What is kept of an aggregate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// JSON, as the family wrote it; `None` where nothing was applied to it yet, and only keys are kept.
+    pub state: Option<Bytes>,
+    /// The keys of the events that are at home here.
+    pub keys: HomeKeys,
+}
+
+impl Content {
+    /// A state whose events have keys that are items of their own.
+    pub fn of(state: impl Into<Bytes>) -> Self {
+        Self { state: Some(state.into()), keys: HomeKeys::default() }
+    }
+}
+
+/// Where the keys of the events of an aggregate are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeKeys {
+    /// Those that are kept with the aggregate; no event twice.
+    pub here: Vec<HomeKey>,
+    /// Whether others may be items of their own.
+    pub apart: bool,
+}
+
+impl Default for HomeKeys {
+    /// None is here, all are apart.
+    fn default() -> Self {
+        Self { here: Vec::new(), apart: true }
+    }
+}
+
+/// A key that is kept with an aggregate: of an applied event, so that it never changes. Tenant and subscriber are the
+/// aggregate's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeKey {
+    /// The event.
+    pub event_id: Uuid,
+    /// Its key.
+    pub key: StoredKey,
+}
+
+/// At most this many keys are kept with one aggregate: each is written again with every change of it.
+pub const MAX_HOME_KEYS: usize = 16;
+
+/// At most this many bytes of recording and topic in a key that is kept with an aggregate.
+pub const MAX_HOME_KEY_BYTES: usize = 128;
 
 /// Names one idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,8 +129,6 @@ pub struct StoredKey {
     pub content_hash: [u8; 32],
     /// The record that was decided on.
     pub source: Position,
-    /// Names the commit that wrote it, so that a worker whose answer was lost knows its own.
-    pub nonce: Uuid,
     /// What is to be emitted, and again at every redelivery. Opaque here.
     pub recording: Bytes,
 }
@@ -96,7 +142,7 @@ pub enum KeyExpectation {
     DeadAt(u32),
 }
 
-/// One key of a commit.
+/// One key of a commit that is an item of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyWrite {
     /// Which.
@@ -114,8 +160,8 @@ pub struct AggregateWrite {
     pub id: AggregateId,
     /// Its version as it was read; `None`: it was absent.
     pub expected: Option<u64>,
-    /// The new state (JSON); `None`: only the condition is checked and the version stays.
-    pub state: Option<Bytes>,
+    /// What is kept of it from now on; `None`: only the condition is checked and the version stays.
+    pub content: Option<Content>,
 }
 
 /// What is written in one transaction: every condition holds and everything is written, or nothing is.
@@ -183,7 +229,8 @@ pub trait Ledger: Send + Sync {
     /// Counts one failed attempt of the record's own in an epoch, and returns how many there are now.
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError>;
 
-    /// Aggregates of one kind of a tenant, in no order, at most `limit`: for looking at, not for deciding.
+    /// Aggregates of one kind of a tenant that have a state, in no order, at most `limit`: for looking at, not for
+    /// deciding.
     async fn list(
         &self,
         tenant: &str,

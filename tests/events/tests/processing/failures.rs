@@ -7,7 +7,7 @@ use std::time::Duration;
 use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
 use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Ledger, MAX_ITEM_BYTES};
+use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, Ledger, MAX_ITEM_BYTES};
 use lyceum_core::record::{Header, Record};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::probe::Probe;
@@ -268,7 +268,7 @@ fn states_that_exceed_one_transaction_together_are_committed_in_several() {
 fn an_aggregate_that_this_release_cannot_read_holds_back_its_own_key_only() {
     let world = World::new();
     let id = AggregateId { tenant: "default".into(), kind: "probe".into(), id: "newer".into() };
-    let newer = AggregateWrite { id, expected: None, state: Some("{\"of\": \"a newer release\"}".into()) };
+    let newer = AggregateWrite { id, expected: None, content: Some(Content::of("{\"of\": \"a newer release\"}")) };
     let commit = Commit { aggregates: vec![newer], keys: Vec::new() };
     futures::executor::block_on(world.ledger.model.commit(commit)).unwrap();
     let batch = [probe_record(0, 1, "newer", json!({})), probe_record(1, 2, "p", json!({}))];

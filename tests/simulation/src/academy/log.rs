@@ -26,13 +26,21 @@ struct Draft {
     extensions: Value,
 }
 
+impl Draft {
+    /// A response is named by its registration, which is the key; everything else by its object.
+    fn home(&self) -> &str {
+        if self.topic == RESPONSES { &self.key } else { &self.object }
+    }
+}
+
 /// What was sent, for a duplicate or a conflict.
 #[derive(Clone)]
 struct Sent {
     topic: &'static str,
     record: NewRecord,
     id: Option<Uuid>,
-    key: String,
+    /// Names the event's home within its topic.
+    home: String,
     tenant: &'static str,
 }
 
@@ -85,11 +93,11 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
     }
 }
 
-/// Another event under an id that is taken, on the same topic and key.
+/// Another event under an id that is taken, on the same topic and of the same home.
 fn conflict(random: &mut Random, other: &Sent, theme: &Theme, at: usize) -> Sent {
     for _ in 0..20 {
         let draft = draft(random, theme);
-        if draft.topic == other.topic && draft.key == other.key && other.id.is_some() {
+        if draft.topic == other.topic && *draft.home() == other.home && other.id.is_some() {
             return send(random, draft, other.tenant, other.id, at);
         }
     }
@@ -179,6 +187,7 @@ fn extension(name: &str) -> String {
 }
 
 fn send(random: &mut Random, draft: Draft, tenant: &'static str, id: Option<Uuid>, at: usize) -> Sent {
+    let home = draft.home().to_owned();
     let mut statement = json!({
         "actor": {"mbox": format!("mailto:learner{}@lyceum.example", random.below(3))},
         "verb": {"id": format!("http://nlj.platform/verbs/{}", draft.verb)},
@@ -212,12 +221,12 @@ fn send(random: &mut Random, draft: Draft, tenant: &'static str, id: Option<Uuid
     let key = draft.key;
     let record = NewRecord {
         partition: None,
-        key: Some(key.clone().into()),
+        key: Some(key.into()),
         value: Some(value.to_string().into()),
         headers,
         timestamp_ms: Some(BEGINNING_MS + at as i64),
     };
-    Sent { topic: draft.topic, record, id, key, tenant }
+    Sent { topic: draft.topic, record, id, home, tenant }
 }
 
 fn poison(random: &mut Random) -> Sent {
@@ -228,10 +237,10 @@ fn poison(random: &mut Random) -> Sent {
     let partition = random.one_in(2).then(|| partition_for_key(key.as_bytes(), 1));
     let record = NewRecord {
         partition,
-        key: Some(key.clone().into()),
+        key: Some(key.into()),
         value: value.map(Bytes::from_static),
         headers: Vec::new(),
         timestamp_ms: Some(BEGINNING_MS),
     };
-    Sent { topic, record, id: None, key, tenant: TENANTS[0] }
+    Sent { topic, record, id: None, home: String::new(), tenant: TENANTS[0] }
 }

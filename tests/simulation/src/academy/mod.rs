@@ -22,6 +22,7 @@ use crate::schedule::play;
 use crate::stage::Stage;
 use crate::subject::{Fact, Folded, Of, Subject};
 
+mod apart;
 mod bent;
 mod log;
 
@@ -43,6 +44,10 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
 
 fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
     let catalog = Arc::new(lyceum_functions::catalog());
+    if defect.is_some_and(Defect::is_of_keys_apart) {
+        let training = Of::<apart::Apart<Training>>::new(Arc::clone(&catalog));
+        return vec![Arc::new(training), Arc::new(Of::<apart::Apart<Survey>>::new(catalog))];
+    }
     let training: Arc<dyn Subject> = match defect {
         Some(Defect::BreachesCounted) => Arc::new(Of::<bent::Bent<{ bent::BREACHES }>>::new(Arc::clone(&catalog))),
         Some(Defect::PlaceholderPublished) => {
@@ -66,7 +71,7 @@ fn left_behind(stage: &Stage) -> Folded {
         ((of.tenant, of.id), (of.raw, of.source, of.stored_ms))
     };
     Folded {
-        states: stage.ledger.aggregates().into_iter().map(|(id, stored)| (id, stored.state)).collect(),
+        states: stage.ledger.aggregates().into_iter().filter_map(|(id, of)| Some((id, of.content.state?))).collect(),
         documents: stage.statements.documents().into_iter().map(document).collect(),
         letters: stage.state().letters.iter().map(|(id, of)| (*id, of.letter.kind)).collect(),
     }
@@ -117,7 +122,7 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
 fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
     let Fact::Event(fact) = stage.fact(record) else { return };
     let given_up = stage.state().given_up.contains(&record.position);
-    let replayed = stage.current_key(&fact.key).is_some_and(|key| key.epoch > fact.epoch);
+    let replayed = stage.current_key(&fact).is_some_and(|key| key.epoch > fact.epoch);
     let (source, count) = source_of(record);
     let letter = letter_id(&source, count);
     if (given_up || replayed) && !stage.state().letters.contains_key(&letter) {
@@ -191,5 +196,5 @@ fn check_again(order: &Order, first: &Arc<Stage>, workers: usize) -> Result<(), 
 fn replayed(stage: &Stage, id: &Uuid) -> bool {
     let Some(letter) = stage.state().letters.get(id).map(|of| of.letter.clone()) else { return false };
     let Some(Fact::Event(fact)) = stage.fact_at(&letter.source) else { return false };
-    stage.current_key(&fact.key).is_some_and(|key| key.epoch > letter.replay_count)
+    stage.current_key(&fact).is_some_and(|key| key.epoch > letter.replay_count)
 }

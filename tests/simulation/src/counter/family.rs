@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
     PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
@@ -34,8 +34,8 @@ pub fn own_work_fails_by(stage: Option<&Arc<Stage>>) {
     OWN_WORK.set(stage.cloned());
 }
 
-/// The family of counters.
-pub struct Counters;
+/// The family of counters; its keys are at home, or each an item of its own.
+pub struct Counters<const HOME: bool>;
 
 /// What an event does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -106,8 +106,11 @@ pub struct Counter {
 #[derive(Serialize, Deserialize)]
 pub struct Basis(pub Vec<Vec<Uuid>>);
 
-impl Family for Counters {
-    const SPEC: &'static FamilySpec = &FamilySpec {
+static APART: FamilySpec = spec(KeyPlace::Apart);
+static AT_HOME: FamilySpec = spec(KeyPlace::Home);
+
+const fn spec(keys: KeyPlace) -> FamilySpec {
+    FamilySpec {
         name: "counters",
         topics: &[TopicOf { name: COUNTERS, partitions: 2, key: "first counter" }],
         event_types: &[EventType {
@@ -119,8 +122,12 @@ impl Family for Counters {
         }],
         dead_letters: PLATFORM_DEAD_LETTERS,
         kinds: &[COUNTER],
-        effect: EffectPolicy::StateAndKey,
-    };
+        effect: EffectPolicy::StateAndKey { keys },
+    }
+}
+
+impl<const HOME: bool> Family for Counters<HOME> {
+    const SPEC: &'static FamilySpec = if HOME { &AT_HOME } else { &APART };
     type Event = Event;
     type State = Counter;
 

@@ -20,7 +20,7 @@ pub(super) fn check(stage: &Stage) -> Result<(), Violation> {
         .aggregates()
         .into_iter()
         .filter(|(id, _)| id.kind == COUNTER)
-        .map(|(id, stored)| (id, serde_json::from_slice(&stored.state).unwrap_or_default()))
+        .filter_map(|(id, stored)| Some((id, serde_json::from_slice(&stored.content.state?).unwrap_or_default())))
         .collect();
     let committed = stage.state().committed.clone();
     let applied_at: BTreeMap<Uuid, Position> = committed
@@ -111,5 +111,5 @@ fn event_of(stage: &Stage, of: &Committed) -> Uuid {
 
 fn adds(stage: &Stage, at: &Position) -> i64 {
     let Some(record) = stage.record_at(at) else { return 0 };
-    crate::subject::event::<Counters>(&super::catalog(), &record).map_or(0, |event| event.kind.adds())
+    crate::subject::event::<Counters<false>>(&super::catalog::<false>(), &record).map_or(0, |event| event.kind.adds())
 }

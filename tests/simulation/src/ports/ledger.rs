@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
 use lyceum_core::ports::ledger::{
     AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
-    StoredAggregate,
+    StoredAggregate, StoredKey,
 };
 use lyceum_core::process::defect::{Defect as InProcess, look_into};
 use lyceum_core::record::header_text;
@@ -92,7 +92,7 @@ impl Shaky {
     /// One transaction.
     fn transact(&self, commit: Commit) -> Result<(), LedgerError> {
         let stage = &self.0.stage;
-        let written: Vec<_> = commit.keys.iter().map(|write| (write.id.clone(), write.key.clone())).collect();
+        let written = self.decided(&commit);
         let mut renamed = commit.clone();
         for write in &mut renamed.keys {
             write.id = stage.state().name_of(&write.id);
@@ -101,9 +101,35 @@ impl Shaky {
         let keys: Vec<_> = written.iter().map(|(_, key)| format!("{} {:?}", key.source, key.status)).collect();
         self.0.tell(format_args!("commits {keys:?}: {answer:?}"));
         if answer.is_ok() {
-            stage.state().committed.extend(written.into_iter().map(|(id, key)| Committed { id, key }));
+            let mut state = stage.state();
+            for (id, key) in written {
+                // What was at home before, or moves away from there, was told when it was decided.
+                let known = state.committed.iter().any(|of| of.id == id && of.key == key);
+                if !known {
+                    state.committed.push(Committed { id, key });
+                }
+            }
         }
         answer
+    }
+
+    /// The keys of a transaction, wherever they are put, in order; those that were at home before are among them.
+    fn decided(&self, commit: &Commit) -> Vec<(KeyId, StoredKey)> {
+        let apart = commit.keys.iter().map(|write| (write.id.clone(), write.key.clone()));
+        let at_home = commit.aggregates.iter().flat_map(|write| {
+            let subject = self.0.stage.subjects.iter().find(|of| of.spec().kinds.contains(&write.id.kind.as_str()));
+            let subscriber = subject.map_or("", |of| of.spec().name);
+            let id = |event_id| KeyId { tenant: write.id.tenant.clone(), subscriber: subscriber.to_owned(), event_id };
+            let here = write.content.iter().flat_map(|content| content.keys.here.iter());
+            here.map(move |home| (id(home.event_id), home.key.clone()))
+        });
+        let mut decided: Vec<_> = apart.chain(at_home).collect();
+        // What was decided in one transaction was decided in the order of each partition.
+        decided.sort_by(|(_, left), (_, right)| {
+            let place = |key: &StoredKey| (key.source.topic.clone(), key.source.partition, key.source.offset);
+            place(left).cmp(&place(right))
+        });
+        decided
     }
 
     async fn commit_with_defects(&self, mut commit: Commit) -> Result<(), LedgerError> {
@@ -149,13 +175,13 @@ impl Shaky {
                     pause().await;
                 }
                 for key in dead {
-                    let left = |write: &AggregateWrite| match (&write.state, applied.is_empty()) {
+                    let left = |write: &AggregateWrite| match (&write.content, applied.is_empty()) {
                         (Some(_), false) => Some(write.expected.unwrap_or(0) + 1),
                         _ => write.expected,
                     };
                     let fence = |write: &AggregateWrite| AggregateWrite {
                         expected: left(write),
-                        state: None,
+                        content: None,
                         id: write.id.clone(),
                     };
                     let aggregates = if fenced { conditions.iter().map(fence).collect() } else { Vec::new() };
@@ -169,10 +195,10 @@ impl Shaky {
                 let early = |write: &KeyWrite| is_dead(write) && (!lost_race_stands || is_spent(write));
                 let (dead, applied): (Vec<_>, Vec<_>) = commit.keys.into_iter().partition(early);
                 for key in dead {
-                    let fence = |write: &AggregateWrite| AggregateWrite { state: None, ..write.clone() };
+                    let fence = |write: &AggregateWrite| AggregateWrite { content: None, ..write.clone() };
                     let aggregates = if fenced { commit.aggregates.iter().map(fence).collect() } else { Vec::new() };
                     let lost =
-                        self.0.stage.current_key(&key.id).is_some_and(|stored| stored.status == KeyStatus::Applied);
+                        self.0.stage.key_apart(&key.id).is_some_and(|stored| stored.status == KeyStatus::Applied);
                     if lost && lost_race_stands {
                         self.keep_back(&key);
                         continue;
@@ -186,7 +212,7 @@ impl Shaky {
                 commit.keys = applied;
             }
             Some(Defect::OneCommitAnAggregate)
-                if commit.aggregates.iter().filter(|of| of.state.is_some()).count() > 1 =>
+                if commit.aggregates.iter().filter(|of| of.content.is_some()).count() > 1 =>
             {
                 let mut keys = std::mem::take(&mut commit.keys);
                 for write in commit.aggregates {

@@ -1,0 +1,38 @@
+//! A family as it is, but that each key is an item of its own.
+
+use std::marker::PhantomData;
+
+use lyceum_core::envelope::Envelope;
+use lyceum_core::family::{AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, Refusal};
+use lyceum_core::outcome::Finding;
+use serde_json::Value;
+
+/// The family with its keys apart.
+pub(super) struct Apart<F>(PhantomData<fn() -> F>);
+
+impl<F: Family> Family for Apart<F> {
+    const SPEC: &'static FamilySpec =
+        &FamilySpec { effect: EffectPolicy::StateAndKey { keys: KeyPlace::Apart }, ..*F::SPEC };
+    type Event = F::Event;
+    type State = F::State;
+
+    fn read(envelope: &Envelope<'_>) -> Result<F::Event, Vec<Finding>> {
+        F::read(envelope)
+    }
+
+    fn key(envelope: &Envelope<'_>, event: &F::Event) -> String {
+        F::key(envelope, event)
+    }
+
+    fn aggregates(event: &F::Event) -> Vec<AggregateRef> {
+        F::aggregates(event)
+    }
+
+    fn decide(states: &[Option<F::State>], event: &F::Event, at: &Occurrence) -> Result<Decision<F::State>, Refusal> {
+        F::decide(states, event, at)
+    }
+
+    fn view(state: &F::State, related: &[Option<F::State>]) -> Value {
+        F::view(state, related)
+    }
+}
