@@ -23,9 +23,8 @@ use crate::clock::Clock;
 use crate::environment::{LogConfig, Reading, process_config};
 use crate::metrics::Metrics;
 use crate::outcome::Observer;
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::EventLogError;
 use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
-use crate::ports::statements::Statements;
 use crate::process::{ProcessConfig, Services};
 use crate::xapi::equality;
 
@@ -74,16 +73,16 @@ pub fn connect(settings: &ProductionSettings, observer: Arc<dyn Observer>, metri
     let services = connect_stateless(settings, observer, metrics);
     let Some(settings) = settings.dynamodb.clone() else { return services };
     let billed = metrics.clone();
-    let ledger = Lazily::<dyn Ledger>::new(move || {
+    let ledger = Lazily::new(move || {
         let (settings, clock, metrics) = (settings.clone(), clock.clone(), billed.clone());
         async move {
-            let ledger = DynamoDbLedger::connect(&settings, clock).await.map_err(|error| error.to_string())?;
+            let ledger = DynamoDbLedger::connect(&settings, clock).await?;
             let bill = Bill { ledger: ledger.clone(), told: Mutex::default(), metrics };
-            Ok(Arc::new(Wrapped::around(Arc::new(ledger), bill)) as Arc<dyn Ledger>)
+            Ok(Arc::new(Wrapped::around(Arc::new(ledger), bill)))
         }
     });
     let guard = guard(Dependency::DynamoDb, metrics);
-    let ledger = Guarded::new(Arc::new(Measured::new(Arc::new(ledger), metrics.clone())), guard);
+    let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), guard);
     Services { ledger: Arc::new(ledger), ..services }
 }
 
@@ -94,28 +93,33 @@ pub fn connect_stateless(
     metrics: &Arc<Metrics>,
 ) -> Services {
     let kafka = settings.kafka.clone();
-    let event_log = Lazily::<KafkaEventLog>::new(move || {
+    let event_log = Lazily::new(move || {
         let kafka = kafka.clone();
         async move {
-            let settings = kafka.ok_or("no broker is named")?;
-            KafkaEventLog::connect(&settings).map(Arc::new).map_err(|error| error.to_string())
+            let settings = kafka.ok_or_else(|| {
+                EventLogError::Refused(
+                    "no broker is named; set KAFKA_BOOTSTRAP_SERVERS to host:port of one or more".to_owned(),
+                )
+            })?;
+            KafkaEventLog::connect(&settings).map(Arc::new)
         }
     });
     let elasticsearch = settings.elasticsearch.clone();
-    let statements = Lazily::<Elasticsearch>::new(move || {
+    let statements = Lazily::new(move || {
         let settings = elasticsearch.clone();
         async move {
-            let statements = Elasticsearch::connect(&settings, equality::same).map_err(|error| error.to_string())?;
-            statements.prepare().await.map_err(|error| error.to_string())?;
+            let statements = Elasticsearch::connect(&settings, equality::same)?;
+            // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
+            statements.prepare().await?;
             Ok(Arc::new(statements))
         }
     });
-    let measured_log: Arc<dyn EventLog> = Arc::new(Measured::new(Arc::new(event_log), metrics.clone()));
-    let measured_statements: Arc<dyn Statements> = Arc::new(Measured::new(Arc::new(statements), metrics.clone()));
+    let event_log = Arc::new(Measured::new(event_log, metrics.clone()));
+    let statements = Arc::new(Measured::new(statements, metrics.clone()));
     Services {
-        event_log: Arc::new(Guarded::new(measured_log, guard(Dependency::Kafka, metrics))),
+        event_log: Arc::new(Guarded::new(event_log, guard(Dependency::Kafka, metrics))),
         ledger: Arc::new(NoLedger),
-        statements: Arc::new(Guarded::new(measured_statements, guard(Dependency::Elasticsearch, metrics))),
+        statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch, metrics))),
         clock: Arc::new(SystemClock),
         observer,
     }
@@ -265,7 +269,31 @@ mod tests {
         let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
         let refused = services.ledger.ping().await.unwrap_err().to_string();
         assert!(refused.contains("keeps no state"), "{refused}");
-        assert!(services.statements.ping().await.is_err());
+        assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_no_connection_can_come_of_is_refused_by_name_and_no_outage() {
+        let needed = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("KAFKA_SASL_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AmazonMSK_x"),
+            ("ELASTICSEARCH_URL", "https://127.0.0.1:1"),
+            ("ELASTICSEARCH_CA_FILE", "no-such-file.pem"),
+        ];
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let services = connect_stateless(&settings, Arc::new(Nobody), &metrics);
+        for _ in 0..GuardLimits::default().breaker.failures + 1 {
+            let statements = services.statements.ping().await.unwrap_err();
+            assert!(
+                !statements.is_transient() && statements.to_string().contains("ELASTICSEARCH_CA_FILE"),
+                "{statements}"
+            );
+            let log = services.event_log.topics().await.unwrap_err();
+            assert!(!log.is_transient() && log.to_string().contains("AmazonMSK_x"), "{log}");
+        }
+        let closed = r#"lyceum_circuit_state{dependency="elasticsearch"} 0"#;
+        assert!(metrics.encode().contains(closed), "{}", metrics.encode());
     }
 
     #[test]

@@ -180,9 +180,9 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
     let written = Arc::new(Written { ledger: ledger.clone(), states: Mutex::default() });
     let world = World::new();
     let services = Services {
-        event_log: world.event_log.clone(),
+        event_log: world.event_log.port(),
         ledger: written.clone(),
-        statements: world.statements.clone(),
+        statements: world.statements.port(),
         clock: Arc::new(StoppedClock),
         observer: Arc::new(AllApplied),
     };
