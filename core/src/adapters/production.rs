@@ -5,14 +5,13 @@
 //!
 //! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::adapters::around::{Around, Call, StoreError, Wrapped};
-use crate::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, DynamoDbSettings, Operation};
+use crate::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use crate::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use crate::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
 use crate::adapters::kafka::event_log::KafkaEventLog;
@@ -72,14 +71,10 @@ pub fn connect(settings: &ProductionSettings, observer: Arc<dyn Observer>, metri
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let services = connect_stateless(settings, observer, metrics);
     let Some(settings) = settings.dynamodb.clone() else { return services };
-    let billed = metrics.clone();
+    let counting = metrics.clone();
     let ledger = Lazily::new(move || {
-        let (settings, clock, metrics) = (settings.clone(), clock.clone(), billed.clone());
-        async move {
-            let ledger = DynamoDbLedger::connect(&settings, clock).await?;
-            let bill = Bill { ledger: ledger.clone(), told: Mutex::default(), metrics };
-            Ok(Arc::new(Wrapped::around(Arc::new(ledger), bill)))
-        }
+        let (settings, clock, metrics) = (settings.clone(), clock.clone(), counting.clone());
+        async move { Ok(Arc::new(DynamoDbLedger::connect(&settings, clock).await?.counting_in(metrics))) }
     });
     let guard = guard(Dependency::DynamoDb, metrics);
     let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), guard);
@@ -127,34 +122,6 @@ pub fn connect_stateless(
 
 fn guard(dependency: Dependency, metrics: &Arc<Metrics>) -> Arc<Guard> {
     Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()))
-}
-
-/// Tells the metrics what each call of the ledger consumed.
-struct Bill {
-    ledger: DynamoDbLedger,
-    told: Mutex<CapacitySnapshot>,
-    metrics: Arc<Metrics>,
-}
-
-impl Around for Bill {
-    async fn call<A: Send, E: StoreError>(
-        &self,
-        _: Call,
-        work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
-    ) -> Result<A, E> {
-        let answer = work.await;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let consumed = self.ledger.capacity();
-        for operation in Operation::ALL {
-            let units = consumed.of(operation).units - told.of(operation).units;
-            if units > 0.0 {
-                self.metrics.add_capacity_units(operation.name(), units);
-            }
-        }
-        *told = consumed;
-        answer
-    }
 }
 
 /// The system's clock, and waiting by tokio.

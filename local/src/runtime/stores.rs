@@ -54,8 +54,6 @@ pub struct Stores {
     pub guards: Vec<Arc<Guard>>,
     /// Where each store is, for people.
     pub places: Places,
-    /// The ledger once more, for what it consumed.
-    pub(super) dynamodb: Arc<DynamoDbLedger>,
     /// The embedded DynamoDB, which drops what has expired when it is told to.
     pub(super) embedded_dynamodb: Option<EmbeddedDynamoDb>,
 }
@@ -126,15 +124,16 @@ impl Stores {
                 Arc::new(Measured::new(log, metrics.clone()))
             }
         };
-        let (dynamodb, embedded_dynamodb) = match &config.dynamodb {
+        let (ledger, embedded_dynamodb): (Arc<dyn Ledger>, _) = match &config.dynamodb {
             None => {
                 let embedded =
                     EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
                 let ledger = embedded.ledger(clock.clone()).await.with_context(|| opening("ledger"))?;
-                (Arc::new(ledger), Some(embedded))
+                let ledger = Arc::new(ledger.counting_in(metrics.clone()));
+                (Arc::new(Measured::new(ledger, metrics.clone())), Some(embedded))
             }
             Some(settings) => {
-                let ledger = DynamoDbLedger::connect(settings, clock.clone()).await?;
+                let ledger = DynamoDbLedger::connect(settings, clock.clone()).await?.counting_in(metrics.clone());
                 if purpose == Purpose::Process {
                     ledger.ensure_table().await.with_context(|| {
                         format!(
@@ -143,14 +142,8 @@ impl Stores {
                         )
                     })?;
                 }
-                (Arc::new(ledger), None)
-            }
-        };
-        let ledger: Arc<dyn Ledger> = match &config.dynamodb {
-            None => Arc::new(Measured::new(dynamodb.clone(), metrics.clone())),
-            Some(_) => {
-                let guarded = Arc::new(Guarded::new(dynamodb.clone(), guard(Dependency::DynamoDb)));
-                Arc::new(Measured::new(guarded, metrics.clone()))
+                let guarded = Arc::new(Guarded::new(Arc::new(ledger), guard(Dependency::DynamoDb)));
+                (Arc::new(Measured::new(guarded, metrics.clone())), None)
             }
         };
         let statements: Arc<dyn Statements> = match &config.elasticsearch {
@@ -174,7 +167,7 @@ impl Stores {
                 Arc::new(Measured::new(guarded, metrics.clone()))
             }
         };
-        let stores = Self { event_log, ledger, statements, guards, places, dynamodb, embedded_dynamodb };
+        let stores = Self { event_log, ledger, statements, guards, places, embedded_dynamodb };
         stores.prepare_topics(config, purpose).await?;
         Ok(stores)
     }

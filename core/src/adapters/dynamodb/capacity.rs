@@ -1,9 +1,13 @@
 //! What the table's use costs, counted from what DynamoDB says of each call.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+
+use super::ledger::DynamoDbLedger;
+use crate::capacity::Access;
+use crate::metrics::Metrics;
 
 /// The operations that the ledger uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,9 +43,12 @@ impl Operation {
         }
     }
 
-    /// Whether it consumes write units rather than read units.
-    pub fn writes(self) -> bool {
-        matches!(self, Self::PutItem | Self::UpdateItem | Self::TransactWriteItems)
+    /// Whether it consumes write units or read units.
+    pub fn access(self) -> Access {
+        match self {
+            Self::GetItem | Self::BatchGetItem | Self::Query => Access::Read,
+            Self::PutItem | Self::UpdateItem | Self::TransactWriteItems => Access::Write,
+        }
     }
 }
 
@@ -70,12 +77,12 @@ impl CapacitySnapshot {
 
     /// Read units of all operations.
     pub fn read_units(&self) -> f64 {
-        self.units(false)
+        self.units(Access::Read)
     }
 
     /// Write units of all operations.
     pub fn write_units(&self) -> f64 {
-        self.units(true)
+        self.units(Access::Write)
     }
 
     /// What was consumed since an earlier look.
@@ -96,19 +103,30 @@ impl CapacitySnapshot {
         consumed.units += units;
     }
 
-    fn units(&self, writes: bool) -> f64 {
-        Operation::ALL.into_iter().filter(|op| op.writes() == writes).map(|op| self.of(op).units).sum()
+    fn units(&self, access: Access) -> f64 {
+        Operation::ALL.into_iter().filter(|op| op.access() == access).map(|op| self.of(op).units).sum()
     }
 }
 
-/// Counts, from any number of threads.
+/// Counts, from any number of threads, and tells the metrics.
 #[derive(Debug, Default)]
-pub(super) struct CapacityCounter(Mutex<Counted>);
+pub(super) struct CapacityCounter {
+    counted: Mutex<Counted>,
+    metrics: Option<Arc<Metrics>>,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
     all: CapacitySnapshot,
     by_subscriber: BTreeMap<String, CapacitySnapshot>,
+}
+
+impl DynamoDbLedger {
+    /// The same ledger, which tells the metrics what each call consumed. It counts anew.
+    pub fn counting_in(mut self, metrics: Arc<Metrics>) -> Self {
+        self.capacity = Arc::new(CapacityCounter { metrics: Some(metrics), ..CapacityCounter::default() });
+        self
+    }
 }
 
 impl CapacityCounter {
@@ -120,6 +138,9 @@ impl CapacityCounter {
         consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
         let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        if let Some(metrics) = &self.metrics {
+            metrics.add_capacity_units(operation.name(), operation.access(), subscriber, units);
+        }
         let mut counted = self.counted();
         counted.all.add(operation, units);
         let Some(subscriber) = subscriber else { return };
@@ -140,6 +161,6 @@ impl CapacityCounter {
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

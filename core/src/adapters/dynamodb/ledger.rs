@@ -67,7 +67,7 @@ pub struct DynamoDbLedger {
     pub(super) table: Arc<str>,
     pub(super) clock: Arc<dyn Clock>,
     options: LedgerOptions,
-    capacity: Arc<CapacityCounter>,
+    pub(super) capacity: Arc<CapacityCounter>,
 }
 
 /// Whether an attempt of which nobody knows what it did may be followed by another.
