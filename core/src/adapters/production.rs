@@ -36,6 +36,8 @@ pub struct ProductionSettings {
     pub elasticsearch: ElasticsearchSettings,
     /// Where state is kept; `None` for a family without.
     pub dynamodb: Option<DynamoDbSettings>,
+    /// How much of the process's time and room each of them may take.
+    pub guards: GuardLimits,
     /// How events are processed.
     pub process: ProcessConfig,
     /// How the process logs.
@@ -60,6 +62,7 @@ impl ProductionSettings {
             kafka,
             elasticsearch: ElasticsearchSettings::read(reading),
             dynamodb: None,
+            guards: GuardLimits::read(reading),
             process: process_config(reading),
             log: LogConfig::read(reading),
         }
@@ -70,14 +73,14 @@ impl ProductionSettings {
 pub fn connect(settings: &ProductionSettings, observer: Arc<dyn Observer>, metrics: &Arc<Metrics>) -> Services {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let services = connect_stateless(settings, observer, metrics);
-    let Some(settings) = settings.dynamodb.clone() else { return services };
+    let Some(dynamodb) = settings.dynamodb.clone() else { return services };
+    let guard = Guard::new(Dependency::DynamoDb, settings.guards, metrics.clone());
     let counting = metrics.clone();
     let ledger = Lazily::new(move || {
-        let (settings, clock, metrics) = (settings.clone(), clock.clone(), counting.clone());
-        async move { Ok(Arc::new(DynamoDbLedger::connect(&settings, clock).await?.counting_in(metrics))) }
+        let (dynamodb, clock, metrics) = (dynamodb.clone(), clock.clone(), counting.clone());
+        async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics))) }
     });
-    let guard = guard(Dependency::DynamoDb, metrics);
-    let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), guard);
+    let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), Arc::new(guard));
     Services { ledger: Arc::new(ledger), ..services }
 }
 
@@ -109,19 +112,16 @@ pub fn connect_stateless(
             Ok(Arc::new(statements))
         }
     });
+    let guard = |dependency| Arc::new(Guard::new(dependency, settings.guards, metrics.clone()));
     let event_log = Arc::new(Measured::new(event_log, metrics.clone()));
     let statements = Arc::new(Measured::new(statements, metrics.clone()));
     Services {
-        event_log: Arc::new(Guarded::new(event_log, guard(Dependency::Kafka, metrics))),
+        event_log: Arc::new(Guarded::new(event_log, guard(Dependency::Kafka))),
         ledger: Arc::new(NoLedger),
-        statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch, metrics))),
+        statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch))),
         clock: Arc::new(SystemClock),
         observer,
     }
-}
-
-fn guard(dependency: Dependency, metrics: &Arc<Metrics>) -> Arc<Guard> {
-    Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()))
 }
 
 /// The system's clock, and waiting by tokio.
@@ -202,11 +202,12 @@ mod tests {
                 ("RETRY_ATTEMPTS", "many"),
                 ("DYNAMODB_TABLE", "a table"),
                 ("KAFKA_TIMEOUT_MS", "0"),
+                ("CIRCUIT_OPEN_MS", "at once"),
             ],
             ProductionSettings::read,
         );
         let text = wrong.unwrap_err().to_string();
-        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS"];
+        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS", "CIRCUIT_OPEN_MS"];
         for name in names.into_iter().chain(["KAFKA_BOOTSTRAP_SERVERS", "ELASTICSEARCH_URL"]) {
             assert!(text.contains(name), "{name}: {text}");
         }
@@ -250,7 +251,7 @@ mod tests {
         let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
         let metrics = Arc::new(Metrics::new());
         let services = connect_stateless(&settings, Arc::new(Nobody), &metrics);
-        for _ in 0..GuardLimits::default().breaker.failures + 1 {
+        for _ in 0..settings.guards.breaker.failures + 1 {
             let statements = services.statements.ping().await.unwrap_err();
             assert!(
                 !statements.is_transient() && statements.to_string().contains("ELASTICSEARCH_CA_FILE"),

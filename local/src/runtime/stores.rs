@@ -31,6 +31,8 @@ pub struct StoresConfig {
     pub dynamodb: Option<DynamoDbSettings>,
     /// `ELASTICSEARCH_URL`
     pub elasticsearch: Option<ElasticsearchSettings>,
+    /// How much of the process's time and room each service may take.
+    pub guards: GuardLimits,
 }
 
 /// What a process does with its stores.
@@ -107,7 +109,7 @@ impl Stores {
         let places = Places::of(config, folder.path());
         let mut guards = Vec::new();
         let mut guard = |dependency| {
-            let guard = Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()));
+            let guard = Arc::new(Guard::new(dependency, config.guards, metrics.clone()));
             guards.push(guard.clone());
             guard
         };

@@ -27,8 +27,10 @@ use crate::adapters::around::{Around, Call, StoreError, Wrapped};
 use crate::metrics::{CircuitState, Metrics};
 
 mod breaker;
+mod settings;
 
 pub use breaker::{Breaker, BreakerLimits, Ending, Refusal, Ticket};
+pub use settings::GUARD_VARIABLES;
 
 /// What is guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
