@@ -11,6 +11,7 @@ use lyceum::http::ports::{AskError, DeadLetterFilter, DeadLetters, ReplayRequest
 use lyceum::runtime::{dead_letter_topics, topics};
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::adapters::memory::ledger::MemoryLedger;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
@@ -22,7 +23,6 @@ use lyceum_core::lambda::on_failure::{self, GivenUp, condition};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
-use lyceum_event_source_mapping::SystemClock;
 
 const BOOKINGS: &str = "nlj.training.bookings";
 const VALIDATION: &str = "nlj.errors.validation";

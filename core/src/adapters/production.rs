@@ -6,10 +6,8 @@
 //! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use crate::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use crate::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
@@ -18,6 +16,7 @@ use crate::adapters::kafka::event_log::KafkaEventLog;
 use crate::adapters::kafka::settings::KafkaSettings;
 use crate::adapters::lazily::Lazily;
 use crate::adapters::measured::Measured;
+use crate::adapters::system_clock::SystemClock;
 use crate::clock::Clock;
 use crate::environment::{LogConfig, Reading, process_config};
 use crate::metrics::Metrics;
@@ -121,27 +120,6 @@ pub fn connect_stateless(
         statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch))),
         clock: Arc::new(SystemClock),
         observer,
-    }
-}
-
-/// The system's clock, and waiting by tokio.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now_ms(&self) -> i64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn jitter(&self) -> f64 {
-        // The low 32 bits of a random UUID are random, its version and variant stand elsewhere.
-        f64::from(Uuid::new_v4().as_u128() as u32) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -262,11 +240,5 @@ mod tests {
         }
         let closed = r#"lyceum_circuit_state{dependency="elasticsearch"} 0"#;
         assert!(metrics.encode().contains(closed), "{}", metrics.encode());
-    }
-
-    #[test]
-    fn jitter_is_within_its_bounds_and_moves() {
-        let drawn: Vec<f64> = (0..100).map(|_| SystemClock.jitter()).collect();
-        assert!(drawn.iter().all(|jitter| (0.0..1.0).contains(jitter)) && drawn[0] != drawn[1], "{drawn:?}");
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_core::adapters::guarded::Guard;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{EnvelopeConfig, recognise};
 use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
@@ -21,7 +22,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
-use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
+use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
 use tokio::task::JoinSet;
 
