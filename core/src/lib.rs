@@ -5,6 +5,7 @@
 
 pub mod adapters;
 pub mod analytics;
+pub mod capacity;
 pub mod clock;
 pub mod dead_letter;
 pub mod envelope;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::capacity::{Access, Capacity};
 use crate::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
 
 /// What [`Metrics::encode`] writes. Source: OpenMetrics 1.0.0, section "Content Type"; Prometheus reads it as it is.
@@ -117,6 +118,7 @@ pub struct Metrics {
     open_windows: Family<WindowLabels, Gauge>,
     active_consumers: Gauge,
     stages: Mutex<BTreeMap<String, Duration>>,
+    capacity: Mutex<Capacity>,
     samples: Option<Mutex<Vec<Sample>>>,
 }
 
@@ -183,6 +185,7 @@ impl Metrics {
             open_windows: Family::default(),
             active_consumers: Gauge::default(),
             stages: Mutex::default(),
+            capacity: Mutex::default(),
             samples: None,
         };
         // The registry puts the prefix before a name, `_total` behind a counter's, and a full stop behind each text.
@@ -234,6 +237,7 @@ impl Metrics {
         for report in reports {
             let Report { family, event_type, outcome, .. } = report;
             self.events.get_or_create(&EventLabels { family, event_type, outcome: outcome.name() }).inc();
+            self.lock_capacity().add_event(family);
             let labels = || {
                 [("family", (*family).into()), ("event_type", (*event_type).into()), ("outcome", outcome.name().into())]
             };
@@ -305,18 +309,28 @@ impl Metrics {
         self.sample(("lyceum_store_errors_total", Unit::Count, Combine::Sum), labels, 1.0);
     }
 
-    /// Adds what DynamoDB said that a call consumed.
-    pub fn add_capacity_units(&self, operation: &'static str, units: f64) {
+    /// Adds what DynamoDB said that a call consumed, for a family's events where it concerns one: divided by the family's
+    /// `lyceum_events_total` that is what an event costs. `family` is one of the registry's.
+    pub fn add_capacity_units(&self, operation: &'static str, access: Access, family: Option<&str>, units: f64) {
         self.capacity_units.get_or_create(&OperationLabels { operation }).inc_by(units);
         let metric = ("lyceum_dynamodb_capacity_units_total", Unit::Count, Combine::Sum);
         self.sample(metric, || [("operation", operation.into())], units);
+        if let Some(family) = family {
+            let (family, access) = (family.to_owned(), access.name());
+            let metric = ("lyceum_dynamodb_family_capacity_units_total", Unit::Count, Combine::Sum);
+            self.sample(metric, || [("family", family.clone().into()), ("access", access.into())], units);
+            self.family_capacity_units.get_or_create(&FamilyAccessLabels { family, access }).inc_by(units);
+        }
+        self.lock_capacity().add_call(access, family, units);
     }
 
-    /// Adds what DynamoDB said that was consumed for a family's events; `access` is `read` or `write`. Divided by the
-    /// family's `lyceum_events_total` it is what an event costs. `family` is one of the registry's.
-    pub fn add_family_capacity_units(&self, family: &str, access: &'static str, units: f64) {
-        let labels = FamilyAccessLabels { family: family.to_owned(), access };
-        self.family_capacity_units.get_or_create(&labels).inc_by(units);
+    /// The capacity units consumed so far.
+    pub fn capacity(&self) -> Capacity {
+        self.lock_capacity().clone()
+    }
+
+    fn lock_capacity(&self) -> MutexGuard<'_, Capacity> {
+        self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets what the circuit breaker of a dependency lets through.
@@ -398,6 +412,19 @@ mod tests {
         }
     }
 
+    /// One of each, but how records ended.
+    fn measure_everything_else(metrics: &Metrics) {
+        metrics.observe_event_duration("survey", Duration::from_millis(3));
+        metrics.observe_batch_size(42);
+        metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
+        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
+        metrics.count_store_error("statements", "unavailable");
+        metrics.add_capacity_units("TransactWriteItems", Access::Write, Some("survey"), 2.5);
+        metrics.set_circuit_state("dynamodb", CircuitState::Open);
+        metrics.set_open_windows("5m", 3);
+        metrics.set_active_consumers(4);
+    }
+
     #[test]
     fn every_metric_has_the_name_that_the_dashboards_read() {
         let metrics = Metrics::new();
@@ -406,16 +433,7 @@ mod tests {
             report(Outcome::DeadLettered { kind: DeadLetterKind::UnknownType }, vec!["actor.ifi.exactly-one".into()]),
             report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
         ]);
-        metrics.observe_event_duration("survey", Duration::from_millis(3));
-        metrics.observe_batch_size(42);
-        metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
-        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
-        metrics.count_store_error("statements", "unavailable");
-        metrics.add_capacity_units("TransactWriteItems", 2.5);
-        metrics.add_family_capacity_units("survey", "write", 4.0);
-        metrics.set_circuit_state("dynamodb", CircuitState::Open);
-        metrics.set_open_windows("5m", 3);
-        metrics.set_active_consumers(4);
+        measure_everything_else(&metrics);
         let text = metrics.encode();
         for line in [
             r#"lyceum_events_total{family="survey",event_type="survey.answered",outcome="applied"} 1"#,
@@ -429,7 +447,7 @@ mod tests {
             r#"lyceum_store_duration_seconds_sum{store="ledger",operation="commit"} 0.02"#,
             r#"lyceum_store_errors_total{store="statements",kind="unavailable"} 1"#,
             r#"lyceum_dynamodb_capacity_units_total{operation="TransactWriteItems"} 2.5"#,
-            r#"lyceum_dynamodb_family_capacity_units_total{family="survey",access="write"} 4.0"#,
+            r#"lyceum_dynamodb_family_capacity_units_total{family="survey",access="write"} 2.5"#,
             r#"lyceum_circuit_state{dependency="dynamodb"} 2"#,
             r#"lyceum_open_windows{size="5m"} 3"#,
             "lyceum_active_consumers 4",
@@ -445,15 +463,7 @@ mod tests {
             report(Outcome::DeadLettered { kind: DeadLetterKind::Validation }, vec!["actor.ifi.exactly-one".into()]),
             report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
         ]);
-        metrics.observe_event_duration("survey", Duration::from_millis(3));
-        metrics.observe_batch_size(42);
-        metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
-        metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
-        metrics.count_store_error("statements", "unavailable");
-        metrics.add_capacity_units("TransactWriteItems", 2.5);
-        metrics.set_circuit_state("dynamodb", CircuitState::Open);
-        metrics.set_open_windows("5m", 3);
-        metrics.set_active_consumers(4);
+        measure_everything_else(&metrics);
         let text = metrics.encode();
         let samples = metrics.take_samples();
         for Sample { name, labels, .. } in &samples {
@@ -466,7 +476,7 @@ mod tests {
             };
             assert!(text.lines().any(series), "{name} {labels:?}\nis not among\n{text}");
         }
-        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (14, vec![], vec![]));
+        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (15, vec![], vec![]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The event log's twin and its model keep the port's contract and agree with each other, and the twin survives what may
 //! befall a file.
-#![cfg(feature = "embedded-event-log")]
+#![cfg(all(feature = "embedded-event-log", feature = "system-clock"))]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
-use lyceum_core::clock::Clock;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::ports::event_log::contract::{CHECKS, EXACT_CHECKS, RETENTION_CHECKS, run};
 use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, Retention, TopicSpec};
 use lyceum_core::record::{Header, NewRecord};
@@ -40,23 +39,6 @@ fn spec(partitions: i32, retention: Retention) -> TopicSpec {
 
 fn record(value: impl Into<String>) -> NewRecord {
     NewRecord { value: Some(value.into().into()), timestamp_ms: Some(1), ..NewRecord::default() }
-}
-
-struct SystemClock;
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now_ms(&self) -> i64 {
-        jiff::Timestamp::now().as_millisecond()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ mod guarded {
     use lyceum_core::adapters::memory::ledger::MemoryLedger;
     use lyceum_core::metrics::Metrics;
 
-    fn guarded() -> Guarded<MemoryLedger> {
+    fn guarded() -> Guarded<Arc<MemoryLedger>> {
         let guard = Guard::new(Dependency::DynamoDb, GuardLimits::default(), Arc::new(Metrics::new()));
         Guarded::new(Arc::new(MemoryLedger::new()), Arc::new(guard))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lyceum_core::adapters::dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_core::adapters::elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
+use lyceum_core::adapters::guarded::{GUARD_VARIABLES, GuardLimits};
 use lyceum_core::adapters::kafka::{KAFKA_VARIABLES, KafkaSettings};
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{
@@ -62,6 +63,7 @@ pub const VARIABLES: &[&[Variable]] = &[
     KAFKA_VARIABLES,
     DYNAMODB_VARIABLES,
     ELASTICSEARCH_VARIABLES,
+    GUARD_VARIABLES,
 ];
 
 /// Whoever sets one of these means a DynamoDB that is a service.
@@ -96,6 +98,7 @@ impl Config {
                     .any(|name| reading.given(name).is_some())
                     .then(|| DynamoDbSettings::read(&mut reading)),
                 elasticsearch: reading.given("ELASTICSEARCH_URL").map(|_| ElasticsearchSettings::read(&mut reading)),
+                guards: GuardLimits::read(&mut reading),
             },
             functions: Vec::new(),
         };
@@ -122,10 +125,15 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_reported_with_its_variable() {
-        let wrong =
-            read(&[("BATCH_SIZE", "0"), ("LOG_FORMAT", "xml"), ("RETRY_BASE_MS", "soon"), ("API_TOKENS", "x:y")]);
+        let wrong = read(&[
+            ("BATCH_SIZE", "0"),
+            ("LOG_FORMAT", "xml"),
+            ("RETRY_BASE_MS", "soon"),
+            ("API_TOKENS", "x:y"),
+            ("SERVICE_TIMEOUT_MS", "-1"),
+        ]);
         let text = wrong.unwrap_err().to_string();
-        for name in ["BATCH_SIZE", "LOG_FORMAT", "RETRY_BASE_MS", "API_TOKENS"] {
+        for name in ["BATCH_SIZE", "LOG_FORMAT", "RETRY_BASE_MS", "API_TOKENS", "SERVICE_TIMEOUT_MS"] {
             assert!(text.contains(name), "{name}: {text}");
         }
     }

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use lyceum::dead_letters::DeadLetterIndex;
 use lyceum::http::ports::{AskError, DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Which};
 use lyceum::runtime::{dead_letter_topics, topics};
+use lyceum_core::adapters::measured::Measured;
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::adapters::memory::ledger::MemoryLedger;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
@@ -20,10 +22,10 @@ use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::lambda::event::EventSource;
 use lyceum_core::lambda::on_failure::{self, GivenUp, condition};
+use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
-use lyceum_event_source_mapping::SystemClock;
 
 const BOOKINGS: &str = "nlj.training.bookings";
 const VALIDATION: &str = "nlj.errors.validation";
@@ -65,8 +67,13 @@ impl World {
 
     /// A process that begins now.
     fn process(&self) -> DeadLetterIndex {
+        self.process_on(self.log.clone())
+    }
+
+    /// The same, which reaches the log in its own way.
+    fn process_on(&self, log: Arc<dyn EventLog>) -> DeadLetterIndex {
         DeadLetterIndex::new(
-            self.log.clone(),
+            log,
             self.ledger.clone(),
             BTreeMap::new(),
             dead_letter_topics(),
@@ -175,6 +182,34 @@ async fn a_hundred_thousand_letters_on_several_partitions_are_counted_listed_and
         let number = value["number"].as_i64().unwrap();
         let before = last.insert(replay.key.clone().unwrap(), number);
         assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
+    }
+}
+
+#[tokio::test]
+async fn letters_that_stand_together_are_fetched_together_and_those_between_are_not_shown() {
+    let world = World::new(1).await;
+    let tenant_of = |number: i64| if number % 40 == 0 { "globex" } else { "acme" };
+    for number in 0..400 {
+        let failure = Failure { tenant: Some(tenant_of(number)), ..failure() };
+        world.publish(write(&record(number), &failure, &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers)).await;
+    }
+    let metrics = Arc::new(Metrics::new());
+    let process = world.process_on(Arc::new(Measured::new(world.log.clone(), metrics.clone())));
+    let fetches = || {
+        let counted = r#"lyceum_store_duration_seconds_count{store="event_log",operation="fetch"} "#;
+        let text = metrics.encode();
+        text.lines().find_map(|line| line.strip_prefix(counted)?.parse::<u64>().ok()).unwrap()
+    };
+    process.count(&DeadLetterFilter::default()).await.unwrap();
+    let of_tenant = |tenant: &str| DeadLetterFilter { tenant: Some(tenant.to_owned()), ..DeadLetterFilter::default() };
+    for (tenant, limit, wanted_fetches) in [("acme", 120, 1), ("globex", 5, 5)] {
+        let before = fetches();
+        let letters = process.list(&of_tenant(tenant), limit).await.unwrap().letters;
+        assert_eq!((letters.len(), fetches() - before), (limit, wanted_fetches), "{tenant}");
+        assert!(letters.iter().all(|shown| shown.tenant.as_deref() == Some(tenant)));
+        let offsets: Vec<i64> = letters.iter().map(|shown| shown.position.offset).collect();
+        let newest: Vec<i64> = (0..400).rev().filter(|number| tenant_of(*number) == tenant).take(limit).collect();
+        assert_eq!(offsets, newest, "the newest first");
     }
 }
 

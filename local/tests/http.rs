@@ -12,6 +12,7 @@ use base64::Engine;
 use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
 use lyceum::http::{Access, ROUTES, Role, Token, bind_address, router, serve, serve_within};
 use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits};
+use lyceum_core::capacity;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::header_text;
 use serde_json::{Value, json};
@@ -191,6 +192,24 @@ async fn the_status_tells_lag_rate_and_outcomes() {
     assert_eq!(status["events_per_second"], 0.4);
     let status = send(&fakes, get("/events/status?tenant=globex")).await.json();
     assert_eq!(status["totals"]["outcomes"], json!({"duplicate": 1, "retry_later": 1}));
+}
+
+#[tokio::test]
+async fn the_status_tells_capacity_units_and_what_an_event_cost_to_who_sees_every_tenant() {
+    let fakes = busy(Access::open()).await;
+    fakes.services.metrics.add_capacity_units("GetItem", capacity::Access::Read, None, 0.5);
+    fakes.services.metrics.add_capacity_units("TransactWriteItems", capacity::Access::Write, Some("training"), 68.0);
+    let capacity = send(&fakes, get("/events/status")).await.json()["capacity"].take();
+    assert_eq!((&capacity["read_units"], &capacity["write_units"]), (&json!(0.5), &json!(68.0)));
+    assert_eq!(capacity["families"]["training"]["events"], 34);
+    assert_eq!(capacity["families"]["training"]["write_units_per_event"], 2.0);
+    let document = send(&fakes, get("/openapi.json")).await.json();
+    let answer = &document["paths"]["/events/status"]["get"]["responses"]["200"]["content"]["application/json"];
+    assert_eq!(answer["schema"]["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
+    let described = &document["components"]["schemas"]["Capacity"]["properties"];
+    for name in capacity.as_object().unwrap().keys() {
+        assert!(described[name].is_object(), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -54,13 +54,19 @@ fn an_ingestion_ends_with_its_numbers_and_a_second_one_has_duplicates_only() {
         let line = first.stdout.lines().find(|line| line.starts_with(label)).unwrap();
         assert_eq!(line.split_whitespace().last(), Some(wanted.to_string().as_str()), "{}", first.stdout);
     }
-    first.expect_print(&["per second", "lyceum dead-letters list"]);
+    first
+        .expect_print(&["per second", "DynamoDB: ", "  training ", "  survey ", "write units an event"])
+        .expect_print(&["lyceum dead-letters list"]);
     let second = workplace.run(&["ingest", "academy.jsonl", "array.json", "--format", "json"]).expect_code(0);
     assert_eq!(second.stdout.lines().count(), 1);
     let second = second.json();
     assert_eq!(second["read"], json!(number + 4));
     assert_eq!((&second["applied"], &second["duplicate"]), (&json!(0), &json!(number + 3)));
     assert_eq!(second["dead_lettered"].as_object().unwrap().len(), 1);
+    let capacity = &second["capacity"];
+    assert!(capacity["read_units"].as_f64() > Some(0.0), "{capacity}");
+    assert_eq!(capacity["write_units"], json!(0.0), "a second ingestion only reads");
+    assert_eq!(capacity["families"]["statement"]["read_units_per_event"], json!(0.0), "a family without state");
     assert_eq!(total(&workplace), number as u64 + 3);
 }
 
@@ -361,6 +367,13 @@ fn topics_and_status_tell_how_far_everything_is() {
     workplace.run(&["status"]).expect_code(0).expect_print(&["no process is running", "healthy"]);
     let server = workplace.up(&[]);
     workplace.run(&["status"]).expect_code(0).expect_print(&["the running process is healthy", "lag 0"]);
+    workplace.write_lines("academy.jsonl", &Academy::new(3, SMALL).events);
+    workplace.run(&["ingest", "academy.jsonl"]).expect_code(0).expect_print(&["DynamoDB: ", "write units an event"]);
+    workplace.run(&["status"]).expect_code(0).expect_print(&[
+        "DynamoDB since its start: ",
+        "  training ",
+        "write units an event",
+    ]);
     assert_eq!(workplace.run(&["status", "--format", "json"]).expect_code(0).json()["health"]["status"], "healthy");
     server.stop().expect_code(0);
 }
@@ -376,12 +389,13 @@ fn commands_on_a_folder_that_is_held_ask_its_process_and_say_so() {
         workplace.run(&["ingest", "academy.jsonl", "--format", "json"]).expect_code(0).expect_report(&[&note]).json();
     let undisturbed =
         workplace.run(&["ingest", "academy.jsonl", "--format", "json", "--data", "other"]).expect_code(0).json();
-    let without_time = |mut summary: Value| {
-        let of_time = |name: &str| matches!(name, "seconds" | "per_second" | "stages");
-        summary.as_object_mut().unwrap().retain(|name, _| !of_time(name));
+    // How long it took, and how the records came together in batches, is chance.
+    let without_chance = |mut summary: Value| {
+        let of_chance = |name: &str| matches!(name, "seconds" | "per_second" | "stages" | "capacity");
+        summary.as_object_mut().unwrap().retain(|name, _| !of_chance(name));
         summary
     };
-    assert_eq!(without_time(summary), without_time(undisturbed));
+    assert_eq!(without_chance(summary), without_chance(undisturbed));
     workplace.run(&["show", "program", "program-0"]).expect_code(0).expect_report(&[&note]);
     workplace.run(&["query", "platform"]).expect_code(0).expect_report(&[&note]);
     workplace.run(&["up", "--port", "0"]).expect_code(1).expect_report(&[

@@ -1,7 +1,9 @@
 //! Any adapter with something done around each of its calls: [measured](super::measured), [guarded](super::guarded).
-//! Here each port is written out once; what is done around a call does not know which port it is.
+//! Here each port is written out once; what is done around a call does not know which port it is, nor whether the adapter
+//! was there before the call or is made by it.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,34 +64,81 @@ pub trait Around: Send + Sync {
     ) -> impl Future<Output = Result<A, E>> + Send;
 }
 
+impl<W: Around> Around for Arc<W> {
+    fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send {
+        (**self).call(call, work, is_outage)
+    }
+}
+
+/// Where an adapter comes from, whose port fails with `E`: an [`Arc`] has it, and
+/// [`Lazily`](super::lazily::Lazily) makes it when it is first called.
+pub trait Source<E>: Send + Sync {
+    /// The adapter.
+    type Adapter: ?Sized + Send + Sync + 'static;
+
+    /// The adapter, or why there is none.
+    fn adapter(&self) -> impl Future<Output = Result<&Self::Adapter, E>> + Send;
+}
+
+impl<T: ?Sized + Send + Sync + 'static, E: Send> Source<E> for Arc<T> {
+    type Adapter = T;
+
+    fn adapter(&self) -> impl Future<Output = Result<&T, E>> + Send {
+        ready(Ok(&**self))
+    }
+}
+
 /// An adapter with something done around each of its calls.
-pub struct Wrapped<T: ?Sized, W> {
-    adapter: Arc<T>,
+pub struct Wrapped<S, W> {
+    source: S,
     around: W,
 }
 
-impl<T: ?Sized, W: Around> Wrapped<T, W> {
-    /// Does `around` around the adapter's calls.
-    pub fn around(adapter: Arc<T>, around: W) -> Self {
-        Self { adapter, around }
+impl<S, W: Around> Wrapped<S, W> {
+    /// Does `around` around the calls of the adapter that comes from `source`.
+    pub fn around(source: S, around: W) -> Self {
+        Self { source, around }
     }
 
-    fn reads<A: Send, E: StoreError>(
-        &self,
+    fn reads<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
         store: &'static str,
         operation: &'static str,
-        work: impl Future<Output = Result<A, E>> + Send,
-    ) -> impl Future<Output = Result<A, E>> + Send {
-        self.around.call(Call { store, operation, effect: Effect::Read }, work, |_| false)
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.calls(Call { store, operation, effect: Effect::Read }, work, |_| false)
     }
 
-    fn writes<A: Send, E: StoreError>(
-        &self,
+    fn writes<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
         store: &'static str,
         operation: &'static str,
-        work: impl Future<Output = Result<A, E>> + Send,
-    ) -> impl Future<Output = Result<A, E>> + Send {
-        self.around.call(Call { store, operation, effect: Effect::Write }, work, |_| false)
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.calls(Call { store, operation, effect: Effect::Write }, work, |_| false)
+    }
+
+    fn calls<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
+        call: Call,
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.around.call(call, async { work(self.source.adapter().await?).await }, is_outage)
     }
 }
 
@@ -171,17 +220,20 @@ const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
 
 #[async_trait]
-impl<T: EventLog + ?Sized, W: Around> EventLog for Wrapped<T, W> {
+impl<S, W: Around> EventLog for Wrapped<S, W>
+where
+    S: Source<EventLogError, Adapter: EventLog>,
+{
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.writes(LOG, "create_topic", self.adapter.create_topic(spec)).await
+        self.writes(LOG, "create_topic", |log| log.create_topic(spec)).await
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.reads(LOG, "topics", self.adapter.topics()).await
+        self.reads(LOG, "topics", |log| log.topics()).await
     }
 
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        self.writes(LOG, "produce", self.adapter.produce(topic, records)).await
+        self.writes(LOG, "produce", |log| log.produce(topic, records)).await
     }
 
     async fn fetch(
@@ -192,52 +244,58 @@ impl<T: EventLog + ?Sized, W: Around> EventLog for Wrapped<T, W> {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, EventLogError> {
-        self.reads(LOG, "fetch", self.adapter.fetch(topic, partition, offset, max_records, max_bytes)).await
+        self.reads(LOG, "fetch", |log| log.fetch(topic, partition, offset, max_records, max_bytes)).await
     }
 
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        self.reads(LOG, "offsets", self.adapter.offsets(topic)).await
+        self.reads(LOG, "offsets", |log| log.offsets(topic)).await
     }
 
     async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
-        self.reads(LOG, "offset_at", self.adapter.offset_at(topic, partition, timestamp_ms)).await
+        self.reads(LOG, "offset_at", |log| log.offset_at(topic, partition, timestamp_ms)).await
     }
 
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
-        self.reads(LOG, "committed", self.adapter.committed(group, topic)).await
+        self.reads(LOG, "committed", |log| log.committed(group, topic)).await
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        self.writes(LOG, "commit", self.adapter.commit(group, topic, offsets)).await
+        self.writes(LOG, "commit", |log| log.commit(group, topic, offsets)).await
     }
 
     /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
-        self.reads(LOG, "join", self.adapter.join(group, topic, patience)).await
+        self.reads(LOG, "join", |log| log.join(group, topic, patience)).await
     }
 
-    /// Waiting is no work, and has a limit of its own: nothing is done around it.
+    /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever
+    /// fetches next is told why.
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
-        self.adapter.wait_for_records(topic, timeout).await;
+        if let Ok(log) = self.source.adapter().await {
+            log.wait_for_records(topic, timeout).await;
+        }
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
-        self.writes(LOG, "apply_retention", self.adapter.apply_retention(now_ms)).await
+        self.writes(LOG, "apply_retention", |log| log.apply_retention(now_ms)).await
     }
 }
 
 #[async_trait]
-impl<T: Ledger + ?Sized, W: Around> Ledger for Wrapped<T, W> {
+impl<S, W: Around> Ledger for Wrapped<S, W>
+where
+    S: Source<LedgerError, Adapter: Ledger>,
+{
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.reads(LEDGER, "load", self.adapter.load(aggregates, keys)).await
+        self.reads(LEDGER, "load", |ledger| ledger.load(aggregates, keys)).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
-        self.writes(LEDGER, "commit", self.adapter.commit(commit)).await
+        self.writes(LEDGER, "commit", |ledger| ledger.commit(commit)).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.writes(LEDGER, "count_attempt", self.adapter.count_attempt(key, epoch)).await
+        self.writes(LEDGER, "count_attempt", |ledger| ledger.count_attempt(key, epoch)).await
     }
 
     async fn list(
@@ -246,38 +304,41 @@ impl<T: Ledger + ?Sized, W: Around> Ledger for Wrapped<T, W> {
         kind: &str,
         limit: usize,
     ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.reads(LEDGER, "list", self.adapter.list(tenant, kind, limit)).await
+        self.reads(LEDGER, "list", |ledger| ledger.list(tenant, kind, limit)).await
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.reads(LEDGER, "ping", self.adapter.ping()).await
+        self.reads(LEDGER, "ping", |ledger| ledger.ping()).await
     }
 }
 
 #[async_trait]
-impl<T: Statements + ?Sized, W: Around> Statements for Wrapped<T, W> {
+impl<S, W: Around> Statements for Wrapped<S, W>
+where
+    S: Source<StatementsError, Adapter: Statements>,
+{
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         // A store that takes none of the documents is away, although it answers; one that takes some is there.
         let takes_none = |outcomes: &Vec<StoreOutcome>| {
             !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
         };
         let call = Call { store: STATEMENTS, operation: "store", effect: Effect::Write };
-        self.around.call(call, self.adapter.store(documents), takes_none).await
+        self.calls(call, |statements| statements.store(documents), takes_none).await
     }
 
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        self.reads(STATEMENTS, "get", self.adapter.get(tenant, id)).await
+        self.reads(STATEMENTS, "get", |statements| statements.get(tenant, id)).await
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
-        self.reads(STATEMENTS, "search", self.adapter.search(filter, limit, after)).await
+        self.reads(STATEMENTS, "search", |statements| statements.search(filter, limit, after)).await
     }
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
-        self.reads(STATEMENTS, "aggregate", self.adapter.aggregate(filter, aggregations)).await
+        self.reads(STATEMENTS, "aggregate", |statements| statements.aggregate(filter, aggregations)).await
     }
 
     async fn ping(&self) -> Result<(), StatementsError> {
-        self.reads(STATEMENTS, "ping", self.adapter.ping()).await
+        self.reads(STATEMENTS, "ping", |statements| statements.ping()).await
     }
 }

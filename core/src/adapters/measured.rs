@@ -7,15 +7,15 @@ use crate::adapters::around::{Around, Call, StoreError, Wrapped};
 use crate::metrics::Metrics;
 
 /// An adapter whose calls are measured.
-pub type Measured<T> = Wrapped<T, Meter>;
+pub type Measured<S> = Wrapped<S, Meter>;
 
 /// Measures calls.
 pub struct Meter(Arc<Metrics>);
 
-impl<T: ?Sized> Measured<T> {
-    /// Measures this adapter's calls.
-    pub fn new(adapter: Arc<T>, metrics: Arc<Metrics>) -> Self {
-        Self::around(adapter, Meter(metrics))
+impl<S> Measured<S> {
+    /// Measures the calls of the adapter that comes from there.
+    pub fn new(source: S, metrics: Arc<Metrics>) -> Self {
+        Self::around(source, Meter(metrics))
     }
 }
 

@@ -15,3 +15,5 @@ pub mod measured;
 pub mod memory;
 #[cfg(feature = "production")]
 pub mod production;
+#[cfg(feature = "system-clock")]
+pub mod system_clock;

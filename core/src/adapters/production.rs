@@ -5,27 +5,25 @@
 //!
 //! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
-use crate::adapters::around::{Around, Call, StoreError, Wrapped};
-use crate::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, DynamoDbSettings, Operation};
+use crate::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use crate::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use crate::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
 use crate::adapters::kafka::event_log::KafkaEventLog;
 use crate::adapters::kafka::settings::KafkaSettings;
 use crate::adapters::lazily::Lazily;
 use crate::adapters::measured::Measured;
+use crate::adapters::system_clock::SystemClock;
 use crate::clock::Clock;
 use crate::environment::{LogConfig, Reading, process_config};
+use crate::family::FamilySpec;
 use crate::metrics::Metrics;
 use crate::outcome::Observer;
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::EventLogError;
 use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
-use crate::ports::statements::Statements;
 use crate::process::{ProcessConfig, Services};
 use crate::xapi::equality;
 
@@ -38,6 +36,8 @@ pub struct ProductionSettings {
     pub elasticsearch: ElasticsearchSettings,
     /// Where state is kept; `None` for a family without.
     pub dynamodb: Option<DynamoDbSettings>,
+    /// How much of the process's time and room each of them may take.
+    pub guards: GuardLimits,
     /// How events are processed.
     pub process: ProcessConfig,
     /// How the process logs.
@@ -62,28 +62,31 @@ impl ProductionSettings {
             kafka,
             elasticsearch: ElasticsearchSettings::read(reading),
             dynamodb: None,
+            guards: GuardLimits::read(reading),
             process: process_config(reading),
             log: LogConfig::read(reading),
         }
     }
 }
 
-/// The services of a family that keeps state. Nothing is called yet.
-pub fn connect(settings: &ProductionSettings, observer: Arc<dyn Observer>, metrics: &Arc<Metrics>) -> Services {
+/// The services of families that keep state. Nothing is called yet.
+pub fn connect(
+    settings: &ProductionSettings,
+    observer: Arc<dyn Observer>,
+    metrics: &Arc<Metrics>,
+    families: &[&'static FamilySpec],
+) -> Services {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let services = connect_stateless(settings, observer, metrics);
-    let Some(settings) = settings.dynamodb.clone() else { return services };
-    let billed = metrics.clone();
-    let ledger = Lazily::<dyn Ledger>::new(move || {
-        let (settings, clock, metrics) = (settings.clone(), clock.clone(), billed.clone());
-        async move {
-            let ledger = DynamoDbLedger::connect(&settings, clock).await.map_err(|error| error.to_string())?;
-            let bill = Bill { ledger: ledger.clone(), told: Mutex::default(), metrics };
-            Ok(Arc::new(Wrapped::around(Arc::new(ledger), bill)) as Arc<dyn Ledger>)
-        }
+    let Some(dynamodb) = settings.dynamodb.clone() else { return services };
+    let guard = Guard::new(Dependency::DynamoDb, settings.guards, metrics.clone());
+    let (counting, families) = (metrics.clone(), families.to_vec());
+    let ledger = Lazily::new(move || {
+        let (dynamodb, clock) = (dynamodb.clone(), clock.clone());
+        let (metrics, families) = (counting.clone(), families.clone());
+        async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
-    let guard = guard(Dependency::DynamoDb, metrics);
-    let ledger = Guarded::new(Arc::new(Measured::new(Arc::new(ledger), metrics.clone())), guard);
+    let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), Arc::new(guard));
     Services { ledger: Arc::new(ledger), ..services }
 }
 
@@ -94,83 +97,36 @@ pub fn connect_stateless(
     metrics: &Arc<Metrics>,
 ) -> Services {
     let kafka = settings.kafka.clone();
-    let event_log = Lazily::<KafkaEventLog>::new(move || {
+    let event_log = Lazily::new(move || {
         let kafka = kafka.clone();
         async move {
-            let settings = kafka.ok_or("no broker is named")?;
-            KafkaEventLog::connect(&settings).map(Arc::new).map_err(|error| error.to_string())
+            let settings = kafka.ok_or_else(|| {
+                EventLogError::Refused(
+                    "no broker is named; set KAFKA_BOOTSTRAP_SERVERS to host:port of one or more".to_owned(),
+                )
+            })?;
+            KafkaEventLog::connect(&settings).map(Arc::new)
         }
     });
     let elasticsearch = settings.elasticsearch.clone();
-    let statements = Lazily::<Elasticsearch>::new(move || {
+    let statements = Lazily::new(move || {
         let settings = elasticsearch.clone();
         async move {
-            let statements = Elasticsearch::connect(&settings, equality::same).map_err(|error| error.to_string())?;
-            statements.prepare().await.map_err(|error| error.to_string())?;
+            let statements = Elasticsearch::connect(&settings, equality::same)?;
+            // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
+            statements.prepare().await?;
             Ok(Arc::new(statements))
         }
     });
-    let measured_log: Arc<dyn EventLog> = Arc::new(Measured::new(Arc::new(event_log), metrics.clone()));
-    let measured_statements: Arc<dyn Statements> = Arc::new(Measured::new(Arc::new(statements), metrics.clone()));
+    let guard = |dependency| Arc::new(Guard::new(dependency, settings.guards, metrics.clone()));
+    let event_log = Arc::new(Measured::new(event_log, metrics.clone()));
+    let statements = Arc::new(Measured::new(statements, metrics.clone()));
     Services {
-        event_log: Arc::new(Guarded::new(measured_log, guard(Dependency::Kafka, metrics))),
+        event_log: Arc::new(Guarded::new(event_log, guard(Dependency::Kafka))),
         ledger: Arc::new(NoLedger),
-        statements: Arc::new(Guarded::new(measured_statements, guard(Dependency::Elasticsearch, metrics))),
+        statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch))),
         clock: Arc::new(SystemClock),
         observer,
-    }
-}
-
-fn guard(dependency: Dependency, metrics: &Arc<Metrics>) -> Arc<Guard> {
-    Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()))
-}
-
-/// Tells the metrics what each call of the ledger consumed.
-struct Bill {
-    ledger: DynamoDbLedger,
-    told: Mutex<CapacitySnapshot>,
-    metrics: Arc<Metrics>,
-}
-
-impl Around for Bill {
-    async fn call<A: Send, E: StoreError>(
-        &self,
-        _: Call,
-        work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
-    ) -> Result<A, E> {
-        let answer = work.await;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let consumed = self.ledger.capacity();
-        for operation in Operation::ALL {
-            let units = consumed.of(operation).units - told.of(operation).units;
-            if units > 0.0 {
-                self.metrics.add_capacity_units(operation.name(), units);
-            }
-        }
-        *told = consumed;
-        answer
-    }
-}
-
-/// The system's clock, and waiting by tokio.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now_ms(&self) -> i64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn jitter(&self) -> f64 {
-        // The low 32 bits of a random UUID are random, its version and variant stand elsewhere.
-        f64::from(Uuid::new_v4().as_u128() as u32) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -231,11 +187,12 @@ mod tests {
                 ("RETRY_ATTEMPTS", "many"),
                 ("DYNAMODB_TABLE", "a table"),
                 ("KAFKA_TIMEOUT_MS", "0"),
+                ("CIRCUIT_OPEN_MS", "at once"),
             ],
             ProductionSettings::read,
         );
         let text = wrong.unwrap_err().to_string();
-        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS"];
+        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS", "CIRCUIT_OPEN_MS"];
         for name in names.into_iter().chain(["KAFKA_BOOTSTRAP_SERVERS", "ELASTICSEARCH_URL"]) {
             assert!(text.contains(name), "{name}: {text}");
         }
@@ -262,15 +219,33 @@ mod tests {
     async fn services_are_made_without_anything_that_answers() {
         let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
         let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
-        let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
+        let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()), &[]);
         let refused = services.ledger.ping().await.unwrap_err().to_string();
         assert!(refused.contains("keeps no state"), "{refused}");
-        assert!(services.statements.ping().await.is_err());
+        assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
     }
 
-    #[test]
-    fn jitter_is_within_its_bounds_and_moves() {
-        let drawn: Vec<f64> = (0..100).map(|_| SystemClock.jitter()).collect();
-        assert!(drawn.iter().all(|jitter| (0.0..1.0).contains(jitter)) && drawn[0] != drawn[1], "{drawn:?}");
+    #[tokio::test]
+    async fn a_setting_that_no_connection_can_come_of_is_refused_by_name_and_no_outage() {
+        let needed = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("KAFKA_SASL_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AmazonMSK_x"),
+            ("ELASTICSEARCH_URL", "https://127.0.0.1:1"),
+            ("ELASTICSEARCH_CA_FILE", "no-such-file.pem"),
+        ];
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let services = connect_stateless(&settings, Arc::new(Nobody), &metrics);
+        for _ in 0..settings.guards.breaker.failures + 1 {
+            let statements = services.statements.ping().await.unwrap_err();
+            assert!(
+                !statements.is_transient() && statements.to_string().contains("ELASTICSEARCH_CA_FILE"),
+                "{statements}"
+            );
+            let log = services.event_log.topics().await.unwrap_err();
+            assert!(!log.is_transient() && log.to_string().contains("AmazonMSK_x"), "{log}");
+        }
+        let closed = r#"lyceum_circuit_state{dependency="elasticsearch"} 0"#;
+        assert!(metrics.encode().contains(closed), "{}", metrics.encode());
     }
 }

@@ -478,7 +478,7 @@ async fn a_batch_of_a_hundred_events_asks_twice_and_writes_in_few_transactions(a
     ledger.commit(commit_of(&written[60..])).await.unwrap();
     let asked: Vec<_> = proxy.asked().into_iter().map(|asked| asked.operation).collect();
     assert_eq!(asked, ["BatchGetItem", "BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
-    let of_training = &ledger.capacity_by_owner()["training"];
+    let of_training = &ledger.capacity_by_family()["training"];
     assert_eq!(*of_training, ledger.capacity());
     assert_eq!(of_training.of(Operation::BatchGetItem).calls, 2);
 }

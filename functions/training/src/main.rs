@@ -10,8 +10,8 @@ use lyceum_training::Training;
 fn main() -> ExitCode {
     lyceum_lambda::run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read)?;
-        let services = production::connect(&settings, telemetry.observer(), &telemetry.metrics());
         let catalog = Arc::new(lyceum_functions::catalog());
+        let services = production::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
         telemetry.serve(Processor::<Training>::new(services, catalog, settings.process)).await
     })
 }

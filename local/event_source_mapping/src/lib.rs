@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod assignment;
-mod clock;
 mod config;
 mod cursor;
 mod delivery;
@@ -12,7 +11,6 @@ mod on_failure;
 mod poller;
 mod status;
 
-pub use clock::SystemClock;
 pub use config::{
     Backoff, Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES,
     RETRY_LIMIT_WITH_DESTINATION, Redelivery, StartingPosition,

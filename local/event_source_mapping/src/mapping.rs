@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use futures::future::{self, Either};
 use jiff::Timestamp;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::assignment::Crew;
-use crate::clock::SystemClock;
 use crate::config::{InvalidConfig, MappingConfig, StartingPosition};
 use crate::filter::Filter;
 use crate::function::Invoke;

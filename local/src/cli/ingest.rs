@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::capacity;
 use super::say;
 use super::session::{Owned, Session, own_or_find};
 use super::{Data, Format, asked_to_end};
@@ -153,6 +154,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
         }
     }
     say!("in {:.2} s, {:.0} per second", summary.seconds, summary.per_second);
+    for line in summary.capacity.iter().flat_map(|capacity| capacity::lines("", capacity)) {
+        say!("{line}");
+    }
     if dead > 0 {
         say!("`lyceum dead-letters list` tells what is wrong with them");
     }

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use lyceum_core::capacity::Capacity;
 use serde_json::Value;
 
+use super::capacity;
 use super::say;
 use super::session::{Session, segment};
 use super::table::{Side, Table, escape};
@@ -181,6 +183,10 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
             let lag: i64 =
                 mapping["partitions"].as_array().into_iter().flatten().filter_map(|of| of["lag"].as_i64()).sum();
             say!("  {:<28} {:<12} lag {lag}", text(&mapping["name"]), text(&mapping["state"]));
+        }
+        let capacity: Option<Capacity> = serde_json::from_value(status["capacity"].take()).unwrap_or_default();
+        for line in capacity.iter().filter(|_| !is_here).flat_map(|of| capacity::lines(" since its start", of)) {
+            say!("{line}");
         }
     }
     Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 
+mod capacity;
 mod dead_letters;
 mod ingest;
 mod inspect;

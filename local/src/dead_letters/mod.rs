@@ -3,7 +3,7 @@
 //! What was sent again is remembered in the ledger, under the letter's id: so nothing is sent twice by two people or two
 //! processes, and a replay that was cut off goes on where it stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ const NO_TENANT: &str = "-";
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
 const FETCH_BYTES: usize = 4 << 20;
+/// Letters that are not further apart are fetched together, with what is between them.
+const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
 /// So many letters are indexed: about 40 MB.
@@ -139,6 +141,29 @@ impl DeadLetterIndex {
         Ok(self.record_at(position).await?.as_ref().and_then(dead_letter::read))
     }
 
+    /// The letters at these positions, those that are still there. They are read in the order of the log, in which a reader
+    /// never has to move back, and neighbours together.
+    async fn read_all(&self, mut wanted: BTreeSet<&Position>) -> Result<BTreeMap<Position, Letter>, AskError> {
+        let mut letters = BTreeMap::new();
+        while let Some(&first) = wanted.first() {
+            let most = usize::try_from(last_neighbour(&wanted, first) - first.offset + 1).unwrap_or(FETCH_RECORDS);
+            let most = most.min(FETCH_RECORDS);
+            let fetched = self.event_log.fetch(&first.topic, first.partition, first.offset, most, FETCH_BYTES).await;
+            let records = match fetched {
+                Ok(records) => records,
+                // Retention was faster with this one.
+                Err(error) if !error.is_transient() => Vec::new(),
+                Err(error) => return Err(log_failed(error)),
+            };
+            let read_to = records.last().map_or(first, |last| &last.position).max(first);
+            let later = wanted.iter().copied().filter(|position| *position > read_to).collect();
+            let found = records.iter().filter(|record| wanted.contains(&record.position));
+            letters.extend(found.filter_map(dead_letter::read).map(|letter| (letter.position.clone(), letter)));
+            wanted = later;
+        }
+        Ok(letters)
+    }
+
     /// The record at a position, where it is still there.
     async fn record_at(&self, position: &Position) -> Result<Option<Record>, AskError> {
         let records = self.event_log.fetch(&position.topic, position.partition, position.offset, 1, 1).await;
@@ -229,6 +254,18 @@ impl DeadLetterIndex {
     }
 }
 
+/// The offset of the last one that is to be fetched together with the first.
+fn last_neighbour(wanted: &BTreeSet<&Position>, first: &Position) -> i64 {
+    let mut last = first.offset;
+    for position in wanted {
+        if (&position.topic, position.partition) != (&first.topic, first.partition) || position.offset - last > NEAR {
+            break;
+        }
+        last = position.offset;
+    }
+    last
+}
+
 fn shown(letter: Letter, sent_to: Option<String>, is_replayed: bool) -> ShownLetter {
     let value = letter.original.value.as_deref().unwrap_or_default();
     let preview = String::from_utf8_lossy(&value[..value.len().min(PREVIEW_CHARS * 4)]);
@@ -259,15 +296,11 @@ impl DeadLetters for DeadLetterIndex {
         let not_indexed = self.follow(&mut index).await?;
         let newest = index.newest(&index.matching(filter), limit);
         drop(index);
-        // They are read in the order of the log, in which a reader never has to move back, and shown newest first.
-        let mut order: Vec<usize> = (0..newest.len()).collect();
-        order.sort_by(|one, other| newest[*one].0.cmp(&newest[*other].0));
-        let mut letters: Vec<Option<ShownLetter>> = newest.iter().map(|_| None).collect();
-        for at in order {
-            let (position, is_replayed) = &newest[at];
-            letters[at] = self.read(position).await?.map(|letter| shown(letter, None, *is_replayed));
-        }
-        Ok(Letters { letters: letters.into_iter().flatten().collect(), not_indexed })
+        let mut letters = self.read_all(newest.iter().map(|(position, _)| position).collect()).await?;
+        let letters = newest.iter().filter_map(|(position, is_replayed)| {
+            letters.remove(position).map(|letter| shown(letter, None, *is_replayed))
+        });
+        Ok(Letters { letters: letters.collect(), not_indexed })
     }
 
     async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {

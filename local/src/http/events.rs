@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
+use lyceum_core::capacity::Capacity;
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::record::{Header, NewRecord, Position};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,10 @@ pub(super) struct StatusReport {
     events_per_second: f64,
     success_rate: Option<f64>,
     totals: Totals,
+    /// Capacity units of DynamoDB since the start of the process, and what an event of each family cost; over all tenants,
+    /// so that a caller that sees one is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<Capacity>,
 }
 
 pub(super) async fn show_status(
@@ -50,6 +55,7 @@ pub(super) async fn show_status(
         events_per_second: snapshot.events_per_second(),
         success_rate: snapshot.totals.success_rate(),
         totals: snapshot.totals,
+        capacity: caller.tenant.is_none().then(|| app.services.metrics.capacity()),
     }))
 }
 

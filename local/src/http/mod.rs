@@ -167,7 +167,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
-    Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, and how events ended", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
+    Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
     Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?}; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
     Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
     Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_survey) },

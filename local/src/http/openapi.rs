@@ -31,6 +31,7 @@ fn describe() -> Value {
                 "basic": {"type": "http", "scheme": "basic", "description": "For browsers: any user name, the token as password"},
             },
             "schemas": {
+                "Capacity": describe_capacity(),
                 "Problem": {
                     "type": "object",
                     "description": "RFC 9457",
@@ -53,6 +54,44 @@ fn describe() -> Value {
     })
 }
 
+/// Capacity units, in the answers that tell them.
+fn describe_capacity() -> Value {
+    let units = |what: &str| json!({"type": "number", "description": what});
+    json!({
+        "type": "object",
+        "description": "Capacity units of DynamoDB, over all tenants; not told to a caller that sees one",
+        "required": ["read_units", "write_units", "families"],
+        "properties": {
+            "read_units": units("Of all calls"),
+            "write_units": units("Of all calls"),
+            "families": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["events", "read_units", "write_units"],
+                    "properties": {
+                        "events": {"type": "integer", "description": "Deliveries that ended, in whatever way"},
+                        "read_units": units("For all of them"),
+                        "write_units": units("For all of them"),
+                        "read_units_per_event": {"type": ["number", "null"], "description": "Null before the first event"},
+                        "write_units_per_event": {"type": ["number", "null"], "description": "Null before the first event"},
+                    },
+                },
+            },
+        },
+    })
+}
+
+fn describe_answer(path: &str) -> Value {
+    match path {
+        "/events/status" | "/api/ingest" => json!({"schema": {
+            "type": "object",
+            "properties": {"capacity": {"$ref": "#/components/schemas/Capacity"}},
+        }}),
+        _ => json!({}),
+    }
+}
+
 fn describe_route(route: &Route) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path =
@@ -65,7 +104,7 @@ fn describe_route(route: &Route) -> Value {
         "summary": route.summary,
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
         "responses": {
-            status: {"description": "As asked", "content": {route.answer: {}}},
+            status: {"description": "As asked", "content": {route.answer: describe_answer(route.path)}},
             "default": {"$ref": "#/components/responses/Problem"},
         },
         "security": [],

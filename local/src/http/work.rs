@@ -101,7 +101,10 @@ pub(super) async fn ingest(
     if let Some(tenant) = tenant {
         events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
     }
-    Ok(Json(app.services.work.ingest(events).await?))
+    let mut summary = app.services.work.ingest(events).await?;
+    // What was consumed meanwhile may be others', too.
+    summary.capacity = summary.capacity.filter(|_| caller.tenant.is_none());
+    Ok(Json(summary))
 }
 
 pub(super) async fn invoke(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use lyceum_core::adapters::embedded::event_log::EventLogOptions;
+use lyceum_core::capacity::Capacity;
 use lyceum_core::envelope::ingested_event_id;
 use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::event_log::EventLogError;
@@ -72,6 +73,10 @@ pub struct Summary {
     /// Calls at once count each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: BTreeMap<String, f64>,
+    /// Capacity units of DynamoDB that this process consumed meanwhile, and what an event of each family cost; not told to a
+    /// caller that sees one tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
 }
 
 impl Summary {
@@ -85,6 +90,9 @@ impl Summary {
         }
         for (stage, seconds) in other.stages {
             *self.stages.entry(stage).or_default() += seconds;
+        }
+        if let Some(capacity) = other.capacity {
+            self.capacity.get_or_insert_default().add(&capacity);
         }
         self.given_up += other.given_up;
         self.elsewhere += other.elsewhere;
@@ -131,7 +139,7 @@ pub async fn ingest(
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Summary, Option<anyhow::Error>)> {
     let started = Instant::now();
-    let before = runtime.metrics.stages();
+    let before = (runtime.metrics.stages(), runtime.metrics.capacity());
     if let Some(topic) = &options.topic {
         check_topic(runtime, topic).await?;
     }
@@ -176,7 +184,8 @@ pub async fn ingest(
     let settled = settling.await;
     run.finish(runtime, &mut summary, settled.is_ok());
     summary.took(started.elapsed());
-    summary.stages = stages_since(&before, &runtime.metrics.stages());
+    summary.stages = stages_since(&before.0, &runtime.metrics.stages());
+    summary.capacity = Some(runtime.metrics.capacity().since(&before.1));
     let errors: Vec<String> =
         failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
     Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
@@ -193,7 +202,7 @@ fn stages_since(before: &BTreeMap<String, Duration>, now: &BTreeMap<String, Dura
 
 /// Publishes events that are prepared already, and waits until all are settled.
 pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> Result<Summary> {
-    let before = runtime.metrics.stages();
+    let before = (runtime.metrics.stages(), runtime.metrics.capacity());
     let started = Instant::now();
     let run = runtime.tally.begin();
     let mut summary = Summary { read: events.len() as u64, ..Summary::default() };
@@ -202,7 +211,8 @@ pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> R
     run.wait(runtime, |_| standstill.check()).await?;
     run.finish(runtime, &mut summary, true);
     summary.took(started.elapsed());
-    summary.stages = stages_since(&before, &runtime.metrics.stages());
+    summary.stages = stages_since(&before.0, &runtime.metrics.stages());
+    summary.capacity = Some(runtime.metrics.capacity().since(&before.1));
     Ok(summary)
 }
 

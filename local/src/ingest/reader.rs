@@ -181,7 +181,7 @@ impl Events {
     /// whether the element is JSON is for the validator to say.
     fn next_value(&mut self, is_array: bool) -> io::Result<Option<Event>> {
         let mut value = Vec::new();
-        let (mut bytes, mut depth, mut in_string, mut escaped, mut started) = (0_u64, 0_u64, false, false, false);
+        let (mut bytes, mut nesting, mut started) = (0_u64, Nesting::default(), false);
         let mut line = self.line + 1;
         loop {
             let buffer = self.input.fill_buf()?;
@@ -211,7 +211,7 @@ impl Events {
                         }
                     }
                 }
-                if is_array && depth == 0 && !in_string && matches!(byte, b',' | b']') {
+                if is_array && nesting.is_outside() && matches!(byte, b',' | b']') {
                     ended = true;
                     closed = byte == b']';
                     break;
@@ -220,18 +220,8 @@ impl Events {
                 if bytes <= EVENT_LIMIT_BYTES as u64 {
                     value.push(byte);
                 }
-                if in_string {
-                    in_string = escaped || byte != b'"';
-                    escaped = !escaped && byte == b'\\';
-                    continue;
-                }
-                match byte {
-                    b'"' => in_string = true,
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
-                if depth == 0 && matches!(byte, b'}' | b']') && !is_array {
+                nesting.take_in(byte);
+                if nesting.is_outside() && matches!(byte, b'}' | b']') && !is_array {
                     ended = true;
                     break;
                 }
@@ -280,24 +270,40 @@ impl Iterator for Events {
     }
 }
 
-/// Whether the first line holds a whole value, or is too long to tell.
-fn first_line_is_whole(buffer: &[u8]) -> bool {
-    let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else { return true };
-    let (mut depth, mut in_string, mut escaped) = (0_i64, false, false);
-    for &byte in &buffer[..end] {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
+/// How deep in brackets a text is. Those within strings are none.
+#[derive(Default)]
+struct Nesting {
+    depth: u64,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    fn take_in(&mut self, byte: u8) {
+        if self.in_string {
+            self.in_string = self.escaped || byte != b'"';
+            self.escaped = !self.escaped && byte == b'\\';
+            return;
         }
         match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             _ => {}
         }
     }
-    depth <= 0
+
+    fn is_outside(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
+}
+
+/// Whether the first line holds a whole value, or is too long to tell.
+fn first_line_is_whole(buffer: &[u8]) -> bool {
+    let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else { return true };
+    let mut nesting = Nesting::default();
+    buffer[..end].iter().for_each(|byte| nesting.take_in(*byte));
+    nesting.depth == 0
 }
 
 /// SHA-256 of a file's bytes: with the line it makes the id of a statement that has none.

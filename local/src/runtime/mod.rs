@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use lyceum_core::adapters::dynamodb::{CapacitySnapshot, DynamoDbLedger, Operation};
 use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_core::adapters::guarded::Guard;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{EnvelopeConfig, recognise};
 use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
@@ -22,7 +22,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
-use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
+use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
 use tokio::task::JoinSet;
 
@@ -46,8 +46,6 @@ const RECORDS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 const LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// How often old records and keys are dropped.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
-/// How often the capacity consumed is read into the metrics.
-const CAPACITY_INTERVAL: Duration = Duration::from_secs(5);
 /// A function's time limit, as on Lambda.
 const FUNCTION_TIME: Duration = Duration::from_secs(60);
 
@@ -82,7 +80,6 @@ pub struct Runtime {
     /// Counts how the records of an ingestion end.
     pub(crate) tally: Arc<Tally>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
-    dynamodb: Arc<DynamoDbLedger>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
@@ -96,7 +93,7 @@ impl Runtime {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
         let stores = Stores::open(&config.stores, &folder, purpose, &clock, &metrics).await?;
-        let Stores { event_log, ledger, statements, guards, places, dynamodb, embedded_dynamodb } = stores;
+        let Stores { event_log, ledger, statements, guards, places, embedded_dynamodb } = stores;
 
         let live = Arc::new(Live::new(clock.clone(), Access::new(config.tokens.clone()).tenants()));
         let tally = Arc::new(Tally::default());
@@ -152,7 +149,6 @@ impl Runtime {
             guards,
             places,
             tally,
-            dynamodb,
             embedded_dynamodb,
             folder,
         })
@@ -194,41 +190,10 @@ impl Runtime {
     }
 
     async fn keep_house(&self) {
-        let mut counted = CapacitySnapshot::default();
-        let mut counted_by_family: BTreeMap<&str, CapacitySnapshot> = BTreeMap::new();
-        let mut swept: Option<std::time::Instant> = None;
         loop {
-            let consumed = self.dynamodb.capacity();
-            let since = consumed.since(&counted);
-            for operation in Operation::ALL {
-                self.metrics.add_capacity_units(operation.name(), since.of(operation).units);
-            }
-            counted = consumed;
-            for (family, consumed) in self.capacity_by_family() {
-                let since = consumed.since(counted_by_family.get(family).unwrap_or(&CapacitySnapshot::default()));
-                self.metrics.add_family_capacity_units(family, "read", since.read_units());
-                self.metrics.add_family_capacity_units(family, "write", since.write_units());
-                counted_by_family.insert(family, consumed);
-            }
-            if swept.is_none_or(|swept| swept.elapsed() >= HOUSEKEEPING_INTERVAL) {
-                self.drop_what_is_old().await;
-                swept = Some(std::time::Instant::now());
-            }
-            tokio::time::sleep(CAPACITY_INTERVAL).await;
+            self.drop_what_is_old().await;
+            tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
         }
-    }
-
-    /// What the families' calls of the ledger consumed since the start.
-    fn capacity_by_family(&self) -> BTreeMap<&'static str, CapacitySnapshot> {
-        let mut by_family: BTreeMap<&str, CapacitySnapshot> = BTreeMap::new();
-        for (owner, consumed) in self.dynamodb.capacity_by_owner() {
-            let spec =
-                |entry: &&lyceum_functions::Entry| entry.spec.name == owner || entry.spec.kinds.contains(&&*owner);
-            let Some(family) = REGISTRY.iter().find(spec) else { continue };
-            let sum = by_family.remove(family.spec.name).unwrap_or_default();
-            by_family.insert(family.spec.name, sum.plus(&consumed));
-        }
-        by_family
     }
 
     async fn drop_what_is_old(&self) {

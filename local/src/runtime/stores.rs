@@ -31,6 +31,8 @@ pub struct StoresConfig {
     pub dynamodb: Option<DynamoDbSettings>,
     /// `ELASTICSEARCH_URL`
     pub elasticsearch: Option<ElasticsearchSettings>,
+    /// How much of the process's time and room each service may take.
+    pub guards: GuardLimits,
 }
 
 /// What a process does with its stores.
@@ -54,8 +56,6 @@ pub struct Stores {
     pub guards: Vec<Arc<Guard>>,
     /// Where each store is, for people.
     pub places: Places,
-    /// The ledger once more, for what it consumed.
-    pub(super) dynamodb: Arc<DynamoDbLedger>,
     /// The embedded DynamoDB, which drops what has expired when it is told to.
     pub(super) embedded_dynamodb: Option<EmbeddedDynamoDb>,
 }
@@ -109,7 +109,7 @@ impl Stores {
         let places = Places::of(config, folder.path());
         let mut guards = Vec::new();
         let mut guard = |dependency| {
-            let guard = Arc::new(Guard::new(dependency, GuardLimits::default(), metrics.clone()));
+            let guard = Arc::new(Guard::new(dependency, config.guards, metrics.clone()));
             guards.push(guard.clone());
             guard
         };
@@ -126,15 +126,19 @@ impl Stores {
                 Arc::new(Measured::new(log, metrics.clone()))
             }
         };
-        let (dynamodb, embedded_dynamodb) = match &config.dynamodb {
+        let catalog = lyceum_functions::catalog();
+        let families = catalog.families();
+        let (ledger, embedded_dynamodb): (Arc<dyn Ledger>, _) = match &config.dynamodb {
             None => {
                 let embedded =
                     EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
                 let ledger = embedded.ledger(clock.clone()).await.with_context(|| opening("ledger"))?;
-                (Arc::new(ledger), Some(embedded))
+                let ledger = Arc::new(ledger.counting_in(metrics.clone(), families));
+                (Arc::new(Measured::new(ledger, metrics.clone())), Some(embedded))
             }
             Some(settings) => {
-                let ledger = DynamoDbLedger::connect(settings, clock.clone()).await?;
+                let ledger =
+                    DynamoDbLedger::connect(settings, clock.clone()).await?.counting_in(metrics.clone(), families);
                 if purpose == Purpose::Process {
                     ledger.ensure_table().await.with_context(|| {
                         format!(
@@ -143,14 +147,8 @@ impl Stores {
                         )
                     })?;
                 }
-                (Arc::new(ledger), None)
-            }
-        };
-        let ledger: Arc<dyn Ledger> = match &config.dynamodb {
-            None => Arc::new(Measured::new(dynamodb.clone(), metrics.clone())),
-            Some(_) => {
-                let guarded = Arc::new(Guarded::new(dynamodb.clone(), guard(Dependency::DynamoDb)));
-                Arc::new(Measured::new(guarded, metrics.clone()))
+                let guarded = Arc::new(Guarded::new(Arc::new(ledger), guard(Dependency::DynamoDb)));
+                (Arc::new(Measured::new(guarded, metrics.clone())), None)
             }
         };
         let statements: Arc<dyn Statements> = match &config.elasticsearch {
@@ -174,7 +172,7 @@ impl Stores {
                 Arc::new(Measured::new(guarded, metrics.clone()))
             }
         };
-        let stores = Self { event_log, ledger, statements, guards, places, dynamodb, embedded_dynamodb };
+        let stores = Self { event_log, ledger, statements, guards, places, embedded_dynamodb };
         stores.prepare_topics(config, purpose).await?;
         Ok(stores)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::executor::block_on;
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
+use lyceum_core::adapters::memory::ledger::MemoryLedger;
 use lyceum_core::adapters::memory::statements::MemoryStatements;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter, Publication};
@@ -24,7 +25,7 @@ use lyceum_core::xapi::equality;
 use lyceum_functions::REGISTRY;
 use serde_json::Value;
 
-use crate::faults::{FaultyEventLog, FaultyLedger, FaultyStatements, Switch};
+use crate::faults::Faulty;
 use crate::probe::Probe;
 
 /// When every world begins: 2026-03-02T08:15:00Z.
@@ -69,11 +70,11 @@ impl Observer for Reports {
 /// A deployment in memory.
 pub struct World {
     /// Holds the dead letters and follow-ups.
-    pub event_log: Arc<FaultyEventLog>,
+    pub event_log: Faulty<MemoryEventLog>,
     /// State and keys.
-    pub ledger: Arc<FaultyLedger>,
+    pub ledger: Faulty<MemoryLedger>,
     /// Accepted statements.
-    pub statements: Arc<FaultyStatements>,
+    pub statements: Faulty<MemoryStatements>,
     /// Its time.
     pub clock: Arc<VirtualClock>,
     /// Which event type belongs where; the registry's families and [`Probe`].
@@ -93,18 +94,15 @@ impl World {
         let clock = Arc::new(VirtualClock(AtomicI64::new(BEGINNING_MS)));
         let mut families: Vec<&'static FamilySpec> = REGISTRY.iter().map(|entry| entry.spec).collect();
         families.push(Probe::FAMILY);
-        let event_log = FaultyEventLog { model: MemoryEventLog::with_clock(clock.clone()), switch: Switch::default() };
+        let event_log = Faulty::new(MemoryEventLog::with_clock(clock.clone()));
         for (name, partitions) in families.iter().flat_map(|family| topics_of(family)).collect::<BTreeSet<_>>() {
             let spec = TopicSpec { name: name.into(), partitions, retention: Retention::default() };
-            block_on(event_log.create_topic(spec)).expect("a topic of the catalog can be created");
+            block_on(event_log.model.create_topic(spec)).expect("a topic of the catalog can be created");
         }
         Self {
-            event_log: Arc::new(event_log),
-            ledger: Arc::default(),
-            statements: Arc::new(FaultyStatements {
-                model: MemoryStatements::new(equality::same),
-                switch: Switch::default(),
-            }),
+            event_log,
+            ledger: Faulty::new(MemoryLedger::default()),
+            statements: Faulty::new(MemoryStatements::new(equality::same)),
             clock,
             catalog: Arc::new(Catalog::new(families)),
             reports: Arc::default(),
@@ -113,15 +111,15 @@ impl World {
 
     /// The function of a family.
     pub fn function(&self, family: &str) -> Arc<dyn FamilyFunction> {
-        self.function_on(family, self.ledger.clone())
+        self.function_on(family, self.ledger.port())
     }
 
     /// The function of a family, with another ledger.
     pub fn function_on(&self, family: &str, ledger: Arc<dyn Ledger>) -> Arc<dyn FamilyFunction> {
         let services = Services {
-            event_log: self.event_log.clone(),
+            event_log: self.event_log.port(),
             ledger,
-            statements: self.statements.clone(),
+            statements: self.statements.port(),
             clock: self.clock.clone(),
             observer: self.reports.clone(),
         };

@@ -177,13 +177,14 @@ fn open() -> (EmbeddedDynamoDb, TempDir) {
 /// Sends the load in batches of that size; what it consumed, and the states of each commit.
 async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(AggregateId, Bytes)>>) {
     let (database, _folder) = open();
-    let ledger = Arc::new(database.ledger(Arc::new(StoppedClock)).await.unwrap());
-    let written = Arc::new(Written { ledger: ledger.clone(), states: Mutex::default() });
     let world = World::new();
+    let ledger = database.ledger(Arc::new(StoppedClock)).await.unwrap();
+    let ledger = Arc::new(ledger.counting_in(Arc::default(), world.catalog.families()));
+    let written = Arc::new(Written { ledger: ledger.clone(), states: Mutex::default() });
     let services = Services {
-        event_log: world.event_log.clone(),
+        event_log: world.event_log.port(),
         ledger: written.clone(),
-        statements: world.statements.clone(),
+        statements: world.statements.port(),
         clock: Arc::new(StoppedClock),
         observer: Arc::new(AllApplied),
     };
@@ -204,12 +205,8 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
         }
     }
     let consumed = ledger.capacity().since(&before);
-    let of_family = ledger
-        .capacity_by_owner()
-        .into_iter()
-        .filter(|(owner, _)| entry.spec.name == owner || entry.spec.kinds.contains(&owner.as_str()));
-    let of_family = of_family.fold(CapacitySnapshot::default(), |sum, (_, consumed)| sum.plus(&consumed));
-    assert_eq!(of_family.since(&before), consumed, "all of it is the family's");
+    let of_family = ledger.capacity_by_family().remove(load.family).unwrap().since(&before);
+    assert_eq!(of_family, consumed, "all of it is the family's");
     let states = std::mem::take(&mut *written.states.lock().unwrap());
     (consumed, states)
 }

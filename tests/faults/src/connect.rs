@@ -88,8 +88,9 @@ impl Addresses {
     /// # Errors
     /// Where a setting is wrong.
     pub fn connect(&self) -> Result<Connected> {
+        let metrics = Arc::new(Metrics::new());
         let Services { event_log, ledger, statements, .. } =
-            production::connect(&self.settings()?, Arc::new(Nobody), &Arc::new(Metrics::new()));
+            production::connect(&self.settings()?, Arc::new(Nobody), &metrics, &[]);
         Ok(Connected { log: Arc::new(Prefixed::new(&self.prefix, event_log)), ledger, statements })
     }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
-use lyceum_event_source_mapping::SystemClock;
 use lyceum_functions::REGISTRY;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};

@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lyceum_core::adapters::around::{Around, Call, Effect, StoreError};
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
-use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
-};
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 /// A moment in the processing of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +123,9 @@ impl Ledger for MortalLedger {
     async fn commit(&self, mut commit: Commit) -> Result<(), LedgerError> {
         self.death.reach(Step::BeforeState);
         for write in &mut commit.aggregates {
-            if let Some(written) = write.state.as_deref().and_then(|state| self.release.write(state)) {
-                write.state = Some(written);
+            let Some(state) = write.content.as_mut().and_then(|content| content.state.as_mut()) else { continue };
+            if let Some(written) = self.release.write(state) {
+                *state = written;
             }
         }
         let answer = self.inner.commit(commit).await;
@@ -155,37 +153,21 @@ impl Ledger for MortalLedger {
     }
 }
 
-/// A statement store at whose calls the process dies.
-pub struct MortalStatements {
-    /// The store.
-    pub inner: Arc<dyn Statements>,
-    /// When.
-    pub death: Arc<Death>,
-}
-
-#[async_trait]
-impl Statements for MortalStatements {
-    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
-        self.death.reach(Step::BeforeStatements);
-        let answer = self.inner.store(documents).await;
-        self.death.reach(Step::AfterStatements);
+/// Around a statement store, at whose calls the process dies.
+impl Around for Death {
+    async fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        _: impl Fn(&A) -> bool + Send,
+    ) -> Result<A, E> {
+        if call.effect == Effect::Read {
+            return work.await;
+        }
+        self.reach(Step::BeforeStatements);
+        let answer = work.await;
+        self.reach(Step::AfterStatements);
         answer
-    }
-
-    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        self.inner.get(tenant, id).await
-    }
-
-    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
-        self.inner.search(filter, limit, after).await
-    }
-
-    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
-        self.inner.aggregate(filter, aggregations).await
-    }
-
-    async fn ping(&self) -> Result<(), StatementsError> {
-        self.inner.ping().await
     }
 }
 

@@ -12,19 +12,21 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use lyceum_core::adapters::around::Wrapped;
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::process::defect::Defect;
 use lyceum_core::process::{ProcessConfig, Services};
-use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig, SystemClock};
+use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::task::JoinSet;
 
 use crate::connect::{Addresses, Connected};
-use crate::steps::{Death, JumpingClock, MortalEventLog, MortalLedger, MortalStatements, Release, Step};
+use crate::steps::{Death, JumpingClock, MortalEventLog, MortalLedger, Release, Step};
 
 /// What a worker is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,7 +91,7 @@ async fn work(order: Order) -> Result<()> {
     let services = Services {
         event_log: mortal(log),
         ledger: Arc::new(MortalLedger { inner: ledger, death: death.clone(), release: order.release }),
-        statements: Arc::new(MortalStatements { inner: statements, death: death.clone() }),
+        statements: Arc::new(Wrapped::around(statements, death.clone())),
         clock: clock.clone(),
         observer: Arc::new(Told),
     };

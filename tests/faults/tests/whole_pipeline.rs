@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
-use lyceum_event_source_mapping::{EventSourceMapping, SystemClock};
+use lyceum_event_source_mapping::EventSourceMapping;
 use lyceum_faults::connect::{Addresses, Connected};
 use lyceum_faults::count::{Stores, compare, dead_letter_topics};
 use lyceum_faults::emulator::{self, Bootstrap, Emulated};

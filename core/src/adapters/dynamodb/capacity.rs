@@ -1,9 +1,14 @@
 //! What the table's use costs, counted from what DynamoDB says of each call.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+
+use super::ledger::DynamoDbLedger;
+use crate::capacity::Access;
+use crate::family::FamilySpec;
+use crate::metrics::Metrics;
 
 /// The operations that the ledger uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,9 +44,12 @@ impl Operation {
         }
     }
 
-    /// Whether it consumes write units rather than read units.
-    pub fn writes(self) -> bool {
-        matches!(self, Self::PutItem | Self::UpdateItem | Self::TransactWriteItems)
+    /// Whether it consumes write units or read units.
+    pub fn access(self) -> Access {
+        match self {
+            Self::GetItem | Self::BatchGetItem | Self::Query => Access::Read,
+            Self::PutItem | Self::UpdateItem | Self::TransactWriteItems => Access::Write,
+        }
     }
 }
 
@@ -70,12 +78,12 @@ impl CapacitySnapshot {
 
     /// Read units of all operations.
     pub fn read_units(&self) -> f64 {
-        self.units(false)
+        self.units(Access::Read)
     }
 
     /// Write units of all operations.
     pub fn write_units(&self) -> f64 {
-        self.units(true)
+        self.units(Access::Write)
     }
 
     /// What was consumed since an earlier look.
@@ -89,17 +97,6 @@ impl CapacitySnapshot {
         since
     }
 
-    /// Both together.
-    #[must_use]
-    pub fn plus(mut self, other: &Self) -> Self {
-        for operation in Operation::ALL {
-            let (consumed, more) = (&mut self.by_operation[operation as usize], other.of(operation));
-            consumed.calls += more.calls;
-            consumed.units += more.units;
-        }
-        self
-    }
-
     fn add(&mut self, operation: Operation, units: f64) {
         let consumed = &mut self.by_operation[operation as usize];
         consumed.calls += 1;
@@ -107,36 +104,59 @@ impl CapacitySnapshot {
         consumed.units += units;
     }
 
-    fn units(&self, writes: bool) -> f64 {
-        Operation::ALL.into_iter().filter(|op| op.writes() == writes).map(|op| self.of(op).units).sum()
+    fn units(&self, access: Access) -> f64 {
+        Operation::ALL.into_iter().filter(|op| op.access() == access).map(|op| self.of(op).units).sum()
     }
 }
 
-/// Counts, from any number of threads.
+/// Counts, from any number of threads, and tells the metrics.
 #[derive(Debug, Default)]
-pub(super) struct CapacityCounter(Mutex<Counted>);
+pub(super) struct CapacityCounter {
+    counted: Mutex<Counted>,
+    metrics: Option<Arc<Metrics>>,
+    /// By kind of aggregate.
+    families: HashMap<&'static str, &'static str>,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
     all: CapacitySnapshot,
-    by_owner: BTreeMap<String, CapacitySnapshot>,
+    by_family: BTreeMap<String, CapacitySnapshot>,
+}
+
+impl DynamoDbLedger {
+    /// The same ledger, which tells the metrics what each call consumed, also for which of these families. It counts anew.
+    pub fn counting_in(mut self, metrics: Arc<Metrics>, families: &[&'static FamilySpec]) -> Self {
+        let kinds = families.iter().flat_map(|family| family.kinds.iter().map(|kind| (*kind, family.name)));
+        let (metrics, families) = (Some(metrics), kinds.collect());
+        self.capacity = Arc::new(CapacityCounter { metrics, families, ..CapacityCounter::default() });
+        self
+    }
 }
 
 impl CapacityCounter {
-    /// Counts one answered call, for an owner where it has one.
+    /// The family that has aggregates of that kind, where it is known.
+    pub(super) fn family_of(&self, kind: &str) -> Option<&'static str> {
+        self.families.get(kind).copied()
+    }
+
+    /// Counts one answered call, for a family where it concerns one.
     pub(super) fn count<'a>(
         &self,
         operation: Operation,
-        owner: Option<&str>,
+        family: Option<&str>,
         consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
         let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        if let Some(metrics) = &self.metrics {
+            metrics.add_capacity_units(operation.name(), operation.access(), family, units);
+        }
         let mut counted = self.counted();
         counted.all.add(operation, units);
-        let Some(owner) = owner else { return };
-        match counted.by_owner.get_mut(owner) {
+        let Some(family) = family else { return };
+        match counted.by_family.get_mut(family) {
             Some(known) => known.add(operation, units),
-            None => counted.by_owner.entry(owner.to_owned()).or_default().add(operation, units),
+            None => counted.by_family.entry(family.to_owned()).or_default().add(operation, units),
         }
     }
 
@@ -145,12 +165,12 @@ impl CapacityCounter {
         self.counted().all.clone()
     }
 
-    /// What was counted so far, by owner.
-    pub(super) fn by_owner(&self) -> BTreeMap<String, CapacitySnapshot> {
-        self.counted().by_owner.clone()
+    /// What was counted so far, by family.
+    pub(super) fn by_family(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.counted().by_family.clone()
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

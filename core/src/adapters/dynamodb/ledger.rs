@@ -67,7 +67,7 @@ pub struct DynamoDbLedger {
     pub(super) table: Arc<str>,
     pub(super) clock: Arc<dyn Clock>,
     options: LedgerOptions,
-    capacity: Arc<CapacityCounter>,
+    pub(super) capacity: Arc<CapacityCounter>,
 }
 
 /// Whether an attempt of which nobody knows what it did may be followed by another.
@@ -131,11 +131,21 @@ impl DynamoDbLedger {
         self.capacity.all()
     }
 
-    /// The same by owner: the subscriber of the keys that a call names, which is the family's name, else the kind of its
-    /// first aggregate. What concerns neither (lists, pings) is not in it. A family's kinds and its own name together,
-    /// divided by its events, are what an event costs.
-    pub fn capacity_by_owner(&self) -> BTreeMap<String, CapacitySnapshot> {
-        self.capacity.by_owner()
+    /// The same by family: the subscriber of the keys that a call names, else whose kind its first aggregate is
+    /// ([`Self::counting_in`]). What concerns neither (lists, pings) is not in it. Divided by the family's events it is what
+    /// an event costs.
+    pub fn capacity_by_family(&self) -> BTreeMap<String, CapacitySnapshot> {
+        self.capacity.by_family()
+    }
+
+    /// Whom a call's capacity counts for.
+    fn family<'a>(
+        &self,
+        mut aggregates: impl Iterator<Item = &'a AggregateId>,
+        mut keys: impl Iterator<Item = &'a KeyId>,
+    ) -> Option<&'a str> {
+        let subscriber = keys.next().map(|key| key.subscriber.as_str());
+        subscriber.or_else(|| self.capacity.family_of(&aggregates.next()?.kind))
     }
 
     /// Makes a call until it succeeds, is refused, or the attempts are spent. Where an attempt may have had its effect,
@@ -179,7 +189,7 @@ impl DynamoDbLedger {
         self.clock.sleep(longest.mul_f64(0.5 + self.clock.jitter() / 2.0)).await;
     }
 
-    async fn get(&self, key: ItemKey, owner: Option<&str>) -> Result<Option<Item>, LedgerError> {
+    async fn get(&self, key: ItemKey, family: Option<&str>) -> Result<Option<Item>, LedgerError> {
         let request = self
             .client
             .get_item()
@@ -189,12 +199,12 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::GetItem;
         let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, owner, answer.consumed_capacity());
+        self.capacity.count(operation, family, answer.consumed_capacity());
         Ok(answer.item)
     }
 
     /// At most [`BATCH_GET_ITEMS`] keys, none twice.
-    async fn get_batch(&self, keys: &[ItemKey], owner: Option<&str>) -> Result<Vec<Item>, LedgerError> {
+    async fn get_batch(&self, keys: &[ItemKey], family: Option<&str>) -> Result<Vec<Item>, LedgerError> {
         let operation = Operation::BatchGetItem;
         let mut wanted: Vec<Item> = keys.iter().cloned().map(ItemKey::into_attributes).collect();
         let mut found = Vec::with_capacity(wanted.len());
@@ -211,7 +221,7 @@ impl DynamoDbLedger {
                 .request_items(&*self.table, question)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
-            self.capacity.count(operation, owner, answer.consumed_capacity());
+            self.capacity.count(operation, family, answer.consumed_capacity());
             found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
             let left: Vec<Item> =
                 answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
@@ -236,14 +246,14 @@ impl DynamoDbLedger {
     async fn get_all(
         &self,
         keys: HashSet<ItemKey>,
-        owner: Option<&str>,
+        family: Option<&str>,
     ) -> Result<HashMap<ItemKey, Item>, LedgerError> {
         let keys: Vec<ItemKey> = keys.into_iter().collect();
         let items = match keys.as_slice() {
             [] => Vec::new(),
-            [key] => self.get(key.clone(), owner).await?.into_iter().collect(),
+            [key] => self.get(key.clone(), family).await?.into_iter().collect(),
             many => {
-                let batches = many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch, owner));
+                let batches = many.chunks(BATCH_GET_ITEMS).map(|batch| self.get_batch(batch, family));
                 try_join_all(batches).await?.concat()
             }
         };
@@ -302,7 +312,7 @@ impl DynamoDbLedger {
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
-    async fn put_alone(&self, condition: Condition, item: Item, owner: Option<&str>) -> Result<(), LedgerError> {
+    async fn put_alone(&self, condition: Condition, item: Item, family: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .put_item()
@@ -314,11 +324,11 @@ impl DynamoDbLedger {
         let operation = Operation::PutItem;
         let answer =
             self.call(operation.name(), Effect::Write, Repeat::IfNothingHappened, || request.clone().send()).await?;
-        self.capacity.count(operation, owner, answer.consumed_capacity());
+        self.capacity.count(operation, family, answer.consumed_capacity());
         Ok(())
     }
 
-    async fn transact(&self, actions: Vec<TransactWriteItem>, owner: Option<&str>) -> Result<(), LedgerError> {
+    async fn transact(&self, actions: Vec<TransactWriteItem>, family: Option<&str>) -> Result<(), LedgerError> {
         let request = self
             .client
             .transact_write_items()
@@ -327,7 +337,7 @@ impl DynamoDbLedger {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let operation = Operation::TransactWriteItems;
         let answer = self.call(operation.name(), Effect::Write, Repeat::Always, || request.clone().send()).await?;
-        self.capacity.count(operation, owner, answer.consumed_capacity());
+        self.capacity.count(operation, family, answer.consumed_capacity());
         Ok(())
     }
 
@@ -368,15 +378,6 @@ impl Condition {
     }
 }
 
-/// Whom a call's capacity counts for.
-fn owner<'a>(
-    mut aggregates: impl Iterator<Item = &'a AggregateId>,
-    mut keys: impl Iterator<Item = &'a KeyId>,
-) -> Option<&'a str> {
-    let subscriber = keys.next().map(|key| key.subscriber.as_str());
-    subscriber.or_else(|| Some(aggregates.next()?.kind.as_str()))
-}
-
 pub(super) fn unbuilt(error: BuildError) -> LedgerError {
     LedgerError::Refused(format!("the request could not be built: {error}"))
 }
@@ -384,10 +385,10 @@ pub(super) fn unbuilt(error: BuildError) -> LedgerError {
 #[async_trait]
 impl Ledger for DynamoDbLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        let owner = owner(aggregates.iter(), keys.iter());
+        let family = self.family(aggregates.iter(), keys.iter());
         let aggregates: Vec<ItemKey> = aggregates.iter().map(ItemKey::of_aggregate).collect();
         let keys: Vec<ItemKey> = keys.iter().map(ItemKey::of_key).collect();
-        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect(), owner).await?;
+        let found = self.get_all(aggregates.iter().chain(&keys).cloned().collect(), family).await?;
         let find = |key| found.get(key).cloned();
         Ok(Loaded {
             aggregates: aggregates
@@ -401,16 +402,17 @@ impl Ledger for DynamoDbLedger {
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
         commit.check()?;
         let expires_at = self.expires_at(self.options.key_ttl);
-        let owner = owner(commit.aggregates.iter().map(|write| &write.id), commit.keys.iter().map(|write| &write.id));
+        let ids = commit.aggregates.iter().map(|write| &write.id);
+        let family = self.family(ids, commit.keys.iter().map(|write| &write.id));
         match (commit.aggregates.as_slice(), commit.keys.as_slice()) {
             ([], []) => return Ok(()),
             ([], [key]) => {
                 let (condition, item) = self.conditional_key(key, expires_at);
-                return self.put_alone(condition, item, owner).await;
+                return self.put_alone(condition, item, family).await;
             }
             ([aggregate], []) => {
                 if let (condition, Some(item)) = self.conditional_aggregate(aggregate) {
-                    return self.put_alone(condition, item, owner).await;
+                    return self.put_alone(condition, item, family).await;
                 }
             }
             _ => {}
@@ -423,7 +425,7 @@ impl Ledger for DynamoDbLedger {
             let (condition, item) = self.conditional_key(write, expires_at);
             self.put(condition, item)
         });
-        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?, owner).await
+        self.transact(aggregates.chain(keys).collect::<Result<_, _>>()?, family).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::requests::{Requests, WHOLE};
 use super::search::query;
 use crate::ports::statements::aggregation::{self, Aggregation, AggregationKind, Aggregations, MAX_BUCKETS, Metric};
-use crate::ports::statements::semantics::{FieldKind, FieldValue};
+use crate::ports::statements::bucket::{shape_bucket, shape_keyed};
+use crate::ports::statements::semantics::FieldValue;
 use crate::ports::statements::{Filter, StatementsError};
 
 /// Buckets that each shard names at least, so that a sum over shards misses none that counts.
@@ -67,7 +68,7 @@ fn translate(aggregations: &Aggregations, depth: Depth) -> Value {
                 let precision = if depth == Depth::Once { PRECISION } else { NESTED_PRECISION };
                 (json!({"cardinality": {"field": field.name, "precision_threshold": precision}}), depth)
             }
-            AggregationKind::Metric { metric, field } => (json!({metric_name(*metric): {"field": field.name}}), depth),
+            AggregationKind::Metric { metric, field } => (json!({metric.name(): {"field": field.name}}), depth),
         };
         if !aggregation.aggregations.is_empty() {
             request["aggs"] = translate(&aggregation.aggregations, within);
@@ -75,15 +76,6 @@ fn translate(aggregations: &Aggregations, depth: Depth) -> Value {
         request
     };
     aggregations.iter().map(|(name, aggregation)| (name.clone(), one(aggregation))).collect::<Map<_, _>>().into()
-}
-
-fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Min => "min",
-        Metric::Max => "max",
-        Metric::Avg => "avg",
-        Metric::Stats => "stats",
-    }
 }
 
 /// Only what the port promises, so that no asker comes to need what one engine alone says.
@@ -95,14 +87,14 @@ fn shape(aggregations: &Aggregations, answer: &mut Value) -> Map<String, Value> 
             AggregationKind::Terms { field, .. } => {
                 let mut buckets = take("buckets");
                 let buckets = buckets.as_array_mut().map(std::mem::take).unwrap_or_default();
-                let bucket = |bucket| shape_keyed(field.kind, &aggregation.aggregations, bucket);
+                let bucket = |bucket| shape_keyed(field.kind, &aggregation.aggregations, bucket, shape);
                 json!({
                     "doc_count_error_upper_bound": take("doc_count_error_upper_bound"),
                     "sum_other_doc_count": take("sum_other_doc_count"),
                     "buckets": buckets.into_iter().map(bucket).collect::<Vec<_>>(),
                 })
             }
-            AggregationKind::Filter { .. } => Value::Object(shape_bucket(&aggregation.aggregations, answer)),
+            AggregationKind::Filter { .. } => Value::Object(shape_bucket(&aggregation.aggregations, answer, shape)),
             AggregationKind::Cardinality { .. } => json!({"value": take("value")}),
             AggregationKind::Metric { metric: Metric::Stats, .. } => {
                 let names = ["count", "min", "max", "avg", "sum"];
@@ -113,24 +105,4 @@ fn shape(aggregations: &Aggregations, answer: &mut Value) -> Map<String, Value> 
         (name.clone(), shaped)
     };
     aggregations.iter().map(one).collect()
-}
-
-fn shape_keyed(kind: FieldKind, aggregations: &Aggregations, mut bucket: Value) -> Value {
-    let key = match kind {
-        FieldKind::Text => bucket["key"].take(),
-        FieldKind::Long => json!(bucket["key"].as_i64()),
-        FieldKind::Double => json!(bucket["key"].as_f64()),
-        FieldKind::Boolean => json!(bucket["key"].as_f64().map(|key| key as u8)),
-    };
-    let text = bucket.get_mut("key_as_string").filter(|_| kind == FieldKind::Boolean).map(Value::take);
-    let mut shaped = shape_bucket(aggregations, bucket);
-    shaped.insert("key".into(), key);
-    shaped.extend(text.map(|text| ("key_as_string".into(), text)));
-    Value::Object(shaped)
-}
-
-fn shape_bucket(aggregations: &Aggregations, mut bucket: Value) -> Map<String, Value> {
-    let mut shaped = shape(aggregations, &mut bucket);
-    shaped.insert("doc_count".into(), bucket["doc_count"].take());
-    shaped
 }

@@ -27,8 +27,10 @@ use crate::adapters::around::{Around, Call, StoreError, Wrapped};
 use crate::metrics::{CircuitState, Metrics};
 
 mod breaker;
+mod settings;
 
 pub use breaker::{Breaker, BreakerLimits, Ending, Refusal, Ticket};
+pub use settings::GUARD_VARIABLES;
 
 /// What is guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,12 +112,12 @@ pub struct Guard {
 }
 
 /// An adapter with a guard before it.
-pub type Guarded<T> = Wrapped<T, Arc<Guard>>;
+pub type Guarded<S> = Wrapped<S, Arc<Guard>>;
 
-impl<T: ?Sized> Guarded<T> {
-    /// Puts the guard before the adapter.
-    pub fn new(adapter: Arc<T>, guard: Arc<Guard>) -> Self {
-        Self::around(adapter, guard)
+impl<S> Guarded<S> {
+    /// Puts the guard before the adapter that comes from there.
+    pub fn new(source: S, guard: Arc<Guard>) -> Self {
+        Self::around(source, guard)
     }
 }
 
@@ -207,7 +209,7 @@ impl Drop for Pass<'_> {
     }
 }
 
-impl Around for Arc<Guard> {
+impl Around for Guard {
     async fn call<A: Send, E: StoreError>(
         &self,
         call: Call,

@@ -79,7 +79,7 @@ fn limits() -> GuardLimits {
     }
 }
 
-fn guarded(ledger: &Arc<Slow>) -> (Guarded<Slow>, Arc<Guard>, Arc<Metrics>) {
+fn guarded(ledger: &Arc<Slow>) -> (Guarded<Arc<Slow>>, Arc<Guard>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let guard = Arc::new(Guard::new(Dependency::DynamoDb, limits(), metrics.clone()));
     (Guarded::new(ledger.clone(), guard.clone()), guard, metrics)

@@ -69,6 +69,18 @@ pub enum Metric {
     Stats,
 }
 
+impl Metric {
+    /// Its name in the JSON of a question.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Avg => "avg",
+            Self::Stats => "stats",
+        }
+    }
+}
+
 /// Reads aggregations; the error says which one is wrong and what would be right.
 pub fn parse(aggregations: &Value) -> Result<Aggregations, StatementsError> {
     object(aggregations, "aggregations")?

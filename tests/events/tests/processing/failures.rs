@@ -1,7 +1,6 @@
 //! What may succeed later is tried again, in order, and blocks nobody else.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
@@ -76,7 +75,7 @@ fn a_dependency_that_is_down_spends_no_attempt() {
         }
         switch.set_down(false);
         assert_eq!(world.deliver_one(&sent).outcome, Outcome::Applied);
-        assert_eq!(world.ledger.counted_attempts.load(SeqCst), 0);
+        assert_eq!(world.ledger.switch.calls("count_attempt"), 0);
         assert!(world.letters().is_empty());
     }
 }
@@ -90,7 +89,7 @@ fn an_open_circuit_asks_nothing_and_spends_no_attempt() {
     let breaker = BreakerLimits { failures: 3, open_for: Duration::from_secs(3_600), trials: 1 };
     let limits = GuardLimits { breaker, ..GuardLimits::default() };
     let guard = Arc::new(Guard::new(Dependency::DynamoDb, limits, Arc::new(Metrics::new())));
-    let ledger = Arc::new(Guarded::new(world.ledger.clone(), guard.clone()));
+    let ledger = Arc::new(Guarded::new(world.ledger.port(), guard.clone()));
     let function = world.function_on(Probe::FAMILY.name, ledger);
     // Its own work would fail, which is counted where the ledger is there.
     let sent = [probe_record(0, 1, "p", fails_until_later())];
@@ -98,13 +97,13 @@ fn an_open_circuit_asks_nothing_and_spends_no_attempt() {
     assert_eq!(world.deliver_to(&function, &sent)[0].outcome.name(), "retry_later");
     assert_eq!(guard.circuit().state, CircuitState::Open);
     world.ledger.switch.set_down(false);
-    let asked = world.ledger.loads.load(SeqCst);
+    let asked = world.ledger.switch.calls("load");
     for _ in 0..10 {
         let reports = world.deliver_to(&function, &sent);
         let Outcome::RetryLater { reason } = &reports[0].outcome else { panic!("{reports:?}") };
         assert!(reason.contains("the circuit to DynamoDB has been open"), "{reason}");
     }
-    assert_eq!((world.ledger.loads.load(SeqCst), world.ledger.counted_attempts.load(SeqCst)), (asked, 0));
+    assert_eq!((world.ledger.switch.calls("load"), world.ledger.switch.calls("count_attempt")), (asked, 0));
     assert!(world.letters().is_empty());
 }
 

@@ -1,7 +1,5 @@
 //! Effects happen once.
 
-use std::sync::atomic::Ordering::SeqCst;
-
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::ledger::MAX_HOME_KEYS;
@@ -177,10 +175,10 @@ fn a_statement_that_is_voided_leaves_searches_whichever_comes_first() {
         let world = World::new();
         let batch: Vec<Record> = (0..).zip(&order).map(|(offset, value)| record(STATEMENTS, offset, value)).collect();
         assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "applied"]);
-        let found = futures::executor::block_on(world.statements.search(&Filter::default(), 10, None)).unwrap();
+        let found = futures::executor::block_on(world.statements.model.search(&Filter::default(), 10, None)).unwrap();
         let ids: Vec<_> = found.statements.iter().map(|found| found.document.id).collect();
         assert_eq!(ids, [Uuid::from_u128(2)]);
-        let target = futures::executor::block_on(world.statements.get("default", Uuid::from_u128(1))).unwrap();
+        let target = futures::executor::block_on(world.statements.model.get("default", Uuid::from_u128(1))).unwrap();
         assert!(target.is_some_and(|target| target.voided));
     }
 }
@@ -199,12 +197,11 @@ fn a_hundred_events_of_one_session_cost_one_load_and_three_commits() {
     let requested = |n: i64| record(BOOKINGS, n, &booking(n as u128 + 1, "requested", &format!("b{n}")));
     let batch: Vec<Record> = (0..100).map(requested).collect();
     assert!(world.deliver(&batch).iter().all(|report| report.outcome == Outcome::Applied));
-    let ledger = &world.ledger;
+    let calls = |operation| world.ledger.switch.calls(operation);
     // Each event is a booking and a key, and all share the session: 49 of them fill the 100 actions of a transaction.
-    let calls = (ledger.loads.load(SeqCst), ledger.commits.load(SeqCst), ledger.counted_attempts.load(SeqCst));
-    assert_eq!(calls, (1, 3, 0));
+    assert_eq!((calls("load"), calls("commit"), calls("count_attempt")), (1, 3, 0));
     world.deliver(&batch);
-    assert_eq!((ledger.loads.load(SeqCst), ledger.commits.load(SeqCst)), (2, 3), "a redelivery only reads");
+    assert_eq!((calls("load"), calls("commit")), (2, 3), "a redelivery only reads");
     assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 100);
 }
 
@@ -221,7 +218,8 @@ fn a_hundred_answers_of_one_response_cost_one_load_and_two_commits() {
     let world = World::new();
     let batch: Vec<Record> = (0..100).map(answered).collect();
     assert!(world.deliver(&batch).iter().all(|report| report.outcome == Outcome::Applied));
-    assert_eq!((world.ledger.loads.load(SeqCst), world.ledger.commits.load(SeqCst)), (1, 2));
+    let calls = |operation| world.ledger.switch.calls(operation);
+    assert_eq!((calls("load"), calls("commit")), (1, 2));
 }
 
 #[test]

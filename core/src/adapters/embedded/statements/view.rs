@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use super::refuse_or_retry;
 use super::schema::{ID_HIGH, ID_LOW, IndexSchema, Key};
-use crate::ports::statements::aggregation::{self, AggregationKind, Aggregations, MAX_BUCKETS, Metric};
+use crate::ports::statements::aggregation::{self, AggregationKind, Aggregations, MAX_BUCKETS};
+use crate::ports::statements::bucket::{shape_bucket, shape_keyed};
 use crate::ports::statements::semantics::{Cursor, FieldKind, FieldValue, check_search};
 use crate::ports::statements::{Filter, Page, StatementDocument, StatementsError, StoredStatement};
 
@@ -317,15 +318,7 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
             AggregationKind::Filter { field, value } => json!({"filter": query_text(field.name, value)}),
             AggregationKind::Cardinality { field } if distinct == Distinct::Exact => terms(field.name, MAX_BUCKETS + 1),
             AggregationKind::Cardinality { field } => json!({"cardinality": {"field": field.name}}),
-            AggregationKind::Metric { metric, field } => {
-                let metric = match metric {
-                    Metric::Min => "min",
-                    Metric::Max => "max",
-                    Metric::Avg => "avg",
-                    Metric::Stats => "stats",
-                };
-                json!({metric: {"field": field.name}})
-            }
+            AggregationKind::Metric { metric, field } => json!({metric.name(): {"field": field.name}}),
         };
         if !aggregation.aggregations.is_empty() {
             request["aggs"] = translate(&aggregation.aggregations, distinct);
@@ -361,11 +354,11 @@ fn shape(aggregations: &Aggregations, answer: &mut Value) -> Map<String, Value> 
                     answer["sum_other_doc_count"] = json!(count_of_others(&answer) + cut);
                 }
                 let shaped =
-                    buckets.into_iter().map(|bucket| shape_keyed(field.kind, &aggregation.aggregations, bucket));
+                    buckets.into_iter().map(|bucket| shape_keyed(field.kind, &aggregation.aggregations, bucket, shape));
                 answer["buckets"] = shaped.collect();
             }
             AggregationKind::Filter { .. } => {
-                answer = Value::Object(shape_bucket(&aggregation.aggregations, answer));
+                answer = Value::Object(shape_bucket(&aggregation.aggregations, answer, shape));
             }
             AggregationKind::Cardinality { .. } => {
                 let exact = answer["buckets"].as_array().map(|buckets| buckets.len() as u64);
@@ -384,24 +377,4 @@ fn count_of(bucket: &Value) -> u64 {
 
 fn count_of_others(terms: &Value) -> u64 {
     terms["sum_other_doc_count"].as_u64().unwrap_or_default()
-}
-
-fn shape_keyed(kind: FieldKind, aggregations: &Aggregations, mut bucket: Value) -> Value {
-    let key = match kind {
-        FieldKind::Text => bucket["key"].take(),
-        FieldKind::Long => json!(bucket["key"].as_i64()),
-        FieldKind::Double => json!(bucket["key"].as_f64()),
-        FieldKind::Boolean => json!(bucket["key"].as_f64().map(|key| key as u8)),
-    };
-    let key_as_string = bucket.get_mut("key_as_string").map(Value::take);
-    let mut shaped = shape_bucket(aggregations, bucket);
-    shaped.insert("key".into(), key);
-    shaped.extend(key_as_string.map(|text| ("key_as_string".into(), text)));
-    Value::Object(shaped)
-}
-
-fn shape_bucket(aggregations: &Aggregations, mut bucket: Value) -> Map<String, Value> {
-    let mut shaped = shape(aggregations, &mut bucket);
-    shaped.insert("doc_count".into(), bucket["doc_count"].take());
-    shaped
 }
