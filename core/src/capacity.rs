@@ -55,7 +55,8 @@ pub struct Capacity {
     /// By all calls, those for looking included.
     #[serde(flatten)]
     pub units: Units,
-    /// By the calls for a family's events; nothing for a family without state.
+    /// By the calls for a family's events, nothing for a family without state; under `replay`, without events, by the sending
+    /// again of letters.
     pub families: BTreeMap<String, FamilyCapacity>,
 }
 

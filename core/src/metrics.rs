@@ -310,7 +310,7 @@ impl Metrics {
     }
 
     /// Adds what DynamoDB said that a call consumed, for a family's events where it concerns one: divided by the family's
-    /// `lyceum_events_total` that is what an event costs. `family` is one of the registry's.
+    /// `lyceum_events_total` that is what an event costs. `family` is one of the registry's, or `replay`.
     pub fn add_capacity_units(&self, operation: &'static str, access: Access, family: Option<&str>, units: f64) {
         self.capacity_units.get_or_create(&OperationLabels { operation }).inc_by(units);
         let metric = ("lyceum_dynamodb_capacity_units_total", Unit::Count, Combine::Sum);
