@@ -2,7 +2,9 @@
 
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
-use lyceum_core::ports::ledger::MAX_HOME_KEYS;
+use lyceum_core::ports::ledger::{
+    AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyWrite, Ledger, MAX_HOME_KEYS, StoredAggregate,
+};
 use lyceum_core::ports::statements::{Filter, Statements};
 use lyceum_core::record::{Record, header_text};
 use lyceum_events_tests::faults::Fault;
@@ -119,6 +121,26 @@ fn a_home_that_has_too_many_keys_gives_them_away_and_none_is_forgotten() {
         }
         assert_eq!(world.ledger.model.aggregates(), before);
     }
+}
+
+#[test]
+fn what_a_release_without_homes_wrote_is_known_and_goes_on_with_its_next_event() {
+    let older = World::new();
+    older.deliver_one(&answered(0));
+    let (id, StoredAggregate { content, .. }) = older.ledger.model.aggregates().remove(0);
+    let (tenant, event_id, key) = older.ledger.model.keys().remove(0);
+    let key_id = KeyId { tenant, subscriber: "survey".to_owned(), event_id };
+    let before = Commit {
+        aggregates: vec![AggregateWrite { id, expected: None, content: Some(Content::of(content.state.unwrap())) }],
+        keys: vec![KeyWrite { id: key_id, expected: KeyExpectation::Absent, key }],
+    };
+    let world = World::new();
+    futures::executor::block_on(world.ledger.model.commit(before)).unwrap();
+    let mut again = answered(0);
+    again.position.offset = 9;
+    assert_eq!(outcomes(&world.deliver(&[again, answered(1)])), ["duplicate", "applied"]);
+    let (_, stored) = world.ledger.model.aggregates().remove(0);
+    assert_eq!((stored.version, stored.content.keys.here.len(), stored.content.keys.apart), (2, 1, true));
 }
 
 #[test]
