@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
-use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use crate::ports::statements::{
     Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
 };
@@ -288,6 +288,10 @@ where
 {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         self.reads(LEDGER, "load", |ledger| ledger.load(aggregates, keys)).await
+    }
+
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        self.reads(LEDGER, "load_settled_keys", |ledger| ledger.load_settled_keys(keys)).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {

@@ -23,7 +23,7 @@ use crate::family::FamilySpec;
 use crate::metrics::Metrics;
 use crate::outcome::Observer;
 use crate::ports::event_log::EventLogError;
-use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use crate::process::{ProcessConfig, Services};
 use crate::xapi::equality;
 
@@ -143,6 +143,10 @@ impl NoLedger {
 #[async_trait]
 impl Ledger for NoLedger {
     async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
         Self::refuse()
     }
 

@@ -15,8 +15,8 @@ use crate::envelope::{finding, follow_up_id};
 use crate::family::{Decision, EffectPolicy, Family, KeyPlace, Refusal};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
 use crate::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, Content, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger,
-    LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite, LedgerError,
+    Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
 };
 use crate::record::{Header, NewRecord};
 use crate::trace;
@@ -80,8 +80,6 @@ struct Plan {
     fates: Vec<(usize, Fate)>,
     /// How many of the items it covers; the rest goes into the next transaction.
     covered: usize,
-    /// Keys at the homes of these, which may have to move.
-    movable: usize,
     bytes: usize,
     /// The own work of the next item failed.
     failed: Option<String>,
@@ -97,7 +95,7 @@ impl<F: Family> Processor<F> {
         let members: Vec<&Item<'_, F>> = items.iter().collect();
         let mut attempt = 0;
         loop {
-            match self.load(&members).await {
+            match self.load(&members, false).await {
                 Err(error) if error.is_transient() => {
                     attempt += 1;
                     if !self.wait_before(attempt, deadline_ms).await {
@@ -109,7 +107,9 @@ impl<F: Family> Processor<F> {
         }
     }
 
-    pub(super) async fn load(&self, items: &[&Item<'_, F>]) -> Result<Working<F::State>, LedgerError> {
+    /// Aggregates, and those keys that may be apart; after a conflict all of them, so that none which nobody told of
+    /// makes the same conflict again.
+    pub(super) async fn load(&self, items: &[&Item<'_, F>], all_keys: bool) -> Result<Working<F::State>, LedgerError> {
         let mut seen = HashSet::new();
         let ids: Vec<AggregateId> =
             items.iter().flat_map(|item| &item.aggregates).filter(|id| seen.insert(*id)).cloned().collect();
@@ -124,13 +124,19 @@ impl<F: Family> Processor<F> {
                     Some(_) => false,
                     None => true,
                 };
-                let keys = load_keys(&**ledger, items.iter().filter(|item| may_be_apart(item)).map(|item| &item.key));
-                let keys = keys.await?;
-                (stored, keys)
+                let wanted = items.iter().filter(|item| all_keys || may_be_apart(item));
+                let keys = distinct(wanted.map(|item| &item.key));
+                let found = match keys.as_slice() {
+                    [] => Vec::new(),
+                    keys if planted!(self, KeysReadPlainly) => ledger.load(&[], keys).await?.keys,
+                    keys => ledger.load_settled_keys(keys).await?,
+                };
+                (stored, keys.into_iter().zip(found).collect::<Vec<_>>())
             }
             EffectPolicy::StateAndKey { keys: KeyPlace::Home } => {
-                let keys = load_keys(&**ledger, items.iter().map(|item| &item.key)).await?;
-                (ledger.load(&ids, &[]).await?.aggregates, keys)
+                let keys = distinct(items.iter().map(|item| &item.key));
+                let found = ledger.load_settled_keys(&keys).await?;
+                (ledger.load(&ids, &[]).await?.aggregates, keys.into_iter().zip(found).collect())
             }
             _ => {
                 let keys = distinct(items.iter().map(|item| &item.key));
@@ -172,7 +178,7 @@ impl<F: Family> Processor<F> {
         let mut working = match loaded {
             Ok(all) => all.part(&items),
             // What cannot be read may concern another group of the batch: this one asks for its own.
-            Err(LedgerError::Refused(_)) => match self.load(&items).await {
+            Err(LedgerError::Refused(_)) => match self.load(&items, false).await {
                 Ok(own) => own,
                 Err(error) => return self.rest_later(fates, &items, &error.to_string()),
             },
@@ -210,14 +216,14 @@ impl<F: Family> Processor<F> {
                         return self.rest_later(fates, &items, &error.to_string());
                     }
                     // What was decided on is no longer what is stored: read it again, the keys tell what happened.
-                    match self.load(&items).await {
+                    match self.load(&items, true).await {
                         Ok(fresh) => working = fresh,
                         Err(error) if error.is_transient() => {
                             attempt += 1;
                             if !self.wait_before(attempt, deadline_ms).await {
                                 return self.rest_later(fates, &items, &error.to_string());
                             }
-                            match self.load(&items).await {
+                            match self.load(&items, true).await {
                                 Ok(fresh) => working = fresh,
                                 Err(error) => return self.rest_later(fates, &items, &error.to_string()),
                             }
@@ -275,6 +281,10 @@ impl<F: Family> Processor<F> {
         Ok(())
     }
 
+    fn home_keys(&self) -> usize {
+        self.config.home_keys.min(MAX_HOME_KEYS)
+    }
+
     /// Gives every aggregate that is written its content; returns the keys that are items of their own.
     fn place(
         &self,
@@ -291,7 +301,7 @@ impl<F: Family> Processor<F> {
             Some(held) => (held.encoded.clone(), held.keys.clone()),
             None => (None, first_keys::<F>()),
         };
-        let apart = place_at_home(writes, keys, held, self.config.home_keys.min(MAX_HOME_KEYS), breach);
+        let apart = place_at_home(F::SPEC.name, writes, keys, held, self.home_keys(), breach);
         for (id, write) in writes {
             if let (Some(held), Some(content)) = (working.aggregates.get_mut(id), &write.content) {
                 held.keys = content.keys.clone();
@@ -308,15 +318,9 @@ impl<F: Family> Processor<F> {
         spent: &HashMap<usize, u32>,
         now_ms: i64,
     ) -> Plan {
-        let mut plan = Plan {
-            writes: BTreeMap::new(),
-            keys: Vec::new(),
-            fates: Vec::new(),
-            covered: 0,
-            movable: 0,
-            bytes: 0,
-            failed: None,
-        };
+        let mut plan =
+            Plan { writes: BTreeMap::new(), keys: Vec::new(), fates: Vec::new(), covered: 0, bytes: 0, failed: None };
+        let home_keys = self.home_keys();
         for item in items {
             let replay_count = item.envelope.replay_count;
             let anew = planted!(self, ReplayDecidesAnew) && replay_count > 0;
@@ -354,7 +358,7 @@ impl<F: Family> Processor<F> {
             let refuse = |(kind, findings)| self.refused(item, kind, findings, attempts.unwrap_or(1), now_ms);
             let accepted = decided.unwrap_or_else(refuse);
             let full = planted!(self, OneKeyACommit) && !plan.keys.is_empty();
-            if full || !plan.takes(item, &accepted, working) {
+            if full || !plan.takes(item, &accepted, working, home_keys) {
                 if plan.covered > 0 {
                     return plan;
                 }
@@ -528,16 +532,6 @@ fn distinct<'a>(keys: impl Iterator<Item = &'a KeyId>) -> Vec<KeyId> {
     keys.filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// The keys that are items of their own.
-async fn load_keys<'a>(
-    ledger: &dyn Ledger,
-    keys: impl Iterator<Item = &'a KeyId>,
-) -> Result<Vec<(KeyId, Option<StoredKey>)>, LedgerError> {
-    let keys = distinct(keys);
-    let stored = if keys.is_empty() { Vec::new() } else { ledger.load(&[], &keys).await?.keys };
-    Ok(keys.into_iter().zip(stored).collect())
-}
-
 /// A decision in the form in which it is written.
 struct Decided<S> {
     states: Vec<Option<(S, Bytes)>>,
@@ -554,31 +548,44 @@ fn dead(kind: DeadLetterKind, rule: &'static str, message: String) -> (DeadLette
 }
 
 impl Plan {
-    /// Whether the transaction takes one more decision, also if every key has to be an item of its own.
-    fn takes<F: Family>(&self, item: &Item<'_, F>, decided: &Decided<F::State>, working: &Working<F::State>) -> bool {
-        let new = item.aggregates.iter().filter(|id| !self.writes.contains_key(*id)).collect::<Vec<_>>();
-        let (movable, movable_bytes) = working.movable(&new);
-        let actions = self.writes.len() + self.keys.len() + self.movable + new.len() + movable + 1;
-        let replaced: usize = item.aggregates.iter().filter_map(|id| self.state_bytes(id)).sum();
-        let states: usize = decided.states.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+    /// Whether the transaction takes one more decision, whatever of it becomes an item of its own.
+    fn takes<F: Family>(
+        &self,
+        item: &Item<'_, F>,
+        decided: &Decided<F::State>,
+        working: &Working<F::State>,
+        home_keys: usize,
+    ) -> bool {
+        let new = || item.aggregates.iter().filter(|id| !self.writes.contains_key(*id));
+        let moving = self.moving(item.aggregates.first(), working, home_keys);
+        let actions = self.writes.len() + new().count() + self.keys.len() + 1 + moving;
+        let held: usize = new().map(|id| working.bytes(id)).sum();
+        let changed = item.aggregates.iter().zip(&decided.states).filter_map(|(id, state)| Some((id, state.as_ref()?)));
+        let (replaced, states) = changed.fold((0, 0), |(replaced, states), (id, (_, bytes))| {
+            (replaced + working.state_bytes(id), states + bytes.len())
+        });
         let key = decided.encoded.len() + item.record.position.topic.len();
-        actions <= MAX_ACTIONS
-            && self.bytes - replaced.min(self.bytes) + states + key + movable_bytes <= MAX_COMMIT_BYTES
+        actions <= MAX_ACTIONS && self.bytes + held - replaced + states + key <= MAX_COMMIT_BYTES
     }
 
-    fn state_bytes(&self, id: &AggregateId) -> Option<usize> {
-        Some(self.writes.get(id)?.content.as_ref()?.state.as_ref()?.len())
+    /// How many keys have to move away from their homes once there is one more of that home.
+    fn moving<S>(&self, home: Option<&AggregateId>, working: &Working<S>, home_keys: usize) -> usize {
+        let mut planned: HashMap<&AggregateId, usize> = HashMap::new();
+        for home in self.keys.iter().filter_map(|key| key.home.as_ref()).chain(home) {
+            *planned.entry(home).or_default() += 1;
+        }
+        let here = planned.into_iter().filter_map(|(id, planned)| Some((working.aggregates.get(id)?, planned)));
+        let too_many = here.filter(|(held, planned)| held.keys.here.len() + planned > home_keys);
+        too_many.map(|(held, _)| held.keys.here.len()).sum()
     }
 
     fn add<F: Family>(&mut self, item: &Item<'_, F>, decided: Decided<F::State>, working: &mut Working<F::State>) {
         let Decided { states, recording, encoded, status, outcome, findings, anomalies } = decided;
         // Every aggregate that the decision saw is a condition of the transaction, also where it stays as it is.
         for (id, state) in item.aggregates.iter().zip(states) {
-            let replaced = self.state_bytes(id).unwrap_or(0);
             if !self.writes.contains_key(id) {
-                let (movable, bytes) = working.movable(&[id]);
-                self.movable += movable;
-                self.bytes += bytes;
+                // Also of one that stays as it is: where it is the home of a key, it is written.
+                self.bytes += working.bytes(id);
             }
             let Some(held) = working.aggregates.get_mut(id) else { continue };
             let write = self.writes.entry(id.clone()).or_insert_with(|| AggregateWrite {
@@ -587,7 +594,7 @@ impl Plan {
                 content: None,
             });
             if let Some((state, bytes)) = state {
-                self.bytes = self.bytes + bytes.len() - replaced;
+                self.bytes = self.bytes + bytes.len() - held.encoded.as_ref().map_or(0, Bytes::len);
                 write.content = Some(Content::of(bytes.clone()));
                 held.state = Some(state);
                 held.encoded = Some(bytes);
@@ -626,10 +633,15 @@ impl Plan {
 }
 
 impl<S> Working<S> {
-    /// How many keys these aggregates have at home, and their bytes.
-    fn movable(&self, ids: &[&AggregateId]) -> (usize, usize) {
-        let keys = ids.iter().filter_map(|id| self.aggregates.get(*id)).flat_map(|held| &held.keys.here);
-        keys.fold((0, 0), |(count, bytes), home| (count + 1, bytes + home.key.home_bytes()))
+    /// The bytes of an aggregate's state.
+    fn state_bytes(&self, id: &AggregateId) -> usize {
+        self.aggregates.get(id).and_then(|held| held.encoded.as_ref()).map_or(0, Bytes::len)
+    }
+
+    /// The bytes of an aggregate's state and of its keys.
+    fn bytes(&self, id: &AggregateId) -> usize {
+        let keys = self.aggregates.get(id).map_or(&[][..], |held| &held.keys.here);
+        self.state_bytes(id) + keys.iter().map(|home| home.key.home_bytes()).sum::<usize>()
     }
 
     /// How an event ended, as its key tells.

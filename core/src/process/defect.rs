@@ -22,6 +22,8 @@ pub enum Defect {
     ReplayDecidesAnew,
     /// Keys apart are read before the homes that tell whether there are some.
     KeysReadBeforeHomes,
+    /// Keys apart are read as a commit that is seen in part may leave them.
+    KeysReadPlainly,
     /// A key apart is written, and the version of its home stays.
     RejectionLeavesHome,
     /// A home does not tell that keys are apart.

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetterFormat, ENTRY_RULE, Failure, Publication, write, write_entry};
 use crate::envelope::{self, Decoded, Envelope, EnvelopeConfig};
-use crate::family::{AggregateRef, Catalog, EffectPolicy, Family, Occurrence};
+use crate::family::{AggregateRef, Catalog, EffectPolicy, Family, KeyPlace, Occurrence};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use crate::ports::event_log::EventLog;
 use crate::ports::ledger::{AggregateId, KeyId, Ledger, MAX_HOME_KEYS};
@@ -332,14 +332,16 @@ impl<F: Family> Processor<F> {
 
     fn item<'a>(&self, index: usize, record: &'a Record, envelope: Box<Envelope<'a>>, event: F::Event) -> Item<'a, F> {
         let tenant = envelope.tenant.to_string();
-        let aggregates = F::aggregates(&event)
+        let aggregates: Vec<AggregateId> = F::aggregates(&event)
             .into_iter()
             .map(|AggregateRef { kind, id }| AggregateId { tenant: tenant.clone(), kind: kind.to_owned(), id })
             .collect();
         let stateful = F::SPEC.effect.keeps_state();
         let content_hash = if stateful { content_hash(&envelope, &event) } else { [0; 32] };
-        let event_id = key_event_id(self, &envelope);
-        let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id };
+        let mut key = key_id::<F>(&envelope, &aggregates);
+        if planted!(self, KeyPerReplay) {
+            key.event_id = envelope::follow_up_id(key.event_id, "replay", envelope.replay_count as usize);
+        }
         Item { index, record, envelope, event, aggregates, key, content_hash }
     }
 
@@ -443,10 +445,14 @@ pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32]
     digest.finalize().into()
 }
 
-/// The id that the event's key is named by: the event's own; one planted defect gives each replay a key of its own.
-fn key_event_id<F: Family>(processor: &Processor<F>, envelope: &Envelope<'_>) -> Uuid {
-    if planted!(processor, KeyPerReplay) {
-        return envelope::follow_up_id(envelope.id, "replay", envelope.replay_count as usize);
-    }
-    envelope.id
+/// The name of an event's key. Where keys are at home, it is of the event and its home: what another home has under the same
+/// event id is another event.
+pub fn key_id<F: Family>(envelope: &Envelope<'_>, aggregates: &[AggregateId]) -> KeyId {
+    let event_id = match (F::SPEC.effect, aggregates.first()) {
+        (EffectPolicy::StateAndKey { keys: KeyPlace::Home }, Some(home)) => {
+            Uuid::new_v5(&envelope.id, format!("{}/{}", home.kind, home.id).as_bytes())
+        }
+        _ => envelope.id,
+    };
+    KeyId { tenant: envelope.tenant.to_string(), subscriber: F::SPEC.name.to_owned(), event_id }
 }

@@ -6,8 +6,9 @@
 //!
 //! 1. Whoever writes a key, also one apart, writes its home, so that the home's version tells of every key.
 //! 2. A home says whether some of its keys are apart, from the transaction on that writes the first of them.
-//! 3. Keys apart are read after the home that says so ([`commit`](super::commit)): what the home's version does not
-//!    refute at the commit was true when they were read.
+//! 3. Keys apart are read after the home that says so, and as no transaction is just writing them
+//!    ([`load_settled_keys`](crate::ports::ledger::Ledger::load_settled_keys)): what the home's version does not refute at
+//!    the commit was true when they were read.
 //!
 //! Only keys of applied events are kept at home, so that none there is ever replaced. Where a home has too many, all of
 //! them move into items of their own in one transaction, and it begins anew: what an aggregate is written with stays small.
@@ -45,6 +46,7 @@ pub(super) struct Breach {
 /// Puts keys into the writes of their homes, whose state and keys are `held`, at most so many; what is returned are items
 /// of their own.
 pub(super) fn place_at_home(
+    subscriber: &str,
     writes: &mut BTreeMap<AggregateId, AggregateWrite>,
     planned: Vec<PlannedKey>,
     held: impl Fn(&AggregateId) -> (Option<bytes::Bytes>, HomeKeys),
@@ -67,9 +69,8 @@ pub(super) fn place_at_home(
         }
         let (home, mut away): (Vec<_>, Vec<_>) = planned.into_iter().partition(PlannedKey::stays_home);
         if keys.here.len() + home.len() > most {
-            let subscriber = home.first().map(|key| key.write.id.subscriber.clone()).unwrap_or_default();
             let moved = std::mem::take(&mut keys.here).into_iter().map(|HomeKey { event_id, key }| KeyWrite {
-                id: KeyId { tenant: id.tenant.clone(), subscriber: subscriber.clone(), event_id },
+                id: KeyId { tenant: id.tenant.clone(), subscriber: subscriber.to_owned(), event_id },
                 expected: KeyExpectation::Absent,
                 key,
             });

@@ -50,7 +50,7 @@ impl<F: Family> Processor<F> {
                 Read::Decided(_) | Read::Tombstone => None,
             })
             .collect();
-        let working = self.load(&items.iter().flatten().collect::<Vec<_>>()).await?;
+        let working = self.load(&items.iter().flatten().collect::<Vec<_>>(), false).await?;
         Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect())
     }
 

@@ -248,12 +248,12 @@ async fn every_answer_of_aws_is_told_apart(at: &At) {
         ),
         (
             error(400, DYNAMODB, "TransactionConflictException", "Transaction is ongoing for the item"),
-            "conflict",
+            "unavailable",
             "conflict",
         ),
         (
             error(400, DYNAMODB, "ConditionalCheckFailedException", "The conditional request failed"),
-            "conflict",
+            "unavailable",
             "conflict",
         ),
         (

@@ -20,7 +20,7 @@ use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, Retention, TopicSpec};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{
     Filter, Page, StatementDocument, StatementFields, Statements, StatementsError, StoreOutcome, StoredStatement,
 };
@@ -163,6 +163,10 @@ pub struct FakeLedger {
 impl Ledger for FakeLedger {
     async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
         Ok(Loaded::default())
+    }
+
+    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        Ok(Vec::new())
     }
 
     async fn commit(&self, _: Commit) -> Result<(), LedgerError> {

@@ -15,7 +15,7 @@ use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_core::clock::Clock;
 use lyceum_core::lambda::event::{EventSource, write_event};
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::Record;
 use lyceum_events_tests::statements::{BOOKINGS, PROGRAMS, RESPONSES, event, record};
@@ -116,6 +116,10 @@ struct Written {
 impl Ledger for Written {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         self.ledger.load(aggregates, keys).await
+    }
+
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        self.ledger.load_settled_keys(keys).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {

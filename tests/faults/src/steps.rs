@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lyceum_core::adapters::around::{Around, Call, Effect, StoreError};
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,6 +118,10 @@ pub fn without_the_next_releases_fields(state: &mut Value) {
 impl Ledger for MortalLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         self.inner.load(aggregates, keys).await
+    }
+
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        self.inner.load_settled_keys(keys).await
     }
 
     async fn commit(&self, mut commit: Commit) -> Result<(), LedgerError> {

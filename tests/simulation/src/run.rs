@@ -62,6 +62,8 @@ impl Order {
     pub fn run(&self) -> Outcome {
         let world = match self.defect {
             Some(defect) if defect.is_of_the_family() => World::Academy,
+            // The fold sees it best.
+            Some(Defect::DeadAfterCommit { one_key: true, .. }) => World::Academy,
             // The academy has no attempts to spend.
             Some(Defect::DeadBeforeCommit { lost_race_stands: true, .. }) => World::Counters,
             _ => World::of_seed(self.seed),

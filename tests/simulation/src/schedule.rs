@@ -40,7 +40,6 @@ struct Manner {
     /// The same worker goes on, but once in so many steps.
     burst: usize,
     retry: RetryPolicy,
-    home_keys: usize,
     time_ms: i64,
 }
 
@@ -57,8 +56,6 @@ impl Manner {
                 conflicts: *random.pick(&[0, 1, 4]),
                 ..RetryPolicy::default()
             },
-            // Few, so that keys move away from their homes although a run has few events.
-            home_keys: *random.pick(&[1, 2, 3, MAX_HOME_KEYS]),
             time_ms: *random.pick(&[2_000, 30_000]),
         }
     }
@@ -214,7 +211,8 @@ fn start(
     let small = stage.one_key_a_commit.then_some(InProcess::OneKeyACommit);
     let process = ProcessConfig {
         retry: manner.retry,
-        home_keys: manner.home_keys,
+        // Few, so that keys move away from their homes although a run has few events; and not the same for all workers.
+        home_keys: stage.draw(|random| *random.pick(&[0, 1, 2, 3, MAX_HOME_KEYS])),
         defect: stage.defect.and_then(Defect::in_process).or(small),
         ..ProcessConfig::default()
     };

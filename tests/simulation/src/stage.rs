@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) committed: Vec<Committed>,
     /// How often a key was forgotten or overwritten: its name in the model's ledger.
     pub(crate) generations: HashMap<KeyId, u32>,
+    /// Keys that were written, by their names in the model's ledger, and what a plain read may still show instead.
+    pub(crate) unseen: HashMap<KeyId, Option<StoredKey>>,
     /// Letters that a defect keeps back.
     pub(crate) kept_back: BTreeSet<Uuid>,
     /// Documents that the store refused become acceptable.
@@ -116,6 +118,7 @@ impl Stage {
             sent: BTreeSet::new(),
             committed: Vec::new(),
             generations: HashMap::new(),
+            unseen: HashMap::new(),
             kept_back: BTreeSet::new(),
             mended: false,
             expired: false,
@@ -321,6 +324,17 @@ impl State {
             None | Some(0) => id.clone(),
             Some(generation) => {
                 KeyId { subscriber: format!("{}, generation {generation}", id.subscriber), ..id.clone() }
+            }
+        }
+    }
+
+    /// What a plain read shows of a key: perhaps what was there before the last commit, but not for ever.
+    pub(crate) fn seen(&mut self, name: &KeyId, stored: Option<StoredKey>) -> Option<StoredKey> {
+        match self.unseen.contains_key(name) && self.random.one_in(2) {
+            true => self.unseen[name].clone(),
+            false => {
+                self.unseen.remove(name);
+                stored
             }
         }
     }

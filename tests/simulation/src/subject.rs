@@ -10,8 +10,7 @@ use lyceum_core::envelope::{self, Decoded, EnvelopeConfig, letter_id, source_of}
 use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::{DeadLetterKind, Report};
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
-use lyceum_core::process::content_hash;
-use lyceum_core::process::{Delivery, ProcessConfig, Processor, Services};
+use lyceum_core::process::{Delivery, ProcessConfig, Processor, Services, content_hash, key_id};
 use lyceum_core::record::{Position, Record};
 use uuid::Uuid;
 
@@ -29,6 +28,8 @@ pub enum Fact {
 /// An event as far as the protocol is concerned.
 #[derive(Clone, Debug)]
 pub struct EventFact {
+    /// Its id.
+    pub event_id: Uuid,
     /// Its idempotency key.
     pub key: KeyId,
     /// By it the same id with other content is noticed.
@@ -120,14 +121,14 @@ impl<F: Family> Subject for Of<F> {
                 let Ok(event) = F::read(&envelope) else { return Fact::Invalid(DeadLetterKind::Validation) };
                 let tenant = envelope.tenant.to_string();
                 let named = F::aggregates(&event).into_iter();
-                let aggregates = named
+                let aggregates: Vec<_> = named
                     .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
                     .collect();
-                let key = KeyId { tenant, subscriber: F::SPEC.name.to_owned(), event_id: envelope.id };
+                let (event_id, key) = (envelope.id, key_id::<F>(&envelope, &aggregates));
                 let content_hash = content_hash(&envelope, &event);
                 let raw = Bytes::copy_from_slice(envelope.raw);
                 let epoch = envelope.replay_count;
-                Fact::Event(Arc::new(EventFact { key, content_hash, epoch, aggregates, raw }))
+                Fact::Event(Arc::new(EventFact { event_id, key, content_hash, epoch, aggregates, raw }))
             }
         }
     }
@@ -173,7 +174,7 @@ impl<F: Family> Subject for Of<F> {
                     let changed = fact.aggregates.iter().zip(decision.states);
                     states.extend(changed.filter_map(|(id, state)| Some((id.clone(), state?))));
                     let document = (fact.raw.clone(), record.position.clone(), record.timestamp_ms);
-                    folded.documents.insert((fact.key.tenant.clone(), fact.key.event_id), document);
+                    folded.documents.insert((fact.key.tenant.clone(), fact.event_id), document);
                     KeyStatus::Applied
                 }
                 Err(Refusal::Rejected { .. }) => {

@@ -138,7 +138,7 @@ impl Stage {
         if key.epoch > fact.epoch || self.is_undelivered(&fact) {
             return None;
         }
-        self.unpublished(&fact.key.tenant, fact.key.event_id, &key)
+        self.unpublished(&fact.key.tenant, fact.event_id, &key)
     }
 
     fn is_undelivered(&self, event: &EventFact) -> bool {

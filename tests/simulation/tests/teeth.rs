@@ -4,7 +4,7 @@ use lyceum_simulation::defect::DEFECTS;
 use lyceum_simulation::run::{Order, Outcome};
 
 /// Within so many seeds each is found.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 6_000;
 
 #[test]
 fn every_planted_defect_is_found() {

@@ -17,6 +17,8 @@ pub enum Operation {
     GetItem,
     /// Up to 100 items read.
     BatchGetItem,
+    /// Up to 100 items read as one.
+    TransactGetItems,
     /// A page of a list.
     Query,
     /// A commit of a single item.
@@ -29,14 +31,22 @@ pub enum Operation {
 
 impl Operation {
     /// Every one, reads first.
-    pub const ALL: [Self; 6] =
-        [Self::GetItem, Self::BatchGetItem, Self::Query, Self::PutItem, Self::UpdateItem, Self::TransactWriteItems];
+    pub const ALL: [Self; 7] = [
+        Self::GetItem,
+        Self::BatchGetItem,
+        Self::TransactGetItems,
+        Self::Query,
+        Self::PutItem,
+        Self::UpdateItem,
+        Self::TransactWriteItems,
+    ];
 
     /// AWS's name of it.
     pub fn name(self) -> &'static str {
         match self {
             Self::GetItem => "GetItem",
             Self::BatchGetItem => "BatchGetItem",
+            Self::TransactGetItems => "TransactGetItems",
             Self::Query => "Query",
             Self::PutItem => "PutItem",
             Self::UpdateItem => "UpdateItem",
@@ -47,7 +57,7 @@ impl Operation {
     /// Whether it consumes write units or read units.
     pub fn access(self) -> Access {
         match self {
-            Self::GetItem | Self::BatchGetItem | Self::Query => Access::Read,
+            Self::GetItem | Self::BatchGetItem | Self::TransactGetItems | Self::Query => Access::Read,
             Self::PutItem | Self::UpdateItem | Self::TransactWriteItems => Access::Write,
         }
     }

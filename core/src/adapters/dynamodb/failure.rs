@@ -5,6 +5,7 @@ use std::io;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 pub use crate::adapters::around::Effect;
@@ -48,9 +49,10 @@ pub enum Verdict {
 ///
 /// Sources: DynamoDB Developer Guide, "Error handling with DynamoDB"; API Reference, `TransactWriteItems`, "Errors".
 pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
-    let lost = match effect {
-        Effect::Read => Verdict::Unavailable,
-        Effect::Write => Verdict::Uncertain,
+    // A read that met a transaction is read again.
+    let (lost, conflict) = match effect {
+        Effect::Read => (Verdict::Unavailable, Verdict::Unavailable),
+        Effect::Write => (Verdict::Uncertain, Verdict::Conflict),
     };
     match *failure {
         Failure::NotSent => Verdict::Unavailable,
@@ -59,15 +61,15 @@ pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
             .iter()
             .filter(|reason| **reason != "None")
             .map(|reason| match *reason {
-                "ConditionalCheckFailed" | "TransactionConflict" => Verdict::Conflict,
+                "ConditionalCheckFailed" | "TransactionConflict" => conflict,
                 "ThrottlingError" | "ProvisionedThroughputExceeded" | "RequestLimitExceeded" => Verdict::Unavailable,
                 // ValidationError, ItemCollectionSizeLimitExceeded, AccessDenied, and what is not known yet.
                 _ => Verdict::Refused,
             })
             .max()
-            .unwrap_or(Verdict::Conflict),
+            .unwrap_or(conflict),
         Failure::Answer { status, code, .. } => match code {
-            "ConditionalCheckFailedException" | "TransactionConflictException" => Verdict::Conflict,
+            "ConditionalCheckFailedException" | "TransactionConflictException" => conflict,
             // The same token's earlier attempt is still at it.
             "TransactionInProgressException" => lost,
             "ProvisionedThroughputExceededException"
@@ -96,16 +98,22 @@ pub(super) trait OperationError: ProvideErrorMetadata + Error + Send + Sync + 's
     }
 }
 
-impl OperationError for TransactWriteItemsError {
-    fn reasons(&self) -> Vec<&str> {
-        match self {
-            Self::TransactionCanceledException(canceled) => {
-                canceled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+macro_rules! transaction_errors {
+    ($($error:ident),* $(,)?) => {
+        $(impl OperationError for $error {
+            fn reasons(&self) -> Vec<&str> {
+                match self {
+                    Self::TransactionCanceledException(canceled) => {
+                        canceled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+                    }
+                    _ => Vec::new(),
+                }
             }
-            _ => Vec::new(),
-        }
-    }
+        })*
+    };
 }
+
+transaction_errors!(TransactGetItemsError, TransactWriteItemsError);
 
 macro_rules! operation_errors {
     ($($module:ident::$error:ident),* $(,)?) => {
@@ -209,8 +217,8 @@ mod tests {
         for (failure, read, write) in [
             (Failure::NotSent, Unavailable, Unavailable),
             (Failure::NoAnswer, Unavailable, Uncertain),
-            (answer(400, "ConditionalCheckFailedException"), Conflict, Conflict),
-            (answer(400, "TransactionConflictException"), Conflict, Conflict),
+            (answer(400, "ConditionalCheckFailedException"), Unavailable, Conflict),
+            (answer(400, "TransactionConflictException"), Unavailable, Conflict),
             (answer(400, "TransactionInProgressException"), Unavailable, Uncertain),
             (answer(400, "ProvisionedThroughputExceededException"), Unavailable, Unavailable),
             (answer(400, "ThrottlingException"), Unavailable, Unavailable),

@@ -11,7 +11,8 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem,
+    AttributeValue, ConditionCheck, Get, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue, TransactGetItem,
+    TransactWriteItem,
 };
 use futures::future::try_join_all;
 use uuid::Uuid;
@@ -23,11 +24,14 @@ use super::settings::DynamoDbSettings;
 use crate::clock::Clock;
 use crate::ports::ledger::{
     AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
-    StoredAggregate,
+    StoredAggregate, StoredKey,
 };
 
 /// Source: API Reference, `BatchGetItem`: "as many as 100 items".
 const BATCH_GET_ITEMS: usize = 100;
+
+/// Source: Developer Guide, "Time to Live": expired items are deleted "within a few days".
+const LATE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How the ledger uses its table.
 #[derive(Clone, Debug)]
@@ -243,6 +247,25 @@ impl DynamoDbLedger {
         Ok(found)
     }
 
+    /// At most [`BATCH_GET_ITEMS`] keys, each as no transaction is just writing it. Source: Developer Guide, "DynamoDB
+    /// transactions: how it works", "Isolation levels": `GetItem` and `BatchGetItem` may see one item of a transaction
+    /// before another one.
+    async fn get_settled(&self, keys: &[ItemKey], family: Option<&str>) -> Result<Vec<Option<Item>>, LedgerError> {
+        let gets = keys.iter().cloned().map(|key| {
+            let get = Get::builder().table_name(&*self.table).set_key(Some(key.into_attributes())).build();
+            Ok(TransactGetItem::builder().get(get.map_err(unbuilt)?).build())
+        });
+        let request = self
+            .client
+            .transact_get_items()
+            .set_transact_items(Some(gets.collect::<Result<_, LedgerError>>()?))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::TransactGetItems;
+        let answer = self.call(operation.name(), Effect::Read, Repeat::Always, || request.clone().send()).await?;
+        self.capacity.count(operation, family, answer.consumed_capacity());
+        Ok(answer.responses.unwrap_or_default().into_iter().map(|response| response.item).collect())
+    }
+
     async fn get_all(
         &self,
         keys: HashSet<ItemKey>,
@@ -272,7 +295,15 @@ impl DynamoDbLedger {
             }
         };
         let version = write.expected.unwrap_or(0) + 1;
-        let item = write.content.as_ref().map(|content| items::write_aggregate(&write.id, version, content));
+        let item = write.content.as_ref().map(|content| {
+            let mut item = items::write_aggregate(&write.id, version, content);
+            // Nothing but keys: it is there as long as they are, and those that DynamoDB drops late.
+            if content.state.is_none() {
+                let expires_at = self.expires_at(self.options.key_ttl + LATE_EXPIRY);
+                item.insert(EXPIRES_AT.to_owned(), number(expires_at));
+            }
+            item
+        });
         (condition, item)
     }
 
@@ -399,6 +430,16 @@ impl Ledger for DynamoDbLedger {
         })
     }
 
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        let family = keys.first().map(|key| key.subscriber.as_str());
+        let items: HashSet<ItemKey> = keys.iter().map(ItemKey::of_key).collect();
+        let items: Vec<ItemKey> = items.into_iter().collect();
+        let batches = items.chunks(BATCH_GET_ITEMS).map(|batch| self.get_settled(batch, family));
+        let found = try_join_all(batches).await?.concat().into_iter().flatten();
+        let found: HashMap<ItemKey, Item> = found.filter_map(|item| Some((ItemKey::of_item(&item)?, item))).collect();
+        keys.iter().map(|key| found.get(&ItemKey::of_key(key)).cloned().map(items::read_key).transpose()).collect()
+    }
+
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
         commit.check()?;
         let expires_at = self.expires_at(self.options.key_ttl);
@@ -496,7 +537,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ports::ledger::StoredKey;
+    use crate::ports::ledger::Content;
     use crate::record::Position;
 
     /// Waits for nothing, and stands still.
@@ -622,6 +663,30 @@ mod tests {
             let tokens = script.tokens();
             assert!(tokens[0].is_string() && tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn settled_keys_are_read_as_one_and_again_where_a_transaction_is_at_them() {
+        let none = Answer::Is(200, json!({"Responses": [{}, {}]}));
+        let (ledger, script) = scripted([Answer::canceled("TransactionConflict"), none]);
+        assert_eq!(ledger.load_settled_keys(&[key(1), key(2)]).await, Ok(vec![None, None]));
+        let asked = script.asked();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[0]["TransactItems"].as_array().map(Vec::len), Some(2));
+        let (ledger, script) = scripted(vec![Answer::canceled("TransactionConflict"); 3]);
+        let result = ledger.load_settled_keys(&[key(1)]).await;
+        assert!(matches!(result, Err(LedgerError::Unavailable(_))), "{result:?}");
+        script.asked();
+    }
+
+    #[tokio::test]
+    async fn a_home_without_state_expires_after_its_keys() {
+        let (ledger, script) = scripted([Answer::success()]);
+        let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: "p".into() };
+        let write = AggregateWrite { id, expected: None, content: Some(Content::default()) };
+        ledger.commit(Commit { aggregates: vec![write], ..Commit::default() }).await.unwrap();
+        let seconds = 1_790_000_000 + (45 + 7) * 24 * 60 * 60;
+        assert_eq!(script.asked()[0]["Item"][EXPIRES_AT]["N"], seconds.to_string());
     }
 
     #[tokio::test]

@@ -191,7 +191,7 @@ fn reply(outcome: Result<String, DynoxideError>) -> Reply {
 
 impl Question {
     fn may_write(&self) -> bool {
-        !["GetItem", "BatchGetItem", "Query", "Scan"].contains(&self.operation.as_str())
+        !["GetItem", "BatchGetItem", "TransactGetItems", "Query", "Scan"].contains(&self.operation.as_str())
     }
 }
 
@@ -200,6 +200,7 @@ fn dispatch(database: &Database, question: &Question) -> Result<String, Dynoxide
     match question.operation.as_str() {
         "GetItem" => answer(body, |request| database.get_item(request)),
         "BatchGetItem" => answer(body, |request| database.batch_get_item(request)),
+        "TransactGetItems" => answer(body, |request| database.transact_get_items(request)),
         "Query" => answer(body, |request| database.query(request)),
         "Scan" => answer(body, |request| database.scan(request)),
         "PutItem" => answer(body, |request| database.put_item(request)),

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::adapters::memory::statements::MemoryStatements;
-use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate};
+use crate::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use crate::ports::statements::{Statements, StatementsError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +51,10 @@ impl Slow {
 impl Ledger for Slow {
     async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
         self.answer().await.map(|()| Loaded::default())
+    }
+
+    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        self.answer().await.map(|()| Vec::new())
     }
 
     async fn commit(&self, _: Commit) -> Result<(), LedgerError> {

@@ -86,6 +86,10 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        Ok(self.load(&[], keys).await?.keys)
+    }
+
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
         commit.check()?;
         let mut tables = self.tables();

@@ -42,6 +42,7 @@ macro_rules! ledger_contract {
             an_aggregate_is_only_written_at_the_version_that_was_read,
             a_check_without_state_leaves_the_version,
             a_check_without_state_fails_at_another_version,
+            settled_keys_are_those_that_were_written,
             a_key_is_only_written_where_none_is,
             an_applied_key_is_never_overwritten,
             a_dead_key_is_replaced_in_a_later_epoch_only,
@@ -302,6 +303,22 @@ pub async fn a_check_without_state_fails_at_another_version(ledger: &dyn Ledger)
         assert_eq!(commit(ledger, [check.clone()], []).await, Err(LedgerError::Conflict), "{check:?} alone");
     }
     assert_eq!(load_key(ledger, &key).await, None);
+}
+
+/// In the order of the question, with duplicates, and more than DynamoDB takes at once.
+pub async fn settled_keys_are_those_that_were_written(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    assert_eq!(ledger.load_settled_keys(&[]).await, Ok(Vec::new()));
+    let mut keys: Vec<_> = (0..130).map(|_| new_key(&tenant)).collect();
+    let mut expected = vec![None; 130];
+    for n in [0, 99, 100, 129] {
+        let write = applied(&keys[n]);
+        expected[n] = Some(write.key.clone());
+        commit(ledger, [], [write]).await.unwrap();
+    }
+    keys.push(keys[99].clone());
+    expected.push(expected[99].clone());
+    assert_eq!(ledger.load_settled_keys(&keys).await, Ok(expected));
 }
 
 /// Alone and with others.

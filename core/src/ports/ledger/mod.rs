@@ -79,9 +79,9 @@ impl Default for HomeKeys {
 /// aggregate's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HomeKey {
-    /// The event.
+    /// As in [`KeyId`].
     pub event_id: Uuid,
-    /// Its key.
+    /// The key.
     pub key: StoredKey,
 }
 
@@ -98,7 +98,7 @@ pub struct KeyId {
     pub tenant: String,
     /// The consumer that owns the effect.
     pub subscriber: String,
-    /// The event.
+    /// The event; where keys are at home, a name made of event and home.
     pub event_id: Uuid,
 }
 
@@ -222,6 +222,10 @@ impl LedgerError {
 pub trait Ledger: Send + Sync {
     /// Reads aggregates and keys, strongly consistent each, in few calls; they are not one snapshot.
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError>;
+
+    /// Reads keys so that no commit is seen in part: of one of which an earlier load has shown an aggregate, this shows the
+    /// keys. [`load`](Self::load) does not promise that, and costs half.
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError>;
 
     /// Writes all of it, or nothing. At most [`MAX_ACTIONS`]; sizes within [`MAX_ITEM_BYTES`] and [`MAX_COMMIT_BYTES`].
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError>;

@@ -2,9 +2,7 @@
 
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
-use lyceum_core::ports::ledger::{
-    AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyWrite, Ledger, MAX_HOME_KEYS, StoredAggregate,
-};
+use lyceum_core::ports::ledger::MAX_HOME_KEYS;
 use lyceum_core::ports::statements::{Filter, Statements};
 use lyceum_core::record::{Record, header_text};
 use lyceum_events_tests::faults::Fault;
@@ -124,23 +122,45 @@ fn a_home_that_has_too_many_keys_gives_them_away_and_none_is_forgotten() {
 }
 
 #[test]
-fn what_a_release_without_homes_wrote_is_known_and_goes_on_with_its_next_event() {
-    let older = World::new();
-    older.deliver_one(&answered(0));
-    let (id, StoredAggregate { content, .. }) = older.ledger.model.aggregates().remove(0);
-    let (tenant, event_id, key) = older.ledger.model.keys().remove(0);
-    let key_id = KeyId { tenant, subscriber: "survey".to_owned(), event_id };
-    let before = Commit {
-        aggregates: vec![AggregateWrite { id, expected: None, content: Some(Content::of(content.state.unwrap())) }],
-        keys: vec![KeyWrite { id: key_id, expected: KeyExpectation::Absent, key }],
-    };
+fn an_id_that_comes_again_for_other_homes_blocks_none_of_them() {
+    let publish = |offset, program: &str| record(PROGRAMS, offset, &event(1, "published", "program", program, &[]));
+    for in_one_batch in [true, false] {
+        let world = World::new();
+        let records = [publish(0, "p1"), publish(1, "p2"), publish(2, "p1")];
+        let reports = match in_one_batch {
+            true => world.deliver(&records),
+            false => records.iter().map(|record| world.deliver_one(record)).collect(),
+        };
+        assert_eq!(outcomes(&reports), ["dead_lettered rejected"; 3]);
+    }
+    // Answers of two responses under the same ids, both with more than a home keeps.
     let world = World::new();
-    futures::executor::block_on(world.ledger.model.commit(before)).unwrap();
-    let mut again = answered(0);
-    again.position.offset = 9;
-    assert_eq!(outcomes(&world.deliver(&[again, answered(1)])), ["duplicate", "applied"]);
-    let (_, stored) = world.ledger.model.aggregates().remove(0);
-    assert_eq!((stored.version, stored.content.keys.here.len(), stored.content.keys.apart), (2, 1, true));
+    for n in 0..MAX_HOME_KEYS as i64 + 4 {
+        let first = answered(n);
+        assert_eq!(outcomes(&[world.deliver_one(&first)]), ["applied"]);
+        let mut other: Value = serde_json::from_slice(first.value.as_deref().unwrap()).unwrap();
+        other["context"]["registration"] = json!(Uuid::from_u128(2));
+        let other = record(RESPONSES, 1_000 + n, &other);
+        assert_eq!(outcomes(&[world.deliver_one(&other)]), ["dead_lettered undelivered"]);
+    }
+    assert_eq!(world.ledger.model.keys().len(), 2 * (MAX_HOME_KEYS + 4));
+}
+
+#[test]
+fn rejections_whose_letters_and_home_exceed_one_transaction_together_are_committed_in_several() {
+    let world = World::new();
+    let answer_of = |n: i64, response: String| {
+        let mut value: Value = serde_json::from_slice(answered(n).value.as_deref().unwrap()).unwrap();
+        value["result"]["response"] = json!(response);
+        record(RESPONSES, n, &value)
+    };
+    assert_eq!(world.deliver_one(&answer_of(0, "a".repeat(200_000))).outcome, Outcome::Applied);
+    let mut completed: Value = serde_json::from_slice(answered(1).value.as_deref().unwrap()).unwrap();
+    completed["verb"]["id"] = json!("http://adlnet.gov/expapi/verbs/completed");
+    completed["object"]["id"] = json!("http://nlj.platform/activities/survey/pulse");
+    assert_eq!(world.deliver_one(&record(RESPONSES, 1, &completed)).outcome, Outcome::Applied);
+    let late: Vec<Record> = (2..90).map(|n| answer_of(n, "b".repeat(36_000))).collect();
+    assert!(outcomes(&world.deliver(&late)).iter().all(|outcome| outcome == "dead_lettered rejected"));
 }
 
 #[test]

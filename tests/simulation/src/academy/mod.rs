@@ -128,7 +128,7 @@ fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
     if (given_up || replayed) && !stage.state().letters.contains_key(&letter) {
         folded.letters.remove(&letter);
     }
-    let id = (fact.key.tenant.clone(), fact.key.event_id);
+    let id = (fact.key.tenant.clone(), fact.event_id);
     let is_stored = answer(stage.statements.get(&id.0, id.1)).is_ok_and(|found| found.is_some());
     if given_up && !is_stored && folded.documents.get(&id).is_some_and(|(_, source, _)| *source == record.position) {
         folded.documents.remove(&id);

@@ -102,6 +102,11 @@ pub struct Counter {
     pub applied: Vec<Uuid>,
 }
 
+/// An event as counters remember it: an id may come again for another first counter, and is another event there.
+pub fn name_of(event_id: Uuid, first_counter: &str) -> Uuid {
+    Uuid::new_v5(&event_id, first_counter.as_bytes())
+}
+
 /// The events that the decision saw, for each of its counters: the whole message of a rejection.
 #[derive(Serialize, Deserialize)]
 pub struct Basis(pub Vec<Vec<Uuid>>);
@@ -174,7 +179,7 @@ impl<const HOME: bool> Family for Counters<HOME> {
         }
         for counter in &mut counters {
             counter.value += event.kind.adds();
-            counter.applied.push(at.event_id);
+            counter.applied.push(name_of(at.event_id, &event.counters[0]));
         }
         let values: Vec<i64> = counters.iter().map(|counter| counter.value).collect();
         let follow_up = FollowUp {

@@ -10,8 +10,8 @@ use crate::fault::Fault;
 use crate::random::Random;
 use crate::stage::{BEGINNING_MS, Stage};
 
-/// Creates the topic and fills it. Where keys are at home, an id comes again for the same home only.
-pub(super) fn fill(stage: &Stage, random: &mut Random, at_home: bool) {
+/// Creates the topic and fills it.
+pub(super) fn fill(stage: &Stage, random: &mut Random) {
     let partitions = random.between(1, 2) as i32;
     stage.create_topic(COUNTERS, partitions);
     // Few kinds a run: their combinations are what breaks things, and rare ones would drown among eight.
@@ -26,27 +26,26 @@ pub(super) fn fill(stage: &Stage, random: &mut Random, at_home: bool) {
     let counters: Vec<&str> = ["a", "b", "c"][..random.between(1, 3)].to_vec();
     // Now and then more events than one transaction takes actions.
     let count = if random.one_in(60) { random.between(101, 140) } else { random.between(1, if flaky { 3 } else { 7 }) };
-    let mut sent: Vec<(NewRecord, Uuid, &str)> = Vec::new();
+    let mut sent: Vec<(NewRecord, Uuid)> = Vec::new();
     for at in 0..count {
         let fresh = random.uuid();
-        let counter = *random.pick(&counters);
         let next = match random.below(12) {
             0 | 1 if !sent.is_empty() => random.pick(&sent).clone(),
             2 if !sent.is_empty() => {
-                let (_, id, home) = *random.pick(&sent);
-                let counter = if at_home { home } else { counter };
-                (event(random, &kinds, &counters, counter, id, at), id, counter)
+                let id = random.pick(&sent).1;
+                (event(random, &kinds, &counters, id, at), id)
             }
-            3 if random.one_in(2) => (poison(random, &counters), fresh, counter),
-            _ => (event(random, &kinds, &counters, counter, fresh, at), fresh, counter),
+            3 if random.one_in(2) => (poison(random, &counters), fresh),
+            _ => (event(random, &kinds, &counters, fresh, at), fresh),
         };
         stage.append(COUNTERS, next.0.clone());
         sent.push(next);
     }
 }
 
-fn event(random: &mut Random, kinds: &[Kind], counters: &[&str], counter: &str, id: Uuid, note: usize) -> NewRecord {
+fn event(random: &mut Random, kinds: &[Kind], counters: &[&str], id: Uuid, note: usize) -> NewRecord {
     let kind = *random.pick(kinds);
+    let counter = *random.pick(counters);
     let extension = |name: &str| format!("http://nlj.platform/extensions/{name}");
     let mut extensions = json!({
         extension("kind"): kind.name(),

@@ -35,7 +35,7 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
     let mut stage = Stage::new(vec![subject], schedule, plan, order.keep_trace, order.defect);
     stage.one_key_a_commit = sends.one_in(4);
     let stage = Arc::new(stage);
-    log::fill(&stage, &mut sends, at_home);
+    log::fill(&stage, &mut sends);
     stage.create_topic(family::FOLLOWED, 1);
     stage.create_dead_letter_topics();
     family::own_work_fails_by(Some(&stage));

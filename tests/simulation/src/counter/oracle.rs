@@ -8,10 +8,10 @@ use lyceum_core::process::defect::look_into;
 use lyceum_core::record::{Position, Record};
 use uuid::Uuid;
 
-use super::family::{Basis, COUNTER, Counter, Counters};
+use super::family::{Basis, COUNTER, Counter, Counters, name_of};
 use crate::check::{Check, Violation, fail};
 use crate::stage::{Committed, Stage};
-use crate::subject::Fact;
+use crate::subject::{EventFact, Fact};
 
 /// Compares the counters with the events that were applied to them.
 pub(super) fn check(stage: &Stage) -> Result<(), Violation> {
@@ -55,7 +55,7 @@ pub(super) fn check(stage: &Stage) -> Result<(), Violation> {
             .iter()
             .map(|id| counters.get(id).map_or(&[][..], |counter| counter.applied.as_slice()))
             .collect();
-        if of.key.status == KeyStatus::Applied && histories.iter().any(|events| !events.contains(&fact.key.event_id)) {
+        if of.key.status == KeyStatus::Applied && histories.iter().any(|events| !events.contains(&name(&fact))) {
             return fail(Check::AppliedInPart, format!("{} is applied to a part of its counters only", of.key.source));
         }
         if let (Some(basis), true) = (basis(of), ordered) {
@@ -102,9 +102,13 @@ fn basis(of: &Committed) -> Option<Basis> {
     serde_json::from_str(&letter.findings.first()?.message).ok()
 }
 
+fn name(event: &EventFact) -> Uuid {
+    name_of(event.event_id, event.aggregates.first().map_or("", |home| &home.id))
+}
+
 fn event_of(stage: &Stage, of: &Committed) -> Uuid {
     match stage.fact_at(&of.key.source) {
-        Some(Fact::Event(fact)) => fact.key.event_id,
+        Some(Fact::Event(fact)) => name(&fact),
         _ => of.id.event_id,
     }
 }

@@ -34,6 +34,9 @@ impl Ledger for Shaky {
             if half {
                 let names: Vec<KeyId> = keys.iter().map(|id| stage.state().name_of(id)).collect();
                 loaded.keys = answer(stage.ledger.load(&[], &names))?.keys;
+                for (name, key) in names.iter().zip(&mut loaded.keys) {
+                    *key = stage.state().seen(name, key.take());
+                }
                 let found = loaded.keys.iter().flatten().count();
                 self.0.tell(format_args!("reads {} keys, finds {found}", keys.len()));
             } else {
@@ -45,6 +48,20 @@ impl Ledger for Shaky {
             pause().await;
         }
         Ok(loaded)
+    }
+
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell("reads settled keys: fails");
+            return Err(LedgerError::Unavailable("a transaction is at them".into()));
+        }
+        let names: Vec<KeyId> = keys.iter().map(|id| stage.state().name_of(id)).collect();
+        let found = answer(stage.ledger.load_settled_keys(&names))?;
+        self.0.tell(format_args!("reads {} settled keys, finds {}", keys.len(), found.iter().flatten().count()));
+        pause().await;
+        Ok(found)
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
@@ -97,11 +114,15 @@ impl Shaky {
         for write in &mut renamed.keys {
             write.id = stage.state().name_of(&write.id);
         }
+        let names: Vec<KeyId> = renamed.keys.iter().map(|write| write.id.clone()).collect();
+        let before = answer(stage.ledger.load(&[], &names))?.keys;
         let answer = answer(stage.ledger.commit(renamed));
         let keys: Vec<_> = written.iter().map(|(_, key)| format!("{} {:?}", key.source, key.status)).collect();
         self.0.tell(format_args!("commits {keys:?}: {answer:?}"));
         if answer.is_ok() {
             let mut state = stage.state();
+            // Others may see the aggregates of a transaction before its keys.
+            state.unseen.extend(names.into_iter().zip(before));
             for (id, key) in written {
                 // What was at home before, or moves away from there, was told when it was decided.
                 let known = state.committed.iter().any(|of| of.id == id && of.key == key);
