@@ -16,6 +16,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use uuid::Uuid;
 
+#[path = "kafka/iam.rs"]
+mod iam;
 #[path = "kafka/proxy.rs"]
 mod proxy;
 
@@ -45,6 +47,9 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 fn main() {
+    if let Ok(story) = std::env::var(iam::STORY) {
+        return iam::tell(&story);
+    }
     let mut suite = Suite::default();
     for &(name, check) in CHECKS {
         suite.test(format!("kafka::{name}"), &[Service::Kafka], move |endpoints| {
@@ -55,6 +60,7 @@ fn main() {
     for &(name, test) in TESTS {
         suite.test(name, &[Service::Kafka], test);
     }
+    iam::add(&mut suite);
     suite.run();
 }
 

@@ -5,11 +5,11 @@ use std::slice::from_ref;
 use futures::future::join_all;
 use lyceum_core::adapters::elasticsearch::document_id;
 use lyceum_core::ports::statements::{StatementDocument, Statements, StatementsError, StoreOutcome};
-use lyceum_services::{Service, Suite};
+use lyceum_services::{Endpoints, Service, Suite};
 use serde_json::{Map, Value, json};
 
-use crate::place::{Place, all_created, count, everything, numbered, voiding};
-use crate::{on_engines, on_one};
+use crate::on_engines;
+use crate::place::{Place, all_created, count, everything, numbered, on_engine, runtime, voiding};
 
 pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "index::no_statement_breaks_or_blows_up_the_mapping", odd_statements);
@@ -19,14 +19,18 @@ pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "index::without_it_statements_are_refused_and_none_is_made", missing);
     on_engines(suite, "index::two_writers_at_once_void_in_any_order", void_at_once);
     on_engines(suite, "index::a_mark_changes_nothing_of_the_statement", mark);
-    // The reindexing of an Elasticsearch core is in a module that its smallest distribution lacks.
-    on_one(
-        suite,
-        "index::it_gets_more_shards_by_reindexing_behind_the_alias",
-        "opensearch",
-        Service::OpenSearch,
-        more_shards,
-    );
+    // Reindexing is in a module that the smallest distributions of Elasticsearch and of OpenSearch 2 lack.
+    let name = "opensearch::index::it_gets_more_shards_by_reindexing_behind_the_alias";
+    suite.test_where(name, &[Service::OpenSearch], lacks_reindexing, |endpoints| {
+        on_engine(endpoints.url(Service::OpenSearch), more_shards);
+    });
+}
+
+fn lacks_reindexing(endpoints: &Endpoints) -> Option<String> {
+    let url = format!("{}/_nodes/plugins", endpoints.url(Service::OpenSearch));
+    let modules = runtime().block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() });
+    let has_it = modules.contains(r#""name":"reindex""#);
+    (!has_it).then(|| "the OpenSearch in use lacks the module reindex: a complete one has it".to_owned())
 }
 
 async fn mapping(place: &Place) -> Value {

@@ -9,7 +9,7 @@ mod proxy;
 
 use lyceum_core::adapters::embedded::statements::{EmbeddedStatements, StatementsOptions};
 use lyceum_core::ports::statements::{Statements, contract};
-use lyceum_services::{Service, Suite};
+use lyceum_services::Suite;
 use place::{ENGINES, on_engine, runtime, same_json};
 
 fn main() {
@@ -40,18 +40,8 @@ fn add_contract(suite: &mut Suite) {
 /// Adds a test that runs on each engine in an index of its own.
 fn on_engines(suite: &mut Suite, name: &str, test: impl AsyncFnOnce(&place::Place) + Send + Copy + 'static) {
     for (engine, service) in ENGINES {
-        on_one(suite, name, engine, service, test);
+        suite.test(format!("{engine}::{name}"), &[service], move |endpoints| on_engine(endpoints.url(service), test));
     }
-}
-
-fn on_one(
-    suite: &mut Suite,
-    name: &str,
-    engine: &str,
-    service: Service,
-    test: impl AsyncFnOnce(&place::Place) + Send + 'static,
-) {
-    suite.test(format!("{engine}::{name}"), &[service], move |endpoints| on_engine(endpoints.url(service), test));
 }
 
 fn on_twin(check: impl AsyncFnOnce(&dyn Statements)) {

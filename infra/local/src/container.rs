@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use crate::guard::{self, Assignment, Order, Said};
 use crate::launch::{self, Ready, kafka};
 use crate::ready::Asker;
-use crate::{Endpoints, Service, certificates, pinned};
+use crate::{Endpoints, Service, certificates, download, pinned};
 
 /// Marks a container with the folder of the service that it is.
 const LABEL: &str = "lyceum.services.folder";
@@ -52,7 +52,7 @@ pub(crate) fn guard(assignment: &Assignment, orders: &Receiver<Order>) -> Result
 
 fn watch(assignment: &Assignment, runtime: &Runtime, orders: &Receiver<Order>) -> Result<()> {
     let service = assignment.service;
-    let plan = plan(service, &assignment.folder)?;
+    let plan = plan(assignment)?;
     let image = plan.image.clone();
     let container = runtime
         .block_on(plan.request.start())
@@ -104,7 +104,7 @@ fn last_words(runtime: &Runtime, container: &ContainerAsync<GenericImage>) -> St
         [container.stdout_to_vec().await.unwrap_or_default(), container.stderr_to_vec().await.unwrap_or_default()]
             .concat()
     });
-    crate::download::last_lines(&String::from_utf8_lossy(&said), 12)
+    download::last_lines(&String::from_utf8_lossy(&said), 12)
 }
 
 /// Containers of guards that were killed.
@@ -127,16 +127,22 @@ struct Plan {
 }
 
 /// The image, `name:tag`: the pinned one, or the one that the environment names.
-fn image(service: Service, variable: impl Fn(&str) -> Option<String>) -> (String, String) {
+fn image(service: Service, variable: impl Fn(&str) -> Option<String>) -> Result<(String, String)> {
     let pinned = pinned::image(service);
     let Some(named) = variable(pinned.variable).filter(|image| !image.is_empty()) else {
-        return (pinned.name.to_owned(), pinned.tag.to_owned());
+        let tag = match service {
+            Service::Elasticsearch | Service::OpenSearch => {
+                pinned::search_engine(service, variable).map_err(anyhow::Error::msg)?
+            }
+            _ => pinned.tag,
+        };
+        return Ok((pinned.name.to_owned(), tag.to_owned()));
     };
     // A colon before the last slash belongs to a registry's port.
-    match named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+    Ok(match named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
         Some((name, tag)) => (name.to_owned(), tag.to_owned()),
         None => (named, "latest".to_owned()),
-    }
+    })
 }
 
 /// Where the ports of containers are reached.
@@ -146,12 +152,13 @@ fn host(variable: impl Fn(&str) -> Option<String>) -> String {
     variable("TESTCONTAINERS_HOST_OVERRIDE").or(remote).unwrap_or_else(|| "127.0.0.1".to_owned())
 }
 
-fn plan(service: Service, folder: &Path) -> Result<Plan> {
+fn plan(assignment: &Assignment) -> Result<Plan> {
+    let (service, folder) = (assignment.service, &assignment.folder);
     let variable = |name: &str| env::var(name).ok();
-    let (name, tag) = image(service, variable);
+    let (name, tag) = image(service, variable)?;
     let host = host(variable);
     let inside: &[u16] = match service {
-        Service::Kafka => &[9092, 9093, 9094, 9095, 9096],
+        Service::Kafka => &[9092, 9093, 9094, 9095, 9096, 9097],
         Service::DynamoDb => &[8000],
         Service::Elasticsearch | Service::OpenSearch => &[9200],
         Service::Registry => &[8080],
@@ -175,18 +182,23 @@ fn plan(service: Service, folder: &Path) -> Result<Plan> {
             let tls = folder.join("certificates");
             certificates::write(&tls)?;
             let there = Path::new("/tmp/lyceum");
-            let listeners =
-                kafka::Listeners { bind: "0.0.0.0", host: &host, ports: inside, outside: &outside, advertised: None };
+            let iam = msk_iam(&assignment.cache);
+            let has_iam = !iam.is_empty();
+            let (bind, ports) = ("0.0.0.0", inside);
+            let listeners = kafka::Listeners { bind, host: &host, ports, outside: &outside, advertised: None, has_iam };
             let properties = kafka::properties(&listeners, there, &PathBuf::from("/tmp/kafka-data"));
             request = request.with_copy_to("/tmp/lyceum/server.properties", properties.into_bytes());
             for file in ["broker.pem", "ca.pem"] {
                 request = request.with_copy_to(format!("/tmp/lyceum/{file}"), std::fs::read(tls.join(file))?);
             }
-            let java = "java -Xmx256m -XX:+UseSerialGC -Dlog4j2.level=INFO -cp '/opt/kafka/libs/*'";
+            for (name, class) in iam {
+                request = request.with_copy_to(format!("/tmp/lyceum/iam/lyceum/{name}"), class);
+            }
+            let java = "java -Xmx256m -XX:+UseSerialGC -Dlog4j2.level=INFO -cp '/opt/kafka/libs/*:/tmp/lyceum/iam'";
             let format = kafka::format_arguments("/tmp/lyceum/server.properties").join("' '");
             let script = format!("{java} '{format}' && exec {java} kafka.Kafka /tmp/lyceum/server.properties");
             request = request.with_cmd(["-c".to_owned(), script]);
-            let kafka = kafka::endpoint(&host, &outside, &tls);
+            let kafka = kafka::endpoint(&host, &outside, has_iam, &tls);
             let ready = Ready::Kafka { address: kafka.plaintext.clone() };
             endpoints = Endpoints::of_kafka(kafka);
             ready
@@ -218,14 +230,35 @@ fn plan(service: Service, folder: &Path) -> Result<Plan> {
     Ok(Plan { image: format!("{name}:{tag}"), request, ready, endpoints })
 }
 
+/// The classes of the stand-in for IAM, which this machine compiles; none where it cannot, and then no listener either.
+fn msk_iam(cache: &Path) -> Vec<(String, Vec<u8>)> {
+    let compiled = || -> Result<Vec<(String, Vec<u8>)>> {
+        if let Some(missing) = launch::missing(Service::Kafka, cache) {
+            bail!("{missing}");
+        }
+        let classes = std::fs::read_dir(download::msk_iam(cache)?.join("lyceum"))?;
+        let read = |file: std::fs::DirEntry| {
+            Ok((file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path())?))
+        };
+        classes.map(|file| read(file?)).collect()
+    };
+    compiled().unwrap_or_else(|error| {
+        eprintln!("Kafka's container has no listener for IAM: {error:#}");
+        Vec::new()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_image_of_the_environment_takes_the_place_of_the_pinned_one() {
-        let of = |named: &'static str| image(Service::Kafka, move |_| Some(named.to_owned()));
-        assert_eq!(image(Service::Kafka, |_| None), ("apache/kafka".to_owned(), pinned::KAFKA.to_owned()));
+        let of = |named: &'static str| image(Service::Kafka, move |_| Some(named.to_owned())).expect("an image");
+        assert_eq!(
+            image(Service::Kafka, |_| None).expect("an image"),
+            ("apache/kafka".to_owned(), pinned::KAFKA.to_owned())
+        );
         assert_eq!(of(""), ("apache/kafka".to_owned(), pinned::KAFKA.to_owned()));
         assert_eq!(of("mine/kafka:7"), ("mine/kafka".to_owned(), "7".to_owned()));
         assert_eq!(of("registry.example:5000/kafka"), ("registry.example:5000/kafka".to_owned(), "latest".to_owned()));

@@ -7,10 +7,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::folder::{open_lock, remove};
+use crate::folder::{fingerprint, open_lock, remove};
 use crate::{java, pinned};
 
 const MARK: &str = ".complete";
+
+/// The class that Kafka judges tokens of IAM with.
+const MSK_IAM: &str = include_str!("launch/MskIam.java");
 
 /// Where a program stands in the path.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
@@ -69,6 +72,39 @@ pub(crate) fn kafka_name() -> String {
     format!("kafka-{}", pinned::KAFKA)
 }
 
+/// The class that judges tokens of IAM ([`launch::kafka`](crate::launch)), compiled: the folder for a class path.
+pub(crate) fn msk_iam(cache: &Path) -> Result<PathBuf> {
+    folder(cache, &msk_iam_name(), |folder| {
+        let dependency = |group, artifact, version| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+            )
+        };
+        let pom = format!(
+            r#"<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>lyceum</groupId><artifactId>msk-iam</artifactId><version>1</version><packaging>pom</packaging><dependencies>
+{}{}</dependencies></project>"#,
+            dependency("org.eclipse.jdt", "ecj", pinned::ECJ),
+            dependency("org.apache.kafka", "kafka-clients", pinned::KAFKA),
+        );
+        let project = tempfile::tempdir().context("cannot make a temporary folder")?;
+        fs::write(project.path().join("pom.xml"), pom)?;
+        let source = project.path().join("MskIam.java");
+        fs::write(&source, MSK_IAM)?;
+        maven(cache, project.path(), &["copy-dependencies", "-DexcludeTransitive=true", "-DoutputDirectory=jars"])?;
+        let jar = |artifact, version| project.path().join(format!("jars/{artifact}-{version}.jar"));
+        let mut compile = Command::new(java::home(17, cache)?.join("bin/java"));
+        compile.arg("-jar").arg(jar("ecj", pinned::ECJ)).args(["-17", "-proc:none", "-nowarn", "-cp"]);
+        compile.arg(jar("kafka-clients", pinned::KAFKA)).arg("-d").arg(folder).arg(source);
+        run(&mut compile)
+    })
+}
+
+/// The name of that folder in the cache: another one for another source.
+pub(crate) fn msk_iam_name() -> String {
+    format!("msk-iam-{}-{}-{:016x}", pinned::KAFKA, pinned::ECJ, fingerprint(MSK_IAM))
+}
+
 /// An archive of Maven Central, `group:artifact:version:type[:classifier]`, unpacked.
 pub(crate) fn archive(cache: &Path, name: &str, artifact: &str) -> Result<PathBuf> {
     folder(cache, name, |folder| {
@@ -103,7 +139,10 @@ fn maven(cache: &Path, project: &Path, goal: &[&str]) -> Result<()> {
     command.current_dir(project).env("JAVA_HOME", java::home(17, cache)?);
     command.args(["--quiet", "--batch-mode", "--no-transfer-progress", "--strict-checksums", "-Dstyle.color=never"]);
     command.arg(format!("{plugin}:{}", goal[0])).args(&goal[1..]);
-    run(&mut command).context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
+    // A repository that fails a moment long is asked once more; Maven keeps what it has.
+    run(&mut command)
+        .or_else(|_| run(&mut command))
+        .context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
 }
 
 /// Runs to the end; where that fails, the last lines of what it said are the error.

@@ -67,6 +67,10 @@ pub struct KafkaEndpoint {
     pub sasl_ssl: Option<String>,
     /// `host:port` of SSL that asks for a client certificate.
     pub mutual_tls: Option<String>,
+    /// `host:port` of SASL_SSL with OAUTHBEARER, where tokens are judged as by MSK's IAM listener of the region
+    /// `eu-central-1`: access key `AKIDLYCEUM`, or `AKIDBRIEF` whose tokens are taken for eight seconds, secret
+    /// `lyceum-iam-secret`.
+    pub iam: Option<String>,
     /// The certificate authority of SASL_SSL and SSL, PEM.
     pub ca_file: Option<PathBuf>,
     /// A client's certificate and key for `mutual_tls`, PEM.
@@ -94,6 +98,7 @@ impl Endpoints {
             sasl_plaintext: given("LYCEUM_TEST_KAFKA_SASL_PLAINTEXT"),
             sasl_ssl: given("LYCEUM_TEST_KAFKA_SASL_SSL"),
             mutual_tls: given("LYCEUM_TEST_KAFKA_MUTUAL_TLS"),
+            iam: given("LYCEUM_TEST_KAFKA_IAM"),
             ca_file: given("LYCEUM_TEST_KAFKA_CA").map(PathBuf::from),
             client_certificate: given("LYCEUM_TEST_KAFKA_CERTIFICATE")
                 .zip(given("LYCEUM_TEST_KAFKA_KEY"))
@@ -165,6 +170,7 @@ impl Endpoints {
                 ("LYCEUM_TEST_KAFKA_SASL_PLAINTEXT", kafka.sasl_plaintext.clone()),
                 ("LYCEUM_TEST_KAFKA_SASL_SSL", kafka.sasl_ssl.clone()),
                 ("LYCEUM_TEST_KAFKA_MUTUAL_TLS", kafka.mutual_tls.clone()),
+                ("LYCEUM_TEST_KAFKA_IAM", kafka.iam.clone()),
                 ("LYCEUM_TEST_KAFKA_CA", kafka.ca_file.as_ref().map(file)),
                 ("LYCEUM_TEST_KAFKA_CERTIFICATE", certificate.map(|(certificate, _)| file(certificate))),
                 ("LYCEUM_TEST_KAFKA_KEY", certificate.map(|(_, key)| file(key))),

@@ -153,9 +153,10 @@ pub(crate) fn must_be_open(path: &Path, service: Service) -> Result<()> {
     }
 }
 
-fn fingerprint(path: &Path) -> u64 {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+/// Tells one value from another, in a name.
+pub(crate) fn fingerprint(value: impl std::hash::Hash) -> u64 {
+    use std::hash::{DefaultHasher, Hasher as _};
     let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }

@@ -71,9 +71,20 @@ impl Wanted {
             "TESTCONTAINERS_HOST_OVERRIDE",
         ];
         let images = Service::ALL.map(|service| pinned::image(service).variable);
-        let given =
-            known.into_iter().chain(images).filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let given = known
+            .into_iter()
+            .chain(images)
+            .chain(pinned::MAJORS)
+            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         Self { runs_as, services: services.to_vec(), cache: folder.cache(), environment: given.collect() }
+    }
+
+    /// The version of a search engine that the caller asks for.
+    fn version(&self, service: Service) -> Option<&'static str> {
+        let variable =
+            |name: &str| self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let is_engine = matches!(service, Service::Elasticsearch | Service::OpenSearch);
+        if is_engine { pinned::search_engine(service, variable).ok() } else { None }
     }
 }
 
@@ -110,6 +121,8 @@ type Key = (Service, RunsAs);
 
 struct Slot {
     state: State,
+    /// Of a search engine.
+    version: Option<&'static str>,
     guard: Option<Guarded>,
     /// Distinguishes what a former guard of this service says.
     generation: u64,
@@ -275,7 +288,16 @@ impl Keeper {
             let mut endpoints = Endpoints::default();
             let (mut waits, mut failed) = (false, Vec::new());
             for service in services {
-                match inner.slots.get(&(*service, *runs_as)).map(|slot| &slot.state) {
+                let slot = inner.slots.get(&(*service, *runs_as));
+                if let Some(version) = slot.and_then(|slot| slot.version)
+                    && Some(version) != wanted.version(*service)
+                {
+                    let name = service.name();
+                    return Answer::Failed(format!(
+                        "{service} {version} runs, and another version is asked for: end it by `lyceum-services down {name}`"
+                    ));
+                }
+                match slot.map(|slot| &slot.state) {
                     None => return Answer::Failed(format!("{service} was taken down meanwhile")),
                     Some(State::Failed(why)) => failed.push(why.clone()),
                     Some(State::Starting) => waits = true,
@@ -303,7 +325,9 @@ impl Keeper {
         }
         inner.generation += 1;
         let generation = inner.generation;
-        let former = inner.slots.insert(key, Slot { state: State::Starting, guard: None, generation });
+        let former = inner
+            .slots
+            .insert(key, Slot { state: State::Starting, version: wanted.version(service), guard: None, generation });
         drop(inner);
         // Ends a guard whose service had failed; its folder is the same.
         drop(former);

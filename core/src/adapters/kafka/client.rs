@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -20,20 +20,69 @@ use crate::ports::event_log::EventLogError;
 /// How long a client sleeps at most before it looks whether it is to end.
 const SERVING_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long after a new token a refusal of the old one may be told.
+const LATE_REFUSAL_MS: i64 = 5_000;
+
 /// librdkafka's side of a client: logs, troubles of the connection, tokens.
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) trouble: Arc<Trouble>,
-    region: Option<String>,
+    /// Where tokens are signed: the region, and how long one is used.
+    iam: Option<(String, Duration)>,
+    token: Token,
+}
+
+/// What a client has for a token, in milliseconds since 1970. Each client has its own.
+struct Token {
+    ends: AtomicI64,
+    /// Until then a refusal may still be of the token before, which had ended.
+    doubted: AtomicI64,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self { ends: AtomicI64::new(i64::MAX), doubted: AtomicI64::new(0) }
+    }
+}
+
+impl Clone for Token {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Token {
+    fn renew(&self, ends: i64) {
+        if self.ends.swap(ends, Ordering::AcqRel) < now_ms() {
+            self.doubted.store(now_ms() + LATE_REFUSAL_MS, Ordering::Release);
+        }
+    }
+
+    /// There is no next one: whatever is refused from now on, is refused for want of it.
+    fn give_up(&self) {
+        self.ends.store(i64::MAX, Ordering::Release);
+        self.doubted.store(0, Ordering::Release);
+    }
+
+    /// Whether a refusal says only that a token had ended.
+    fn had_ended(&self) -> bool {
+        let now = now_ms();
+        self.ends.load(Ordering::Acquire) < now || now < self.doubted.load(Ordering::Acquire)
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Context {
     pub(super) fn new(settings: &KafkaSettings, trouble: Arc<Trouble>) -> Self {
-        let region = match &settings.sasl {
-            Some(Sasl::AwsIam { region }) => Some(region.clone()),
+        let iam = match &settings.sasl {
+            Some(Sasl::AwsIam { region, token_lifetime }) => Some((region.clone(), *token_lifetime)),
             _ => None,
         };
-        Self { trouble, region }
+        Self { trouble, iam, token: Token::default() }
     }
 }
 
@@ -60,6 +109,11 @@ impl ClientContext for Context {
         // Consumers tell their ends of partitions this way, too.
         match code_of(&error) {
             Some(Code::PartitionEOF | Code::AutoOffsetReset | Code::NoError) | None => {}
+            // A process that was frozen wakes with a token that ended meanwhile, and is asked for the next one.
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) if self.token.had_ended() => {
+                tracing::debug!(target: "lyceum::kafka", "{error}: {reason}");
+                self.trouble.note(Code::BrokerTransportFailure, "the token of AWS IAM had ended and is signed anew");
+            }
             Some(
                 code @ (Code::Authentication
                 | Code::SaslAuthenticationFailed
@@ -78,10 +132,15 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let region = self.region.as_ref().ok_or("only AWS_MSK_IAM has tokens")?;
-        iam::sign(region).inspect_err(|error| {
+        let (region, lifetime) = self.iam.as_ref().ok_or("only AWS_MSK_IAM has tokens")?;
+        let mut token = iam::sign(region).inspect_err(|error| {
+            self.token.give_up();
             self.trouble.note(Code::Authentication, &error.to_string());
-        })
+        })?;
+        let longest = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        token.lifetime_ms = token.lifetime_ms.min(now_ms().saturating_add(longest));
+        self.token.renew(token.lifetime_ms);
+        Ok(token)
     }
 }
 
@@ -225,4 +284,34 @@ pub(super) fn count_partitions<C: ConsumerContext>(
         return Err(KafkaError::MetadataFetch(error.into()));
     }
     Ok(found.partitions().len() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_a_token_that_had_ended_is_transient_and_one_of_a_token_that_has_not_is_none() {
+        let refused = || KafkaError::Global(Code::Authentication);
+        let context = || Context::new(&KafkaSettings::plaintext("one:9092"), Arc::default());
+        let hopeless = |context: Context| {
+            context.error(refused(), "SASL authentication error: access denied");
+            context.trouble.hopeless_since(0)
+        };
+        let hopeless_with = |ends: &[i64]| {
+            let context = context();
+            ends.iter().for_each(|ends| context.token.renew(*ends));
+            hopeless(context)
+        };
+        let (over, ahead) = (now_ms() - 1, now_ms() + 900_000);
+        assert!(hopeless_with(&[]).is_some(), "there never was a token");
+        assert!(hopeless_with(&[ahead]).is_some());
+        assert!(hopeless_with(&[ahead, ahead]).is_some());
+        assert!(hopeless_with(&[over]).is_none());
+        assert!(hopeless_with(&[over, ahead]).is_none(), "the refusal of the old token comes late");
+        let without_next = context();
+        without_next.token.renew(over);
+        without_next.token.give_up();
+        assert!(hopeless(without_next).is_some());
+    }
 }

@@ -1,6 +1,6 @@
 //! librdkafka's codes in the port's words: what can succeed later is told from what never will.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -8,7 +8,11 @@ use crate::ports::event_log::EventLogError;
 
 /// What librdkafka says of the connection beside any call: calls themselves only see a time limit pass.
 #[derive(Default)]
-pub(super) struct Trouble(Mutex<Noted>);
+pub(super) struct Trouble {
+    noted: Mutex<Noted>,
+    /// Whether credentials are those of AWS IAM.
+    is_iam: bool,
+}
 
 #[derive(Default)]
 struct Noted {
@@ -18,8 +22,16 @@ struct Noted {
 }
 
 impl Trouble {
+    pub(super) fn new(is_iam: bool) -> Self {
+        Self { is_iam, ..Self::default() }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn note(&self, code: Code, reason: &str) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted();
         let code = if is_refused_by_tls(code, reason) { Code::SSL } else { code };
         // That no broker is left follows from each one's own trouble, which says more.
         if matches!(code, Code::AllBrokersDown) && noted.last.is_some() {
@@ -31,24 +43,47 @@ impl Trouble {
 
     /// The connection works.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last = None;
+        self.noted().last = None;
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+        self.noted().count
     }
 
     /// What was noted since the count was `since`, where it will not mend by waiting.
     pub(super) fn hopeless_since(&self, since: u64) -> Option<EventLogError> {
-        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.noted();
         let (code, reason) = noted.last.as_ref().filter(|_| noted.count > since)?;
-        let error = connection_error(*code, reason);
+        let error = self.connection_error(*code, reason);
         (!error.is_transient()).then_some(error)
     }
 
     fn last(&self) -> Option<EventLogError> {
-        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.last.as_ref().map(|(code, reason)| connection_error(*code, reason))
+        let noted = self.noted();
+        noted.last.as_ref().map(|(code, reason)| self.connection_error(*code, reason))
+    }
+
+    fn connection_error(&self, code: Code, reason: &str) -> EventLogError {
+        match code {
+            Code::Authentication | Code::SaslAuthenticationFailed if self.is_iam => {
+                EventLogError::Unauthorized(format!(
+                    "no access to Kafka by AWS IAM ({reason}); check the credentials of AWS (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role), AWS_REGION, and that their policy allows kafka-cluster:Connect"
+                ))
+            }
+            Code::Authentication | Code::SaslAuthenticationFailed => EventLogError::Unauthorized(format!(
+                "Kafka does not accept the credentials ({reason}); check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the secret, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
+            )),
+            Code::UnsupportedSASLMechanism | Code::IllegalSASLState => EventLogError::Unauthorized(format!(
+                "Kafka does not offer this way to authenticate ({reason}); check KAFKA_SASL_MECHANISM"
+            )),
+            Code::SSL => EventLogError::Unauthorized(format!(
+                "no encrypted connection to Kafka ({reason}); check that KAFKA_SSL_CA_LOCATION has the authority of the brokers' certificates, that their names are in them, and KAFKA_SSL_CERTIFICATE_LOCATION where brokers ask for a certificate"
+            )),
+            Code::Resolve => EventLogError::Unavailable(format!(
+                "the name of a broker is unknown ({reason}); check KAFKA_BOOTSTRAP_SERVERS, the brokers' advertised.listeners and the DNS"
+            )),
+            _ => EventLogError::Unavailable(format!("no connection to Kafka ({reason}); it is tried again")),
+        }
     }
 }
 
@@ -59,24 +94,6 @@ fn is_refused_by_tls(code: Code, reason: &str) -> bool {
         ["bad certificate", "certificate required", "unsupported certificate", "certificate unknown", "unknown ca"];
     matches!(code, Code::BrokerTransportFailure)
         && alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
-}
-
-fn connection_error(code: Code, reason: &str) -> EventLogError {
-    match code {
-        Code::Authentication | Code::SaslAuthenticationFailed => EventLogError::Unauthorized(format!(
-            "Kafka does not accept the credentials ({reason}); check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the secret, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
-        )),
-        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => EventLogError::Unauthorized(format!(
-            "Kafka does not offer this way to authenticate ({reason}); check KAFKA_SASL_MECHANISM"
-        )),
-        Code::SSL => EventLogError::Unauthorized(format!(
-            "no encrypted connection to Kafka ({reason}); check that KAFKA_SSL_CA_LOCATION has the authority of the brokers' certificates, that their names are in them, and KAFKA_SSL_CERTIFICATE_LOCATION where brokers ask for a certificate"
-        )),
-        Code::Resolve => EventLogError::Unavailable(format!(
-            "the name of a broker is unknown ({reason}); check KAFKA_BOOTSTRAP_SERVERS, the brokers' advertised.listeners and the DNS"
-        )),
-        _ => EventLogError::Unavailable(format!("no connection to Kafka ({reason}); it is tried again")),
-    }
 }
 
 /// Whether the code is only what a broken connection looks like from a call.
@@ -158,7 +175,7 @@ pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogErr
         | Code::UnsupportedSASLMechanism
         | Code::IllegalSASLState
         | Code::SSL
-        | Code::Resolve => connection_error(code, &code.to_string()),
+        | Code::Resolve => trouble.connection_error(code, &code.to_string()),
         _ => EventLogError::Unavailable(format!("{code} ({topic}); the same call may succeed later")),
     }
 }

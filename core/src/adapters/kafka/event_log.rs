@@ -76,7 +76,8 @@ impl KafkaEventLog {
     /// [`EventLogError::Refused`] where a secret's text was not handed to the settings.
     pub fn connect(settings: &KafkaSettings) -> Result<Self, EventLogError> {
         let config = client::configure(settings)?;
-        let context = Context::new(settings, Arc::default());
+        let is_iam = matches!(settings.sasl, Some(Sasl::AwsIam { .. }));
+        let context = Context::new(settings, Arc::new(Trouble::new(is_iam)));
         let reader = format!("{}-reader", settings.client_id);
         Ok(Self {
             settings: settings.clone(),

@@ -10,7 +10,8 @@
 //! which by itself would end with "timed out" (`client`); every call looks there and says what to mend (`error`).
 //!
 //! **Limits.** Retention is Kafka's own affair. A call of `produce` that fails may have appended some of its records. Topics
-//! cannot be made or listed with their retention over MSK IAM, because rdkafka's administration client takes no token.
+//! cannot be made or listed with their retention over MSK IAM: rdkafka's administration client (0.39) neither enables the
+//! event that asks for a token nor polls the queue where it would come, and has no call to set one.
 
 pub mod settings;
 

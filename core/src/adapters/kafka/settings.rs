@@ -50,6 +50,9 @@ pub const KAFKA_VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// How long AWS signs a token for.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -139,6 +142,8 @@ pub enum Sasl {
     AwsIam {
         /// The cluster's region.
         region: String,
+        /// How long a token is used at most: [`TOKEN_LIFETIME`], or less where the cluster takes them for less.
+        token_lifetime: Duration,
     },
 }
 
@@ -284,7 +289,7 @@ fn sasl(reading: &mut Reading<'_>, protocol: &str, servers: &str) -> Option<Sasl
         if region.is_none() {
             reading.refuse("AWS_MSK_IAM needs a region: set AWS_REGION");
         }
-        return region.map(|region| Sasl::AwsIam { region });
+        return region.map(|region| Sasl::AwsIam { region, token_lifetime: TOKEN_LIFETIME });
     }
     let mechanism =
         reading.choice(KAFKA_VARIABLES, "KAFKA_SASL_MECHANISM", &["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]);
@@ -394,7 +399,7 @@ mod tests {
     fn iam_takes_its_region_from_the_environment_or_from_the_brokers() {
         let msk = ("KAFKA_BOOTSTRAP_SERVERS", "b-1.events.x1.c4.kafka.eu-central-1.amazonaws.com:9098");
         let region = |settings: KafkaSettings| match settings.sasl {
-            Some(Sasl::AwsIam { region }) => region,
+            Some(Sasl::AwsIam { region, .. }) => region,
             other => panic!("{other:?}"),
         };
         let iam = ("AWS_MSK_IAM", "true");

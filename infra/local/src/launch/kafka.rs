@@ -1,4 +1,6 @@
 //! One Kafka broker that is its own controller, from its jars.
+//!
+//! `MskIam.java` beside this file makes one listener a stand-in for the IAM listener of Amazon MSK.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,9 @@ use crate::{Endpoints, KafkaEndpoint, certificates, download, java};
 /// A cluster has an id; which one does not matter.
 const CLUSTER: &str = "bG9jYWwta2Fma2EtMDAwMQ";
 
+/// The region, and for each access key of IAM its secret and how many seconds its tokens are taken.
+const IAM: &str = r#"region="eu-central-1" AKIDLYCEUM="lyceum-iam-secret 900" AKIDBRIEF="lyceum-iam-secret 8""#;
+
 /// Where a broker listens, and what it tells its clients.
 #[derive(Debug)]
 pub(crate) struct Listeners<'a> {
@@ -20,17 +25,19 @@ pub(crate) struct Listeners<'a> {
     pub(crate) bind: &'a str,
     /// The host that clients are told for listeners without TLS, and with it: a certificate names `localhost`.
     pub(crate) host: &'a str,
-    /// PLAINTEXT, controller, SASL_PLAINTEXT, SASL_SSL, SSL: as bound.
+    /// PLAINTEXT, controller, SASL_PLAINTEXT, SASL_SSL, SSL, IAM: as bound.
     pub(crate) ports: &'a [u16],
     /// The same as clients reach them.
     pub(crate) outside: &'a [u16],
     /// What clients of PLAINTEXT are told instead.
     pub(crate) advertised: Option<&'a str>,
+    /// Whether there is a listener for IAM: the class that judges its tokens is then in the class path.
+    pub(crate) has_iam: bool,
 }
 
 /// The broker's configuration. `certificates` and `data` are paths as the broker sees them.
 pub(crate) fn properties(listeners: &Listeners<'_>, certificates: &Path, data: &Path) -> String {
-    let Listeners { bind, host, ports, outside, advertised } = listeners;
+    let Listeners { bind, host, ports, outside, advertised, has_iam } = listeners;
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let plain = r#"org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";"#;
     let mut text = format!(
@@ -39,9 +46,9 @@ node.id=1
 controller.quorum.bootstrap.servers=localhost:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://{bind}:{p0},CONTROLLER://localhost:{controller},SASL_PLAINTEXT://{bind}:{p2},SASL_SSL://{bind}:{p3},SSL://{bind}:{p4}
-advertised.listeners=PLAINTEXT://{plaintext},SASL_PLAINTEXT://{host}:{o2},SASL_SSL://localhost:{o3},SSL://localhost:{o4}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+listeners=PLAINTEXT://{bind}:{p0},CONTROLLER://localhost:{controller},SASL_PLAINTEXT://{bind}:{p2},SASL_SSL://{bind}:{p3},SSL://{bind}:{p4}{iam}
+advertised.listeners=PLAINTEXT://{plaintext},SASL_PLAINTEXT://{host}:{o2},SASL_SSL://localhost:{o3},SSL://localhost:{o4}{told_iam}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,IAM:SASL_SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 ssl.keystore.type=PEM
 ssl.keystore.location={certificates}/broker.pem
@@ -70,6 +77,8 @@ share.coordinator.state.topic.num.partitions=4
         o2 = outside[2],
         o3 = outside[3],
         o4 = outside[4],
+        iam = if *has_iam { format!(",IAM://{bind}:{}", ports[5]) } else { String::new() },
+        told_iam = if *has_iam { format!(",IAM://localhost:{}", outside[5]) } else { String::new() },
         plaintext = advertised.map_or_else(|| format!("{host}:{}", outside[0]), str::to_owned),
         certificates = certificates.display(),
         data = data.display(),
@@ -79,16 +88,27 @@ share.coordinator.state.topic.num.partitions=4
             text += &format!("listener.name.{listener}.{mechanism}.sasl.jaas.config={module}\n");
         }
     }
+    if *has_iam {
+        let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
+        text += &format!(
+            "listener.name.iam.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.iam.oauthbearer.sasl.jaas.config={module} {IAM};
+listener.name.iam.oauthbearer.sasl.login.callback.handler.class=lyceum.MskIam
+listener.name.iam.oauthbearer.sasl.server.callback.handler.class=lyceum.MskIam
+"
+        );
+    }
     text
 }
 
 /// Where the broker answers; the certificates are paths on this machine.
-pub(crate) fn endpoint(host: &str, outside: &[u16], certificates: &Path) -> KafkaEndpoint {
+pub(crate) fn endpoint(host: &str, outside: &[u16], has_iam: bool, certificates: &Path) -> KafkaEndpoint {
     KafkaEndpoint {
         plaintext: format!("{host}:{}", outside[0]),
         sasl_plaintext: Some(format!("{host}:{}", outside[2])),
         sasl_ssl: Some(format!("localhost:{}", outside[3])),
         mutual_tls: Some(format!("localhost:{}", outside[4])),
+        iam: has_iam.then(|| format!("localhost:{}", outside[5])),
         ca_file: Some(certificates.join("ca.pem")),
         client_certificate: Some((certificates.join("client.pem"), certificates.join("client.key"))),
     }
@@ -106,6 +126,7 @@ pub(crate) fn format_arguments(properties: &str) -> Vec<String> {
 
 pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
     let jars = download::kafka(place.cache)?;
+    let iam = download::msk_iam(place.cache)?;
     let home = java::home(17, place.cache)?;
     let (data, tls) = (place.folder.join("data"), place.folder.join("certificates"));
     certificates::write(&tls)?;
@@ -115,12 +136,13 @@ pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
         ports: place.ports,
         outside: place.ports,
         advertised: place.advertised,
+        has_iam: true,
     };
     let file = place.folder.join("server.properties");
     write_whole(&file, properties(&listeners, &tls, &data).as_bytes())?;
 
     let java = home.join("bin/java");
-    let classes = PathBuf::from(format!("{}/*", jars.display()));
+    let classes = PathBuf::from(format!("{}/*:{}", jars.display(), iam.display()));
     if !data.join("meta.properties").exists() {
         fs::create_dir_all(&data)?;
         let mut format = Command::new(&java);
@@ -136,6 +158,6 @@ pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
         environment: Vec::new(),
         refuses_root: false,
         ready: Ready::Kafka { address: format!("127.0.0.1:{}", place.ports[0]) },
-        endpoints: Endpoints::of_kafka(endpoint("127.0.0.1", place.ports, &tls)),
+        endpoints: Endpoints::of_kafka(endpoint("127.0.0.1", place.ports, true, &tls)),
     })
 }

@@ -67,7 +67,7 @@ pub(crate) enum Ready {
 /// How many ports a service takes.
 pub(crate) fn ports(service: Service) -> usize {
     match service {
-        Service::Kafka => 5,
+        Service::Kafka => 6,
         Service::Elasticsearch | Service::OpenSearch => 2,
         Service::DynamoDb | Service::Registry | Service::Aws => 1,
     }
@@ -93,10 +93,14 @@ pub(crate) fn missing(service: Service, cache: &Path) -> Option<String> {
             let there = download::is_complete(cache, &aws::name()) || download::find_program("python3").is_some();
             return (!there).then(|| "python3 is missing".to_owned());
         }
-        Service::Kafka => (17, download::is_complete(cache, &download::kafka_name())),
-        Service::Elasticsearch | Service::OpenSearch => {
-            (search::java(service), download::is_complete(cache, &search::name(service)))
+        Service::Kafka => {
+            let names = [download::kafka_name(), download::msk_iam_name()];
+            (17, names.iter().all(|name| download::is_complete(cache, name)))
         }
+        Service::Elasticsearch | Service::OpenSearch => match search::version(service) {
+            Ok(version) => (search::java(version), download::is_complete(cache, &search::name(service, version))),
+            Err(why) => return Some(why),
+        },
         Service::Registry => (registry::JAVA, download::is_complete(cache, &registry::name())),
     };
     if !java::is_at_hand(java, cache) {

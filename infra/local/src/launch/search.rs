@@ -1,5 +1,6 @@
 //! Elasticsearch and OpenSearch: one node, without security, on this machine alone.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,26 +11,29 @@ use super::{Launch, Place, Ready};
 use crate::folder::{must_be_open, write_whole};
 use crate::{Endpoints, Service, download, java, pinned};
 
+/// The version that the environment asks for.
+pub(super) fn version(service: Service) -> Result<&'static str, String> {
+    pinned::search_engine(service, |name| env::var(name).ok())
+}
+
 /// The folder in the cache, and the folder within the archive.
-pub(super) fn name(service: Service) -> String {
-    let version = if service == Service::OpenSearch { pinned::OPENSEARCH } else { pinned::ELASTICSEARCH };
+pub(super) fn name(service: Service, version: &str) -> String {
     format!("{}-{version}", service.name())
 }
 
 /// The least Java.
-pub(super) fn java(service: Service) -> u32 {
-    if service == Service::OpenSearch { 21 } else { 17 }
+pub(super) fn java(version: &str) -> u32 {
+    if [pinned::OPENSEARCH, pinned::ELASTICSEARCH_9].contains(&version) { 21 } else { 17 }
 }
 
 pub(super) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
     let is_opensearch = service == Service::OpenSearch;
-    let artifact = if is_opensearch {
-        format!("org.opensearch.distribution.integ-test-zip:opensearch:{}:zip", pinned::OPENSEARCH)
-    } else {
-        format!("org.elasticsearch.distribution.integ-test-zip:elasticsearch:{}:zip", pinned::ELASTICSEARCH)
-    };
-    let program = download::archive(place.cache, &name(service), &artifact)?.join(name(service));
-    let home = java::home(java(service), place.cache)?;
+    let version = version(service).map_err(anyhow::Error::msg)?;
+    let product = service.name();
+    let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
+    let name = name(service, version);
+    let program = download::archive(place.cache, &name, &artifact)?.join(&name);
+    let home = java::home(java(version), place.cache)?;
     if rustix::process::geteuid().is_root() {
         for reached in [place.folder, &program, &home] {
             must_be_open(reached, service)?;
@@ -47,7 +51,7 @@ pub(super) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
         }
     }
     write_whole(&config.join(format!("{}.yml", service.name())), settings(service, place).as_bytes())?;
-    write_whole(&config.join("jvm.options"), jvm_options(is_opensearch, &home, place.folder)?.as_bytes())?;
+    write_whole(&config.join("jvm.options"), jvm_options(&program, &home, place.folder)?.as_bytes())?;
     if rustix::process::geteuid().is_root() {
         download::run(Command::new("chown").args(["-R", "65534:65534"]).arg(place.folder))?;
     }
@@ -100,7 +104,7 @@ cluster.routing.allocation.disk.threshold_enabled: false
 }
 
 /// Options of our own: the delivered ones write into the program's folder, which is shared and may not be writable.
-fn jvm_options(is_opensearch: bool, home: &Path, folder: &Path) -> Result<String> {
+fn jvm_options(program: &Path, home: &Path, folder: &Path) -> Result<String> {
     let mut options = format!(
         "-Xms512m
 -Xmx512m
@@ -116,7 +120,8 @@ fn jvm_options(is_opensearch: bool, home: &Path, folder: &Path) -> Result<String
     if String::from_utf8_lossy(&modules.stdout).contains("jdk.incubator.vector") {
         options += "20-:--add-modules=jdk.incubator.vector\n";
     }
-    if is_opensearch {
+    // OpenSearch 3 has it in place of the security manager that Java has no more.
+    if program.join("agent/opensearch-agent.jar").exists() {
         options += "21-:-javaagent:agent/opensearch-agent.jar\n";
     }
     Ok(options)
