@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lyceum_core::adapters::aws;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
@@ -332,7 +333,7 @@ fn given_up(endpoints: &Endpoints) {
 fn put(endpoint: &str, name: &str, object: &Value, message: &Value) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        let config = aws::loader()
             .endpoint_url(endpoint)
             .region(aws_config::Region::new("eu-central-1"))
             .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "test"))

@@ -1,6 +1,8 @@
 //! Who answers the ports: real services, their embedded twins, and models in memory for the simulation and unit tests.
 
 pub mod around;
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "elasticsearch")]

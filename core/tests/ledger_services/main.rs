@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use bytes::Bytes;
 use futures::FutureExt;
+use lyceum_core::adapters::aws;
 use lyceum_core::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings, LedgerOptions, Operation};
 use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
 use lyceum_core::clock::Clock;
@@ -105,6 +106,7 @@ impl At {
     fn shared(&self) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(aws::https_client())
             .region(Region::new("us-east-1"))
             .endpoint_url(&self.url)
             .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new(

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use lyceum_core::adapters::aws;
 use lyceum_core::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_core::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
@@ -206,8 +207,7 @@ impl Stores {
 /// The settings with their credentials, which a secret may hold.
 async fn with_secret(settings: &KafkaSettings) -> Result<KafkaSettings> {
     let Some(arn) = settings.secret_arn() else { return Ok(settings.clone()) };
-    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    let client = aws_sdk_secretsmanager::Client::new(&config);
+    let client = aws_sdk_secretsmanager::Client::new(&aws::load().await);
     let secret = client.get_secret_value().secret_id(arn).send().await;
     let secret = secret.with_context(|| format!("the secret {arn} (KAFKA_SASL_SECRET_ARN) cannot be read"))?;
     Ok(settings.clone().with_secret(secret.secret_string().unwrap_or_default())?)

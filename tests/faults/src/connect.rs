@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use lyceum_core::adapters::aws;
 use lyceum_core::adapters::dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_core::adapters::elasticsearch::Elasticsearch;
 use lyceum_core::adapters::kafka::event_log::KafkaEventLog;
@@ -112,6 +113,7 @@ impl Addresses {
         let dynamodb = settings.dynamodb.ok_or_else(|| anyhow::anyhow!("no table is named"))?;
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(aws::https_client())
             .region(Region::from_static(REGION))
             .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "test"))
             .endpoint_url(&self.dynamodb)

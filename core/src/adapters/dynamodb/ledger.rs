@@ -105,8 +105,7 @@ impl DynamoDbLedger {
     /// the profile, the container's or the machine's role. Nothing is called yet but what credentials need.
     #[cfg(feature = "dynamodb-network")]
     pub async fn connect(settings: &DynamoDbSettings, clock: Arc<dyn Clock>) -> Result<Self, LedgerError> {
-        let shared = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
-        Self::connect_with(&shared, settings, clock)
+        Self::connect_with(&crate::adapters::aws::load().await, settings, clock)
     }
 
     /// The ledger that the settings name, with region and credentials that were found before.

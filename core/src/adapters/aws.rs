@@ -1,0 +1,34 @@
+//! AWS as every client reaches it: region and credentials as AWS's own tools find them, connections over rustls with ring.
+//!
+//! The SDK's default client would link aws-lc, a second library of cryptography beside the one that Elasticsearch's client
+//! has, into every function.
+
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// What clients of AWS are made from, as the environment says: variables, the profile, the container's or the machine's
+/// role. Nothing is called yet but what credentials need.
+pub async fn load() -> SdkConfig {
+    loader().load().await
+}
+
+/// The same, for whoever knows part of it better than the environment.
+pub fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(https_client())
+}
+
+/// Connections as the SDK's default client makes them, a proxy of the environment included. A configuration that does not
+/// come from [`loader`] needs it, since without one the SDK refuses every call.
+pub fn https_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.build()
+    })
+}
