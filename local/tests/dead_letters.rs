@@ -13,6 +13,7 @@ use lyceum::runtime::{dead_letter_topics, topics};
 use lyceum_core::adapters::measured::Measured;
 use lyceum_core::adapters::memory::event_log::MemoryEventLog;
 use lyceum_core::adapters::memory::ledger::MemoryLedger;
+use lyceum_core::adapters::memory::statements::MemoryStatements;
 use lyceum_core::adapters::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{
@@ -20,12 +21,16 @@ use lyceum_core::dead_letter::{
 };
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
-use lyceum_core::lambda::event::EventSource;
+use lyceum_core::lambda::event::{EventSource, write_event};
+use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::lambda::on_failure::{self, GivenUp, condition};
 use lyceum_core::metrics::Metrics;
-use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
+use lyceum_core::xapi::equality;
+use lyceum_functions::REGISTRY;
 
 const BOOKINGS: &str = "nlj.training.bookings";
 const VALIDATION: &str = "nlj.errors.validation";
@@ -75,12 +80,28 @@ impl World {
         DeadLetterIndex::new(
             log,
             self.ledger.clone(),
-            BTreeMap::new(),
+            self.functions(),
             dead_letter_topics(),
             Arc::new(lyceum_functions::catalog()),
             EnvelopeConfig::default(),
             Arc::new(SystemClock),
         )
+    }
+
+    /// Every family's function, on these stores.
+    fn functions(&self) -> BTreeMap<&'static str, Arc<dyn FamilyFunction>> {
+        let services = Services {
+            event_log: self.log.clone(),
+            ledger: self.ledger.clone(),
+            statements: Arc::new(MemoryStatements::new(equality::same)),
+            clock: Arc::new(SystemClock),
+            observer: Arc::new(Nobody),
+        };
+        let catalog = Arc::new(lyceum_functions::catalog());
+        let build = |entry: &lyceum_functions::Entry| {
+            (entry.build)(services.clone(), catalog.clone(), ProcessConfig::default())
+        };
+        REGISTRY.iter().map(|entry| (entry.spec.name, build(entry))).collect()
     }
 
     /// Dead-letters records of the bookings topic, offsets from `first` on; each has its letter's partition by its key.
@@ -111,6 +132,24 @@ impl World {
         }
         found
     }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &[Report]) {}
+}
+
+/// A request for a booking, which is applied.
+fn booking(offset: i64) -> Record {
+    let statement = serde_json::json!({
+        "id": uuid::Uuid::from_u128(offset as u128 + 1),
+        "actor": {"mbox": "mailto:learner@academy.example"},
+        "verb": {"id": "http://nlj.platform/verbs/requested"},
+        "object": {"id": format!("http://nlj.platform/activities/booking/b{offset}")},
+        "context": {"extensions": {"http://nlj.platform/extensions/session_id": "s1"}},
+    });
+    Record { key: Some("s1".into()), value: Some(statement.to_string().into()), ..record(offset) }
 }
 
 fn record(offset: i64) -> Record {
@@ -346,6 +385,20 @@ async fn a_dry_run_tells_what_would_go_where_and_why_it_failed_and_sends_nothing
         (BOOKINGS, "/verb/id: it is no IRI")
     );
     assert!(world.replays().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_lambda_gave_up_although_it_was_applied_becomes_no_letter() {
+    let world = World::new(1).await;
+    let mut payload = Vec::new();
+    write_event(&EventSource::default(), [&booking(1)].into_iter(), &mut payload);
+    let answer = world.functions()["training"].handle(&payload, i64::MAX).await.unwrap();
+    assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
+    let process = world.process();
+    for (record, expected) in [(booking(1), (1, 0)), (booking(2), (0, 1)), (record(3), (0, 1))] {
+        let imported = process.import(&given_up(&record, true)).await.unwrap();
+        assert_eq!((imported.applied, imported.letters), expected, "{}", record.position);
+    }
 }
 
 fn given_up(record: &Record, with_payload: bool) -> Bytes {
