@@ -2,8 +2,8 @@
 
 use lyceum_core::capacity::Capacity;
 
-/// A line for all that was consumed in that span of time, and one for each family with what an event cost; none where
-/// nothing was consumed.
+/// A line for all that was consumed in that span of time, and one for each family with what an event cost; none for what
+/// consumed nothing.
 pub(super) fn lines(span: &str, capacity: &Capacity) -> Vec<String> {
     let units = capacity.units;
     if units.read_units + units.write_units == 0.0 {
@@ -13,7 +13,8 @@ pub(super) fn lines(span: &str, capacity: &Capacity) -> Vec<String> {
     let families = capacity.families.iter().filter_map(|(family, of)| {
         let per = of.per_event()?;
         let (read, write) = (per.read_units, per.write_units);
-        Some(format!("  {family:<12} {read:>10.2} read units and {write:.2} write units an event"))
+        (read + write > 0.0)
+            .then(|| format!("  {family:<12} {read:>10.2} read units and {write:.2} write units an event"))
     });
     std::iter::once(all).chain(families).collect()
 }
