@@ -27,7 +27,7 @@ pub(crate) fn is_complete(cache: &Path, name: &str) -> bool {
 }
 
 /// The folder `name` of the cache. Where it is not complete, `fill` makes its content, and other processes wait.
-fn folder(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+fn folder(cache: &Path, name: &str, fill: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let folder = cache.join(name);
     if is_complete(cache, name) {
         return Ok(folder);
@@ -38,9 +38,13 @@ fn folder(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> R
     if is_complete(cache, name) {
         return Ok(folder);
     }
-    remove(&folder)?;
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fill(&folder).with_context(|| format!("{name} could not be downloaded"))?;
+    let from_the_start = || {
+        remove(&folder)?;
+        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fill(&folder)
+    };
+    // A repository that fails a moment long is asked once more; Maven's own cache keeps what it has.
+    from_the_start().or_else(|_| from_the_start()).with_context(|| format!("{name} could not be downloaded"))?;
     fs::write(folder.join(MARK), "")?;
     Ok(folder)
 }
@@ -139,10 +143,7 @@ fn maven(cache: &Path, project: &Path, goal: &[&str]) -> Result<()> {
     command.current_dir(project).env("JAVA_HOME", java::home(17, cache)?);
     command.args(["--quiet", "--batch-mode", "--no-transfer-progress", "--strict-checksums", "-Dstyle.color=never"]);
     command.arg(format!("{plugin}:{}", goal[0])).args(&goal[1..]);
-    // A repository that fails a moment long is asked once more; Maven keeps what it has.
-    run(&mut command)
-        .or_else(|_| run(&mut command))
-        .context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
+    run(&mut command).context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
 }
 
 /// Runs to the end; where that fails, the last lines of what it said are the error.
