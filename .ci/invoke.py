@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 import urllib.request
+import uuid
 
 import boto3
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -20,6 +21,17 @@ EVENTS = pathlib.Path(__file__).parent.parent / "events" / "aws"
 def items(dynamodb, table):
     pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+
+
+def keys_of(items, family, event_id):
+    """The keys of an event: with the aggregate that is its home, or items of their own."""
+    of_event = uuid.UUID(event_id).bytes
+    for (pk, sk), item in items.items():
+        if pk.startswith("A/"):
+            at_home = (key["L"][0]["B"] for key in item.get("k", {"L": []})["L"])
+            yield from (key for key in at_home if key.startswith(of_event))
+        elif pk.endswith(f"/{family}/{event_id}") and sk.split("/")[0] == "k":
+            yield item
 
 
 def event_ids(batch, positions):
@@ -91,7 +103,7 @@ def main(stack):
             continue
         settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
         for event_id in event_ids(json.loads(payload), settled):
-            of_event = [item for (pk, sk), item in before.items() if sk == "k" and pk.endswith(f"/{family}/{event_id}")]
+            of_event = list(keys_of(before, family, event_id))
             keys_found += len(of_event)
             if not of_event:
                 wrong.append(f"{file.name}: event {event_id} has no key in the table")
@@ -103,7 +115,7 @@ def main(stack):
     if keys_found == 0:
         wrong.append("no event was applied")
     if wrong:
-        sys.exit("\n".join(wrong))
+        sys.exit("FAILED: " + "\nFAILED: ".join(wrong))
 
 
 main(*sys.argv[1:])

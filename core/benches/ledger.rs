@@ -42,7 +42,7 @@ impl Bench {
             let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: n.to_string() };
             let content = Some(Content::of(vec![b'x'; 500]));
             commit.aggregates.push(AggregateWrite { id, expected: None, content });
-            let id = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::new_v4() };
+            let id = KeyId::of("acme", "training", Uuid::new_v4());
             let key = StoredKey {
                 status: KeyStatus::Applied,
                 epoch: 0,

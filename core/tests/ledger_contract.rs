@@ -68,7 +68,7 @@ mod embedded {
     }
 
     fn key(event_id: u128) -> KeyId {
-        KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(event_id) }
+        KeyId::of("acme", "training", Uuid::from_u128(event_id))
     }
 
     fn stored_key(status: KeyStatus, epoch: u32) -> StoredKey {

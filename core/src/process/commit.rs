@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::place::{Breach, PlannedKey, place_at_home};
+use super::place::{Breach, Placing, PlannedKey};
 use super::recording::Recording;
 use super::{Fate, Item, Processor, planted};
 use crate::dead_letter::{Publication, without_value};
@@ -15,8 +15,8 @@ use crate::envelope::{finding, follow_up_id};
 use crate::family::{Decision, EffectPolicy, Family, KeyPlace, Refusal};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
 use crate::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, Content, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite, LedgerError,
-    Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Commit, Content, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
+    LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
 };
 use crate::record::{Header, NewRecord};
 use crate::trace;
@@ -116,7 +116,11 @@ impl<F: Family> Processor<F> {
         let ledger = &self.services.ledger;
         let (stored, keys) = match F::SPEC.effect {
             // The order is what makes it safe: the homes tell which keys are apart.
-            EffectPolicy::StateAndKey { keys: KeyPlace::Home } if !planted!(self, KeysReadBeforeHomes) => {
+            EffectPolicy::StateAndKey { keys: KeyPlace::Home } => {
+                let early = match planted!(self, KeysReadBeforeHomes) {
+                    true => Some(self.load_keys(distinct(items.iter().map(|item| &item.key))).await?),
+                    false => None,
+                };
                 let stored = if ids.is_empty() { Vec::new() } else { ledger.load(&ids, &[]).await?.aggregates };
                 let homes: HashMap<&AggregateId, &Option<StoredAggregate>> = ids.iter().zip(&stored).collect();
                 let may_be_apart = |item: &Item<'_, F>| match item.aggregates.first().map(|home| homes.get(home)) {
@@ -125,18 +129,11 @@ impl<F: Family> Processor<F> {
                     None => true,
                 };
                 let wanted = items.iter().filter(|item| all_keys || may_be_apart(item));
-                let keys = distinct(wanted.map(|item| &item.key));
-                let found = match keys.as_slice() {
-                    [] => Vec::new(),
-                    keys if planted!(self, KeysReadPlainly) => ledger.load(&[], keys).await?.keys,
-                    keys => ledger.load_settled_keys(keys).await?,
+                let keys = match early {
+                    Some(keys) => keys,
+                    None => self.load_keys(distinct(wanted.map(|item| &item.key))).await?,
                 };
-                (stored, keys.into_iter().zip(found).collect::<Vec<_>>())
-            }
-            EffectPolicy::StateAndKey { keys: KeyPlace::Home } => {
-                let keys = distinct(items.iter().map(|item| &item.key));
-                let found = ledger.load_settled_keys(&keys).await?;
-                (ledger.load(&ids, &[]).await?.aggregates, keys.into_iter().zip(found).collect())
+                (stored, keys)
             }
             _ => {
                 let keys = distinct(items.iter().map(|item| &item.key));
@@ -157,13 +154,23 @@ impl<F: Family> Processor<F> {
                 },
                 None => Held { version: None, state: None, encoded: None, keys: first_keys::<F>() },
             };
-            keys.extend(held.keys.here.iter().map(|home| {
-                let (tenant, subscriber) = (id.tenant.clone(), F::SPEC.name.to_owned());
-                (KeyId { tenant, subscriber, event_id: home.event_id }, HeldKey::Stored(home.key.clone()))
+            keys.extend(held.keys.here.iter().map(|HomeKey { event_id, key }| {
+                (KeyId::at(&id, F::SPEC.name, *event_id), HeldKey::Stored(key.clone()))
             }));
             aggregates.insert(id, held);
         }
         Ok(Working { aggregates, keys })
+    }
+
+    /// Keys that are items of their own although they have homes.
+    async fn load_keys(&self, keys: Vec<KeyId>) -> Result<Vec<(KeyId, Option<StoredKey>)>, LedgerError> {
+        let ledger = &self.services.ledger;
+        let stored = match keys.as_slice() {
+            [] => Vec::new(),
+            keys if planted!(self, KeysReadPlainly) => ledger.load(&[], keys).await?.keys,
+            keys => ledger.load_settled_keys(keys).await?,
+        };
+        Ok(keys.into_iter().zip(stored).collect())
     }
 
     /// Decides and commits the events of one group, in order; a fate for each.
@@ -298,10 +305,11 @@ impl<F: Family> Processor<F> {
             moved_lost: planted!(self, MovedKeysVanish),
         };
         let held = |id: &AggregateId| match working.aggregates.get(id) {
-            Some(held) => (held.encoded.clone(), held.keys.clone()),
-            None => (None, first_keys::<F>()),
+            Some(held) => Content { state: held.encoded.clone(), keys: held.keys.clone() },
+            None => Content { state: None, keys: first_keys::<F>() },
         };
-        let apart = place_at_home(F::SPEC.name, writes, keys, held, self.home_keys(), breach);
+        let placing = Placing { subscriber: F::SPEC.name, most: self.home_keys(), breach };
+        let apart = placing.place(writes, keys, held);
         for (id, write) in writes {
             if let (Some(held), Some(content)) = (working.aggregates.get_mut(id), &write.content) {
                 held.keys = content.keys.clone();

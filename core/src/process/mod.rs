@@ -19,7 +19,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetterFormat, ENTRY_RULE, Failure, Publication, write, write_entry};
@@ -445,14 +444,10 @@ pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> [u8; 32]
     digest.finalize().into()
 }
 
-/// The name of an event's key. Where keys are at home, it is of the event and its home: what another home has under the same
-/// event id is another event.
+/// The name of an event's key. Where keys are at home, what another home has under the same event id is another event.
 pub fn key_id<F: Family>(envelope: &Envelope<'_>, aggregates: &[AggregateId]) -> KeyId {
-    let event_id = match (F::SPEC.effect, aggregates.first()) {
-        (EffectPolicy::StateAndKey { keys: KeyPlace::Home }, Some(home)) => {
-            Uuid::new_v5(&envelope.id, format!("{}/{}", home.kind, home.id).as_bytes())
-        }
-        _ => envelope.id,
-    };
-    KeyId { tenant: envelope.tenant.to_string(), subscriber: F::SPEC.name.to_owned(), event_id }
+    match (F::SPEC.effect, aggregates.first()) {
+        (EffectPolicy::StateAndKey { keys: KeyPlace::Home }, Some(home)) => KeyId::at(home, F::SPEC.name, envelope.id),
+        _ => KeyId::of(&*envelope.tenant, F::SPEC.name, envelope.id),
+    }
 }

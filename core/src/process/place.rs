@@ -43,55 +43,69 @@ pub(super) struct Breach {
     pub(super) moved_lost: bool,
 }
 
-/// Puts keys into the writes of their homes, whose state and keys are `held`, at most so many; what is returned are items
-/// of their own.
-pub(super) fn place_at_home(
-    subscriber: &str,
-    writes: &mut BTreeMap<AggregateId, AggregateWrite>,
-    planned: Vec<PlannedKey>,
-    held: impl Fn(&AggregateId) -> (Option<bytes::Bytes>, HomeKeys),
-    most: usize,
-    breach: Breach,
-) -> Vec<KeyWrite> {
-    let mut of_home: BTreeMap<AggregateId, Vec<PlannedKey>> = BTreeMap::new();
-    let mut apart = Vec::new();
-    for key in planned {
-        match key.home.clone() {
-            Some(home) if writes.contains_key(&home) => of_home.entry(home).or_default().push(key),
-            _ => apart.push(key.write),
+/// Puts the keys of one subscriber at home.
+pub(super) struct Placing<'a> {
+    pub(super) subscriber: &'a str,
+    /// How many keys a home keeps.
+    pub(super) most: usize,
+    pub(super) breach: Breach,
+}
+
+impl Placing<'_> {
+    /// Gives every aggregate that is written its content, from what of its state and keys is `held` and what is planned;
+    /// returns the keys that are items of their own.
+    pub(super) fn place(
+        &self,
+        writes: &mut BTreeMap<AggregateId, AggregateWrite>,
+        planned: Vec<PlannedKey>,
+        held: impl Fn(&AggregateId) -> Content,
+    ) -> Vec<KeyWrite> {
+        let mut of_home: BTreeMap<AggregateId, Vec<PlannedKey>> = BTreeMap::new();
+        let mut apart = Vec::new();
+        for key in planned {
+            match key.home.clone() {
+                Some(home) if writes.contains_key(&home) => of_home.entry(home).or_default().push(key),
+                _ => apart.push(key.write),
+            }
         }
+        for (id, write) in writes {
+            let planned = of_home.remove(id).unwrap_or_default();
+            if planned.is_empty() && write.content.is_none() {
+                continue;
+            }
+            let mut content = held(id);
+            let told_apart = content.keys.apart;
+            let away = self.into_home(id, &mut content.keys, planned);
+            let unwritten = self.breach.home_unwritten && told_apart && write.content.is_none() && !away.is_empty();
+            apart.extend(away);
+            if !unwritten {
+                write.content = Some(content);
+            }
+        }
+        apart
     }
-    for (id, write) in writes {
-        let (state, mut keys) = held(id);
-        let planned = of_home.remove(id).unwrap_or_default();
-        if planned.is_empty() && write.content.is_none() {
-            continue;
-        }
-        let (home, mut away): (Vec<_>, Vec<_>) = planned.into_iter().partition(PlannedKey::stays_home);
-        if keys.here.len() + home.len() > most {
+
+    /// Adds to the keys of one home what may stay there; returns what may not, and what has to make room.
+    fn into_home(&self, id: &AggregateId, keys: &mut HomeKeys, planned: Vec<PlannedKey>) -> Vec<KeyWrite> {
+        let (home, away): (Vec<_>, Vec<_>) = planned.into_iter().partition(PlannedKey::stays_home);
+        let mut away: Vec<_> = away.into_iter().map(|key| key.write).collect();
+        if keys.here.len() + home.len() > self.most {
             let moved = std::mem::take(&mut keys.here).into_iter().map(|HomeKey { event_id, key }| KeyWrite {
-                id: KeyId { tenant: id.tenant.clone(), subscriber: subscriber.to_owned(), event_id },
+                id: KeyId::at(id, self.subscriber, event_id),
                 expected: KeyExpectation::Absent,
                 key,
             });
-            if !breach.moved_lost {
-                apart.extend(moved);
+            if !self.breach.moved_lost {
+                away.extend(moved);
             }
-            keys.apart |= !breach.apart_untold;
-            away.extend(home);
+            away.extend(home.into_iter().map(|key| key.write));
         } else {
             let kept = home
                 .into_iter()
                 .map(|PlannedKey { write, .. }| HomeKey { event_id: write.id.event_id, key: write.key });
             keys.here.extend(kept);
         }
-        let told_apart = keys.apart;
-        keys.apart |= !away.is_empty() && !breach.apart_untold;
-        let unwritten = breach.home_unwritten && told_apart && write.content.is_none() && !away.is_empty();
-        apart.extend(away.into_iter().map(|key| key.write));
-        if !unwritten {
-            write.content = Some(Content { state, keys });
-        }
+        keys.apart |= !away.is_empty() && !self.breach.apart_untold;
+        away
     }
-    apart
 }

@@ -164,7 +164,7 @@ impl Clock for Waits {
 }
 
 fn new_key() -> KeyId {
-    KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::new_v4() }
+    KeyId::of("acme", "training", Uuid::new_v4())
 }
 
 fn keys(count: usize) -> Vec<KeyId> {

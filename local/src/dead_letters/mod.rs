@@ -395,11 +395,7 @@ impl DeadLetters for DeadLetterIndex {
 }
 
 fn key_of(letter: &Letter) -> KeyId {
-    KeyId {
-        tenant: letter.tenant.clone().unwrap_or_else(|| NO_TENANT.to_owned()),
-        subscriber: SUBSCRIBER.to_owned(),
-        event_id: letter.id,
-    }
+    KeyId::of(letter.tenant.as_deref().unwrap_or(NO_TENANT), SUBSCRIBER, letter.id)
 }
 
 /// The statement's id, where the value is JSON that has one.

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ports::ledger::{
-    AggregateId, Content, HomeKey, HomeKeys, KeyId, KeyStatus, LedgerError, MAX_ITEM_BYTES, StoredAggregate, StoredKey,
+    AggregateId, Content, Home, HomeKey, HomeKeys, KeyId, KeyStatus, LedgerError, MAX_ITEM_BYTES, StoredAggregate,
+    StoredKey,
 };
 use crate::record::Position;
 
@@ -51,6 +52,9 @@ const MAX_PART_BYTES: usize = 512;
 /// Source: DynamoDB Developer Guide, "Quotas": 1,024 bytes of sort key, one of which marks what follows.
 const MAX_SORT_ID_BYTES: usize = 1_023;
 
+/// What a sort key of 1,024 bytes has left for the id of a home, behind an epoch and a kind.
+const MAX_HOME_ID_BYTES: usize = 490;
+
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// An item's primary key.
@@ -63,16 +67,24 @@ pub(super) struct ItemKey {
 impl ItemKey {
     pub(super) fn of_aggregate(id: &AggregateId) -> Self {
         let shard = Sha256::digest(id.id.as_bytes())[0] % LIST_SHARDS;
-        Self { pk: shard_pk(&id.tenant, &id.kind, shard), sk: sort_id(&id.id) }
+        Self { pk: shard_pk(&id.tenant, &id.kind, shard), sk: sort_id(&id.id, MAX_SORT_ID_BYTES) }
     }
 
     pub(super) fn of_key(id: &KeyId) -> Self {
-        let pk = format!("K/{}/{}/{}", part(&id.tenant), part(&id.subscriber), id.event_id);
-        Self { pk, sk: "k".to_owned() }
+        Self::of_event(id, "k".to_owned())
     }
 
     pub(super) fn of_attempts(id: &KeyId, epoch: u32) -> Self {
-        Self { sk: format!("a/{epoch}"), ..Self::of_key(id) }
+        Self::of_event(id, format!("a/{epoch}"))
+    }
+
+    /// All that is kept of one event lies together, whatever its homes.
+    fn of_event(id: &KeyId, mut sk: String) -> Self {
+        let pk = format!("K/{}/{}/{}", part(&id.tenant), part(&id.subscriber), id.event_id);
+        if let Some(Home { kind, id }) = &id.home {
+            let _ = write!(sk, "/{}/{}", part(kind), sort_id(id, MAX_HOME_ID_BYTES));
+        }
+        Self { pk, sk }
     }
 
     /// Nothing is ever stored here.
@@ -110,9 +122,9 @@ fn part(text: &str) -> Cow<'_, str> {
     if escaped.len() > MAX_PART_BYTES { digest(text).into() } else { escaped }
 }
 
-/// An aggregate's id as a sort key: never empty, never too long.
-fn sort_id(id: &str) -> String {
-    if id.len() > MAX_SORT_ID_BYTES { digest(id) } else { format!("={id}") }
+/// An aggregate's id in a sort key: never empty, never longer than so many bytes and one.
+fn sort_id(id: &str, most: usize) -> String {
+    if id.len() > most { digest(id) } else { format!("={id}") }
 }
 
 fn digest(text: &str) -> String {
@@ -365,6 +377,8 @@ fn damaged(item: &Item, attribute: &str) -> LedgerError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -374,7 +388,7 @@ mod tests {
     }
 
     fn stored_key() -> (KeyId, StoredKey) {
-        let id = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(1) };
+        let id = KeyId::of("acme", "training", Uuid::from_u128(1));
         let key = StoredKey {
             status: KeyStatus::Dead,
             epoch: 3,
@@ -392,7 +406,10 @@ mod tests {
         let (id, _) = stored_key();
         let pk = "K/acme/training/00000000-0000-0000-0000-000000000001".to_owned();
         assert_eq!(ItemKey::of_key(&id), ItemKey { pk: pk.clone(), sk: "k".into() });
-        assert_eq!(ItemKey::of_attempts(&id, 0), ItemKey { pk, sk: "a/0".into() });
+        assert_eq!(ItemKey::of_attempts(&id, 0), ItemKey { pk: pk.clone(), sk: "a/0".into() });
+        let id = KeyId::at(&aggregate("acme", "program", "program-1"), "training", id.event_id);
+        assert_eq!(ItemKey::of_key(&id), ItemKey { pk: pk.clone(), sk: "k/program/=program-1".into() });
+        assert_eq!(ItemKey::of_attempts(&id, 2), ItemKey { pk, sk: "a/2/program/=program-1".into() });
     }
 
     #[test]
@@ -530,15 +547,24 @@ mod tests {
         ) {
             let [left, right] = [left, right].map(|[tenant, kind, id]| AggregateId { tenant, kind, id });
             prop_assert_eq!(ItemKey::of_aggregate(&left) == ItemKey::of_aggregate(&right), left == right);
-            let [left, right] = [left, right]
-                .map(|id| KeyId { tenant: id.tenant, subscriber: id.kind, event_id: Uuid::nil() });
-            prop_assert_eq!(ItemKey::of_key(&left) == ItemKey::of_key(&right), left == right);
+            let apart = [&left, &right].map(|id| KeyId::of(&id.tenant, &id.kind, Uuid::nil()));
+            let at_home = [&left, &right].map(|id| KeyId::at(id, "training", Uuid::nil()));
+            for [left, right] in [&apart, &at_home] {
+                prop_assert_eq!(ItemKey::of_key(left) == ItemKey::of_key(right), left == right);
+            }
+            for at_home in &at_home {
+                let of_kinds = [ItemKey::of_key(at_home), ItemKey::of_attempts(at_home, 0), ItemKey::of_attempts(at_home, 1)];
+                prop_assert!(of_kinds.iter().collect::<HashSet<_>>().len() == 3);
+            }
         }
 
         #[test]
         fn keys_stay_within_dynamodbs_limits(tenant in ".{0,900}", kind in "[/%~]{0,900}", id in ".{0,1100}") {
-            let key = ItemKey::of_aggregate(&AggregateId { tenant, kind, id });
-            prop_assert!((1..=2_048).contains(&key.pk.len()) && (1..=1_024).contains(&key.sk.len()));
+            let id = AggregateId { tenant, kind, id };
+            let attempts = ItemKey::of_attempts(&KeyId::at(&id, &id.kind, Uuid::nil()), u32::MAX);
+            for key in [ItemKey::of_aggregate(&id), attempts] {
+                prop_assert!((1..=2_048).contains(&key.pk.len()) && (1..=1_024).contains(&key.sk.len()));
+            }
         }
     }
 }

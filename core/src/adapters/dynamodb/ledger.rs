@@ -631,7 +631,7 @@ mod tests {
     }
 
     fn key(n: u128) -> KeyId {
-        KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(n) }
+        KeyId::of("acme", "training", Uuid::from_u128(n))
     }
 
     fn commit(keys: u128) -> Commit {

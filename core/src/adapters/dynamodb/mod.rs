@@ -9,7 +9,8 @@
 //! | aggregate | `A/acme/program/3` | `=program-1` | `s` 1, `v` 7 (version), `d` `{"title":…}` (state) |
 //! | aggregate that is a home | the same | the same | `s` 3, `v`, `d` (none where nothing was applied yet), `k` (a list of keys: id and content hash, epoch, source, recording), `ka` (whether others are apart) |
 //! | key | `K/acme/training/0191…-…` | `k` | `s` 1, `st` `applied` or `dead`, `e` 0 (epoch), `h` (content hash), `p` `topic/0/42` (source), `r` (recording), `expires_at` |
-//! | attempts | `K/acme/training/0191…-…` | `a/0` (epoch) | `s` 1, `c` 3 (count), `expires_at` |
+//! | key of a home that keeps it no longer | the same | `k/program/=program-1` | the same |
+//! | attempts | `K/acme/training/0191…-…` | `a/0` (epoch); of an event that has a home `a/0/program/=program-1` | `s` 1, `c` 3 (count), `expires_at` |
 //!
 //! Names are short because DynamoDB charges for them: an aggregate with its keys within 1 KB costs 1 write unit, one with a key apart 4.
 //! State and recording are strings where they are UTF-8, so that a person can read them in the console, else binary. Above
@@ -17,7 +18,7 @@
 //! item has `s` 2: in a transaction each further kilobyte costs 2 units with every write.
 //!
 //! **Names in keys.** `%` and `/` are written `%25` and `%2F`, a leading `~` `%7E`; a part longer than 512 bytes (an
-//! aggregate's id: 1,023) is written `~` and its SHA-256 in hex. So no two names meet, whatever they hold, and DynamoDB's
+//! aggregate's id: 1,023, behind its kind 490) is written `~` and its SHA-256 in hex. So no two names meet, whatever they hold, and DynamoDB's
 //! limits (2,048 and 1,024 bytes) are kept; an id that was hashed is kept whole as attribute `i`. More than
 //! [`MAX_NAME_BYTES`](crate::ports::ledger::MAX_NAME_BYTES) is refused.
 //!

@@ -207,7 +207,7 @@ mod tests {
         let long_ago = ledger(&database.client(), "ledger", 1_000_000_000);
         long_ago.ensure_table().await.unwrap();
         let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: "p".into() };
-        let key = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: Uuid::from_u128(1) };
+        let key = KeyId::of("acme", "training", Uuid::from_u128(1));
         let stored = StoredKey {
             status: KeyStatus::Applied,
             epoch: 0,

@@ -100,7 +100,7 @@ async fn a_commit_that_takes_too_long_is_uncertain_and_a_question_unavailable() 
     let committed = ledger.commit(Commit::default()).await;
     assert!(matches!(&committed, Err(LedgerError::Uncertain(why)) if why.contains("within 3 s")), "{committed:?}");
     assert_eq!(began.elapsed(), 3 * SECOND);
-    let key = KeyId { tenant: "acme".into(), subscriber: "training".into(), event_id: uuid::Uuid::nil() };
+    let key = KeyId::of("acme", "training", uuid::Uuid::nil());
     let counted = ledger.count_attempt(&key, 0).await;
     assert!(matches!(counted, Err(LedgerError::Uncertain(_))), "{counted:?}");
     let loaded = ledger.load(&[], &[]).await;

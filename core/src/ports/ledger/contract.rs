@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, join, join_all};
 use uuid::Uuid;
 
 use super::{
-    AggregateId, AggregateWrite, Commit, Content, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
+    AggregateId, AggregateWrite, Commit, Content, Home, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
     Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEY_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES,
     MAX_NAME_BYTES, StoredAggregate, StoredKey,
 };
@@ -97,7 +97,7 @@ fn program(tenant: &str, id: &str) -> AggregateId {
 }
 
 fn new_key(tenant: &str) -> KeyId {
-    KeyId { tenant: tenant.to_owned(), subscriber: "training".to_owned(), event_id: Uuid::new_v4() }
+    KeyId::of(tenant, "training", Uuid::new_v4())
 }
 
 fn state(text: &str) -> Bytes {
@@ -562,8 +562,9 @@ pub async fn odd_names_never_meet(ledger: &dyn Ledger) {
         .filter(|id| id.tenant.len() <= MAX_NAME_BYTES)
         .collect();
     let event_id = Uuid::new_v4();
-    let keys: Vec<_> =
-        names.iter().map(|odd| KeyId { tenant: tenant.clone(), subscriber: odd.clone(), event_id }).collect();
+    let apart = names.iter().map(|odd| KeyId::of(&tenant, odd, event_id));
+    let at_home = aggregates.iter().map(|home| KeyId::at(home, "training", event_id));
+    let keys: Vec<_> = apart.chain(at_home).collect();
     for (n, id) in aggregates.iter().enumerate() {
         let written = commit(ledger, [write(id, None, &n.to_string())], []).await;
         assert_eq!(written, Ok(()), "{id:?} met another");
@@ -589,7 +590,8 @@ pub async fn odd_names_never_meet(ledger: &dyn Ledger) {
 pub async fn the_longest_names_are_written_and_longer_ones_refused(ledger: &dyn Ledger) {
     let longest = |first: char| format!("{first}{}{}", Uuid::new_v4(), "n".repeat(MAX_NAME_BYTES - 37));
     let id = AggregateId { tenant: longest('t'), kind: longest('k'), id: longest('i') };
-    let key = KeyId { tenant: longest('t'), subscriber: longest('s'), event_id: Uuid::new_v4() };
+    let key = KeyId::at(&AggregateId { tenant: longest('t'), ..id.clone() }, longest('s'), Uuid::new_v4());
+    let home = |kind: String, id: String| Some(Home { kind, id });
     commit(ledger, [write(&id, None, "longest")], [applied(&key)]).await.unwrap();
     assert_eq!(load_aggregate(ledger, &id).await, stored(1, "longest"));
     assert!(load_key(ledger, &key).await.is_some());
@@ -606,6 +608,8 @@ pub async fn the_longest_names_are_written_and_longer_ones_refused(ledger: &dyn 
     for key in [
         KeyId { tenant: longer(&key.tenant), ..key.clone() },
         KeyId { subscriber: longer(&key.subscriber), ..key.clone() },
+        KeyId { home: home(longer(&id.kind), id.id.clone()), ..key.clone() },
+        KeyId { home: home(id.kind.clone(), longer(&id.id)), ..key.clone() },
     ] {
         let sizes = [MAX_NAME_BYTES + 1, MAX_NAME_BYTES];
         assert_refused(&commit(ledger, [], [applied(&key)]).await, &sizes);
@@ -722,16 +726,22 @@ pub async fn what_no_home_may_keep_is_refused(ledger: &dyn Ledger) {
     assert_eq!(load_aggregate(ledger, &id).await, None);
 }
 
-/// The same event may have one of each: who asks for keys is answered with those that are items of their own.
+/// The same event may have one of each, and one for each home: who asks for keys is answered with those that are items of
+/// their own.
 pub async fn keys_at_home_and_keys_apart_never_meet(ledger: &dyn Ledger) {
     let tenant = new_tenant();
     let (id, key) = (program(&tenant, "p"), new_key(&tenant));
     let home = HomeKey { event_id: key.event_id, ..home_key(0, b"home") };
     commit(ledger, [write_home(&id, None, None, vec![home], false)], []).await.unwrap();
     assert_eq!(load_key(ledger, &key).await, None);
-    let apart = applied(&key);
-    commit(ledger, [], [apart.clone()]).await.unwrap();
-    assert_eq!(load_key(ledger, &key).await, Some(apart.key));
+    let [of_home, of_other] =
+        [&id, &program(&tenant, "other")].map(|home| KeyId::at(home, &*key.subscriber, key.event_id));
+    for id in [&key, &of_home, &of_other] {
+        assert_eq!(load_key(ledger, id).await, None);
+        let apart = applied(id);
+        commit(ledger, [], [apart.clone()]).await.unwrap();
+        assert_eq!(load_key(ledger, id).await, Some(apart.key));
+    }
 }
 
 /// From 1, one at a time, also when counted at once.

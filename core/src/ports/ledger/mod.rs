@@ -79,7 +79,7 @@ impl Default for HomeKeys {
 /// aggregate's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HomeKey {
-    /// As in [`KeyId`].
+    /// The event.
     pub event_id: Uuid,
     /// The key.
     pub key: StoredKey,
@@ -98,13 +98,42 @@ pub struct KeyId {
     pub tenant: String,
     /// The consumer that owns the effect.
     pub subscriber: String,
-    /// The event; where keys are at home, a name made of event and home.
+    /// The event.
     pub event_id: Uuid,
+    /// The aggregate that keeps the key, or would; `None` where keys have no home. Under the same event id another home
+    /// has another key.
+    pub home: Option<Home>,
+}
+
+/// The aggregate, of a key's tenant, at which it is at home.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Home {
+    /// As in [`AggregateId`].
+    pub kind: String,
+    /// As in [`AggregateId`].
+    pub id: String,
+}
+
+impl KeyId {
+    /// The key of an event that has no home.
+    pub fn of(tenant: impl Into<String>, subscriber: impl Into<String>, event_id: Uuid) -> Self {
+        Self { tenant: tenant.into(), subscriber: subscriber.into(), event_id, home: None }
+    }
+
+    /// The key of an event at its home.
+    pub fn at(home: &AggregateId, subscriber: impl Into<String>, event_id: Uuid) -> Self {
+        let AggregateId { tenant, kind, id } = home.clone();
+        Self { home: Some(Home { kind, id }), ..Self::of(tenant, subscriber, event_id) }
+    }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} for {} of tenant {}", self.event_id, self.subscriber, self.tenant)
+        write!(f, "event {} for {} of tenant {}", self.event_id, self.subscriber, self.tenant)?;
+        match &self.home {
+            Some(Home { kind, id }) => write!(f, " at {kind} {id}"),
+            None => Ok(()),
+        }
     }
 }
 

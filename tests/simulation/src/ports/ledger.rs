@@ -140,9 +140,8 @@ impl Shaky {
         let at_home = commit.aggregates.iter().flat_map(|write| {
             let subject = self.0.stage.subjects.iter().find(|of| of.spec().kinds.contains(&write.id.kind.as_str()));
             let subscriber = subject.map_or("", |of| of.spec().name);
-            let id = |event_id| KeyId { tenant: write.id.tenant.clone(), subscriber: subscriber.to_owned(), event_id };
             let here = write.content.iter().flat_map(|content| content.keys.here.iter());
-            here.map(move |home| (id(home.event_id), home.key.clone()))
+            here.map(move |home| (KeyId::at(&write.id, subscriber, home.event_id), home.key.clone()))
         });
         let mut decided: Vec<_> = apart.chain(at_home).collect();
         // What was decided in one transaction was decided in the order of each partition.
