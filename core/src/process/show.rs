@@ -36,7 +36,7 @@ impl<F: Family> Processor<F> {
     }
 
     /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet,
-    /// or never will be.
+    /// or never will be, or this release cannot read what it concerns.
     pub async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         if !F::SPEC.effect.keeps_state() {
             return Ok(vec![None; records.len()]);
@@ -50,8 +50,23 @@ impl<F: Family> Processor<F> {
                 Read::Decided(_) | Read::Tombstone => None,
             })
             .collect();
-        let working = self.load(&items.iter().flatten().collect::<Vec<_>>(), false).await?;
-        Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect())
+        let events: Vec<&Item<'_, F>> = items.iter().flatten().collect();
+        match self.load(&events, false).await {
+            Ok(working) => return Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect()),
+            Err(LedgerError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        // One that cannot be read says nothing of the others.
+        let mut ended = vec![None; items.len()];
+        for (ended, item) in ended.iter_mut().zip(&items) {
+            let Some(item) = item else { continue };
+            match self.load(&[item], false).await {
+                Ok(working) => *ended = working.ended(&item.key),
+                Err(LedgerError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
     }
 
     /// Milliseconds since 1970 UTC.

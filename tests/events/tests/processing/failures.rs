@@ -6,7 +6,7 @@ use std::time::Duration;
 use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
 use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, Ledger, MAX_ITEM_BYTES};
+use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, KeyStatus, Ledger, MAX_ITEM_BYTES};
 use lyceum_core::record::{Header, Record};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::probe::Probe;
@@ -272,6 +272,8 @@ fn an_aggregate_that_this_release_cannot_read_holds_back_its_own_key_only() {
     futures::executor::block_on(world.ledger.model.commit(commit)).unwrap();
     let batch = [probe_record(0, 1, "newer", json!({})), probe_record(1, 2, "p", json!({}))];
     assert_eq!(outcomes(&world.deliver(&batch)), ["retry_later", "applied"]);
+    let ended = futures::executor::block_on(world.function("probe").ended(&batch));
+    assert_eq!(ended, Ok(vec![None, Some(KeyStatus::Applied)]));
 }
 
 #[test]
