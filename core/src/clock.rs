@@ -13,6 +13,12 @@ pub trait Clock: Send + Sync {
     /// Comes back after `duration`.
     async fn sleep(&self, duration: Duration);
 
+    /// Comes back after `duration`, for whoever waits for something else meanwhile. Where a test's time passes by sleeping
+    /// alone, this must not make it pass for work that goes on.
+    async fn timeout(&self, duration: Duration) {
+        self.sleep(duration).await;
+    }
+
     /// A number in `[0, 1)` for jitter.
     fn jitter(&self) -> f64;
 }

@@ -26,12 +26,60 @@ impl Around for Meter {
         work: impl Future<Output = Result<A, E>> + Send,
         _: impl Fn(&A) -> bool + Send,
     ) -> Result<A, E> {
-        let started = Instant::now();
+        let mut running = Running { metrics: &self.0, call, started: Instant::now(), error: Some(ABANDONED) };
         let answer = work.await;
-        self.0.observe_store_duration(call.store, call.operation, started.elapsed());
-        if let Err(error) = &answer {
-            self.0.count_store_error(call.store, error.kind());
-        }
+        running.error = answer.as_ref().err().map(StoreError::kind);
         answer
+    }
+}
+
+/// The kind of error of a call that its caller did not wait for.
+pub const ABANDONED: &str = "abandoned";
+
+/// A call under way; it is told also where its caller gives it up.
+struct Running<'a> {
+    metrics: &'a Metrics,
+    call: Call,
+    started: Instant,
+    error: Option<&'static str>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.metrics.observe_store_duration(self.call.store, self.call.operation, self.started.elapsed());
+        if let Some(kind) = self.error {
+            self.metrics.count_store_error(self.call.store, kind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::adapters::around::Effect;
+    use crate::ports::ledger::LedgerError;
+
+    async fn measure(metrics: &Arc<Metrics>, work: impl Future<Output = Result<(), LedgerError>> + Send) {
+        let call = Call { store: "ledger", operation: "load", effect: Effect::Read };
+        let _ = tokio::time::timeout(Duration::from_secs(1), Meter(metrics.clone()).call(call, work, |_| false)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_waited_for_is_told_like_one_that_failed() {
+        let metrics = Arc::new(Metrics::new());
+        measure(&metrics, async { Ok(()) }).await;
+        measure(&metrics, async { Err(LedgerError::Conflict) }).await;
+        measure(&metrics, pending()).await;
+        let told = metrics.encode();
+        for line in [
+            r#"lyceum_store_duration_seconds_count{store="ledger",operation="load"} 3"#,
+            r#"lyceum_store_errors_total{store="ledger",kind="conflict"} 1"#,
+            r#"lyceum_store_errors_total{store="ledger",kind="abandoned"} 1"#,
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
     }
 }

@@ -86,7 +86,8 @@ pub fn connect(
         let (metrics, families) = (counting.clone(), families.clone());
         async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
-    let ledger = Guarded::new(Arc::new(Measured::new(ledger, metrics.clone())), Arc::new(guard));
+    // Outside of the guard, so that what it gives up or refuses is told, too.
+    let ledger = Measured::new(Arc::new(Guarded::new(ledger, Arc::new(guard))), metrics.clone());
     Services { ledger: Arc::new(ledger), ..services }
 }
 
@@ -119,12 +120,12 @@ pub fn connect_stateless(
         }
     });
     let guard = |dependency| Arc::new(Guard::new(dependency, settings.guards, metrics.clone()));
-    let event_log = Arc::new(Measured::new(event_log, metrics.clone()));
-    let statements = Arc::new(Measured::new(statements, metrics.clone()));
+    let event_log = Guarded::new(event_log, guard(Dependency::Kafka));
+    let statements = Guarded::new(statements, guard(Dependency::Elasticsearch));
     Services {
-        event_log: Arc::new(Guarded::new(event_log, guard(Dependency::Kafka))),
+        event_log: Arc::new(Measured::new(Arc::new(event_log), metrics.clone())),
         ledger: Arc::new(NoLedger),
-        statements: Arc::new(Guarded::new(statements, guard(Dependency::Elasticsearch))),
+        statements: Arc::new(Measured::new(Arc::new(statements), metrics.clone())),
         clock: Arc::new(SystemClock),
         observer,
     }

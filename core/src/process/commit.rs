@@ -95,7 +95,7 @@ impl<F: Family> Processor<F> {
         let members: Vec<&Item<'_, F>> = items.iter().collect();
         let mut attempt = 0;
         loop {
-            match self.load(&members, false).await {
+            match self.load_in_time(&members, false, deadline_ms).await {
                 Err(error) if error.is_transient() => {
                     attempt += 1;
                     if !self.wait_before(attempt, deadline_ms).await {
@@ -162,6 +162,15 @@ impl<F: Family> Processor<F> {
         Ok(Working { aggregates, keys })
     }
 
+    async fn load_in_time(
+        &self,
+        items: &[&Item<'_, F>],
+        all_keys: bool,
+        deadline_ms: i64,
+    ) -> Result<Working<F::State>, LedgerError> {
+        self.in_time(deadline_ms, LedgerError::Unavailable, self.load(items, all_keys)).await
+    }
+
     /// Keys that are items of their own although they have homes.
     async fn load_keys(&self, keys: Vec<KeyId>) -> Result<Vec<(KeyId, Option<StoredKey>)>, LedgerError> {
         let ledger = &self.services.ledger;
@@ -185,7 +194,7 @@ impl<F: Family> Processor<F> {
         let mut working = match loaded {
             Ok(all) => all.part(&items),
             // What cannot be read may concern another group of the batch: this one asks for its own.
-            Err(LedgerError::Refused(_)) => match self.load(&items, false).await {
+            Err(LedgerError::Refused(_)) => match self.load_in_time(&items, false, deadline_ms).await {
                 Ok(own) => own,
                 Err(error) => return self.rest_later(fates, &items, &error.to_string()),
             },
@@ -200,7 +209,9 @@ impl<F: Family> Processor<F> {
                 Ok(())
             } else {
                 let keys = self.place(&mut writes, keys, &mut working);
-                self.commit(Commit { aggregates: writes.into_values().collect(), keys }, &mut working).await
+                let commit = Commit { aggregates: writes.into_values().collect(), keys };
+                let committed = self.commit(commit, &mut working);
+                self.in_time(deadline_ms, LedgerError::Uncertain, committed).await
             };
             match committed {
                 Ok(()) => {
@@ -223,14 +234,14 @@ impl<F: Family> Processor<F> {
                         return self.rest_later(fates, &items, &error.to_string());
                     }
                     // What was decided on is no longer what is stored: read it again, the keys tell what happened.
-                    match self.load(&items, true).await {
+                    match self.load_in_time(&items, true, deadline_ms).await {
                         Ok(fresh) => working = fresh,
                         Err(error) if error.is_transient() => {
                             attempt += 1;
                             if !self.wait_before(attempt, deadline_ms).await {
                                 return self.rest_later(fates, &items, &error.to_string());
                             }
-                            match self.load(&items, true).await {
+                            match self.load_in_time(&items, true, deadline_ms).await {
                                 Ok(fresh) => working = fresh,
                                 Err(error) => return self.rest_later(fates, &items, &error.to_string()),
                             }
@@ -242,7 +253,8 @@ impl<F: Family> Processor<F> {
             }
             if let Some(reason) = failed {
                 let first = items[0];
-                match self.services.ledger.count_attempt(&first.key, first.envelope.replay_count).await {
+                let counted = self.services.ledger.count_attempt(&first.key, first.envelope.replay_count);
+                match self.in_time(deadline_ms, LedgerError::Uncertain, counted).await {
                     Ok(count) if count >= self.config.retry.deliveries => {
                         spent.insert(first.index, count);
                     }
@@ -268,11 +280,11 @@ impl<F: Family> Processor<F> {
 
     async fn wait_after_conflict(&self, conflicts: u32, deadline_ms: i64) -> bool {
         let clock = &self.services.clock;
-        if conflicts > self.config.retry.conflicts || clock.now_ms() >= deadline_ms {
+        let delay = Duration::from_millis(10 << conflicts.min(6)).mul_f64(clock.jitter());
+        if conflicts > self.config.retry.conflicts || delay >= self.remaining(deadline_ms) {
             return false;
         }
-        let full = Duration::from_millis(10 << conflicts.min(6));
-        clock.sleep(full.mul_f64(clock.jitter())).await;
+        clock.sleep(delay).await;
         true
     }
 

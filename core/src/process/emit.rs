@@ -11,7 +11,7 @@ use crate::envelope::finding;
 use crate::family::{EffectPolicy, Family};
 use crate::outcome::{DeadLetterKind, Finding, Outcome, Report};
 use crate::ports::event_log::EventLogError;
-use crate::ports::statements::{StatementDocument, StoreOutcome};
+use crate::ports::statements::{StatementDocument, StatementsError, StoreOutcome};
 use crate::record::Position;
 
 /// A document that is stored of one record of the batch: made when it is sent, and again for a further attempt.
@@ -127,7 +127,8 @@ impl<F: Family> Processor<F> {
         let mut attempt = 0;
         while !left.is_empty() {
             let documents: Vec<StatementDocument> = left.iter().map(ToStore::document).collect();
-            let (outcomes, is_transient) = match self.services.statements.store(documents).await {
+            let stored = self.services.statements.store(documents);
+            let (outcomes, is_transient) = match self.in_time(deadline_ms, StatementsError::Unavailable, stored).await {
                 Ok(outcomes) => (outcomes, true),
                 Err(error) => {
                     let unavailable = StoreOutcome::Unavailable { reason: error.to_string() };
@@ -193,7 +194,8 @@ impl<F: Family> Processor<F> {
         let records: Vec<_> = publications.map(|publication| publication.record.clone()).collect();
         let mut attempt = 0;
         loop {
-            match self.services.event_log.produce(topic, records.clone()).await {
+            let produced = self.services.event_log.produce(topic, records.clone());
+            match self.in_time(deadline_ms, EventLogError::Unavailable, produced).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => {
                     attempt += 1;

@@ -12,11 +12,13 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::{Either, select};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -173,7 +175,8 @@ impl<F: Family> Processor<F> {
         Self { services, catalog, config, family: PhantomData }
     }
 
-    /// Processes a batch until `deadline_ms` (milliseconds since 1970 UTC); one report a delivery, in order. What is
+    /// Processes a batch until `deadline_ms` (milliseconds since 1970 UTC), whatever a port does; one report a delivery, in
+    /// order. What is
     /// [`Outcome::RetryLater`] is to be delivered again; everything else is settled.
     pub async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report> {
         let now_ms = self.services.clock.now_ms();
@@ -414,11 +417,37 @@ impl<F: Family> Processor<F> {
         write(item.record, &failure, topics, format)
     }
 
+    /// What is left of an invocation's time, but for the answering.
+    fn remaining(&self, deadline_ms: i64) -> Duration {
+        let left = deadline_ms.saturating_sub(self.services.clock.now_ms());
+        Duration::from_millis(u64::try_from(left).unwrap_or(0)).saturating_sub(RESERVE)
+    }
+
+    /// Makes a port's call, and waits for it no longer than the invocation lasts: what does not answer must not take the
+    /// answer of the others with it.
+    async fn in_time<A, E>(
+        &self,
+        deadline_ms: i64,
+        given_up: fn(String) -> E,
+        call: impl Future<Output = Result<A, E>>,
+    ) -> Result<A, E> {
+        let remaining = self.remaining(deadline_ms);
+        if remaining.is_zero() {
+            return Err(given_up("the invocation's time is over".to_owned()));
+        }
+        match select(pin!(call), self.services.clock.timeout(remaining)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                let left = remaining.as_secs_f64();
+                Err(given_up(format!("no answer within the {left:.1} s that were left of the invocation")))
+            }
+        }
+    }
+
     /// Waits before the next attempt; `false` when there is none within the time that remains.
     async fn wait_before(&self, attempt: u32, deadline_ms: i64) -> bool {
         let clock = &self.services.clock;
-        let remaining = Duration::from_millis(u64::try_from(deadline_ms - clock.now_ms()).unwrap_or(0));
-        match self.config.retry.delay(attempt, clock.jitter(), remaining.saturating_sub(RESERVE)) {
+        match self.config.retry.delay(attempt, clock.jitter(), self.remaining(deadline_ms)) {
             Some(delay) => {
                 self.services.observer.retried(F::SPEC.name);
                 clock.sleep(delay).await;

@@ -19,6 +19,7 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub struct Switch {
     down: AtomicBool,
+    hanging: AtomicBool,
     next: Mutex<VecDeque<Option<Fault>>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
 }
@@ -30,6 +31,11 @@ impl Switch {
     /// From now on every call is refused, or none.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, SeqCst);
+    }
+
+    /// From now on no call is answered, nor has an effect.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.hanging.store(hanging, SeqCst);
     }
 
     /// The next writes end like this, one each; `None` is a success.
@@ -61,7 +67,11 @@ impl Around for Switch {
         work: impl Future<Output = Result<A, E>> + Send,
         _: impl Fn(&A) -> bool + Send,
     ) -> Result<A, E> {
-        match self.fault(call) {
+        let fault = self.fault(call);
+        if self.hanging.load(SeqCst) {
+            return std::future::pending().await;
+        }
+        match fault {
             None => work.await,
             Some(Fault::Before) => Err(E::not_made("switched off".to_owned())),
             Some(Fault::After) => {

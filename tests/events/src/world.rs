@@ -31,7 +31,7 @@ use crate::probe::Probe;
 /// When every world begins: 2026-03-02T08:15:00Z.
 pub const BEGINNING_MS: i64 = 1_772_439_300_000;
 /// What an invocation may take.
-const INVOCATION: Duration = Duration::from_secs(60);
+pub const INVOCATION: Duration = Duration::from_secs(60);
 
 /// A clock whose time passes only while someone sleeps.
 pub struct VirtualClock(AtomicI64);
@@ -51,6 +51,12 @@ impl Clock for VirtualClock {
 
     async fn sleep(&self, duration: Duration) {
         self.advance(duration);
+    }
+
+    /// Asked only where work does not go on: the models answer at once.
+    async fn timeout(&self, duration: Duration) {
+        let end_ms = self.now_ms() + duration.as_millis() as i64;
+        self.0.fetch_max(end_ms, SeqCst);
     }
 
     fn jitter(&self) -> f64 {

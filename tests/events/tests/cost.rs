@@ -168,6 +168,10 @@ impl Clock for StoppedClock {
 
     async fn sleep(&self, _: Duration) {}
 
+    async fn timeout(&self, _: Duration) {
+        std::future::pending().await
+    }
+
     fn jitter(&self) -> f64 {
         0.5
     }

@@ -301,6 +301,10 @@ impl Clock for JumpingClock {
         self.inner.sleep(duration).await;
     }
 
+    async fn timeout(&self, duration: Duration) {
+        self.inner.timeout(duration).await;
+    }
+
     fn jitter(&self) -> f64 {
         self.inner.jitter()
     }

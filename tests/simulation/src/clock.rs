@@ -22,6 +22,14 @@ impl Clock for SimulatedClock {
         self.0.advance(duration);
     }
 
+    /// Others make the time pass; work that is not done by then is given up.
+    async fn timeout(&self, duration: Duration) {
+        let end_ms = self.0.now_ms() + i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        while self.0.now_ms() < end_ms {
+            crate::executor::pause().await;
+        }
+    }
+
     fn jitter(&self) -> f64 {
         self.0.draw(|random| random.fraction())
     }

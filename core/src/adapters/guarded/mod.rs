@@ -78,10 +78,10 @@ pub struct GuardLimits {
 }
 
 impl Default for GuardLimits {
-    /// 30 s a call, 64 at once, 10 s of waiting.
+    /// 40 s a call, so that a client whose limit is 30 s tells its own error; 64 at once, 10 s of waiting.
     fn default() -> Self {
         Self {
-            call_time: Duration::from_secs(30),
+            call_time: Duration::from_secs(40),
             calls_at_once: 64,
             waiting_time: Duration::from_secs(10),
             breaker: BreakerLimits::default(),
@@ -173,7 +173,7 @@ impl Guard {
         let admitted = breaker.admit(self.began.elapsed());
         self.tell(before, &breaker);
         let ticket = admitted.map_err(|refusal| self.explain(refusal))?;
-        Ok(Pass { guard: self, ticket, ending: Ending::Abandoned })
+        Ok(Pass { guard: self, ticket, began: Instant::now(), ending: Ending::Abandoned })
     }
 
     fn tell(&self, before: CircuitState, breaker: &Breaker) {
@@ -197,11 +197,19 @@ impl Guard {
 struct Pass<'a> {
     guard: &'a Guard,
     ticket: Ticket,
+    began: Instant,
     ending: Ending,
 }
 
+/// A call that its caller gave up says nothing of the dependency, unless it had waited for this part of its time: where
+/// invocations are shorter than calls may be, the circuit would never open otherwise.
+const TOO_LONG: f64 = 0.25;
+
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        if self.ending == Ending::Abandoned && self.began.elapsed() >= self.guard.limits.call_time.mul_f64(TOO_LONG) {
+            self.ending = Ending::Failed;
+        }
         let mut breaker = self.guard.breaker();
         let before = breaker.state();
         breaker.report(self.ticket, self.ending, self.guard.began.elapsed());

@@ -12,8 +12,8 @@ pub const GUARD_VARIABLES: &[Variable] = &[
     ("SERVICE_CALLS_AT_ONCE", "64", "calls to each service that may be under way at once, 1 to 10000"),
     (
         "SERVICE_TIMEOUT_MS",
-        "30000",
-        "how long a call to a service may take, its repeated requests included, in milliseconds, 100 to 900000; a request's own limit that is longer has no effect",
+        "40000",
+        "how long a call to a service may take, its repeated requests included, in milliseconds, 100 to 900000; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are told",
     ),
 ];
 

@@ -94,6 +94,17 @@ fn away() -> Result<(), LedgerError> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_their_callers_give_up_open_the_circuit_only_where_they_had_waited_for_long() {
+    for (patience, expected) in [(SECOND / 2, CircuitState::Closed), (SECOND, CircuitState::Open)] {
+        let (ledger, guard, _) = guarded(&Slow::new(4 * SECOND, Ok(())));
+        for _ in 0..limits().breaker.failures {
+            timeout(patience, ledger.load(&[], &[])).await.unwrap_err();
+        }
+        assert_eq!(guard.circuit().state, expected, "{patience:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_takes_too_long_is_uncertain_and_a_question_unavailable() {
     let (ledger, ..) = guarded(&Slow::new(4 * SECOND, Ok(())));
     let began = Instant::now();
@@ -191,7 +202,7 @@ async fn a_trial_whose_caller_gives_up_makes_room_for_another() {
     }
     sleep(10 * SECOND).await;
     slow.becomes(2 * SECOND, Ok(()));
-    assert!(timeout(SECOND, ledger.ping()).await.is_err());
+    assert!(timeout(SECOND / 2, ledger.ping()).await.is_err());
     assert_eq!(guard.circuit().state, CircuitState::HalfOpen);
     assert_eq!(ledger.ping().await, Ok(()));
     assert_eq!(guard.circuit().state, CircuitState::Closed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
+use lyceum_core::clock::Clock;
 use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, KeyStatus, Ledger, MAX_ITEM_BYTES};
@@ -13,7 +14,7 @@ use lyceum_events_tests::probe::Probe;
 use lyceum_events_tests::statements::{
     BOOKINGS, PROGRAMS, STATEMENTS, booking, event, plain, probe_record, raw_record, record, with_header,
 };
-use lyceum_events_tests::world::{BEGINNING_MS, World, outcomes};
+use lyceum_events_tests::world::{BEGINNING_MS, INVOCATION, World, outcomes};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -77,6 +78,28 @@ fn a_dependency_that_is_down_spends_no_attempt() {
         assert_eq!(world.deliver_one(&sent).outcome, Outcome::Applied);
         assert_eq!(world.ledger.switch.calls("count_attempt"), 0);
         assert!(world.letters().is_empty());
+    }
+}
+
+#[test]
+fn a_dependency_that_never_answers_takes_the_batchs_answer_from_nobody() {
+    for (hangs, expected) in
+        [["retry_later", "retry_later"], ["retry_later", "retry_later"], ["applied", "retry_later"]].iter().enumerate()
+    {
+        let world = World::new();
+        let switch = [&world.ledger.switch, &world.statements.switch, &world.event_log.switch][hangs];
+        let batch = [record(BOOKINGS, 0, &booking(1, "requested", "b1")), raw_record(BOOKINGS, 1, "{")];
+        switch.set_hanging(true);
+        for delivery in 1..=3 {
+            let reports = world.deliver(&batch);
+            let ended_ms = world.clock.now_ms() - BEGINNING_MS;
+            assert!(ended_ms < delivery * INVOCATION.as_millis() as i64, "{hangs}: {ended_ms} ms");
+            assert_eq!(outcomes(&reports), *expected, "{hangs}: {reports:?}");
+        }
+        switch.set_hanging(false);
+        assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "dead_lettered decode"]);
+        assert_eq!((world.statements.model.documents().len(), world.letters().len()), (1, 1));
+        assert_eq!(world.ledger.switch.calls("count_attempt"), 0);
     }
 }
 
