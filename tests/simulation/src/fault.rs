@@ -27,11 +27,13 @@ pub enum Fault {
     SentTwice,
     /// The clock moves far.
     ClockMoves,
+    /// A call never answers, had it its effect or not; the invocation's time ends meanwhile.
+    Hangs,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Crash,
         Self::AnswerLost,
         Self::CallFails,
@@ -43,6 +45,7 @@ impl Fault {
         Self::Replay,
         Self::SentTwice,
         Self::ClockMoves,
+        Self::Hangs,
     ];
 
     /// Whether it is drawn at each step of the schedule, and not at each call.

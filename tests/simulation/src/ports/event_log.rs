@@ -37,6 +37,9 @@ impl EventLog for Shaky {
             self.0.tell(format_args!("publishes to {topic}: fails"));
             return Err(EventLogError::Unavailable("no leader".into()));
         }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("publishes").await {}
+        }
         records.retain(|record| !self.keeps_back(record));
         let all = records.len();
         if stage.strikes(Fault::EmitStops) {
@@ -49,6 +52,9 @@ impl EventLog for Shaky {
         if stops || stage.strikes(Fault::AnswerLost) {
             self.0.tell("published: answer lost");
             return Err(EventLogError::Unavailable("the answer was lost".into()));
+        }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("published").await {}
         }
         Ok(positions)
     }

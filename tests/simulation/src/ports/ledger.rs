@@ -28,6 +28,9 @@ impl Ledger for Shaky {
             self.0.tell("reads: fails");
             return Err(LedgerError::Unavailable("throttled".into()));
         }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("reads").await {}
+        }
         let keys_first = stage.draw(|random| random.one_in(2));
         let mut loaded = Loaded::default();
         for half in [keys_first, !keys_first] {
@@ -57,6 +60,9 @@ impl Ledger for Shaky {
             self.0.tell("reads settled keys: fails");
             return Err(LedgerError::Unavailable("a transaction is at them".into()));
         }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("reads settled keys").await {}
+        }
         let names: Vec<KeyId> = keys.iter().map(|id| stage.state().name_of(id)).collect();
         let found = answer(stage.ledger.load_settled_keys(&names))?;
         self.0.tell(format_args!("reads {} settled keys, finds {}", keys.len(), found.iter().flatten().count()));
@@ -71,11 +77,17 @@ impl Ledger for Shaky {
             self.0.tell("commits: fails");
             return Err(LedgerError::Unavailable("throttled".into()));
         }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("commits").await {}
+        }
         self.commit_with_defects(commit).await?;
         pause().await;
         if stage.strikes(Fault::AnswerLost) {
             self.0.tell("commit: answer lost");
             return Err(LedgerError::Uncertain("timed out".into()));
+        }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("committed").await {}
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! The models in memory, made unreliable: each call pauses before and after its effect, and may fail either way.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::process::Services;
 
 use crate::clock::SimulatedClock;
+use crate::executor::pause;
 use crate::stage::Stage;
 
 mod event_log;
@@ -13,6 +16,8 @@ mod ledger;
 mod statements;
 
 pub(crate) use statements::UNDELIVERABLE;
+
+const LONGER_THAN_AN_INVOCATION: Duration = Duration::from_secs(60);
 
 /// One worker's way to the world.
 #[derive(Clone)]
@@ -23,6 +28,15 @@ struct Line {
 }
 
 impl Line {
+    /// A call that never answers. Nobody waits for longer than an invocation lasts.
+    async fn hang(&self, what: &str) -> Infallible {
+        self.tell(format_args!("{what}: hangs"));
+        self.stage.advance(LONGER_THAN_AN_INVOCATION);
+        loop {
+            pause().await;
+        }
+    }
+
     fn tell(&self, what: impl std::fmt::Display) {
         self.stage.tell(format!("{}: {what}", self.who));
     }

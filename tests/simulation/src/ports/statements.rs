@@ -43,12 +43,18 @@ impl Statements for Shaky {
             self.0.tell("stores documents: fails");
             return Err(StatementsError::Unavailable("no connection".into()));
         }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("stores").await {}
+        }
         let outcomes: Vec<_> = documents.into_iter().map(|document| self.store_one(document)).collect();
         self.0.tell(format_args!("stores documents: {outcomes:?}"));
         pause().await;
         if stage.strikes(Fault::AnswerLost) {
             self.0.tell("documents: answer lost");
             return Err(StatementsError::Unavailable("the answer was lost".into()));
+        }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("stored").await {}
         }
         Ok(outcomes)
     }
