@@ -78,6 +78,8 @@ pub struct Stand {
 struct Seen {
     delivered: AtomicU64,
     duplicates: AtomicU64,
+    later: AtomicU64,
+    overran: AtomicU64,
     restarts: AtomicU32,
 }
 
@@ -241,6 +243,17 @@ impl Stand {
         Ok(())
     }
 
+    /// Makes sure that invocations answered in time, and that some had to.
+    ///
+    /// # Errors
+    /// Where one took longer than it may, or all were done with everything.
+    pub fn must_have_answered_in_time(&self) -> Result<()> {
+        let (later, overran) = (self.seen.later.load(Relaxed), self.seen.overran.load(Relaxed));
+        ensure!(overran == 0, "an invocation took {overran} ms, which is longer than it may");
+        ensure!(later > 0, "no invocation was cut short: it proves nothing");
+        Ok(())
+    }
+
     /// How often a worker was started again so far.
     pub fn restarts(&self) -> u32 {
         self.seen.restarts.load(Relaxed)
@@ -317,7 +330,11 @@ impl Running {
                 let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
                 match (kind, numbers.as_slice()) {
                     ("delivered", [number]) => drop(seen.delivered.fetch_add(*number, Relaxed)),
-                    ("settled", [_, duplicates, ..]) => drop(seen.duplicates.fetch_add(*duplicates, Relaxed)),
+                    ("settled", [_, duplicates, _, _, later]) => {
+                        seen.duplicates.fetch_add(*duplicates, Relaxed);
+                        seen.later.fetch_add(*later, Relaxed);
+                    }
+                    ("overran", [took_ms]) => drop(seen.overran.fetch_max(*took_ms, Relaxed)),
                     _ => eprintln!("a worker says: {line}"),
                 }
             }

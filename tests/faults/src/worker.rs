@@ -3,11 +3,11 @@
 //!
 //! It reads its [`Order`] as a line of JSON from stdin, ends when stdin ends, and writes a line for whoever counts:
 //! `delivered 12` before each invocation, `settled 10 1 1 0 0` behind it (applied, duplicate, dead letters, tombstones,
-//! to come again).
+//! to come again), and `overran 9012` where one took far longer than it may (milliseconds).
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -169,7 +169,13 @@ impl Invoke for Function {
     async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         // The records' values are base64: only a record's own field looks like this.
         tell(format_args!("delivered {}", memchr::memmem::find_iter(&payload, b"\"offset\":").count()));
+        let began = Instant::now();
         let answer = self.function.handle(&payload, self.clock.now_ms() + self.timeout_ms).await;
+        let took_ms = began.elapsed().as_millis();
+        // A busy machine is late by itself; a call that nobody ends is so by many seconds.
+        if took_ms > (self.timeout_ms + self.timeout_ms / 2).unsigned_abs().into() {
+            tell(format_args!("overran {took_ms}"));
+        }
         self.death.reach(Step::BeforeAnswer);
         let answer = answer.map_err(|error| InvokeError::function("HandlerError", error.to_string()))?;
         if self.is_deaf {

@@ -247,6 +247,20 @@ async fn silent_then_cut(stand: &Stand, line: &TcpProxy) -> Result<()> {
     Ok(())
 }
 
+/// No byte for 15 s, three times what a function may take: each invocation answers by itself.
+async fn silent_for_long(stand: &Stand, line: &TcpProxy) -> Result<Vec<Worker>> {
+    let worker = stand.start(Order { function_timeout_ms: 5_000, ..stand.order() }).await?;
+    stand.until(0.1).await?;
+    line.set(Line::Silent);
+    pause(15).await;
+    stand.must_be_at_work().await?;
+    line.set(Line::Pass);
+    line.cut();
+    stand.until(1.0).await?;
+    stand.must_have_answered_in_time()?;
+    Ok(vec![worker])
+}
+
 fn dynamodb_fails(suite: &mut Suite) {
     row(
         suite,
@@ -302,6 +316,12 @@ fn dynamodb_fails(suite: &mut Suite) {
             silent_then_cut(stand, &stand.dynamodb).await?;
             Ok(vec![worker])
         },
+    );
+    row(
+        suite,
+        "a DynamoDB that is silent for longer than a function may take only delays",
+        About::new("DynamoDB's line silent for 15 s, where a function may take 5 s", STATES, amount(0, 3_000)),
+        async |stand| silent_for_long(stand, &stand.dynamodb).await,
     );
     row(
         suite,
@@ -368,6 +388,12 @@ fn elasticsearch_fails(suite: &mut Suite) {
             silent_then_cut(stand, &stand.search).await?;
             Ok(vec![worker])
         },
+    );
+    row(
+        suite,
+        "an Elasticsearch that is silent for longer than a function may take only delays",
+        About::new("Elasticsearch's line silent for 15 s, where a function may take 5 s", ALL, amount(22_000, 1_000)),
+        async |stand| silent_for_long(stand, &stand.search).await,
     );
     row(
         suite,
