@@ -170,8 +170,11 @@ impl Ledger for NoLedger {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::environment::WrongEnvironment;
+    use crate::record::NewRecord;
 
     fn read(
         variables: &[(&str, &str)],
@@ -228,6 +231,21 @@ mod tests {
         let refused = services.ledger.ping().await.unwrap_err().to_string();
         assert!(refused.contains("keeps no state"), "{refused}");
         assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
+    }
+
+    #[tokio::test]
+    async fn the_clients_own_error_is_told_before_the_guard_gives_up() {
+        let needed =
+            [("KAFKA_BOOTSTRAP_SERVERS", "no-such-host.invalid:9092"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
+        let mut settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let kafka = settings.kafka.as_mut().unwrap();
+        assert!(
+            kafka.timeout < settings.guards.call_time && settings.elasticsearch.timeout < settings.guards.call_time
+        );
+        (kafka.timeout, settings.guards.call_time) = (Duration::from_secs(1), Duration::from_secs(20));
+        let services = connect_stateless(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
+        let error = services.event_log.produce("t", vec![NewRecord::default()]).await.unwrap_err().to_string();
+        assert!(error.contains("KAFKA_BOOTSTRAP_SERVERS"), "{error}");
     }
 
     #[tokio::test]
