@@ -29,6 +29,18 @@ pub struct Call {
     pub effect: Effect,
 }
 
+impl Call {
+    /// A call that changes nothing.
+    pub const fn read(store: &'static str, operation: &'static str) -> Self {
+        Self { store, operation, effect: Effect::Read }
+    }
+
+    /// A call that may change something.
+    pub const fn write(store: &'static str, operation: &'static str) -> Self {
+        Self { store, operation, effect: Effect::Write }
+    }
+}
+
 /// Whether a call that may have been executed matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -105,31 +117,18 @@ impl<S, W: Around> Wrapped<S, W> {
         Self { source, around }
     }
 
-    fn reads<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
-        &'a self,
-        store: &'static str,
-        operation: &'static str,
-        work: impl FnOnce(&'a S::Adapter) -> F + Send,
-    ) -> impl Future<Output = Result<A, E>> + Send
-    where
-        S: Source<E>,
-    {
-        self.calls(Call { store, operation, effect: Effect::Read }, work, |_| false)
-    }
-
-    fn writes<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
-        &'a self,
-        store: &'static str,
-        operation: &'static str,
-        work: impl FnOnce(&'a S::Adapter) -> F + Send,
-    ) -> impl Future<Output = Result<A, E>> + Send
-    where
-        S: Source<E>,
-    {
-        self.calls(Call { store, operation, effect: Effect::Write }, work, |_| false)
-    }
-
     fn calls<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
+        call: Call,
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.calls_judged(call, work, |_| false)
+    }
+
+    fn calls_judged<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
         &'a self,
         call: Call,
         work: impl FnOnce(&'a S::Adapter) -> F + Send,
@@ -225,15 +224,15 @@ where
     S: Source<EventLogError, Adapter: EventLog>,
 {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.writes(LOG, "create_topic", |log| log.create_topic(spec)).await
+        self.calls(Call::write(LOG, "create_topic"), |log| log.create_topic(spec)).await
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.reads(LOG, "topics", |log| log.topics()).await
+        self.calls(Call::read(LOG, "topics"), |log| log.topics()).await
     }
 
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        self.writes(LOG, "produce", |log| log.produce(topic, records)).await
+        self.calls(Call::write(LOG, "produce"), |log| log.produce(topic, records)).await
     }
 
     async fn fetch(
@@ -244,28 +243,28 @@ where
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, EventLogError> {
-        self.reads(LOG, "fetch", |log| log.fetch(topic, partition, offset, max_records, max_bytes)).await
+        self.calls(Call::read(LOG, "fetch"), |log| log.fetch(topic, partition, offset, max_records, max_bytes)).await
     }
 
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        self.reads(LOG, "offsets", |log| log.offsets(topic)).await
+        self.calls(Call::read(LOG, "offsets"), |log| log.offsets(topic)).await
     }
 
     async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
-        self.reads(LOG, "offset_at", |log| log.offset_at(topic, partition, timestamp_ms)).await
+        self.calls(Call::read(LOG, "offset_at"), |log| log.offset_at(topic, partition, timestamp_ms)).await
     }
 
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
-        self.reads(LOG, "committed", |log| log.committed(group, topic)).await
+        self.calls(Call::read(LOG, "committed"), |log| log.committed(group, topic)).await
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        self.writes(LOG, "commit", |log| log.commit(group, topic, offsets)).await
+        self.calls(Call::write(LOG, "commit"), |log| log.commit(group, topic, offsets)).await
     }
 
     /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
-        self.reads(LOG, "join", |log| log.join(group, topic, patience)).await
+        self.calls(Call::read(LOG, "join"), |log| log.join(group, topic, patience)).await
     }
 
     /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever
@@ -277,7 +276,7 @@ where
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
-        self.writes(LOG, "apply_retention", |log| log.apply_retention(now_ms)).await
+        self.calls(Call::write(LOG, "apply_retention"), |log| log.apply_retention(now_ms)).await
     }
 }
 
@@ -287,19 +286,19 @@ where
     S: Source<LedgerError, Adapter: Ledger>,
 {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.reads(LEDGER, "load", |ledger| ledger.load(aggregates, keys)).await
+        self.calls(Call::read(LEDGER, "load"), |ledger| ledger.load(aggregates, keys)).await
     }
 
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.reads(LEDGER, "load_settled_keys", |ledger| ledger.load_settled_keys(keys)).await
+        self.calls(Call::read(LEDGER, "load_settled_keys"), |ledger| ledger.load_settled_keys(keys)).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
-        self.writes(LEDGER, "commit", |ledger| ledger.commit(commit)).await
+        self.calls(Call::write(LEDGER, "commit"), |ledger| ledger.commit(commit)).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.writes(LEDGER, "count_attempt", |ledger| ledger.count_attempt(key, epoch)).await
+        self.calls(Call::write(LEDGER, "count_attempt"), |ledger| ledger.count_attempt(key, epoch)).await
     }
 
     async fn list(
@@ -308,11 +307,11 @@ where
         kind: &str,
         limit: usize,
     ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.reads(LEDGER, "list", |ledger| ledger.list(tenant, kind, limit)).await
+        self.calls(Call::read(LEDGER, "list"), |ledger| ledger.list(tenant, kind, limit)).await
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.reads(LEDGER, "ping", |ledger| ledger.ping()).await
+        self.calls(Call::read(LEDGER, "ping"), |ledger| ledger.ping()).await
     }
 }
 
@@ -326,23 +325,23 @@ where
         let takes_none = |outcomes: &Vec<StoreOutcome>| {
             !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
         };
-        let call = Call { store: STATEMENTS, operation: "store", effect: Effect::Write };
-        self.calls(call, |statements| statements.store(documents), takes_none).await
+        let call = Call::write(STATEMENTS, "store");
+        self.calls_judged(call, |statements| statements.store(documents), takes_none).await
     }
 
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        self.reads(STATEMENTS, "get", |statements| statements.get(tenant, id)).await
+        self.calls(Call::read(STATEMENTS, "get"), |statements| statements.get(tenant, id)).await
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
-        self.reads(STATEMENTS, "search", |statements| statements.search(filter, limit, after)).await
+        self.calls(Call::read(STATEMENTS, "search"), |statements| statements.search(filter, limit, after)).await
     }
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
-        self.reads(STATEMENTS, "aggregate", |statements| statements.aggregate(filter, aggregations)).await
+        self.calls(Call::read(STATEMENTS, "aggregate"), |statements| statements.aggregate(filter, aggregations)).await
     }
 
     async fn ping(&self) -> Result<(), StatementsError> {
-        self.reads(STATEMENTS, "ping", |statements| statements.ping()).await
+        self.calls(Call::read(STATEMENTS, "ping"), |statements| statements.ping()).await
     }
 }

@@ -59,11 +59,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::adapters::around::Effect;
     use crate::ports::ledger::LedgerError;
 
     async fn measure(metrics: &Arc<Metrics>, work: impl Future<Output = Result<(), LedgerError>> + Send) {
-        let call = Call { store: "ledger", operation: "load", effect: Effect::Read };
+        let call = Call::read("ledger", "load");
         let _ = tokio::time::timeout(Duration::from_secs(1), Meter(metrics.clone()).call(call, work, |_| false)).await;
     }
 

@@ -75,7 +75,7 @@ impl Placing<'_> {
             }
             let mut content = held(id);
             let told_apart = content.keys.apart;
-            let away = self.into_home(id, &mut content.keys, planned);
+            let away = self.settle_in(id, &mut content.keys, planned);
             let unwritten = self.breach.home_unwritten && told_apart && write.content.is_none() && !away.is_empty();
             apart.extend(away);
             if !unwritten {
@@ -86,7 +86,7 @@ impl Placing<'_> {
     }
 
     /// Adds to the keys of one home what may stay there; returns what may not, and what has to make room.
-    fn into_home(&self, id: &AggregateId, keys: &mut HomeKeys, planned: Vec<PlannedKey>) -> Vec<KeyWrite> {
+    fn settle_in(&self, id: &AggregateId, keys: &mut HomeKeys, planned: Vec<PlannedKey>) -> Vec<KeyWrite> {
         let (home, away): (Vec<_>, Vec<_>) = planned.into_iter().partition(PlannedKey::stays_home);
         let mut away: Vec<_> = away.into_iter().map(|key| key.write).collect();
         if keys.here.len() + home.len() > self.most {
