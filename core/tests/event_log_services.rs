@@ -38,6 +38,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_connection_cut_while_producing_loses_and_doubles_nothing", a_connection_cut_while_producing),
     ("a_broker_that_stays_away_is_transient_and_comes_back", a_broker_that_stays_away),
     ("a_reader_goes_on_after_its_connection_was_cut", a_reader_goes_on_after_its_connection_was_cut),
+    ("an_end_that_is_told_late_hides_no_record", an_end_that_is_told_late_hides_no_record),
     ("transactions_leave_gaps_that_no_reader_waits_for", transactions_leave_gaps_that_no_reader_waits_for),
     ("more_readers_than_lanes_read_all_the_same", more_readers_than_lanes_read_all_the_same),
     ("two_clients_share_the_partitions_of_a_group", two_clients_share_the_partitions_of_a_group),
@@ -321,6 +322,24 @@ fn a_reader_goes_on_after_its_connection_was_cut(endpoints: &Endpoints) {
     });
 }
 
+fn an_end_that_is_told_late_hides_no_record(endpoints: &Endpoints) {
+    run(async {
+        let proxy = Proxy::start(&endpoints.kafka().plaintext).await;
+        let reader = connect(&KafkaSettings::plaintext(&proxy.address));
+        let writer = connect(&plaintext(endpoints));
+        let topic = create(&writer, 1).await;
+        proxy.delay_readers(Duration::from_millis(400));
+        for round in 0..6_i64 {
+            writer.produce(&topic, vec![record(round.to_string())]).await.unwrap();
+            // The word that the reader is at the end is on its way, while the end, asked elsewhere, is behind the record.
+            let read = reader.fetch(&topic, 0, round, 10, 1000).await.unwrap();
+            let values: Vec<_> = read.iter().map(|record| record.value.as_deref()).collect();
+            assert_eq!(values, [Some(round.to_string().as_bytes())], "round {round}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+}
+
 fn transactions_leave_gaps_that_no_reader_waits_for(endpoints: &Endpoints) {
     let settings = plaintext(endpoints);
     let topic = run(async { create(&connect(&settings), 1).await });
@@ -345,6 +364,11 @@ fn transactions_leave_gaps_that_no_reader_waits_for(endpoints: &Endpoints) {
         assert_eq!(read_all(&log, &topic, 0).await, ["one", "two"], "what was taken back is never read");
         let end = log.offsets(&topic).await.unwrap()[0].end;
         assert_eq!(end, 6, "three records and a mark behind each");
+        // By now another reader has been told that it is at the end, before it asks where the end is.
+        let other = connect(&settings);
+        assert_eq!(other.fetch(&topic, 0, 4, 1, 1000).await.unwrap()[0].position.offset, 4);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(other.fetch(&topic, 0, 5, 10, 1000).await.unwrap(), []);
         for offset in [5, 6] {
             assert_eq!(log.fetch(&topic, 0, offset, 10, 1000).await.unwrap(), [], "from {offset}");
             assert_eq!(log.fetch(&topic, 0, offset, 10, 1000).await.unwrap(), [], "from {offset} again");

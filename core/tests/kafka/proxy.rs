@@ -1,18 +1,24 @@
-//! A way to Kafka that a test can cut. The broker's answers name the proxy where they named the broker, or a client would
-//! go past it after its first question.
+//! A way to Kafka that a test can cut, or make slow for readers. The broker's answers name the proxy where they named the
+//! broker, or a client would go past it after its first question.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// The number of a question for records. Source: Kafka's protocol, API keys.
+const FETCH: [u8; 2] = 1_i16.to_be_bytes();
 
 /// A proxy to one broker on this machine, under the name by which the broker calls itself.
 pub(crate) struct Proxy {
     /// Where it listens.
     pub(crate) address: String,
     is_open: Arc<watch::Sender<bool>>,
+    late_ms: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -24,6 +30,8 @@ impl Proxy {
         let (host, broker_port) = (host.to_owned(), port.parse().unwrap());
         let is_open = Arc::new(watch::Sender::new(true));
         let opened = is_open.clone();
+        let late_ms = Arc::new(AtomicU64::new(0));
+        let late = late_ms.clone();
         let (from, to) = (name_of(&host, broker_port), name_of(&host, own.port().into()));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -31,16 +39,16 @@ impl Proxy {
                 if !*open.borrow_and_update() {
                     continue;
                 }
-                let (broker, from, to) = (broker.clone(), from.clone(), to.clone());
+                let (broker, from, to, late) = (broker.clone(), from.clone(), to.clone(), late.clone());
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = open.wait_for(|open| !open) => {}
-                        _ = carry(client, &broker, &from, &to) => {}
+                        _ = carry(client, &broker, &from, &to, &late) => {}
                     }
                 });
             }
         });
-        Self { address: format!("{host}:{}", own.port()), is_open }
+        Self { address: format!("{host}:{}", own.port()), is_open, late_ms }
     }
 
     /// Cuts every connection, and refuses new ones.
@@ -52,6 +60,11 @@ impl Proxy {
     pub(crate) fn mend(&self) {
         self.is_open.send_replace(true);
     }
+
+    /// From now on every answer is late by so much on a connection that asks for records, and on no other.
+    pub(crate) fn delay_readers(&self, by: Duration) {
+        self.late_ms.store(by.as_millis() as u64, Ordering::Relaxed);
+    }
 }
 
 /// A broker's host and port, as they stand in answers: the text, then the port in four bytes.
@@ -59,24 +72,43 @@ fn name_of(host: &str, port: i32) -> Vec<u8> {
     [host.as_bytes(), &port.to_be_bytes()].concat()
 }
 
-async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8]) -> std::io::Result<()> {
+async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8], late_ms: &AtomicU64) -> std::io::Result<()> {
     let broker = TcpStream::connect(broker).await?;
     let ((mut asked, mut answer), (mut answered, mut ask)) = (client.into_split(), broker.into_split());
-    let questions = tokio::io::copy(&mut asked, &mut ask);
+    let reads = AtomicBool::new(false);
+    let questions = async {
+        loop {
+            let frame = read_frame(&mut asked).await?;
+            reads.fetch_or(frame.starts_with(&FETCH), Ordering::Relaxed);
+            write_frame(&mut ask, &frame).await?;
+        }
+    };
     let answers = async {
         loop {
-            let length = answered.read_u32().await?;
-            let mut frame = vec![0; length as usize];
-            answered.read_exact(&mut frame).await?;
+            let mut frame = read_frame(&mut answered).await?;
             while let Some(at) = frame.windows(from.len()).position(|bytes| bytes == from) {
                 frame[at..at + to.len()].copy_from_slice(to);
             }
-            answer.write_u32(length).await?;
-            answer.write_all(&frame).await?;
+            if reads.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(late_ms.load(Ordering::Relaxed))).await;
+            }
+            write_frame(&mut answer, &frame).await?;
         }
     };
     tokio::select! {
-        ended = questions => ended.map(drop),
+        ended = questions => ended,
         ended = answers => ended,
     }
+}
+
+async fn read_frame(from: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<Vec<u8>> {
+    let length = from.read_u32().await?;
+    let mut frame = vec![0; length as usize];
+    from.read_exact(&mut frame).await?;
+    Ok(frame)
+}
+
+async fn write_frame(to: &mut (impl AsyncWriteExt + Unpin), frame: &[u8]) -> std::io::Result<()> {
+    to.write_u32(frame.len() as u32).await?;
+    to.write_all(frame).await
 }

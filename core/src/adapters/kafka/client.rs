@@ -1,5 +1,6 @@
 //! What every client of this adapter has in common: its configuration, what librdkafka tells it, and a thread that listens.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -22,6 +23,23 @@ const SERVING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long after a new token a refusal of the old one may be told.
 const LATE_REFUSAL_MS: i64 = 5_000;
+
+thread_local! {
+    /// The end that this thread was told of last: librdkafka calls back within the poll that comes back with it.
+    static LAST_END: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// The offset of the partition's end that the poll just made on this thread came back with; `None` where it is not told.
+pub(super) fn take_end() -> Option<i64> {
+    LAST_END.take()
+}
+
+/// Where a fetch found the end. librdkafka has it as a number, rdkafka (0.39) hands on the words alone: "Fetch from broker
+/// 1 reached end of partition at offset 6 (HighwaterMark 6)".
+fn offset_of_end(reason: &str) -> Option<i64> {
+    let (_, behind) = reason.split_once("reached end of partition at offset ")?;
+    behind.split_once(' ')?.0.parse().ok()
+}
 
 /// librdkafka's side of a client: logs, troubles of the connection, tokens.
 #[derive(Clone)]
@@ -108,7 +126,8 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // Consumers tell their ends of partitions this way, too.
         match code_of(&error) {
-            Some(Code::PartitionEOF | Code::AutoOffsetReset | Code::NoError) | None => {}
+            Some(Code::PartitionEOF) => LAST_END.set(offset_of_end(reason)),
+            Some(Code::AutoOffsetReset | Code::NoError) | None => {}
             // A process that was frozen wakes with a token that ended meanwhile, and is asked for the next one.
             Some(Code::Authentication | Code::SaslAuthenticationFailed) if self.token.had_ended() => {
                 tracing::debug!(target: "lyceum::kafka", "{error}: {reason}");
@@ -289,6 +308,17 @@ pub(super) fn count_partitions<C: ConsumerContext>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_partition_ends_is_told_once_to_the_thread_that_polled() {
+        let context = Context::new(&KafkaSettings::plaintext("one:9092"), Arc::default());
+        let told = "Fetch from broker 1 reached end of partition at offset 6 (HighwaterMark 9)";
+        context.error(KafkaError::Global(Code::PartitionEOF), told);
+        thread::scope(|scope| assert_eq!(scope.spawn(take_end).join().unwrap(), None));
+        assert_eq!((take_end(), take_end()), (Some(6), None));
+        context.error(KafkaError::Global(Code::PartitionEOF), "in other words");
+        assert_eq!(take_end(), None);
+    }
 
     #[test]
     fn a_refusal_of_a_token_that_had_ended_is_transient_and_one_of_a_token_that_has_not_is_none() {

@@ -432,14 +432,7 @@ impl EventLog for KafkaEventLog {
         loop {
             match taken.reader().collect(&mut records, max_records, max_bytes) {
                 Found::Enough => break,
-                Found::Nothing | Found::End if !records.is_empty() => break,
-                Found::End => {
-                    // The broker had nothing more when it said so; whether that is still so, the end tells.
-                    if let Some(end) = end {
-                        taken.reader().note_empty_below(end);
-                        break;
-                    }
-                }
+                Found::Nothing if !records.is_empty() => break,
                 Found::Nothing => {}
                 Found::Error(error) => {
                     taken.reader().lose_place();
@@ -452,19 +445,18 @@ impl EventLog for KafkaEventLog {
                     });
                 }
             }
-            if end.is_none() {
-                let seen = self.end(topic, partition).await?;
-                if offset > seen {
-                    // The topic was made anew.
-                    taken.reader().lose_place();
-                    let range = self.range(topic, partition).await?;
-                    return Err(EventLogError::OffsetOutOfRange { topic: topic.to_owned(), partition, offset, range });
-                }
-                if offset == seen || taken.reader().is_empty_below(seen) {
-                    break;
-                }
-                end = Some(seen);
-                continue;
+            let seen = match end {
+                Some(seen) => seen,
+                None => *end.insert(self.end(topic, partition).await?),
+            };
+            if offset > seen {
+                // The topic was made anew.
+                taken.reader().lose_place();
+                let range = self.range(topic, partition).await?;
+                return Err(EventLogError::OffsetOutOfRange { topic: topic.to_owned(), partition, offset, range });
+            }
+            if offset == seen || taken.reader().is_empty_below(seen) {
+                break;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if timeout(left, taken.reader().arrival()).await.is_err() {

@@ -19,7 +19,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::Notify;
 
-use super::client::{Context, Served};
+use super::client::{self, Context, Served};
 use super::growth::Topic;
 use crate::lambda::event::NO_TIMESTAMP;
 use crate::ports::event_log::rules;
@@ -192,8 +192,6 @@ pub(super) enum Found {
     Enough,
     /// Nothing is in the queue at the moment.
     Nothing,
-    /// The partition had no more records when the broker was last asked.
-    End,
     /// The broker refuses.
     Error(KafkaError),
 }
@@ -238,10 +236,6 @@ impl Reader {
         self.empty_below >= end
     }
 
-    pub(super) fn note_empty_below(&mut self, end: i64) {
-        self.empty_below = end;
-    }
-
     /// Goes on reading at `offset`.
     pub(super) fn move_to(&mut self, offset: i64) -> KafkaResult<()> {
         let is_assigned = self.position.take().is_some();
@@ -279,7 +273,12 @@ impl Reader {
                 Some(record) => record,
                 None => match self.queue.poll(Duration::ZERO) {
                     None => return Found::Nothing,
-                    Some(Err(KafkaError::PartitionEOF(_))) => return Found::End,
+                    // A fetch came as far as this, and all that it saw on the way came before. The partition may have grown
+                    // since the broker answered: of what is behind, this says nothing.
+                    Some(Err(KafkaError::PartitionEOF(_))) => {
+                        self.empty_below = client::take_end().unwrap_or(self.empty_below);
+                        continue;
+                    }
                     Some(Err(error)) => return Found::Error(error),
                     // What was under way when the reader was moved.
                     Some(Ok(message)) if Some(message.offset()) < self.position => continue,
