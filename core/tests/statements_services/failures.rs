@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
-use lyceum_core::adapters::elasticsearch::{Elasticsearch, SearchCredentials};
+use lyceum_core::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_core::ports::statements::{StatementDocument, Statements, StatementsError, StoreOutcome};
 use lyceum_services::Suite;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -281,6 +281,16 @@ async fn private_authority(place: &Place) {
     };
     let statements = trusting("ca.pem", &pem).unwrap();
     assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
+    // As a function has it from a secret; trusted beside the public ones, and other ones of the same text.
+    let as_text = |pem: String| {
+        let settings = ElasticsearchSettings { url: proxy.url.clone(), ca_pem: Some(pem), ..place.settings.clone() };
+        Elasticsearch::connect(&settings, same_json)
+    };
+    for pem in [pem.clone(), format!("{other}{pem}")] {
+        assert!(all_created(&as_text(pem).unwrap().store(vec![numbered(1)]).await.unwrap()));
+    }
+    let error = as_text("hush".into()).err().unwrap().to_string();
+    assert!(error.contains("ELASTICSEARCH_CA_SECRET_ARN, cannot be used") && !error.contains("hush"), "{error}");
     for statements in [through(place, &proxy), trusting("other.pem", &other).unwrap()] {
         let answer = statements.store(vec![numbered(2)]).await;
         let Err(StatementsError::Refused(reason)) = answer else { panic!("{answer:?} is no refusal") };
