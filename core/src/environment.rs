@@ -38,9 +38,24 @@ pub const PROCESS_VARIABLES: &[Variable] = &[
 /// What a function on AWS Lambda reads beside.
 pub const FUNCTION_VARIABLES: &[Variable] = &[
     (
+        "ELASTICSEARCH_CA_SECRET_ARN",
+        "",
+        "of a function: a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `ELASTICSEARCH_CA_PEM`",
+    ),
+    (
         "ELASTICSEARCH_SECRET_ARN",
         "",
         "of a function: a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
+    ),
+    (
+        "KAFKA_CA_SECRET_ARN",
+        "",
+        "of a function: a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `KAFKA_SSL_CA_PEM`",
+    ),
+    (
+        "KAFKA_CERTIFICATE_SECRET_ARN",
+        "",
+        "of a function: a secret of AWS Secrets Manager, JSON with `certificate`, `privateKey` and, where it has one, `privateKeyPassword`, in place of `KAFKA_SSL_CERTIFICATE_PEM`, `KAFKA_SSL_KEY_PEM` and `KAFKA_SSL_KEY_PASSWORD`",
     ),
     ("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics"),
 ];

@@ -1,12 +1,13 @@
 //! The event log on a real Kafka keeps the port's contract, the very list that its twin and its model keep; and what only a
 //! real one can do: refuse credentials, certificates and records, go away in the middle, and leave gaps in its offsets.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lyceum_core::adapters::kafka::event_log::KafkaEventLog;
-use lyceum_core::adapters::kafka::settings::{ClientCertificate, Encryption, KafkaSettings, Sasl, Secret};
+use lyceum_core::adapters::kafka::settings::{ClientCertificate, Encryption, KafkaSettings, Pem, Sasl, Secret};
 use lyceum_core::ports::event_log::contract::CHECKS;
 use lyceum_core::ports::event_log::{EventLog, EventLogError, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
@@ -119,7 +120,7 @@ fn listener<'a>(named: Option<&'a String>, what: &str) -> &'a str {
 
 fn tls(kafka: &KafkaEndpoint) -> Encryption {
     let ca = kafka.ca_file.as_ref().expect("Kafka has an authority");
-    Encryption::Tls { ca_location: Some(text_of(ca)), certificate: None }
+    Encryption::Tls { authorities: Some(Pem::File(text_of(ca))), certificate: None }
 }
 
 fn text_of(path: &Path) -> String {
@@ -157,14 +158,15 @@ fn a_client_certificate_is_accepted(endpoints: &Endpoints) {
     let kafka = endpoints.kafka();
     let servers = listener(kafka.mutual_tls.as_ref(), "mutual TLS");
     let (certificate, key) = kafka.client_certificate.as_ref().expect("Kafka has a client's certificate");
-    let certificate = ClientCertificate {
-        certificate_location: text_of(certificate),
-        key_location: text_of(key),
-        key_password: None,
-    };
-    let ca_location = kafka.ca_file.as_deref().map(text_of);
-    let encryption = Encryption::Tls { ca_location, certificate: Some(certificate) };
-    run(assert_usable(&KafkaSettings { encryption, ..KafkaSettings::plaintext(servers) }));
+    let ca = kafka.ca_file.as_deref().expect("Kafka has an authority");
+    // As files, and as text, as a function has them from a secret.
+    let in_file = |path: &Path| Pem::File(text_of(path));
+    let as_text = |path: &Path| Pem::Text(Secret::new(fs::read_to_string(path).unwrap()));
+    for pem in [&in_file as &dyn Fn(&Path) -> Pem, &as_text] {
+        let certificate = ClientCertificate { certificate: pem(certificate), key: pem(key), key_password: None };
+        let encryption = Encryption::Tls { authorities: Some(pem(ca)), certificate: Some(certificate) };
+        run(assert_usable(&KafkaSettings { encryption, ..KafkaSettings::plaintext(servers) }));
+    }
 }
 
 /// A client that is refused learns it long before its limit is over.
@@ -200,16 +202,22 @@ fn a_wrong_password_is_named_at_once(endpoints: &Endpoints) {
 fn an_authority_that_does_not_match_is_named(endpoints: &Endpoints) {
     let servers = listener(endpoints.kafka().sasl_ssl.as_ref(), "SASL_SSL");
     let other = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/another-authority.pem");
-    let encryption = Encryption::Tls { ca_location: Some(text_of(&other)), certificate: None };
-    let settings =
-        KafkaSettings { encryption, sasl: alice("PLAIN", "alice-secret"), ..KafkaSettings::plaintext(servers) };
-    assert_unauthorized(&run(refusal(settings)), "KAFKA_SSL_CA_LOCATION");
+    let text = Secret::new(fs::read_to_string(&other).unwrap());
+    for authority in [Pem::File(text_of(&other)), Pem::Text(text)] {
+        let encryption = Encryption::Tls { authorities: Some(authority), certificate: None };
+        let settings =
+            KafkaSettings { encryption, sasl: alice("PLAIN", "alice-secret"), ..KafkaSettings::plaintext(servers) };
+        assert_unauthorized(&run(refusal(settings)), "KAFKA_SSL_CA_LOCATION");
+    }
 }
 
 fn an_authority_that_is_no_file_is_named(endpoints: &Endpoints) {
-    let encryption = Encryption::Tls { ca_location: Some("/no/such/authority.pem".to_owned()), certificate: None };
-    let error = run(refusal(KafkaSettings { encryption, ..plaintext(endpoints) }));
-    assert!(matches!(&error, EventLogError::Refused(why) if why.contains("KAFKA_")), "{error:?}");
+    for authority in [Pem::File("/no/such/authority.pem".to_owned()), Pem::Text(Secret::new("hush"))] {
+        let encryption = Encryption::Tls { authorities: Some(authority), certificate: None };
+        let error = run(refusal(KafkaSettings { encryption, ..plaintext(endpoints) }));
+        assert!(matches!(&error, EventLogError::Refused(why) if why.contains("KAFKA_")), "{error:?}");
+        assert!(!error.to_string().contains("hush"), "{error}");
+    }
 }
 
 fn an_unknown_host_is_named(_: &Endpoints) {

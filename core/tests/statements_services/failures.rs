@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
-use lyceum_core::adapters::elasticsearch::{Elasticsearch, SearchCredentials};
+use lyceum_core::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_core::ports::statements::{StatementDocument, Statements, StatementsError, StoreOutcome};
 use lyceum_services::Suite;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -23,6 +23,8 @@ pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "failures::half_a_bulk_is_rejected_and_only_that_half_comes_again", half_a_bulk);
     on_engines(suite, "failures::a_document_that_the_engine_refuses_is_refused_alone", refused_alone);
     on_engines(suite, "failures::a_full_disk_is_unavailable_until_it_is_not", full_disk);
+    on_engines(suite, "failures::a_closed_index_is_unavailable_until_it_is_opened", closed);
+    on_engines(suite, "failures::what_a_person_set_on_the_index_is_told_and_makes_no_letter", index_state);
     on_engines(suite, "failures::wrong_credentials_are_refused_with_what_to_do", credentials);
     on_engines(suite, "failures::a_private_authority_is_trusted_where_it_is_named", private_authority);
     on_engines(suite, "failures::a_server_that_hangs_is_unavailable_after_the_time_limit", hanging);
@@ -88,7 +90,9 @@ async fn refused_alone(place: &Place) {
     // An index that somebody made by hand, with another type for one field.
     let body = json!({"aliases": {index: {}}, "mappings": {"properties": {"response": {"type": "ip"}}}});
     place.tell("PUT", &format!("/{index}-v1"), body).await;
-    let statements = place.prepared().await;
+    let statements = place.client(|_| {});
+    let refused = statements.prepare().await.unwrap_err().to_string();
+    assert!(refused.contains(r#"the field response mapped as {"type":"ip"}"#), "{refused}");
     let mut documents: Vec<_> = (0..20).map(numbered).collect();
     documents[7].fields.response = Some("no address".into());
     documents[8].fields.response = Some("127.0.0.1".into());
@@ -118,6 +122,67 @@ async fn full_disk(place: &Place) {
         assert!(all_created(&statements.store(vec![numbered(number)]).await.unwrap()), "{block}");
     }
     assert_eq!(count(&statements).await, 4);
+}
+
+async fn closed(place: &Place) {
+    let statements = place.prepared().await;
+    let index = &place.settings.index;
+    assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
+    let (status, answer) = place.engine("POST", &format!("/{index}/_close"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    let told = format!("the index of {index} is closed");
+    let outcomes = statements.store(vec![numbered(1), numbered(2)]).await.unwrap();
+    for outcome in &outcomes {
+        let StoreOutcome::Unavailable { reason } = outcome else { panic!("{outcomes:?}") };
+        assert!(reason.contains(&told) && reason.contains(&format!("POST /{index}/_open")), "{reason}");
+    }
+    let answers = [
+        statements.ping().await,
+        statements.get("academy", numbered(1).id).await.map(drop),
+        statements.aggregate(&Default::default(), &json!({})).await.map(drop),
+    ];
+    for answer in answers {
+        let Err(StatementsError::Unavailable(reason)) = answer else { panic!("{answer:?}") };
+        assert!(reason.contains(&told), "{reason}");
+    }
+    statements.prepare().await.unwrap();
+    let (status, answer) = place.engine("POST", &format!("/{index}/_open"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(all_created(&statements.store(vec![numbered(1), numbered(2)]).await.unwrap()), "as if nothing had been");
+    assert_eq!(count(&statements).await, 2);
+}
+
+/// Each of these is answered document by document with 400, as a document that cannot be parsed is.
+async fn index_state(place: &Place) {
+    let statements = place.prepared().await;
+    let index = &place.settings.index;
+    let settings = format!("/{index}-v1/_settings");
+    let alias = |is_write_index: bool| {
+        let add = json!({"index": format!("{index}-v1"), "alias": index, "is_write_index": is_write_index});
+        json!({"actions": [{"add": add}]})
+    };
+    let missing = json!({"index.default_pipeline": "none"});
+    let none = json!({"index.default_pipeline": null});
+    for (number, path, wrong, right, told) in [
+        (1, settings.as_str(), missing, none, "set index.default_pipeline"),
+        (2, "/_aliases", alias(false), alias(true), "with is_write_index true"),
+    ] {
+        let method = if path == settings { "PUT" } else { "POST" };
+        place.tell(method, path, wrong).await;
+        let answer = statements.store(vec![numbered(number)]).await;
+        let Err(StatementsError::Refused(reason)) = answer else { panic!("{path}: {answer:?}") };
+        assert!(reason.contains(told), "{reason}");
+        place.tell(method, path, right).await;
+        assert!(all_created(&statements.store(vec![numbered(number)]).await.unwrap()), "{path}");
+    }
+    // A field that is not mapped, in an index that takes no unknown ones: another one's mapping.
+    place.engine("DELETE", &format!("/{index}-v1"), None).await;
+    let mappings = json!({"dynamic": "strict", "properties": {"id": {"type": "keyword"}}});
+    place.tell("PUT", &format!("/{index}-other"), json!({"aliases": {index: {}}, "mappings": mappings})).await;
+    let answer = statements.store(vec![numbered(3)]).await;
+    place.engine("DELETE", &format!("/{index}-other"), None).await;
+    let Err(StatementsError::Refused(reason)) = answer else { panic!("{answer:?}") };
+    assert!(reason.contains("move to an index that Lyceum made"), "{reason}");
 }
 
 async fn credentials(place: &Place) {
@@ -216,6 +281,16 @@ async fn private_authority(place: &Place) {
     };
     let statements = trusting("ca.pem", &pem).unwrap();
     assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
+    // As a function has it from a secret; trusted beside the public ones, and other ones of the same text.
+    let as_text = |pem: String| {
+        let settings = ElasticsearchSettings { url: proxy.url.clone(), ca_pem: Some(pem), ..place.settings.clone() };
+        Elasticsearch::connect(&settings, same_json)
+    };
+    for pem in [pem.clone(), format!("{other}{pem}")] {
+        assert!(all_created(&as_text(pem).unwrap().store(vec![numbered(1)]).await.unwrap()));
+    }
+    let error = as_text("hush".into()).err().unwrap().to_string();
+    assert!(error.contains("ELASTICSEARCH_CA_SECRET_ARN, cannot be used") && !error.contains("hush"), "{error}");
     for statements in [through(place, &proxy), trusting("other.pem", &other).unwrap()] {
         let answer = statements.store(vec![numbered(2)]).await;
         let Err(StatementsError::Refused(reason)) = answer else { panic!("{answer:?} is no refusal") };

@@ -10,12 +10,15 @@ use serde_json::{Map, Value, json};
 
 use crate::on_engines;
 use crate::place::{Place, all_created, count, everything, numbered, on_engine, runtime, voiding};
+use crate::proxy::{Act, Proxy};
 
 pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "index::no_statement_breaks_or_blows_up_the_mapping", odd_statements);
     on_engines(suite, "index::it_is_prepared_by_many_at_once_and_again", prepare_at_once);
     on_engines(suite, "index::a_newer_schema_is_refused_by_name_and_left_alone", newer_schema);
     on_engines(suite, "index::what_is_none_of_ours_is_refused_and_left_alone", foreign);
+    on_engines(suite, "index::no_template_of_others_decides_its_mapping", templates_of_others);
+    on_engines(suite, "index::who_answers_is_asked_and_a_failure_is_no_answer", who_answers);
     on_engines(suite, "index::without_it_statements_are_refused_and_none_is_made", missing);
     on_engines(suite, "index::two_writers_at_once_void_in_any_order", void_at_once);
     on_engines(suite, "index::a_mark_changes_nothing_of_the_statement", mark);
@@ -125,6 +128,60 @@ async fn foreign(place: &Place) {
     place.tell("PUT", &format!("/{index}-v1"), json!({})).await;
     let reason = refusal(statements.prepare().await);
     assert!(reason.contains(&format!("the index {index}-v1 is there and the alias {index} is not")), "{reason}");
+}
+
+async fn templates_of_others(place: &Place) {
+    let index = &place.settings.index;
+    let pattern = json!([format!("{index}-v*")]);
+    let mut theirs = json!({"dynamic": true, "properties": {"verb": {"type": "text"}}});
+    // One that the engine prefers, and one of our own template's name.
+    let preferred = format!("/_index_template/{index}-of-others");
+    let body = json!({"index_patterns": pattern, "priority": 9_000, "template": {"mappings": theirs}});
+    place.tell("PUT", &preferred, body).await;
+    let named = format!("/_index_template/{index}");
+    let body = json!({"index_patterns": pattern, "priority": 8_000, "version": 7, "template": {}});
+    place.tell("PUT", &named, body).await;
+    let statements = place.prepared().await;
+    assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
+    assert_eq!(count(&statements).await, 1);
+    let (_, found) = place.engine("GET", &format!("/{index}"), None).await;
+    let found = &found[format!("{index}-v1")];
+    assert_eq!(found["mappings"]["dynamic"], "false");
+    assert_eq!(found["mappings"]["properties"]["verb"]["type"], "keyword");
+    assert_eq!(found["settings"]["index"]["codec"], "best_compression");
+    assert_eq!(found["settings"]["index"]["number_of_replicas"], "0");
+    place.engine("DELETE", &format!("/{index}-v1"), None).await;
+
+    // What no request can take back is seen afterwards.
+    theirs["_routing"] = json!({"required": true});
+    let body = json!({"index_patterns": pattern, "priority": 9_000, "template": {"mappings": theirs}});
+    place.tell("PUT", &preferred, body).await;
+    let reason = refusal(place.client(|_| {}).prepare().await);
+    assert!(
+        reason.contains("_routing") && reason.contains(&format!("keep other templates from {index}-v*")),
+        "{reason}"
+    );
+    let reason = refusal(place.client(|_| {}).prepare().await);
+    assert!(reason.contains("_routing"), "the next one is told, too: {reason}");
+    place.engine("DELETE", &preferred, None).await;
+}
+
+async fn who_answers(place: &Place) {
+    for (status, is_transient, told) in
+        [(401, false, "the credentials are not accepted"), (403, false, "monitor"), (503, true, "HTTP 503")]
+    {
+        let proxy = Proxy::start(&place.settings.url, move |parts, _| match parts.uri.path() {
+            "/" => Act::Answer(status, r#"{"error":"not now"}"#),
+            _ => Act::Pass,
+        })
+        .await;
+        let error = place.client(|settings| settings.url = proxy.url.clone()).prepare().await.unwrap_err();
+        assert_eq!(error.is_transient(), is_transient, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let (status, _) = place.engine("GET", &format!("/{}", place.settings.index), None).await;
+    assert_eq!(status, 404, "nothing was created meanwhile");
+    place.prepared().await;
 }
 
 async fn missing(place: &Place) {

@@ -16,12 +16,23 @@ use crate::Telemetry;
 
 /// Which field of which secret stands in for which variable.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[
+    ("ELASTICSEARCH_CA_SECRET_ARN", &[("certificate", "ELASTICSEARCH_CA_PEM")]),
     (
         "ELASTICSEARCH_SECRET_ARN",
         &[
             ("api_key", "ELASTICSEARCH_API_KEY"),
             ("username", "ELASTICSEARCH_USERNAME"),
             ("password", "ELASTICSEARCH_PASSWORD"),
+        ],
+    ),
+    // The forms of SERVER_ROOT_CA_CERTIFICATE and CLIENT_CERTIFICATE_TLS_AUTH, which event source mappings take.
+    ("KAFKA_CA_SECRET_ARN", &[("certificate", "KAFKA_SSL_CA_PEM")]),
+    (
+        "KAFKA_CERTIFICATE_SECRET_ARN",
+        &[
+            ("certificate", "KAFKA_SSL_CERTIFICATE_PEM"),
+            ("privateKey", "KAFKA_SSL_KEY_PEM"),
+            ("privateKeyPassword", "KAFKA_SSL_KEY_PASSWORD"),
         ],
     ),
     ("KAFKA_SASL_SECRET_ARN", &[("username", "KAFKA_SASL_USERNAME"), ("password", "KAFKA_SASL_PASSWORD")]),
@@ -123,10 +134,23 @@ mod tests {
             .take("KAFKA_SASL_SECRET_ARN", r#"{"username": "lyceum", "password": "s3cret", "more": 1}"#)
             .unwrap();
         environment.take("ELASTICSEARCH_SECRET_ARN", r#"{"api_key": "a2V5"}"#).unwrap();
+        environment.take("ELASTICSEARCH_CA_SECRET_ARN", r#"{"certificate": "of the store"}"#).unwrap();
+        environment.take("KAFKA_CA_SECRET_ARN", r#"{"certificate": "of the brokers"}"#).unwrap();
+        let of_client = r#"{"certificate": "of the client", "privateKey": "its key", "privateKeyPassword": "word"}"#;
+        environment.take("KAFKA_CERTIFICATE_SECRET_ARN", of_client).unwrap();
         assert_eq!(environment.variable("KAFKA_SASL_USERNAME").as_deref(), Some("lyceum"));
         assert_eq!(environment.variable("KAFKA_SASL_PASSWORD").as_deref(), Some("s3cret"));
         assert_eq!(environment.variable("ELASTICSEARCH_API_KEY").as_deref(), Some("a2V5"));
         assert_eq!(environment.variable("ELASTICSEARCH_PASSWORD"), None);
+        for (variable, held) in [
+            ("ELASTICSEARCH_CA_PEM", "of the store"),
+            ("KAFKA_SSL_CA_PEM", "of the brokers"),
+            ("KAFKA_SSL_CERTIFICATE_PEM", "of the client"),
+            ("KAFKA_SSL_KEY_PEM", "its key"),
+            ("KAFKA_SSL_KEY_PASSWORD", "word"),
+        ] {
+            assert_eq!(environment.variable(variable).as_deref(), Some(held), "{variable}");
+        }
     }
 
     #[test]

@@ -12,6 +12,15 @@ use crate::ports::statements::StatementsError;
 /// The most bytes of an engine's reason that a message repeats.
 const MAX_REASON_BYTES: usize = 400;
 
+/// Both say so where the alias leads to no index that is written to.
+const NO_WRITE_INDEX: &str = "no write index is defined";
+/// Both say so where `index.default_pipeline` or `index.final_pipeline` names nothing.
+const NO_PIPELINE: &str = "pipeline with id";
+/// Both say so where a shard has as many documents as Lucene counts: 2,147,483,519.
+const FULL_SHARD: &str = "Number of documents in";
+/// Both say so where the cluster may have no further shard (`cluster.max_shards_per_node`).
+const NO_MORE_SHARDS: &str = "Validation Failed: 1: this action would add";
+
 /// An error as both engines write it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -45,8 +54,18 @@ impl EngineError {
             || self.caused_by.as_ref().is_some_and(|cause| cause.is(kind))
     }
 
+    /// Whether it is the engines' error for whatever has no name of its own, with a reason that begins so. What a document
+    /// holds may stand in other errors' reasons, and never begins one of these.
     fn says(&self, words: &str) -> bool {
-        self.reason.as_ref().is_some_and(|reason| reason.contains(words))
+        matches!(self.kind.as_str(), "illegal_argument_exception" | "validation_exception")
+            && self.reason.as_ref().is_some_and(|reason| reason.starts_with(words))
+    }
+
+    /// Whether an answer of 400 tells of the index and of no document: every one would get it.
+    fn is_of_the_index(&self) -> bool {
+        self.is("index_closed_exception")
+            || self.kind == "strict_dynamic_mapping_exception"
+            || [NO_WRITE_INDEX, NO_PIPELINE, FULL_SHARD].iter().any(|words| self.says(words))
     }
 
     /// Name, reason and the innermost cause, on one line.
@@ -94,7 +113,10 @@ pub(super) fn judge(status: u16, error: &EngineError, index: &str) -> Verdict {
             StatementsError::Unavailable(reason) => Verdict::Later(reason),
             refused => Verdict::Call(refused),
         },
-        400 if error.says("no write index is defined") => Verdict::Call(explain(status, error, index)),
+        400 if error.is_of_the_index() => match explain(status, error, index) {
+            StatementsError::Unavailable(reason) => Verdict::Later(reason),
+            refused => Verdict::Call(refused),
+        },
         _ => match explain(status, error, index) {
             StatementsError::Unavailable(reason) => Verdict::Later(reason),
             StatementsError::Refused(reason) => Verdict::Never(reason),
@@ -112,6 +134,23 @@ pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> Statemen
              person set it; nothing is lost meanwhile"
         ));
     }
+    if error.is("index_create_block_exception") || error.says(NO_MORE_SHARDS) {
+        return StatementsError::Unavailable(format!(
+            "the cluster makes no index for {index} now ({text}): lift cluster.blocks.create_index, or delete indices \
+             that nobody needs, add a node or raise cluster.max_shards_per_node"
+        ));
+    }
+    if error.is("index_closed_exception") {
+        return StatementsError::Unavailable(format!(
+            "the index of {index} is closed ({text}): open it, POST /{index}/_open; nothing is lost meanwhile"
+        ));
+    }
+    if error.says(FULL_SHARD) {
+        return StatementsError::Unavailable(format!(
+            "a shard of {index} is full ({text}): move to an index with more shards, as operations tell; nothing is lost \
+             meanwhile"
+        ));
+    }
     match status {
         401 => StatementsError::Refused(format!(
             "the credentials are not accepted ({text}): correct ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and \
@@ -119,13 +158,22 @@ pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> Statemen
         )),
         403 => StatementsError::Refused(format!(
             "the credentials lack a right ({text}): grant read, write, view_index_metadata and maintenance on \
-             {index} and {index}-v*, and to whoever creates the index manage on it and manage_index_templates"
+             {index} and {index}-v*, and to whoever creates the index manage on it, monitor and manage_index_templates"
         )),
         404 if error.is("index_not_found_exception") => StatementsError::Refused(format!(
             "there is no alias {index} ({text}): prepare the index, or correct ELASTICSEARCH_INDEX"
         )),
-        400 if error.says("no write index is defined") => StatementsError::Refused(format!(
-            "the alias {index} stands for several indices ({text}): leave one of them in it"
+        400 if error.says(NO_WRITE_INDEX) => StatementsError::Refused(format!(
+            "the alias {index} leads to no index that is written to ({text}): leave one index in it, with \
+             is_write_index true"
+        )),
+        400 if error.says(NO_PIPELINE) => StatementsError::Refused(format!(
+            "the index of {index} sends documents through a pipeline that is not there ({text}): set \
+             index.default_pipeline and index.final_pipeline to null"
+        )),
+        400 if error.kind == "strict_dynamic_mapping_exception" => StatementsError::Refused(format!(
+            "the mapping of {index} lacks a field that every release writes ({text}): it is not Lyceum's own; move to an \
+             index that Lyceum made"
         )),
         _ if error.is("too_many_buckets_exception") => StatementsError::Refused(format!(
             "the aggregation has more buckets than the engine counts ({text}): narrow the filter or ask for smaller sizes"
@@ -171,6 +219,37 @@ mod tests {
         {
             let Verdict::Call(error) = judged(status, kind) else { panic!("{status} {kind}") };
             assert!(!error.is_transient());
+        }
+    }
+
+    #[test]
+    fn what_is_the_indexs_state_is_no_documents_fault_and_makes_no_letter() {
+        let judged =
+            |status, kind: &str, reason: &str| judge(status, &error(json!({"type": kind, "reason": reason})), "xapi");
+        for (status, kind, reason, told) in [
+            (400, "index_closed_exception", "closed", "POST /xapi/_open"),
+            (400, "illegal_argument_exception", "Number of documents in the shard cannot exceed [9]", "more shards"),
+            (400, "illegal_argument_exception", "Number of documents in shard [x][0] exceeds the limit", "more shards"),
+            (403, "index_create_block_exception", "blocked by: [create-index]", "cluster.blocks.create_index"),
+        ] {
+            let Verdict::Later(reason) = judged(status, kind, reason) else { panic!("{status} {kind}") };
+            assert!(reason.contains(told), "{reason}");
+        }
+        for (kind, reason, told) in [
+            ("illegal_argument_exception", "no write index is defined for alias [xapi]", "is_write_index true"),
+            ("illegal_argument_exception", "pipeline with id [none] does not exist", "index.default_pipeline"),
+            ("strict_dynamic_mapping_exception", "mapping set to strict", "an index that Lyceum made"),
+        ] {
+            let Verdict::Call(error) = judged(400, kind, reason) else { panic!("{kind} {reason}") };
+            assert!(!error.is_transient() && error.to_string().contains(told), "{error}");
+        }
+        // What a document holds decides nothing.
+        for (kind, reason) in [
+            ("document_parsing_exception", "failed to parse: 'no write index is defined'"),
+            ("mapper_parsing_exception", "pipeline with id [x] does not exist"),
+            ("illegal_argument_exception", "Document contains an immense term"),
+        ] {
+            assert!(matches!(judged(400, kind, reason), Verdict::Never(_)), "{kind} {reason}");
         }
     }
 

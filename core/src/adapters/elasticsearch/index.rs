@@ -50,8 +50,8 @@ fn mapping() -> Value {
     })
 }
 
-/// What every index of this alias is made of, one that a person makes to reindex into as well.
-fn template(settings: &ElasticsearchSettings, is_opensearch: bool) -> Value {
+/// Settings and mappings of every index of this alias.
+fn made_of(settings: &ElasticsearchSettings, is_opensearch: bool) -> Value {
     let mut of_index = json!({
         "number_of_shards": settings.shards,
         "number_of_replicas": settings.replicas,
@@ -61,11 +61,16 @@ fn template(settings: &ElasticsearchSettings, is_opensearch: bool) -> Value {
         // With segment replication a refresh returns before the copies have what it shows.
         of_index["replication.type"] = json!("DOCUMENT");
     }
+    json!({"settings": {"index": of_index}, "mappings": mapping()})
+}
+
+/// For an index that a person makes to reindex into.
+fn template(settings: &ElasticsearchSettings, made_of: &Value) -> Value {
     json!({
         "index_patterns": [format!("{}-v*", settings.index)],
         "priority": TEMPLATE_PRIORITY,
         "version": SCHEMA_VERSION,
-        "template": {"settings": {"index": of_index}, "mappings": mapping()},
+        "template": made_of,
     })
 }
 
@@ -75,10 +80,12 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     if is_ours(requests).await? {
         return Ok(());
     }
-    put_template(requests, settings).await?;
-    // The alias comes with the index, so that nobody sees one without the other.
+    let mut body = made_of(settings, is_opensearch(requests).await?);
+    put_template(requests, &template(settings, &body)).await?;
+    // The alias comes with the index, so that nobody sees one without the other; and so do settings and mappings, since
+    // another template may be the one that the engine takes.
     let name = format!("{}-v{SCHEMA_VERSION}", settings.index);
-    let body = json!({"aliases": {&settings.index: {"is_write_index": true}}});
+    body["aliases"] = json!({&settings.index: {"is_write_index": true}});
     let created = send(requests, Method::Put, &format!("/{name}"), Some(&body)).await?;
     let is_taken = EngineError::of_body(&created.body).is("resource_already_exists_exception");
     if created.status == 400 && is_taken {
@@ -92,13 +99,18 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
         ))));
     }
     requests.read::<IgnoredAny>(&created)?;
+    if !is_ours(requests).await? {
+        return Err(requests.at(StatementsError::Unavailable(format!(
+            "the index {name} was created and is gone again: who deletes it?"
+        ))));
+    }
     tracing::info!(index = name, shards = settings.shards, "the statement index was created");
     Ok(())
 }
 
 /// The template is written where it is missing or older; what a newer release wrote stays.
-async fn put_template(requests: &Requests, settings: &ElasticsearchSettings) -> Result<(), StatementsError> {
-    let path = format!("/_index_template/{}", settings.index);
+async fn put_template(requests: &Requests, template: &Value) -> Result<(), StatementsError> {
+    let path = format!("/_index_template/{}", requests.index);
     let found = send(requests, Method::Get, &path, None).await?;
     if found.status != 404 {
         let found: Value = requests.read(&found)?;
@@ -107,15 +119,18 @@ async fn put_template(requests: &Requests, settings: &ElasticsearchSettings) -> 
             return Ok(());
         }
     }
-    let body = template(settings, is_opensearch(requests).await?);
-    requests.ask::<IgnoredAny>(Method::Put, &path, &[], Some(&body)).await?;
+    requests.ask::<IgnoredAny>(Method::Put, &path, &[], Some(template)).await?;
     Ok(())
 }
 
-/// OpenSearch says so at its root; of Elasticsearch some builds have nothing there.
+/// OpenSearch says so at its root; of Elasticsearch some builds have nothing there to get, and say 405. Any other failure
+/// says nothing of who answers.
 async fn is_opensearch(requests: &Requests) -> Result<bool, StatementsError> {
     let answer = send(requests, Method::Get, "/", None).await?;
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status == 405 {
+        return Ok(false);
+    }
+    let body: Value = requests.read(&answer)?;
     Ok(body["version"]["distribution"] == "opensearch")
 }
 
@@ -141,7 +156,14 @@ async fn is_ours(requests: &Requests) -> Result<bool, StatementsError> {
             ));
         }
         match index.mappings.pointer("/_meta/lyceum/schema").and_then(Value::as_u64) {
-            Some(schema) if schema == u64::from(SCHEMA_VERSION) => {}
+            Some(schema) if schema == u64::from(SCHEMA_VERSION) => {
+                if let Some(what) = mapped_otherwise(&index.mappings) {
+                    return refused(format!(
+                        "the index {name} has {what}, by a template of someone else's or a person: keep other templates \
+                         from {alias}-v*, and move to an index that Lyceum made"
+                    ));
+                }
+            }
             Some(schema) if schema > u64::from(SCHEMA_VERSION) => {
                 return refused(format!(
                     "the index {name} was written by a newer version (schema {schema}, this one reads \
@@ -157,6 +179,28 @@ async fn is_ours(requests: &Requests) -> Result<bool, StatementsError> {
         }
     }
     Ok(!found.is_empty())
+}
+
+/// What of a mapping is not as every release of this schema has it. A field may be missing: one that came later is not
+/// indexed in an older index.
+fn mapped_otherwise(found: &Value) -> Option<String> {
+    // The engines write it as a text.
+    if found["dynamic"] != "false" && found["dynamic"] != false {
+        return Some(format!("the mapping's dynamic {} in place of false", found["dynamic"]));
+    }
+    // Without its source a statement could not be read back, and with a routing of its own it would not be found.
+    for part in ["_source", "_routing"] {
+        if !found[part].is_null() {
+            return Some(format!("{part} {} in its mapping", found[part]));
+        }
+    }
+    let ours = mapping();
+    let properties = ours["properties"].as_object()?;
+    properties.iter().find_map(|(name, wanted)| {
+        let mapped = &found["properties"][name];
+        (!mapped.is_null() && mapped != wanted)
+            .then(|| format!("the field {name} mapped as {mapped} in place of {wanted}"))
+    })
 }
 
 async fn send(
@@ -181,6 +225,28 @@ mod tests {
         }
         for name in ["raw", "raw_base64", "about"] {
             assert_eq!(mapping["properties"][name]["enabled"], false, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_somebody_changed_is_told_by_what_was_changed() {
+        assert_eq!(mapped_otherwise(&mapping()), None);
+        let mut as_answered = mapping();
+        as_answered["dynamic"] = json!("false");
+        as_answered["properties"].as_object_mut().unwrap().remove("verb");
+        as_answered["properties"]["of_somebody"] = json!({"type": "text"});
+        assert_eq!(mapped_otherwise(&as_answered), None);
+        for (pointer, value, told) in [
+            ("/dynamic", json!("true"), "dynamic \"true\""),
+            ("/properties/verb", json!({"type": "text"}), "the field verb mapped as"),
+            ("/_source", json!({"enabled": false}), "_source"),
+            ("/_routing", json!({"required": true}), "_routing"),
+        ] {
+            let mut changed = mapping();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            changed.pointer_mut(parent).unwrap()[name] = value;
+            let what = mapped_otherwise(&changed).unwrap();
+            assert!(what.contains(told), "{what}");
         }
     }
 }

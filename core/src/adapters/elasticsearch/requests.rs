@@ -57,15 +57,19 @@ impl Requests {
         if is_loopback {
             builder = builder.disable_proxy();
         }
-        let named = settings.ca_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-        let unusable = |why: String| refused(format!("ELASTICSEARCH_CA_FILE {named} cannot be used: {why}"));
-        if let Some(file) = &settings.ca_file {
-            let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
-            let certificates = Certificate::from_pem(&pem).map_err(|error| unusable(innermost(&error)))?;
+        let named = match &settings.ca_file {
+            Some(file) => format!("ELASTICSEARCH_CA_FILE {}", file.display()),
+            None => "the certificate of ELASTICSEARCH_CA_PEM, or of the secret ELASTICSEARCH_CA_SECRET_ARN,".to_owned(),
+        };
+        let unusable = |why: String| refused(format!("{named} cannot be used: {why}"));
+        let file = settings.ca_file.as_ref().map(|file| fs::read(file).map_err(|error| unusable(error.to_string())));
+        let pem = file.transpose()?.or_else(|| settings.ca_pem.clone().map(String::into_bytes));
+        if let Some(pem) = &pem {
+            let certificates = Certificate::from_pem(pem).map_err(|error| unusable(innermost(&error)))?;
             builder = builder.cert_validation(CertificateValidation::Full(certificates));
         }
         // What a certificate holds is looked at only here.
-        let transport = builder.build().map_err(|error| match &settings.ca_file {
+        let transport = builder.build().map_err(|error| match &pem {
             Some(_) => unusable("it holds no certificate authority".to_owned()),
             None => refused(innermost(&error)),
         })?;
@@ -135,7 +139,8 @@ impl Requests {
         if cause.contains("certificate") {
             return StatementsError::Refused(format!(
                 "the server's certificate is not trusted ({cause}): name the authority's file in \
-                 ELASTICSEARCH_CA_FILE, or correct the host in ELASTICSEARCH_URL"
+                 ELASTICSEARCH_CA_FILE (of a function: its secret in ELASTICSEARCH_CA_SECRET_ARN), or correct the host in \
+                 ELASTICSEARCH_URL"
             ));
         }
         StatementsError::Unavailable(format!(

@@ -20,6 +20,7 @@ pub const ELASTICSEARCH_VARIABLES: &[Variable] = &[
         "",
         "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
     ),
+    ("ELASTICSEARCH_CA_PEM", "", "those certificates themselves, in place of a file"),
     (
         "ELASTICSEARCH_COMPRESSION",
         "none",
@@ -85,6 +86,8 @@ pub struct ElasticsearchSettings {
     pub timeout: Duration,
     /// `ELASTICSEARCH_CA_FILE`
     pub ca_file: Option<PathBuf>,
+    /// `ELASTICSEARCH_CA_PEM`
+    pub ca_pem: Option<String>,
     /// `ELASTICSEARCH_COMPRESSION`: whether requests are compressed.
     pub compresses_requests: bool,
     /// `ELASTICSEARCH_SHARDS`
@@ -104,12 +107,18 @@ impl ElasticsearchSettings {
     /// Reads [`ELASTICSEARCH_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         let table = ELASTICSEARCH_VARIABLES;
+        if reading.given("ELASTICSEARCH_CA_FILE").is_some() && reading.given("ELASTICSEARCH_CA_PEM").is_some() {
+            reading.refuse(
+                "ELASTICSEARCH_CA_FILE and ELASTICSEARCH_CA_PEM say the same (a function's secret is the latter): give one",
+            );
+        }
         Self {
             url: read_url(reading),
             index: read_index(reading),
             credentials: read_credentials(reading),
             timeout: Duration::from_secs(reading.number(table, "ELASTICSEARCH_TIMEOUT", 1, 900)),
             ca_file: reading.given("ELASTICSEARCH_CA_FILE").map(PathBuf::from),
+            ca_pem: reading.given("ELASTICSEARCH_CA_PEM"),
             compresses_requests: reading.choice(table, "ELASTICSEARCH_COMPRESSION", &["none", "gzip"]) == "gzip",
             shards: reading.number(table, "ELASTICSEARCH_SHARDS", 1, 1_024) as u32,
             replicas: reading.number(table, "ELASTICSEARCH_REPLICAS", 0, 10) as u32,

@@ -15,7 +15,7 @@ use rdkafka::{ClientContext, Statistics};
 
 use super::error::{Trouble, code_of, translate};
 use super::iam;
-use super::settings::{Encryption, KafkaSettings, Sasl};
+use super::settings::{Encryption, KafkaSettings, Pem, Sasl};
 use crate::ports::event_log::EventLogError;
 
 /// How long a client sleeps at most before it looks whether it is to end.
@@ -181,11 +181,14 @@ pub(super) fn configure(settings: &KafkaSettings) -> Result<ClientConfig, EventL
         .set("log.connection.close", "false")
         // No name of ours is looked up in vain because of an address family that the network lacks.
         .set("client.dns.lookup", "use_all_dns_ips");
-    if let Encryption::Tls { ca_location, certificate } = &settings.encryption {
-        config.set("ssl.ca.location", ca_location.as_deref().unwrap_or("probe"));
+    if let Encryption::Tls { authorities, certificate } = &settings.encryption {
+        match authorities {
+            Some(authorities) => set_pem(&mut config, "ssl.ca", authorities),
+            None => drop(config.set("ssl.ca.location", "probe")),
+        }
         if let Some(certificate) = certificate {
-            config.set("ssl.certificate.location", &certificate.certificate_location);
-            config.set("ssl.key.location", &certificate.key_location);
+            set_pem(&mut config, "ssl.certificate", &certificate.certificate);
+            set_pem(&mut config, "ssl.key", &certificate.key);
             if let Some(password) = &certificate.key_password {
                 config.set("ssl.key.password", password.reveal());
             }
@@ -208,6 +211,13 @@ pub(super) fn configure(settings: &KafkaSettings) -> Result<ClientConfig, EventL
         }
     }
     Ok(config)
+}
+
+fn set_pem(config: &mut ClientConfig, of: &str, pem: &Pem) {
+    match pem {
+        Pem::File(file) => config.set(format!("{of}.location"), file),
+        Pem::Text(text) => config.set(format!("{of}.pem"), text.reveal()),
+    };
 }
 
 /// A consumer with a thread that serves its callbacks until it is dropped.

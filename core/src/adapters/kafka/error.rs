@@ -77,7 +77,7 @@ impl Trouble {
                 "Kafka does not offer this way to authenticate ({reason}); check KAFKA_SASL_MECHANISM"
             )),
             Code::SSL => EventLogError::Unauthorized(format!(
-                "no encrypted connection to Kafka ({reason}); check that KAFKA_SSL_CA_LOCATION has the authority of the brokers' certificates, that their names are in them, and KAFKA_SSL_CERTIFICATE_LOCATION where brokers ask for a certificate"
+                "no encrypted connection to Kafka ({reason}); check that KAFKA_SSL_CA_LOCATION (of a function: the secret of KAFKA_CA_SECRET_ARN) has the authority of the brokers' certificates, that their names are in them, and KAFKA_SSL_CERTIFICATE_LOCATION (KAFKA_CERTIFICATE_SECRET_ARN) where brokers ask for a certificate"
             )),
             Code::Resolve => EventLogError::Unavailable(format!(
                 "the name of a broker is unknown ({reason}); check KAFKA_BOOTSTRAP_SERVERS, the brokers' advertised.listeners and the DNS"

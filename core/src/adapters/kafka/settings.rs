@@ -40,9 +40,12 @@ pub const KAFKA_VARIABLES: &[Variable] = &[
         "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`; empty: `SASL_SSL` with a user, a secret or IAM, else `PLAINTEXT`",
     ),
     ("KAFKA_SSL_CA_LOCATION", "", "a file of certificates (PEM) that brokers are trusted by; empty: the system's"),
+    ("KAFKA_SSL_CA_PEM", "", "those certificates themselves, in place of a file"),
     ("KAFKA_SSL_CERTIFICATE_LOCATION", "", "this client's certificate (PEM), where brokers ask for one (mutual TLS)"),
+    ("KAFKA_SSL_CERTIFICATE_PEM", "", "that certificate itself, in place of a file"),
     ("KAFKA_SSL_KEY_LOCATION", "", "the key of that certificate (PEM)"),
     ("KAFKA_SSL_KEY_PASSWORD", "", "the password of that key, where it has one"),
+    ("KAFKA_SSL_KEY_PEM", "", "that key itself, in place of a file"),
     (
         "KAFKA_TIMEOUT_MS",
         "30000",
@@ -101,20 +104,29 @@ pub enum Encryption {
     None,
     /// TLS.
     Tls {
-        /// A PEM file of trusted authorities; `None` is the system's.
-        ca_location: Option<String>,
+        /// Trusted authorities; `None` is the system's.
+        authorities: Option<Pem>,
         /// For brokers that ask for a certificate.
         certificate: Option<ClientCertificate>,
     },
 }
 
+/// What is written as PEM. A text never shows in `Debug`: it may be a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pem {
+    /// In a file.
+    File(String),
+    /// The text itself.
+    Text(Secret),
+}
+
 /// A client's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// PEM file.
-    pub certificate_location: String,
-    /// PEM file.
-    pub key_location: String,
+    /// The certificate.
+    pub certificate: Pem,
+    /// Its key.
+    pub key: Pem,
     /// Where the key is encrypted.
     pub key_password: Option<Secret>,
 }
@@ -319,11 +331,12 @@ fn region_of(servers: &str) -> Option<String> {
 }
 
 fn encryption(reading: &mut Reading<'_>, protocol: &str) -> Encryption {
-    let names =
-        ["KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERTIFICATE_LOCATION", "KAFKA_SSL_KEY_LOCATION", "KAFKA_SSL_KEY_PASSWORD"];
-    let [ca_location, certificate, key, key_password] = names.map(|name| reading.given(name));
+    let authorities = pem(reading, "KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CA_PEM");
+    let certificate = pem(reading, "KAFKA_SSL_CERTIFICATE_LOCATION", "KAFKA_SSL_CERTIFICATE_PEM");
+    let key = pem(reading, "KAFKA_SSL_KEY_LOCATION", "KAFKA_SSL_KEY_PEM");
+    let key_password = reading.given("KAFKA_SSL_KEY_PASSWORD");
     if !protocol.ends_with("SSL") {
-        if ca_location.is_some() || certificate.is_some() || key.is_some() || key_password.is_some() {
+        if authorities.is_some() || certificate.is_some() || key.is_some() || key_password.is_some() {
             reading.refuse(format!(
                 "KAFKA_SSL_… is given, and KAFKA_SECURITY_PROTOCOL is {protocol:?}, which is not encrypted: say SSL or SASL_SSL"
             ));
@@ -331,18 +344,28 @@ fn encryption(reading: &mut Reading<'_>, protocol: &str) -> Encryption {
         return Encryption::None;
     }
     let certificate = match (certificate, key) {
-        (Some(certificate_location), Some(key_location)) => {
-            let key_password = key_password.map(Secret);
-            Some(ClientCertificate { certificate_location, key_location, key_password })
+        (Some(certificate), Some(key)) => {
+            Some(ClientCertificate { certificate, key, key_password: key_password.map(Secret) })
         }
         (None, None) if key_password.is_none() => None,
         _ => {
             reading
-                .refuse("KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION belong together: give both or none");
+                .refuse("KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION belong together, and so do KAFKA_SSL_CERTIFICATE_PEM and KAFKA_SSL_KEY_PEM: give both or none");
             None
         }
     };
-    Encryption::Tls { ca_location, certificate }
+    Encryption::Tls { authorities, certificate }
+}
+
+fn pem(reading: &mut Reading<'_>, location: &str, text: &str) -> Option<Pem> {
+    match (reading.given(location), reading.given(text)) {
+        (Some(_), Some(_)) => {
+            reading.refuse(format!("{location} and {text} say the same (a function's secret is the latter): give one"));
+            None
+        }
+        (Some(file), None) => Some(Pem::File(file)),
+        (None, text) => text.map(|text| Pem::Text(Secret(text))),
+    }
 }
 
 #[cfg(test)]
@@ -437,11 +460,38 @@ mod tests {
         for unused in [
             [("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SASL_PASSWORD", "alice-secret")],
             [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SSL_CA_LOCATION", "/ca.pem")],
+            [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SSL_CA_PEM", "a certificate")],
+            [("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SSL_KEY_PEM", "a key without its certificate")],
             [("AWS_MSK_IAM", "true"), ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")],
         ] {
             let text = read(&[&[SERVERS, ("AWS_REGION", "r")][..], &unused].concat()).unwrap_err().to_string();
             assert!(text.contains("KAFKA_SECURITY_PROTOCOL") && !text.contains("alice-secret"), "{text}");
         }
         assert!(read(&[("KAFKA_SSL_CA_LOCATION", "/ca.pem"), ("KAFKA_SECURITY_PROTOCOL", "SSL")]).is_err());
+    }
+
+    #[test]
+    fn certificates_come_as_files_or_as_text_and_a_text_is_never_printed() {
+        let tls = ("KAFKA_SECURITY_PROTOCOL", "SSL");
+        let texts = [
+            SERVERS,
+            tls,
+            ("KAFKA_SSL_CA_PEM", "hush-authority"),
+            ("KAFKA_SSL_CERTIFICATE_PEM", "hush-certificate"),
+            ("KAFKA_SSL_KEY_PEM", "hush-key"),
+            ("KAFKA_SSL_KEY_PASSWORD", "hush-word"),
+        ];
+        let settings = read(&texts).unwrap().unwrap();
+        let Encryption::Tls { authorities: Some(Pem::Text(authorities)), certificate: Some(certificate) } =
+            &settings.encryption
+        else {
+            panic!("{settings:?}")
+        };
+        assert_eq!(authorities.reveal(), "hush-authority");
+        assert_eq!(certificate.key, Pem::Text(Secret::new("hush-key")));
+        assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+        let both = read(&[SERVERS, tls, ("KAFKA_SSL_CA_LOCATION", "/ca.pem"), ("KAFKA_SSL_CA_PEM", "hush-authority")]);
+        let wrong = both.unwrap_err().to_string();
+        assert!(wrong.contains("KAFKA_SSL_CA_PEM say the same") && !wrong.contains("hush"), "{wrong}");
     }
 }
