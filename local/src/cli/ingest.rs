@@ -122,8 +122,8 @@ async fn ingest_elsewhere(
             Ok(answer) => summary.add(answer),
             Err(error) => {
                 failed = Some(error.context(format!(
-                    "the process did not settle the next {} events, and nothing behind them was read; see that it runs and is \
-                     healthy (`lyceum status`), then ingest the files once more: what was applied counts as duplicate",
+                    "the process did not settle the next {} events, and nothing behind them was sent to it; ingest the files once \
+                     more when it is healthy",
                     events.len()
                 )));
                 break;

@@ -668,12 +668,10 @@ impl<'a> Standstill<'a> {
         }
         bail!(
             "nothing was settled for {} s ({}). What was published stays, and is settled once the cause is mended, by the \
-             process that runs or at the next start; `lyceum topics` shows how much is left. Ingesting the files once more \
-             is harmless: what was applied counts as duplicate",
+             process that runs or at the next start: `lyceum status` shows stores and functions, `lyceum topics` how much is \
+             left. Ingesting the files once more is harmless: what was applied counts as duplicate",
             quiet.as_secs(),
-            reason
-                .as_deref()
-                .unwrap_or("no function answered, and nothing is known to fail: `lyceum status` shows the stores")
+            reason.as_deref().unwrap_or("no function answered, and nothing is known to fail")
         )
     }
 
