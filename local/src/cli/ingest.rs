@@ -111,18 +111,31 @@ async fn ingest_elsewhere(
         )
     });
     let mut summary = Summary::default();
+    let mut failed = None;
     while let Some((events, not_published)) = parts.recv().await {
         summary.add(not_published);
         if events.is_empty() {
             continue;
         }
         let events: Vec<PreparedEvent> = events.into_iter().map(PreparedEvent::from).collect();
-        summary.add(session.post("/api/ingest", &json!({ "events": events })).await?);
+        match session.post("/api/ingest", &json!({ "events": events })).await {
+            Ok(answer) => summary.add(answer),
+            Err(error) => {
+                failed = Some(error.context(format!(
+                    "the process did not settle the next {} events, and nothing behind them was sent to it; ingest the files once \
+                     more when it is healthy",
+                    events.len()
+                )));
+                break;
+            }
+        }
         bar.set_message(format!("{} settled", summary.read));
     }
+    // Whoever reads stops where nobody takes the next part.
+    drop(parts);
     let read = reading.await.context("the reading of files failed")?;
     summary.took(started.elapsed());
-    Ok((summary, read.err()))
+    Ok((summary, failed.or(read.err())))
 }
 
 fn print(summary: &Summary, format: Format) -> Result<()> {

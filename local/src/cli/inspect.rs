@@ -182,7 +182,11 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
         for mapping in status["mappings"].as_array().into_iter().flatten().filter(|_| !is_here) {
             let lag: i64 =
                 mapping["partitions"].as_array().into_iter().flatten().filter_map(|of| of["lag"].as_i64()).sum();
-            say!("  {:<28} {:<12} lag {lag}", text(&mapping["name"]), text(&mapping["state"]));
+            // An error that is over stands there, too.
+            let fails = mapping["state"] != "running";
+            let why = mapping["work"]["last_error"].as_str().filter(|_| fails).map(|why| format!("  {why}"));
+            let (name, state) = (text(&mapping["name"]), text(&mapping["state"]));
+            say!("  {name:<28} {state:<12} lag {lag}{}", why.unwrap_or_default());
         }
         let capacity: Option<Capacity> = serde_json::from_value(status["capacity"].take()).unwrap_or_default();
         for line in capacity.iter().filter(|_| !is_here).flat_map(|of| capacity::lines(" since its start", of)) {

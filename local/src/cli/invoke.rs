@@ -30,7 +30,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
     let answer: Value =
-        session.post(&path, &event).await.with_context(|| format!("function {:?} failed", options.function))?;
+        session.post(&path, &event).await.with_context(|| format!("cannot invoke {:?}", options.function))?;
     say!("{}", serde_json::to_string_pretty(&answer)?);
     Ok(ExitCode::SUCCESS)
 }

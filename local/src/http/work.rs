@@ -1,5 +1,7 @@
 //! `POST /api/ingest` and the invoke endpoint of AWS Lambda: work that a command hands to the running process.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -120,6 +122,11 @@ pub(super) async fn invoke(
     let payload = read_body(body, PUBLISH_LIMIT_BYTES).await?;
     match app.services.work.invoke(&function, payload).await? {
         Some(answer) => Ok(json_bytes(answer)),
-        None => Err(Problem::not_found(format!("there is no function {function:?}"))),
+        None => {
+            let mappings = app.services.mappings.status().await?;
+            let names: BTreeSet<&str> = mappings.iter().map(|mapping| mapping.function.as_str()).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            Err(Problem::not_found(format!("there is no function {function:?}; there are {names}")))
+        }
     }
 }

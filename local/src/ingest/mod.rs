@@ -14,10 +14,11 @@ use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::event_log::rules::check_sizes;
 use lyceum_core::record::{Header, NewRecord, Position};
+use lyceum_event_source_mapping::{EventSourceMapping, MappingConfig, MappingState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::runtime::Runtime;
+use crate::runtime::{FUNCTION_TIME, Runtime};
 
 pub mod reader;
 
@@ -28,8 +29,10 @@ const CHUNK_EVENTS: usize = 1_000;
 const CHUNK_BYTES: usize = 2 << 20;
 /// Beyond so many unsettled events the reader waits: memory stays bounded however long the file is.
 const UNSETTLED_LIMIT: usize = 50_000;
-/// An ingestion ends where nothing is settled for so long; retries within a batch take 7 s by default.
+/// An ingestion ends where nothing is settled for so long, and something is known to fail.
 const STANDSTILL: Duration = Duration::from_secs(30);
+/// And where nothing is known to fail, after so long: an invocation under way may take its whole time before it says why.
+const STANDSTILL_UNEXPLAINED: Duration = STANDSTILL.saturating_add(FUNCTION_TIME);
 /// Where an event goes that is no valid event of any family: its dead letter says what is wrong with it.
 const FALLBACK_TOPIC: &str = "nlj.xapi.statements";
 
@@ -166,9 +169,15 @@ pub async fn ingest(
         }
         progress(Progress { read: summary.read, settled: run.settled() });
         while run.unsettled() > UNSETTLED_LIMIT {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let looked = if runtime.shares_its_topics() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                run.look_elsewhere(runtime).await
+            } else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(())
+            };
             progress(Progress { read: summary.read, settled: run.settled() });
-            if let Err(error) = standstill.check() {
+            if let Err(error) = looked.and_then(|()| standstill.check()) {
                 failed = Some(error);
                 break 'reading;
             }
@@ -401,11 +410,13 @@ struct Counting {
     awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
     /// Settled before the publishing call came back: the log is faster than its answer.
     early: HashMap<(Arc<str>, i32), HashMap<i64, Outcome>>,
+    /// What the groups have committed of these partitions, where others settle records, too.
+    committed: HashMap<(Arc<str>, i32), i64>,
     counts: Summary,
     settled: u64,
     unsettled: usize,
-    /// Why a record was last put off, whoever published it.
-    put_off: Option<String>,
+    /// Why a record was last put off, whoever published it, and when.
+    put_off: Option<(Instant, String)>,
     ends: BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
 }
 
@@ -420,6 +431,19 @@ impl Counting {
             }
             Outcome::SkippedTombstone | Outcome::RetryLater { .. } => {}
         }
+    }
+
+    /// A group has committed so far: what is awaited below was settled elsewhere, since own outcomes come before a commit.
+    fn committed(&mut self, partition: (Arc<str>, i32), committed: i64) {
+        if let Some(awaited) = self.awaited.get_mut(&partition) {
+            let before = awaited.len();
+            awaited.retain(|offset| *offset >= committed);
+            let elsewhere = before - awaited.len();
+            self.unsettled -= elsewhere;
+            self.settled += elsewhere as u64;
+            self.counts.elsewhere += elsewhere as u64;
+        }
+        self.committed.insert(partition, committed);
     }
 }
 
@@ -437,7 +461,7 @@ impl Tally {
         for run in runs.iter() {
             let mut counting = lock(run);
             let put_off = reports.iter().rev().find_map(|report| match &report.outcome {
-                Outcome::RetryLater { reason } => Some(reason.to_string()),
+                Outcome::RetryLater { reason } => Some((Instant::now(), reason.to_string())),
                 _ => None,
             });
             counting.put_off = put_off.or(counting.put_off.take());
@@ -496,8 +520,43 @@ impl Run {
         counting.settled + counting.unsettled as u64
     }
 
-    fn put_off(&self) -> Option<String> {
-        lock(&self.counting).put_off.clone()
+    /// Why a record was last put off, if that was since then.
+    fn put_off_since(&self, since: Instant) -> Option<String> {
+        let counting = lock(&self.counting);
+        counting.put_off.as_ref().filter(|(at, _)| *at >= since).map(|(_, reason)| reason.clone())
+    }
+
+    /// The mappings of the topics that it published to.
+    fn mappings<'a>(&self, runtime: &'a Runtime) -> impl Iterator<Item = &'a Arc<EventSourceMapping>> {
+        let topics: HashSet<Arc<str>> = lock(&self.counting).ends.keys().cloned().collect();
+        runtime.mappings.iter().filter(move |mapping| topics.contains(mapping.config().topic.as_str()))
+    }
+
+    /// Counts what others have settled meanwhile.
+    async fn look_elsewhere(&self, runtime: &Runtime) -> Result<()> {
+        for mapping in self.mappings(runtime) {
+            self.ask_committed(runtime, mapping).await?;
+        }
+        Ok(())
+    }
+
+    /// What the mapping's group has committed; nothing where the log cannot say so now.
+    async fn ask_committed(&self, runtime: &Runtime, mapping: &EventSourceMapping) -> Result<BTreeMap<i32, i64>> {
+        let MappingConfig { group, topic, .. } = mapping.config();
+        match runtime.event_log.committed(group, topic).await {
+            Ok(committed) => {
+                let counting = &mut *lock(&self.counting);
+                for (partition, offset) in &committed {
+                    counting.committed((topic.as_str().into(), *partition), *offset);
+                }
+                Ok(committed)
+            }
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the offsets cannot be read now");
+                Ok(BTreeMap::new())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Comes back once the mappings have committed past everything that was published, or `progress` has had enough.
@@ -531,15 +590,9 @@ impl Run {
         for (topic, ends) in ends {
             for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == **topic) {
                 loop {
-                    match runtime.event_log.committed(&mapping.config().group, topic).await {
-                        Ok(committed) => {
-                            let reached = |(partition, end): (&i32, &i64)| committed.get(partition) >= Some(end);
-                            if ends.iter().all(reached) {
-                                break;
-                            }
-                        }
-                        Err(error) if error.is_transient() => tracing::warn!(%error, "the offsets cannot be read now"),
-                        Err(error) => return Err(error.into()),
+                    let committed = self.ask_committed(runtime, mapping).await?;
+                    if ends.iter().all(|(partition, end)| committed.get(partition) >= Some(end)) {
+                        break;
                     }
                     progress(self.settled())?;
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -555,6 +608,7 @@ impl Run {
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
+        summary.elsewhere += counting.counts.elsewhere;
         let left = match (is_committed, runtime.shares_its_topics()) {
             (false, _) => &mut summary.unsettled,
             (true, true) => &mut summary.elsewhere,
@@ -568,8 +622,29 @@ impl Run {
 struct Standstill<'a> {
     runtime: &'a Runtime,
     run: &'a Run,
-    /// What was committed in all when it last changed, and when that was seen; nothing is seen before the first check.
-    moved: Option<(i64, Instant)>,
+    /// How far it was when that last changed, and when that was seen; nothing is seen before the first check.
+    moved: Option<(Mark, Instant)>,
+}
+
+/// Whether an ingestion that was quiet for so long has come to a standstill.
+fn stands_still(quiet: Duration, something_fails: bool) -> bool {
+    quiet >= if something_fails { STANDSTILL } else { STANDSTILL_UNEXPLAINED }
+}
+
+/// How far an ingestion's topics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    /// The sum of what is committed, by this process and by others.
+    committed: i64,
+    settled: u64,
+    /// Records that functions had come again; that is no progress.
+    put_off: u64,
+}
+
+impl Mark {
+    fn is_as_far_as(&self, other: &Self) -> bool {
+        (self.committed, self.settled) == (other.committed, other.settled)
+    }
 }
 
 impl<'a> Standstill<'a> {
@@ -578,29 +653,93 @@ impl<'a> Standstill<'a> {
     }
 
     fn check(&mut self) -> Result<()> {
-        let partitions = self.runtime.mappings.iter().flat_map(|mapping| mapping.status().partitions);
-        let committed = partitions.map(|partition| partition.committed).sum();
-        match self.moved {
-            Some((before, since)) if before == committed && since.elapsed() >= STANDSTILL => {}
-            Some((before, _)) if before == committed => return Ok(()),
+        let now = self.mark();
+        let (before, since) = match self.moved {
+            Some((before, since)) if before.is_as_far_as(&now) => (before, since),
             _ => {
-                self.moved = Some((committed, Instant::now()));
+                self.moved = Some((now, Instant::now()));
                 return Ok(());
             }
+        };
+        let quiet = since.elapsed();
+        let reason = if quiet < STANDSTILL { None } else { self.reason(&before, &now, since) };
+        if !stands_still(quiet, reason.is_some()) {
+            return Ok(());
         }
-        let reason = self.run.put_off().or_else(|| {
-            let errors = self.runtime.mappings.iter().filter_map(|mapping| mapping.status().last_error);
-            errors.max_by_key(|error| error.at).map(|error| error.message)
-        });
         bail!(
-            "nothing was settled for {} s ({}). What was published stays and is settled at the next start; mend the \
-             cause, then ingest the files once more: what was applied counts as duplicate",
-            STANDSTILL.as_secs(),
-            reason.as_deref().unwrap_or("no reason is known")
+            "nothing was settled for {} s ({}). What was published stays, and is settled once the cause is mended, by the \
+             process that runs or at the next start: `lyceum status` shows stores and functions, `lyceum topics` how much is \
+             left. Ingesting the files once more is harmless: what was applied counts as duplicate",
+            quiet.as_secs(),
+            reason.as_deref().unwrap_or("no function answered, and nothing is known to fail")
         )
+    }
+
+    fn mark(&self) -> Mark {
+        let statuses = self.run.mappings(self.runtime).map(|mapping| mapping.status());
+        let (mut committed, mut put_off) = (0, 0);
+        for status in statuses {
+            committed += status.partitions.iter().map(|partition| partition.committed).sum::<i64>();
+            put_off += status.counts.failed_again;
+        }
+        let counting = lock(&self.run.counting);
+        Mark { committed: committed + counting.committed.values().sum::<i64>(), settled: counting.settled, put_off }
+    }
+
+    /// What fails since then, of what this ingestion waits for; an error from before is over.
+    fn reason(&self, before: &Mark, now: &Mark, since: Instant) -> Option<String> {
+        let failing = || {
+            let mut states = self.run.mappings(self.runtime).map(|mapping| mapping.status().state);
+            states.find_map(|state| match state {
+                MappingState::Failing { reason, .. } => Some(reason),
+                _ => None,
+            })
+        };
+        let put_off = || {
+            let number = now.put_off.saturating_sub(before.put_off);
+            (number > 0).then(|| "the function has its records come again; its own log says why".to_owned())
+        };
+        self.run.put_off_since(since).or_else(failing).or_else(put_off)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invocation_under_way_is_no_standstill_as_long_as_nothing_fails() {
+        assert!(!stands_still(Duration::from_secs(29), true));
+        assert!(stands_still(STANDSTILL, true));
+        assert!(!stands_still(FUNCTION_TIME, false), "a function may take its whole time");
+        assert!(stands_still(STANDSTILL_UNEXPLAINED, false));
+    }
+
+    #[test]
+    fn what_others_have_committed_is_not_awaited_any_more() {
+        let counting = Arc::new(Mutex::new(Counting::default()));
+        let run = Run { counting: counting.clone() };
+        let position = |offset| Position::new("nlj.training.bookings", 1, offset);
+        run.published(&[position(7), position(8), position(9)]);
+        let partition: (Arc<str>, i32) = ("nlj.training.bookings".into(), 1);
+        for (committed, unsettled, elsewhere) in [(7, 3, 0), (9, 1, 2), (9, 1, 2), (12, 0, 3)] {
+            lock(&counting).committed(partition.clone(), committed);
+            let counting = lock(&counting);
+            assert_eq!((counting.unsettled, counting.counts.elsewhere), (unsettled, elsewhere), "{committed}");
+            assert_eq!(counting.settled, elsewhere);
+        }
+    }
+
+    #[test]
+    fn why_a_record_was_put_off_is_no_reason_for_what_stands_still_later() {
+        let run = Run { counting: Arc::default() };
+        let before = Instant::now();
+        lock(&run.counting).put_off = Some((before, "DynamoDB is away".into()));
+        assert_eq!(run.put_off_since(before).as_deref(), Some("DynamoDB is away"));
+        assert_eq!(run.put_off_since(before + Duration::from_secs(1)), None);
+    }
 }

@@ -253,7 +253,7 @@ impl Overview {
         let rules = rank(totals.violations.iter().map(|(rule, number)| (rule.to_string(), *number)));
         html! {
             p { b { (percent(totals.valid_rate())) } " of " (count(totals.settled())) " settled records could be read and broke no rule." }
-            @if !rules.is_empty() { (bars("The rules that were broken most", &rules)) }
+            @if !rules.is_empty() { (bars("The rules that were broken most, those of the state among them", &rules)) }
         }
     }
 

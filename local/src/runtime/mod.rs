@@ -47,7 +47,7 @@ const LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// How often old records and keys are dropped.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
 /// A function's time limit, as on Lambda.
-const FUNCTION_TIME: Duration = Duration::from_secs(60);
+pub(crate) const FUNCTION_TIME: Duration = Duration::from_secs(60);
 
 /// One process's stores, functions and mappings.
 pub struct Runtime {

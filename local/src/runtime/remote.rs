@@ -6,8 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use bytes::Bytes;
 use lyceum_core::family::FamilySpec;
-use lyceum_event_source_mapping::{HttpFunction, Invoke};
+use lyceum_event_source_mapping::{HttpFunction, Invoke, InvokeError};
+use tokio::sync::Mutex;
 
 use super::StoresConfig;
 
@@ -61,6 +63,27 @@ impl FromStr for RemoteFunctions {
     }
 }
 
+/// A function under AWS's emulator, which takes one invocation at a time: it ends where a second one comes.
+struct Emulated {
+    function: HttpFunction,
+    turn: Arc<Mutex<()>>,
+}
+
+#[async_trait::async_trait]
+impl Invoke for Emulated {
+    async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+        let turn = self.turn.clone().lock_owned().await;
+        let function = self.function.clone();
+        // By itself: the emulator goes on with an invocation whose caller has given up, and so the turn is not over.
+        let invocation = tokio::spawn(async move {
+            let answer = function.invoke(payload).await;
+            drop(turn);
+            answer
+        });
+        invocation.await.unwrap_or_else(|error| Err(InvokeError::function("Ended", error.to_string())))
+    }
+}
+
 /// What calls the function of each family that runs elsewhere.
 pub(super) fn connect(
     remote: &[RemoteFunctions],
@@ -77,7 +100,12 @@ pub(super) fn connect(
         let own = remote.iter().rev().find(|of| of.family.as_deref() == Some(family));
         let Some(at) = own.or_else(|| remote.iter().rev().find(|of| of.family.is_none())) else { continue };
         let name = at.name.as_deref().unwrap_or(FAMILY_PLACE).replace(FAMILY_PLACE, family);
-        connected.insert(family, Arc::new(HttpFunction::new(&at.base, &name)?));
+        let function = HttpFunction::new(&at.base, &name)?;
+        let invoked: Arc<dyn Invoke> = match name.as_str() {
+            ONLY_FUNCTION => Arc::new(Emulated { function, turn: Arc::default() }),
+            _ => Arc::new(function),
+        };
+        connected.insert(family, invoked);
     }
     Ok(connected)
 }
@@ -142,6 +170,35 @@ mod tests {
         assert_eq!(connect(&remote[..1], specs()).unwrap().keys().collect::<Vec<_>>(), [&"survey"]);
         let unknown = ["surveys=http://a:1".parse().unwrap()];
         assert!(connect(&unknown, specs()).err().unwrap().to_string().contains("survey, "));
+    }
+
+    #[tokio::test]
+    async fn the_emulator_is_called_by_one_at_a_time_also_where_a_caller_gives_up() {
+        use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+        use std::time::Duration;
+
+        static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let invoked = || async {
+            MOST.fetch_max(UNDER_WAY.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            UNDER_WAY.fetch_sub(1, SeqCst);
+            "{}"
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = [format!("survey=http://{}", listener.local_addr().unwrap()).parse().unwrap()];
+        let path = "/2015-03-31/functions/function/invocations";
+        let emulator = axum::Router::new().route(path, axum::routing::post(invoked));
+        tokio::spawn(async move { axum::serve(listener, emulator).await });
+        let function = connect(&remote, lyceum_functions::REGISTRY.iter().map(|entry| entry.spec))
+            .unwrap()
+            .remove("survey")
+            .unwrap();
+        let given_up = tokio::time::timeout(Duration::from_millis(10), function.invoke(Bytes::new())).await;
+        assert!(given_up.is_err());
+        let answers = futures::future::join_all((0..4).map(|_| function.invoke(Bytes::new()))).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert_eq!(MOST.load(SeqCst), 1);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub fn find() -> Result<PathBuf, String> {
 
 /// One function under emulators of its own; each takes one invocation at a time. Gone when it is dropped.
 pub struct Emulated {
+    addresses: Vec<String>,
     free: Mutex<Vec<HttpFunction>>,
     turns: Semaphore,
     // When they are dropped, whoever keeps the emulators ends them.
@@ -63,7 +64,7 @@ impl Emulated {
     /// # Errors
     /// Where one does not come up.
     pub async fn start(bootstrap: &Bootstrap<'_>, number: usize) -> Result<Self> {
-        let (mut free, mut keepers) = (Vec::new(), Vec::new());
+        let (mut addresses, mut free, mut keepers) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..number {
             let [invoke, runtime] = free_ports()?;
             let name = bootstrap.binary.file_name().and_then(|name| name.to_str()).context("the binary has a name")?;
@@ -83,9 +84,16 @@ impl Emulated {
             let stdin = keeper.stdin.take().context("stdin is piped")?;
             keepers.push((keeper, stdin));
             until_open(invoke).await.with_context(|| format!("starting {name} under the emulator"))?;
-            free.push(HttpFunction::new(&format!("http://127.0.0.1:{invoke}"), "function")?);
+            let address = format!("http://127.0.0.1:{invoke}");
+            free.push(HttpFunction::new(&address, "function")?);
+            addresses.push(address);
         }
-        Ok(Self { turns: Semaphore::new(free.len()), free: Mutex::new(free), _keepers: keepers })
+        Ok(Self { addresses, turns: Semaphore::new(free.len()), free: Mutex::new(free), _keepers: keepers })
+    }
+
+    /// Where the emulators answer, each `http://host:port`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 }
 

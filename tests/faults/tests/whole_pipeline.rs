@@ -17,10 +17,15 @@ use lyceum_faults::oracle;
 use lyceum_faults::traffic::{Amount, Traffic};
 use lyceum_faults::worker::{MappingOrder, mapping_config};
 use lyceum_functions::REGISTRY;
+use lyceum_given::academy::{Academy, Size, video_statements};
 use lyceum_given::binary;
 use lyceum_services::{Endpoints, Service, Suite, private};
+use lyceum_tests::workplace::Workplace;
+use serde_json::json;
 use tokio::task::JoinSet;
 
+const BY_COMMAND: &str =
+    "the lyceum command drives the functions' binaries and every event of each family is counted right";
 const NAME: &str = "22,000 statements and 10,000 events go through the functions' binaries and are counted right";
 
 /// What a producer sends, and gets wrong.
@@ -32,35 +37,116 @@ const AMOUNT: Amount = Amount {
     illegal_each: Some(20),
 };
 
+const STORES: &[Service] = &[Service::Kafka, Service::DynamoDb, Service::OpenSearch];
 /// How long it may take before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(900);
 
 fn main() {
     let mut suite = Suite::default();
     match emulator::find() {
-        Ok(emulator) => suite.test(NAME, &[Service::Kafka, Service::DynamoDb, Service::OpenSearch], move |endpoints| {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            let result = runtime.expect("a runtime starts").block_on(whole_way(endpoints, &emulator));
-            result.unwrap_or_else(|error| panic!("{error:?}"));
-        }),
-        Err(why) => suite.missing(NAME, why),
-    };
+        Ok(emulator) => {
+            let of_command = emulator.clone();
+            suite.test(BY_COMMAND, STORES, move |endpoints| run(by_command(endpoints, &of_command)));
+            suite.test(NAME, STORES, move |endpoints| run(whole_way(endpoints, &emulator)));
+        }
+        Err(why) => {
+            suite.missing(BY_COMMAND, why.clone());
+            suite.missing(NAME, why);
+        }
+    }
     suite.run()
 }
 
-async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
-    // The binaries know the catalog's topics by their own names: a broker for them alone.
+fn run(test: impl Future<Output = Result<()>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.expect("a runtime starts").block_on(test);
+    result.unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// `lyceum up --kafka … --functions …`, as a person starts it, before one emulator for each family.
+async fn by_command(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
+    let academy = Academy::new(15, Size { programs: 2, bookings: 10, responses: 12 });
+    let mut events = academy.events;
+    events.extend(video_statements(16, 200));
     let broker = tokio::task::spawn_blocking(|| private(Service::Kafka)).await??;
+    let addresses = own_addresses(endpoints, broker.endpoint());
+    let Connected { log, ledger, statements } = addresses.prepare(Arc::new(SystemClock)).await?;
+
+    let (logs, environment) = (tempfile::tempdir()?, function_environment(&addresses));
+    let mut arguments = vec!["--kafka".to_owned(), addresses.kafka.clone()];
+    let mut functions = Vec::new();
+    for entry in REGISTRY {
+        let family = entry.spec.name;
+        let binary = binary::function(family);
+        let function = Emulated::start(&bootstrap(emulator, &binary, &environment, logs.path()), 1).await?;
+        arguments.extend(["--functions".to_owned(), format!("{family}={}", function.addresses()[0])]);
+        functions.push(function);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let variables = addresses.environment();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let workplace = Workplace::new();
+    workplace.write_lines("events.jsonl", &events);
+    workplace.write_lines("again.jsonl", &events[..50]);
+    workplace.write_lines("wrong.jsonl", &[json!({"verb": 1}), json!({"verb": 2}), json!({"verb": 3})]);
+    tokio::task::block_in_place(|| {
+        let process = workplace.up_with(&variables, &arguments);
+        for (file, number) in [("events.jsonl", events.len()), ("again.jsonl", 50), ("wrong.jsonl", 3)] {
+            let ingest = workplace.run_with(&variables, &["ingest", file, "--format", "json"]);
+            let words = last_words(logs.path())?;
+            ensure!(ingest.code == Some(0), "{file}: {}\n{}\n{words}", ingest.stderr, process.running.reported());
+            let summary = ingest.json();
+            ensure!(summary["elsewhere"].as_u64() == Some(number as u64), "{file}: {summary}\n{words}");
+        }
+        let ask = |arguments: &[&str]| workplace.run_with(&variables, arguments).expect_code(0).json();
+        let platform = ask(&["query", "platform", "--format", "json"]);
+        ensure!(platform["total"].as_u64() == Some(events.len() as u64), "{} were sent: {platform}", events.len());
+        let letters = ask(&["dead-letters", "list", "--format", "json"]);
+        ensure!(letters["dead_letters"].as_array().is_some_and(|letters| letters.len() == 3), "{letters}");
+        process.stop().expect_code(0);
+        anyhow::Ok(())
+    })?;
+
+    for entry in REGISTRY {
+        let mut records = 0;
+        for topic in entry.spec.topics {
+            records += log.offsets(topic.name).await?.iter().map(|range| range.end).sum::<i64>();
+        }
+        ensure!(records > 50, "{records} records of {} only", entry.spec.name);
+    }
+    let expected = oracle::fold(&log).await?;
+    ensure!(expected.documents.len() == events.len(), "{} statements are expected", expected.documents.len());
+    let difference = compare(&Stores { log, ledger, statements }, &expected).await?;
+    ensure!(difference.is_none() && difference.letters == 3, "{difference:#?}\n{}", last_words(logs.path())?);
+    Ok(())
+}
+
+/// A broker for the binaries alone, since they know the catalog's topics by their own names; a table and an index.
+fn own_addresses(endpoints: &Endpoints, kafka: &str) -> Addresses {
     let name = format!("whole{}", uuid::Uuid::new_v4().simple());
-    let addresses = Addresses {
-        kafka: broker.endpoint().to_owned(),
+    Addresses {
+        kafka: kafka.to_owned(),
         dynamodb: endpoints.url(Service::DynamoDb).to_owned(),
         search: endpoints.url(Service::OpenSearch).to_owned(),
         prefix: String::new(),
         table: name.clone(),
         index: name,
         dynamodb_timeout_ms: 5_000,
-    };
+    }
+}
+
+fn bootstrap<'a>(
+    emulator: &'a Path,
+    binary: &'a Path,
+    environment: &'a BTreeMap<&'static str, String>,
+    logs: &'a Path,
+) -> Bootstrap<'a> {
+    Bootstrap { keeper: Path::new(env!("CARGO_BIN_EXE_fault_worker")), emulator, binary, environment, logs }
+}
+
+async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
+    let broker = tokio::task::spawn_blocking(|| private(Service::Kafka)).await??;
+    let addresses = own_addresses(endpoints, broker.endpoint());
     let Connected { log, ledger, statements } = addresses.prepare(Arc::new(SystemClock)).await?;
     let topics = REGISTRY.iter().flat_map(|entry| entry.spec.topics).map(|topic| (topic.name, topic.partitions));
     for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))) {
@@ -77,14 +163,7 @@ async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
     for entry in REGISTRY {
         let family = entry.spec.name;
         let binary = binary::function(family);
-        let bootstrap = Bootstrap {
-            keeper: Path::new(env!("CARGO_BIN_EXE_fault_worker")),
-            emulator,
-            binary: &binary,
-            environment: &environment,
-            logs: logs.path(),
-        };
-        let function = Arc::new(Emulated::start(&bootstrap, 2).await?);
+        let function = Arc::new(Emulated::start(&bootstrap(emulator, &binary, &environment, logs.path()), 2).await?);
         for topic in entry.spec.topics {
             let order = MappingOrder { group: "lyceum", batch_size: 500, function_timeout_ms: 60_000 };
             let config = mapping_config(&order, family, topic.name);

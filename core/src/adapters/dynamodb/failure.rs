@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
@@ -158,9 +158,15 @@ pub(super) fn explain<E: OperationError>(
     let said = || match service {
         Some(error) => {
             let message = error.message().unwrap_or("no message");
-            format!("{operation} on table {table}: {code}: {message}{}", advise(code))
+            match (code, &failure) {
+                ("", Failure::Answer { status, .. }) => format!(
+                    "{operation} on table {table}: status {status} without a code: is it DynamoDB that answers there? Its URL \
+                     is AWS_ENDPOINT_URL_DYNAMODB"
+                ),
+                _ => format!("{operation} on table {table}: {code}: {message}{}", advise(code)),
+            }
         }
-        None => format!("{operation} on table {table}: {}", DisplayErrorContext(error)),
+        None => format!("{operation} on table {table}: {}", tell(error)),
     };
     match classify(effect, &failure) {
         Verdict::Conflict => LedgerError::Conflict,
@@ -168,6 +174,20 @@ pub(super) fn explain<E: OperationError>(
         Verdict::Unavailable => LedgerError::Unavailable(said()),
         Verdict::Refused => LedgerError::Refused(said()),
     }
+}
+
+/// A failure without an answer: its causes one behind the other, and what to do where that is known.
+fn tell(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<String> =
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let advice = if causes.iter().any(|cause| cause.contains("credential")) {
+        "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another source of credentials"
+    } else if never_connected(error) {
+        "; is the server up, and AWS_ENDPOINT_URL_DYNAMODB or AWS_REGION right?"
+    } else {
+        ""
+    };
+    format!("{}{advice}", causes.join(": "))
 }
 
 fn advise(code: &str) -> &'static str {
@@ -237,6 +257,37 @@ mod tests {
         ] {
             assert_eq!(classify(Read, &failure), read, "reading, {failure:?}");
             assert_eq!(classify(Write, &failure), write, "writing, {failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_got_no_answer_is_told_by_its_causes_and_says_what_to_do() {
+        let chain = |causes: &'static [&'static str]| tell(&Chain(causes));
+        assert_eq!(
+            chain(&["dispatch failure", "client error (Connect)", "Connection refused"]),
+            "dispatch failure: client error (Connect): Connection refused; is the server up, and AWS_ENDPOINT_URL_DYNAMODB or \
+             AWS_REGION right?"
+        );
+        assert!(
+            chain(&["dispatch failure", "no credentials found in chain"]).ends_with("another source of credentials")
+        );
+        assert_eq!(chain(&["request has timed out"]), "request has timed out");
+    }
+
+    /// Texts, each the cause of the one before.
+    #[derive(Debug)]
+    struct Chain(&'static [&'static str]);
+
+    impl std::fmt::Display for Chain {
+        fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str(self.0[0])
+        }
+    }
+
+    impl Error for Chain {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            // A test's chain may live as long as the test.
+            (self.0.len() > 1).then(|| Box::leak(Box::new(Chain(&self.0[1..]))) as &(dyn Error + 'static))
         }
     }
 
