@@ -191,6 +191,11 @@ impl Running {
         Self { child, stdout, stderr, readers }
     }
 
+    /// Its number among the machine's processes.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed so far.
     pub fn printed(&self) -> String {
         lock(&self.stdout)

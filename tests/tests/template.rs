@@ -169,7 +169,8 @@ fn a_private_authority_and_a_clients_certificate_reach_poller_and_function_alike
     let variables = &template["Globals"]["Function"]["Environment"]["Variables"];
     assert_eq!(variables["KAFKA_CA_SECRET_ARN"]["Ref"], "KafkaCaSecretArn");
     assert_eq!(variables["ELASTICSEARCH_CA_SECRET_ARN"]["Ref"], "ElasticsearchCaSecretArn");
-    let only_where = |condition: &str| json!({"Fn::If": [condition, {"Ref": "KafkaSecretArn"}, {"Ref": "AWS::NoValue"}]});
+    let only_where =
+        |condition: &str| json!({"Fn::If": [condition, {"Ref": "KafkaSecretArn"}, {"Ref": "AWS::NoValue"}]});
     assert_eq!(variables["KAFKA_CERTIFICATE_SECRET_ARN"], only_where("UsesCertificate"));
     assert_eq!(variables["KAFKA_SASL_SECRET_ARN"], only_where("UsesPassword"));
     let access = mapping["Resources"]["Mapping"]["Properties"]["SourceAccessConfigurations"].to_string();

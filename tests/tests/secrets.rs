@@ -1,0 +1,269 @@
+//! Secrets reach who needs them, and show nowhere else: neither in a log or a metric, nor in the list of processes; and what
+//! AWS Secrets Manager holds not in the process's environment either.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lyceum_core::adapters::aws;
+use lyceum_services::{Endpoints, Service, Suite};
+use lyceum_tests::binary;
+use lyceum_tests::workplace::{Running, Workplace};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Nothing is judged by time; this only ends what hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// In every secret of these tests, and in nothing else.
+const HUSH: &str = "hush";
+
+fn main() {
+    let mut suite = Suite::default();
+    suite.test("a_functions_secrets_are_used_and_show_nowhere", &[Service::Aws], used_and_nowhere);
+    suite.test("a_secret_that_cannot_be_used_is_named_and_not_shown", &[Service::Aws], named);
+    suite.test("what_a_processs_variables_hold_is_in_no_log_metric_or_argument", &[], variables);
+    suite.run()
+}
+
+/// A request as it came: head and body.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Lambda's runtime API with one event for a function, and a statement store that takes no credentials.
+struct Stand {
+    address: String,
+    seen: Seen,
+}
+
+impl Stand {
+    fn start(event: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it listens").to_string();
+        let seen = Seen::default();
+        let (noted, event) = (seen.clone(), Arc::new(Mutex::new(Some(event))));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (noted, event) = (noted.clone(), event.clone());
+                thread::spawn(move || answer(stream, &noted, &event));
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The first request with these words.
+    fn wait_for(&self, words: &str, running: &Running) -> String {
+        let begun = Instant::now();
+        loop {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(request) = seen.into_iter().find(|request| request.contains(words)) {
+                return request;
+            }
+            let said = || format!("{}{}", running.printed(), running.reported());
+            assert!(begun.elapsed() < PATIENCE, "nobody sent {words:?}; the function said: {}", said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{head}{}", String::from_utf8_lossy(&body)));
+    let (status, more, body) = if head.contains("/invocation/next") {
+        let Some(event) = event.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            // Until the function is ended there is nothing more to do.
+            thread::sleep(PATIENCE);
+            return None;
+        };
+        let headers = "Lambda-Runtime-Aws-Request-Id: one\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\n\
+                       Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:statement\r\n";
+        ("200 OK", headers, event)
+    } else if head.contains("/2018-06-01/runtime") {
+        ("202 Accepted", "", String::new())
+    } else {
+        let reason = r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
+        ("401 Unauthorized", "", reason.to_owned())
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\n{more}Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .ok()
+}
+
+/// Puts secrets under names of their own; returns their ARNs.
+fn put<const N: usize>(endpoint: &str, texts: [&str; N]) -> [String; N] {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let arns = runtime.block_on(async {
+        let config = aws::loader()
+            .endpoint_url(endpoint)
+            .region(aws_config::Region::new("eu-central-1"))
+            .credentials_provider(aws_sdk_secretsmanager::config::Credentials::new("test", "test", None, None, "test"))
+            .load()
+            .await;
+        let client = aws_sdk_secretsmanager::Client::new(&config);
+        let mut arns = Vec::new();
+        for text in texts {
+            let name = format!("lyceum-{}", Uuid::new_v4());
+            let created = client.create_secret().name(name).secret_string(text).send().await.expect("a secret");
+            arns.push(created.arn().expect("its ARN").to_owned());
+        }
+        arns
+    });
+    arns.try_into().expect("one for each")
+}
+
+/// The statement function's own program, as Lambda starts it.
+fn function(stand: &Stand, endpoint: &str, variables: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(binary::function("statement"));
+    command.env_clear().envs([
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_LAMBDA_RUNTIME_API", &stand.address),
+        ("AWS_LAMBDA_FUNCTION_NAME", "statement"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "group"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+        ("KAFKA_TIMEOUT_MS", "1000"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        ("ELASTICSEARCH_URL", &stand.url()),
+        ("LOG_LEVEL", "trace"),
+        ("RETRY_ATTEMPTS", "0"),
+    ]);
+    Running::start(command.envs(variables.iter().copied()))
+}
+
+fn used_and_nowhere(endpoints: &Endpoints) {
+    let endpoint = endpoints.url(Service::Aws);
+    let authority = fs::read_to_string(binary::workspace().join("core/tests/kafka/another-authority.pem"));
+    let authority = json!({"certificate": authority.expect("a certificate")}).to_string();
+    // A key that is none: what the library says of it must not hold it.
+    let certificate = json!({
+        "certificate": "-----BEGIN CERTIFICATE-----\nhushcertificate\n-----END CERTIFICATE-----",
+        "privateKey": "-----BEGIN PRIVATE KEY-----\nhushkey\n-----END PRIVATE KEY-----",
+        "privateKeyPassword": "hush-word-of-the-key",
+    });
+    let [store, of_store, broker, of_broker, of_client] = put(
+        endpoint,
+        [
+            r#"{"api_key": "hush-api-key"}"#,
+            &authority,
+            r#"{"username": "lyceum", "password": "hush-password"}"#,
+            &authority,
+            &certificate.to_string(),
+        ],
+    );
+    // A statement, one that is wrong and so becomes a letter, and another statement: both stores are needed.
+    let event = binary::workspace().join("events/aws/statement-poison-in-the-middle.json");
+    let stand = Stand::start(fs::read_to_string(event).expect("a sample"));
+    let variables = [
+        ("ELASTICSEARCH_SECRET_ARN", store.as_str()),
+        ("ELASTICSEARCH_CA_SECRET_ARN", &of_store),
+        ("KAFKA_SASL_SECRET_ARN", &broker),
+        ("KAFKA_CA_SECRET_ARN", &of_broker),
+        ("KAFKA_CERTIFICATE_SECRET_ARN", &of_client),
+    ];
+    let running = function(&stand, endpoint, &variables);
+    let answered = stand.wait_for("/invocation/one/response", &running);
+    assert!(answered.contains("batchItemFailures"), "{answered}");
+    let asked = stand.wait_for("GET /xapi-statements ", &running);
+    assert!(asked.contains("ApiKey hush-api-key"), "the store is asked with what the secret holds: {asked}");
+    // The next invocation is waited for: all that is told of the first has been written.
+    let process = format!("/proc/{}", running.process());
+    let arguments = fs::read_to_string(format!("{process}/cmdline")).expect("the process is there");
+    let environment = fs::read_to_string(format!("{process}/environ")).expect("the process is there");
+    assert!(arguments.contains("lyceum-statement") && environment.contains(&of_client), "{arguments} {environment}");
+    let said = format!("{}{}", running.printed(), running.reported());
+    assert!(said.contains("credentials are not accepted") && said.contains("lyceum_"), "log and metrics: {said}");
+    assert!(said.contains("Kafka"), "the certificate was tried: {said}");
+    for (where_, text) in [("arguments", arguments), ("environment", environment), ("log", said)] {
+        assert!(!text.contains(HUSH), "a secret is in the {where_}: {text}");
+    }
+    assert!(!answered.contains(HUSH), "{answered}");
+}
+
+fn named(endpoints: &Endpoints) {
+    let endpoint = endpoints.url(Service::Aws);
+    let stand = Stand::start(String::new());
+    let [none, list, other] = put(endpoint, ["hush-no-json", r#"["hush"]"#, r#"{"token": "hush-token"}"#]);
+    let missing = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:nobody-made-this-AbCdEf";
+    for variable in
+        ["ELASTICSEARCH_SECRET_ARN", "KAFKA_SASL_SECRET_ARN", "KAFKA_CA_SECRET_ARN", "KAFKA_CERTIFICATE_SECRET_ARN"]
+    {
+        for (arn, told) in [
+            (missing, "cannot be read: the function's role needs secretsmanager:GetSecretValue"),
+            (none.as_str(), "is no JSON object; it needs fields of `"),
+            (&list, "is no JSON object"),
+            (&other, "has none of the fields `"),
+        ] {
+            let ended = function(&stand, endpoint, &[(variable, arn)]).wait().expect_code(1);
+            let line: Value = serde_json::from_str(ended.stderr.trim()).expect("one line of JSON");
+            let message = line["message"].as_str().expect("a message");
+            assert!(message.contains(&format!("the secret of {variable} {told}")), "{message}");
+            assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{message}");
+        }
+    }
+    // A half of what belongs together is told as its variables would be.
+    let [half] = put(endpoint, [r#"{"certificate": "hush"}"#]);
+    let ended = function(&stand, endpoint, &[("KAFKA_CERTIFICATE_SECRET_ARN", &half)]).wait().expect_code(1);
+    assert!(ended.stderr.contains("KAFKA_SSL_KEY_PEM") && !ended.stderr.contains(HUSH), "{}", ended.stderr);
+}
+
+fn variables(_: &Endpoints) {
+    let workplace = Workplace::new();
+    let token = "hush-token-of-16-characters-and-more";
+    let tokens = format!("*:read+publish+operate:{token}");
+    let server = workplace.up(&[("API_TOKENS", &tokens), ("LOG_LEVEL", "trace")]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (metrics, refused) = runtime.block_on(async {
+        let (status, metrics) = server.get("/metrics", Some(token)).await;
+        assert_eq!(status, 200, "{metrics}");
+        let (status, refused) = server.get("/metrics", Some("hush-another-token-of-16")).await;
+        assert_eq!(status, 401, "{refused}");
+        (metrics.to_string(), refused.to_string())
+    });
+    let arguments = fs::read_to_string(format!("/proc/{}/cmdline", server.running.process())).expect("it runs");
+    assert!(metrics.contains("lyceum_") && arguments.contains("lyceum"), "{metrics} {arguments}");
+    let ended = server.stop().expect_code(0);
+    for text in [&metrics, &refused, &arguments, &ended.stdout, &ended.stderr] {
+        assert!(!text.contains(HUSH), "{text}");
+    }
+
+    // Services that refuse: their errors are told, and not what was shown to them.
+    let stand = Stand::start(String::new());
+    let url = stand.url();
+    let store = [("ELASTICSEARCH_URL", url.as_str()), ("ELASTICSEARCH_API_KEY", "hush-api-key")];
+    let broker = [
+        ("KAFKA_BOOTSTRAP_SERVERS", stand.address.as_str()),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ("KAFKA_SASL_USERNAME", "lyceum"),
+        ("KAFKA_SASL_PASSWORD", "hush-password"),
+        ("KAFKA_TIMEOUT_MS", "2000"),
+    ];
+    for (of_service, told) in [(&store[..], "credentials are not accepted"), (&broker[..], "Kafka")] {
+        let variables: Vec<_> = of_service.iter().copied().chain([("LOG_LEVEL", "trace")]).collect();
+        let ended = workplace.run_with(&variables, &["up", "--port", "0"]).expect_code(1);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
+    }
+}
