@@ -573,6 +573,8 @@ fn a_deployment_goes_back_when_invocations_records_or_letters_say_so() {
         let dimensions = json!([{"Name": "family", "Value": family}, {"Name": "outcome", "Value": "retry_later"}]);
         assert_eq!((&alarm["MetricName"], &alarm["Dimensions"]), (&json!("lyceum_events_total"), &dimensions));
         assert_eq!(alarm["Namespace"], deployed(&[]).variables()["METRICS_NAMESPACE"]);
+        let noisy = deployed(&[("ToleratedLetters", "5")]).nested(&format!("{name}Alarms"));
+        assert_eq!(noisy.properties("DeadLetters").expect("an alarm")["Threshold"], 5);
         count += 1;
     }
     assert_eq!(count, REGISTRY.len());
