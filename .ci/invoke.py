@@ -1,7 +1,8 @@
 """Invokes the functions of a deployed stack with events/aws/* and looks at what they did: `invoke.py STACK`.
 
 Each batch whose dependencies are up is delivered twice. The answer must be the one that stands beside it; what was
-applied or rejected must have its key in the table; and the second delivery must change nothing.
+applied or rejected must have its key in the table; the second delivery must change nothing; and the index must hold one
+statement for each event that was applied.
 """
 
 import base64
@@ -34,8 +35,8 @@ def keys_of(items, family, event_id):
             yield item
 
 
-def event_ids(batch, positions):
-    """The statement ids of the records at these positions."""
+def events(batch, positions):
+    """Tenant and statement id of the records at these positions."""
     for records in batch["records"].values():
         for record in records if isinstance(records, list) else []:
             if not isinstance(record, dict):
@@ -45,7 +46,14 @@ def event_ids(batch, positions):
                 value = json.loads(base64.b64decode(record["value"]))
                 statement = value.get("xapi_data", value)
                 if "id" in statement:
-                    yield statement["id"].lower()
+                    yield tenant_of(record, value), statement["id"].lower()
+
+
+def tenant_of(record, value):
+    for header in record.get("headers") or []:
+        if header.get("tenant-id"):
+            return bytes(header["tenant-id"]).decode()
+    return value.get("metadata", {}).get("tenant_id", "default")
 
 
 def count_statements():
@@ -79,7 +87,7 @@ def main(stack):
     outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
     lambda_, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")
     table = outputs["LedgerTable"]
-    wrong, invoked, keys_found = [], 0, 0
+    wrong, invoked, keys_found, stored = [], 0, 0, set()
     for file in sorted(EVENTS.glob("*.json")):
         if file.name.endswith(".expected.json"):
             continue
@@ -90,7 +98,8 @@ def main(stack):
         payload = file.read_bytes()
         before = None
         for delivery in (1, 2):
-            answer = lambda_.invoke(FunctionName=f"{stack}-{family}", Payload=payload)
+            # The alias, as the mappings do.
+            answer = lambda_.invoke(FunctionName=outputs[f"{family.capitalize()}Function"], Payload=payload)
             body = json.loads(answer["Payload"].read())
             invoked += 1
             if answer.get("FunctionError") or body.get("batchItemFailures") != expected["batchItemFailures"]:
@@ -99,19 +108,21 @@ def main(stack):
             if before is not None and now != before:
                 wrong.append(f"{file.name}: the second delivery changed the table")
             before = now
+        settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
+        applied = set(events(json.loads(payload), settled))
+        stored |= applied
         if family == "statement":
             continue
-        settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
-        for event_id in event_ids(json.loads(payload), settled):
+        for _, event_id in applied:
             of_event = list(keys_of(before, family, event_id))
             keys_found += len(of_event)
             if not of_event:
                 wrong.append(f"{file.name}: event {event_id} has no key in the table")
     print(f"{invoked} invocations, {keys_found} keys of applied events found, {len(items(dynamodb, table))} items")
     statements = count_statements()
-    print(f"{statements} statements in the index")
-    if statements == 0:
-        wrong.append("no statement was stored")
+    print(f"{statements} statements in the index, of {len(stored)} events")
+    if statements != len(stored) or not stored:
+        wrong.append(f"{statements} statements are stored, and {len(stored)} events were applied")
     if keys_found == 0:
         wrong.append("no event was applied")
     if wrong:
