@@ -62,6 +62,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "functions" => on == "core" || is_family(on),
         "local" => matches!(on, "core" | "functions") || is_part_of_local(on),
         _ if is_family(folder) || is_part_of_local(folder) => on == "core",
+        // It starts the command as a person does, in the same workplace.
+        "tests/faults" => true,
         _ if folder == "tests" || folder.starts_with("tests/") => on != "tests",
         _ => panic!("{folder} is new: say here what it may depend on"),
     }
