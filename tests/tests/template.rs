@@ -523,8 +523,8 @@ fn parameters_that_cannot_work_together_are_refused() {
         (&[is("PLAIN")], "SCRAM and PLAIN need KafkaSecretArn."),
         (&[msk, secret, is("PLAIN")], "MSK knows"),
         (&[msk, secret, is("SCRAM-SHA-256")], "MSK knows"),
-        (&[msk, open], "IAM, SCRAM and PLAIN need KafkaEncryption."),
-        (&[secret, is("SCRAM-SHA-512"), open], "IAM, SCRAM and PLAIN need KafkaEncryption."),
+        (&[msk, open], "Only NONE goes without KafkaEncryption."),
+        (&[secret, is("SCRAM-SHA-512"), open], "Only NONE goes without KafkaEncryption."),
         (&[msk, ("SubnetIds", "subnet-1,subnet-2")], "SubnetIds need SecurityGroupIds."),
     ];
     for (given, told) in cases {
