@@ -340,6 +340,8 @@ fn given_up_to_a_topic(_: &Endpoints) {
     let kafka = lyceum_services::private(Service::Kafka).expect("a broker of its own");
     let tenant = Tenant::new().on_kafka(kafka.endpoints());
     let workplace = Workplace::new();
+    // It makes the topics of letters, which an import writes to.
+    let server = workplace.up(&tenant.variables());
     // AWS's sample, with an event of ours in it.
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/on-failure/kafka-message-of-one-record.json");
     let sample = std::fs::read(sample).expect("the sample is read");
@@ -374,7 +376,6 @@ fn given_up_to_a_topic(_: &Endpoints) {
     list.expect_print(&["AWS Lambda gave the record up: RetriesExhausted, after 3 invocations"]);
     let replay = tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing"]).expect_code(0);
     replay.expect_print(&["1 sent again"]);
-    let server = workplace.up(&tenant.variables());
     let show = ["show", "session", "s-of-kafka"];
     until("the booking counts", || {
         let shown = tenant.run(&workplace, &show);
