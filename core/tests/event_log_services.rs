@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lyceum_core::adapters::kafka::event_log::KafkaEventLog;
 use lyceum_core::adapters::kafka::settings::{ClientCertificate, Encryption, KafkaSettings, Pem, Sasl, Secret};
 use lyceum_core::ports::event_log::contract::CHECKS;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use lyceum_services::{Endpoints, KafkaEndpoint, Service, Suite};
 use proxy::Proxy;
@@ -25,16 +25,12 @@ mod proxy;
 type Test = fn(&Endpoints);
 
 const TESTS: &[(&str, Test)] = &[
-    ("scram_and_plain_are_accepted_without_encryption", scram_and_plain_are_accepted_without_encryption),
-    ("scram_and_plain_are_accepted_with_encryption", scram_and_plain_are_accepted_with_encryption),
-    ("a_client_certificate_is_accepted", a_client_certificate_is_accepted),
-    ("a_missing_client_certificate_is_named", a_missing_client_certificate_is_named),
-    ("a_wrong_password_is_named_at_once", a_wrong_password_is_named_at_once),
-    ("an_authority_that_does_not_match_is_named", an_authority_that_does_not_match_is_named),
     ("an_authority_that_is_no_file_is_named", an_authority_that_is_no_file_is_named),
     ("an_unknown_host_is_named", an_unknown_host_is_named),
     ("a_broker_that_does_not_listen_is_transient", a_broker_that_does_not_listen_is_transient),
     ("a_record_that_the_topic_does_not_take_is_too_large", a_record_that_the_topic_does_not_take_is_too_large),
+    ("what_a_cluster_has_too_few_brokers_for_is_refused", what_a_cluster_has_too_few_brokers_for_is_refused),
+    ("a_record_of_another_time_is_refused_by_the_topic_s_limits", a_record_of_another_time_is_refused),
     ("records_that_fit_alone_need_not_fit_together", records_that_fit_alone_need_not_fit_together),
     ("a_connection_cut_while_producing_loses_and_doubles_nothing", a_connection_cut_while_producing),
     ("a_broker_that_stays_away_is_transient_and_comes_back", a_broker_that_stays_away),
@@ -46,6 +42,68 @@ const TESTS: &[(&str, Test)] = &[
     ("a_member_that_does_not_release_loses_its_partitions", a_member_that_does_not_release_loses_its_partitions),
     ("what_others_configured_of_a_topic_stays", what_others_configured_of_a_topic_stays),
     ("a_topic_that_another_client_grows_is_written_in_full", a_topic_that_another_client_grows_is_written_in_full),
+];
+
+/// A listener that not every Kafka has: its name, what names one, and whether it is there with all that it takes.
+struct Listener {
+    name: &'static str,
+    variables: &'static str,
+    find: fn(&KafkaEndpoint) -> Option<&str>,
+}
+
+const SASL_PLAINTEXT: Listener = Listener {
+    name: "SASL_PLAINTEXT",
+    variables: "LYCEUM_TEST_KAFKA_SASL_PLAINTEXT",
+    find: |kafka| kafka.sasl_plaintext.as_deref(),
+};
+const SASL_SSL: Listener = Listener {
+    name: "SASL_SSL",
+    variables: "LYCEUM_TEST_KAFKA_SASL_SSL and LYCEUM_TEST_KAFKA_CA",
+    find: |kafka| kafka.sasl_ssl.as_deref().filter(|_| kafka.ca_file.is_some()),
+};
+const MUTUAL_TLS: Listener = Listener {
+    name: "mutual TLS",
+    variables: "LYCEUM_TEST_KAFKA_MUTUAL_TLS, LYCEUM_TEST_KAFKA_CA, LYCEUM_TEST_KAFKA_CERTIFICATE and LYCEUM_TEST_KAFKA_KEY",
+    find: |kafka| kafka.mutual_tls.as_deref().filter(|_| kafka.ca_file.is_some() && kafka.client_certificate.is_some()),
+};
+
+impl Listener {
+    fn missing(&self, endpoints: &Endpoints) -> Option<String> {
+        let Self { name, variables, find } = self;
+        let why = format!(
+            "the Kafka in use has no listener for {name}: start the project's own where Java and Maven are, or name one by {variables}"
+        );
+        find(endpoints.kafka()).is_none().then_some(why)
+    }
+
+    /// Where it is.
+    fn of<'a>(&self, endpoints: &'a Endpoints) -> &'a str {
+        (self.find)(endpoints.kafka()).expect("its tests run where it is there")
+    }
+}
+
+/// Tests of clients that have to say who they are.
+const SECURED: &[(&str, Listener, Test)] = &[
+    (
+        "scram_and_plain_are_accepted_without_encryption",
+        SASL_PLAINTEXT,
+        scram_and_plain_are_accepted_without_encryption,
+    ),
+    ("scram_and_plain_are_accepted_with_encryption", SASL_SSL, scram_and_plain_are_accepted_with_encryption),
+    ("a_client_certificate_is_accepted", MUTUAL_TLS, a_client_certificate_is_accepted),
+    ("a_missing_client_certificate_is_named", MUTUAL_TLS, a_missing_client_certificate_is_named),
+    ("a_wrong_password_is_named_at_once", SASL_PLAINTEXT, a_wrong_password_is_named_at_once),
+    ("an_authority_that_does_not_match_is_named", SASL_SSL, an_authority_that_does_not_match_is_named),
+    (
+        "a_broker_that_goes_away_at_the_handshake_is_no_wrong_password",
+        SASL_PLAINTEXT,
+        a_broker_that_goes_away_at_the_handshake_is_no_wrong_password,
+    ),
+    (
+        "a_key_with_a_password_is_read_with_it_and_with_no_other",
+        MUTUAL_TLS,
+        a_key_with_a_password_is_read_with_it_and_with_no_other,
+    ),
 ];
 
 fn main() {
@@ -61,6 +119,9 @@ fn main() {
     }
     for &(name, test) in TESTS {
         suite.test(name, &[Service::Kafka], test);
+    }
+    for (name, listener, test) in SECURED {
+        suite.test_where(*name, &[Service::Kafka], |endpoints| listener.missing(endpoints), test);
     }
     iam::add(&mut suite);
     suite.run();
@@ -114,10 +175,6 @@ async fn assert_usable(settings: &KafkaSettings) {
     log.commit("services", &topic, &[(0, 1)]).await.unwrap();
 }
 
-fn listener<'a>(named: Option<&'a String>, what: &str) -> &'a str {
-    named.unwrap_or_else(|| panic!("the Kafka in use has no {what} listener; start the project's own"))
-}
-
 fn tls(kafka: &KafkaEndpoint) -> Encryption {
     let ca = kafka.ca_file.as_ref().expect("Kafka has an authority");
     Encryption::Tls { authorities: Some(Pem::File(text_of(ca))), certificate: None }
@@ -135,7 +192,7 @@ fn alice(mechanism: &str, password: &str) -> Option<Sasl> {
 const MECHANISMS: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];
 
 fn scram_and_plain_are_accepted_without_encryption(endpoints: &Endpoints) {
-    let servers = listener(endpoints.kafka().sasl_plaintext.as_ref(), "SASL_PLAINTEXT");
+    let servers = SASL_PLAINTEXT.of(endpoints);
     for mechanism in MECHANISMS {
         let sasl = alice(mechanism, "alice-secret");
         run(assert_usable(&KafkaSettings { sasl, ..KafkaSettings::plaintext(servers) }));
@@ -143,7 +200,7 @@ fn scram_and_plain_are_accepted_without_encryption(endpoints: &Endpoints) {
 }
 
 fn scram_and_plain_are_accepted_with_encryption(endpoints: &Endpoints) {
-    let servers = listener(endpoints.kafka().sasl_ssl.as_ref(), "SASL_SSL");
+    let servers = SASL_SSL.of(endpoints);
     for mechanism in MECHANISMS {
         let sasl = alice(mechanism, "alice-secret");
         run(assert_usable(&KafkaSettings {
@@ -156,7 +213,7 @@ fn scram_and_plain_are_accepted_with_encryption(endpoints: &Endpoints) {
 
 fn a_client_certificate_is_accepted(endpoints: &Endpoints) {
     let kafka = endpoints.kafka();
-    let servers = listener(kafka.mutual_tls.as_ref(), "mutual TLS");
+    let servers = MUTUAL_TLS.of(endpoints);
     let (certificate, key) = kafka.client_certificate.as_ref().expect("Kafka has a client's certificate");
     let ca = kafka.ca_file.as_deref().expect("Kafka has an authority");
     // As files, and as text, as a function has them from a secret.
@@ -166,6 +223,30 @@ fn a_client_certificate_is_accepted(endpoints: &Endpoints) {
         let certificate = ClientCertificate { certificate: pem(certificate), key: pem(key), key_password: None };
         let encryption = Encryption::Tls { authorities: Some(pem(ca)), certificate: Some(certificate) };
         run(assert_usable(&KafkaSettings { encryption, ..KafkaSettings::plaintext(servers) }));
+    }
+}
+
+fn a_key_with_a_password_is_read_with_it_and_with_no_other(endpoints: &Endpoints) {
+    let servers = MUTUAL_TLS.of(endpoints);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
+    let with = |password: Option<&str>| {
+        let certificate = ClientCertificate {
+            certificate_location: text_of(&folder.join("stranger.pem")),
+            key_location: text_of(&folder.join("stranger.key")),
+            key_password: password.map(Secret::new),
+        };
+        let ca_location = endpoints.kafka().ca_file.as_deref().map(text_of);
+        let encryption = Encryption::Tls { ca_location, certificate: Some(certificate) };
+        run(refusal(KafkaSettings { encryption, ..KafkaSettings::plaintext(servers) }))
+    };
+    // The key is read: what is refused is the certificate, by a broker whose authority did not sign it.
+    assert_unauthorized(&with(Some("stranger-secret")), "KAFKA_SSL_CERTIFICATE_LOCATION");
+    for password in [Some("another-secret"), None] {
+        let error = with(password);
+        assert!(
+            matches!(&error, EventLogError::Refused(why) if why.contains("KAFKA_SSL_KEY_PASSWORD") && !why.contains("another-secret")),
+            "{error:?}"
+        );
     }
 }
 
@@ -183,14 +264,23 @@ fn assert_unauthorized(error: &EventLogError, hint: &str) {
     assert!(!error.is_transient());
 }
 
+/// A broker that is away is said to be away, and the same call may be made again.
+fn assert_disconnected(error: &EventLogError) {
+    assert!(
+        matches!(error, EventLogError::Unavailable(why) if why.starts_with("no connection to Kafka (") && why.ends_with("it is tried again")),
+        "{error:?}"
+    );
+    assert!(error.is_transient());
+}
+
 fn a_missing_client_certificate_is_named(endpoints: &Endpoints) {
-    let servers = listener(endpoints.kafka().mutual_tls.as_ref(), "mutual TLS");
+    let servers = MUTUAL_TLS.of(endpoints);
     let settings = KafkaSettings { encryption: tls(endpoints.kafka()), ..KafkaSettings::plaintext(servers) };
     assert_unauthorized(&run(refusal(settings)), "KAFKA_SSL_CERTIFICATE_LOCATION");
 }
 
 fn a_wrong_password_is_named_at_once(endpoints: &Endpoints) {
-    let servers = listener(endpoints.kafka().sasl_plaintext.as_ref(), "SASL_PLAINTEXT");
+    let servers = SASL_PLAINTEXT.of(endpoints);
     for mechanism in MECHANISMS {
         let settings = KafkaSettings { sasl: alice(mechanism, "another-secret"), ..KafkaSettings::plaintext(servers) };
         let error = run(refusal(settings));
@@ -199,8 +289,26 @@ fn a_wrong_password_is_named_at_once(endpoints: &Endpoints) {
     }
 }
 
+fn a_broker_that_goes_away_at_the_handshake_is_no_wrong_password(endpoints: &Endpoints) {
+    run(async {
+        let proxy = Proxy::start(SASL_PLAINTEXT.of(endpoints)).await;
+        for mechanism in MECHANISMS {
+            let sasl = alice(mechanism, "alice-secret");
+            let settings = KafkaSettings { sasl, ..KafkaSettings::plaintext(&proxy.address) };
+            proxy.cut_handshakes(3);
+            assert_usable(&settings).await;
+            let before = proxy.handshakes_cut();
+            proxy.cut_handshakes(u64::MAX);
+            let log = connect(&KafkaSettings { timeout: Duration::from_secs(2), ..settings });
+            let error = log.offsets("nothing").await.unwrap_err();
+            assert_disconnected(&error);
+            assert!(proxy.handshakes_cut() > before);
+        }
+    });
+}
+
 fn an_authority_that_does_not_match_is_named(endpoints: &Endpoints) {
-    let servers = listener(endpoints.kafka().sasl_ssl.as_ref(), "SASL_SSL");
+    let servers = SASL_SSL.of(endpoints);
     let other = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/another-authority.pem");
     let text = Secret::new(fs::read_to_string(&other).unwrap());
     for authority in [Pem::File(text_of(&other)), Pem::Text(text)] {
@@ -250,6 +358,23 @@ fn a_record_that_the_topic_does_not_take_is_too_large(endpoints: &Endpoints) {
     });
 }
 
+fn what_a_cluster_has_too_few_brokers_for_is_refused(endpoints: &Endpoints) {
+    let log = connect(&KafkaSettings { replication_factor: Some(100), ..plaintext(endpoints) });
+    let spec = TopicSpec { name: name_topic(), partitions: 1, retention: Retention::default() };
+    let error = run(log.create_topic(spec)).unwrap_err();
+    assert!(matches!(&error, EventLogError::Refused(why) if why.contains("KAFKA_REPLICATION_FACTOR")), "{error:?}");
+}
+
+fn a_record_of_another_time_is_refused(endpoints: &Endpoints) {
+    run(async {
+        let log = connect(&plaintext(endpoints));
+        let topic = create(&log, 1).await;
+        let in_the_year_2200 = NewRecord { timestamp_ms: Some(7_258_118_400_000), ..record("early") };
+        let error = log.produce(&topic, vec![in_the_year_2200]).await.unwrap_err();
+        assert!(matches!(&error, EventLogError::Refused(why) if why.contains("message.timestamp")), "{error:?}");
+    });
+}
+
 fn records_that_fit_alone_need_not_fit_together(endpoints: &Endpoints) {
     run(async {
         let small = connect(&KafkaSettings { max_record_bytes: 200_000, ..plaintext(endpoints) });
@@ -296,13 +421,18 @@ fn a_broker_that_stays_away(endpoints: &Endpoints) {
         let log = connect(&settings);
         let topic = create(&log, 1).await;
         log.produce(&topic, vec![record("before")]).await.unwrap();
+        let group = name_topic();
+        let member = log.join(&group, &topic, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(member.change().await.unwrap(), Change::Assigned([0].into()));
         proxy.cut();
         for error in [
             log.produce(&topic, vec![record("meanwhile")]).await.map(drop).unwrap_err(),
             log.offsets(&topic).await.map(drop).unwrap_err(),
             log.fetch(&topic, 0, 0, 1, 1).await.map(drop).unwrap_err(),
+            log.commit(&group, &topic, &[(0, 1)]).await.unwrap_err(),
+            member.commit(&[(0, 1)]).await.unwrap_err(),
         ] {
-            assert!(error.is_transient(), "{error:?}");
+            assert_disconnected(&error);
         }
         proxy.mend();
         let begun = Instant::now();
@@ -412,7 +542,6 @@ fn more_readers_than_lanes_read_all_the_same(endpoints: &Endpoints) {
 }
 
 fn two_clients_share_the_partitions_of_a_group(endpoints: &Endpoints) {
-    use lyceum_core::ports::event_log::Change;
     run(async {
         let (one, other) = (connect(&plaintext(endpoints)), connect(&plaintext(endpoints)));
         let (topic, group) = (create(&one, 6).await, name_topic());
@@ -438,7 +567,6 @@ fn two_clients_share_the_partitions_of_a_group(endpoints: &Endpoints) {
 }
 
 fn a_member_that_does_not_release_loses_its_partitions(endpoints: &Endpoints) {
-    use lyceum_core::ports::event_log::Change;
     run(async {
         let log = connect(&plaintext(endpoints));
         let (topic, group) = (create(&log, 2).await, name_topic());

@@ -1,4 +1,4 @@
-//! A way to Kafka that a test can cut, or make slow for readers. The broker's answers name the proxy where they named the
+//! A way to Kafka that a test can cut, at once or at each attempt to authenticate, or make slow for readers. The broker's answers name the proxy where they named the
 //! broker, or a client would go past it after its first question.
 
 use std::net::SocketAddr;
@@ -12,13 +12,36 @@ use tokio::sync::watch;
 
 /// The number of a question for records. Source: Kafka's protocol, API keys.
 const FETCH: [u8; 2] = 1_i16.to_be_bytes();
+/// The number of the question which mechanism is to authenticate.
+const SASL_HANDSHAKE: [u8; 2] = 17_i16.to_be_bytes();
 
 /// A proxy to one broker on this machine, under the name by which the broker calls itself.
 pub(crate) struct Proxy {
     /// Where it listens.
     pub(crate) address: String,
     is_open: Arc<watch::Sender<bool>>,
-    late_ms: Arc<AtomicU64>,
+    moods: Arc<Moods>,
+}
+
+/// How it treats connections.
+#[derive(Default)]
+struct Moods {
+    late_ms: AtomicU64,
+    handshakes_to_cut: AtomicU64,
+    handshakes_cut: AtomicU64,
+}
+
+impl Moods {
+    /// Whether a connection that asks this is to be cut.
+    fn cuts(&self, question: &[u8]) -> bool {
+        let cuts = question.starts_with(&SASL_HANDSHAKE)
+            && self
+                .handshakes_to_cut
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok();
+        self.handshakes_cut.fetch_add(cuts.into(), Ordering::Relaxed);
+        cuts
+    }
 }
 
 impl Proxy {
@@ -30,8 +53,8 @@ impl Proxy {
         let (host, broker_port) = (host.to_owned(), port.parse().unwrap());
         let is_open = Arc::new(watch::Sender::new(true));
         let opened = is_open.clone();
-        let late_ms = Arc::new(AtomicU64::new(0));
-        let late = late_ms.clone();
+        let moods = Arc::new(Moods::default());
+        let felt = moods.clone();
         let (from, to) = (name_of(&host, broker_port), name_of(&host, own.port().into()));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -39,16 +62,16 @@ impl Proxy {
                 if !*open.borrow_and_update() {
                     continue;
                 }
-                let (broker, from, to, late) = (broker.clone(), from.clone(), to.clone(), late.clone());
+                let (broker, from, to, moods) = (broker.clone(), from.clone(), to.clone(), felt.clone());
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = open.wait_for(|open| !open) => {}
-                        _ = carry(client, &broker, &from, &to, &late) => {}
+                        _ = carry(client, &broker, &from, &to, &moods) => {}
                     }
                 });
             }
         });
-        Self { address: format!("{host}:{}", own.port()), is_open, late_ms }
+        Self { address: format!("{host}:{}", own.port()), is_open, moods }
     }
 
     /// Cuts every connection, and refuses new ones.
@@ -63,7 +86,17 @@ impl Proxy {
 
     /// From now on every answer is late by so much on a connection that asks for records, and on no other.
     pub(crate) fn delay_readers(&self, by: Duration) {
-        self.late_ms.store(by.as_millis() as u64, Ordering::Relaxed);
+        self.moods.late_ms.store(by.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Cuts so many connections from now on where they begin to authenticate, as a broker that ends does.
+    pub(crate) fn cut_handshakes(&self, number: u64) {
+        self.moods.handshakes_to_cut.store(number, Ordering::Relaxed);
+    }
+
+    /// How many it has cut there.
+    pub(crate) fn handshakes_cut(&self) -> u64 {
+        self.moods.handshakes_cut.load(Ordering::Relaxed)
     }
 }
 
@@ -72,13 +105,16 @@ fn name_of(host: &str, port: i32) -> Vec<u8> {
     [host.as_bytes(), &port.to_be_bytes()].concat()
 }
 
-async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8], late_ms: &AtomicU64) -> std::io::Result<()> {
+async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8], moods: &Moods) -> std::io::Result<()> {
     let broker = TcpStream::connect(broker).await?;
     let ((mut asked, mut answer), (mut answered, mut ask)) = (client.into_split(), broker.into_split());
     let reads = AtomicBool::new(false);
     let questions = async {
         loop {
             let frame = read_frame(&mut asked).await?;
+            if moods.cuts(&frame) {
+                return Ok(());
+            }
             reads.fetch_or(frame.starts_with(&FETCH), Ordering::Relaxed);
             write_frame(&mut ask, &frame).await?;
         }
@@ -90,7 +126,7 @@ async fn carry(client: TcpStream, broker: &str, from: &[u8], to: &[u8], late_ms:
                 frame[at..at + to.len()].copy_from_slice(to);
             }
             if reads.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(late_ms.load(Ordering::Relaxed))).await;
+                tokio::time::sleep(Duration::from_millis(moods.late_ms.load(Ordering::Relaxed))).await;
             }
             write_frame(&mut answer, &frame).await?;
         }

@@ -153,6 +153,18 @@ impl Machine for Here {
     }
 }
 
+/// What is missing for the services to run as processes of this machine.
+pub(crate) fn missing_processes(services: &[Service]) -> Result<Option<String>> {
+    let here = Here { folder: Folder::standard()? };
+    Ok(lacking(&here, services))
+}
+
+fn lacking(machine: &impl Machine, services: &[Service]) -> Option<String> {
+    let why = |service: &Service| Some(format!("{service} of the test's own: {}", machine.missing(*service)?));
+    let all: Vec<String> = services.iter().filter_map(why).collect();
+    (!all.is_empty()).then(|| all.join("\n"))
+}
+
 /// Services that were found or started, as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -253,6 +265,14 @@ mod tests {
         let aws = Endpoints::of(Service::Aws, "http://localstack".to_owned());
         let plan = planned(Some(Mode::LocalStack), &aws, &FULL);
         assert_eq!((plan.processes, plan.named), (vec![Service::Kafka], aws));
+    }
+
+    #[test]
+    fn what_a_test_starts_for_itself_is_a_process_even_where_an_engine_answers() {
+        let engine = Made { java: false, engine: true };
+        assert_eq!(lacking(&engine, NEEDS).as_deref(), Some("Kafka of the test's own: Java 17 or newer is missing"));
+        assert_eq!(lacking(&engine, &[Service::DynamoDb]), None);
+        assert_eq!(lacking(&FULL, NEEDS), None);
     }
 
     #[test]

@@ -40,6 +40,20 @@ impl Suite {
         self.test_where(name, needs, |_| None, body)
     }
 
+    /// Adds a test that starts services of its own ([`private`](crate::private)), beside those that it shares. Its own are
+    /// processes, whatever the shared ones are: where this machine cannot run them, the test is reported as ignored.
+    pub fn test_private(
+        &mut self,
+        name: impl Into<String>,
+        own: &[Service],
+        shared: &[Service],
+        body: impl FnOnce(&Endpoints) + Send + 'static,
+    ) -> &mut Self {
+        let own = own.to_vec();
+        // What keeps it from being asked keeps `private` from starting, which says so.
+        self.test_where(name, shared, move |_| choice::missing_processes(&own).ok().flatten(), body)
+    }
+
     /// Adds a test that needs something of a service which not every one has: where it is missing, the test is reported
     /// as ignored, with what `missing` says.
     pub fn test_where(

@@ -39,7 +39,7 @@ fn main() {
     suite.test("a_test_gets_all_that_it_names", &[Service::DynamoDb, Service::Kafka], |endpoints| {
         assert!(endpoints.has(Service::DynamoDb) && endpoints.has(Service::Kafka));
     });
-    suite.test("a_private_dynamodb_keeps_its_tables_when_it_is_killed", &[], |_: &Endpoints| {
+    suite.test_private("a_private_dynamodb_keeps_its_tables_when_it_is_killed", &[Service::DynamoDb], &[], |_: &Endpoints| {
         let mut dynamodb = private(Service::DynamoDb).expect("it starts");
         let url = dynamodb.endpoint().to_owned();
         let created = call(
@@ -54,32 +54,43 @@ fn main() {
         assert_eq!(dynamodb.endpoint(), url);
         assert!(tables(&url).contains("kept"));
     });
-    suite.test("a_private_kafka_is_paused_killed_and_started_again", &[], |_: &Endpoints| {
-        let mut kafka = private(Service::Kafka).expect("it starts");
-        kafka.pause().expect("it is paused");
-        let state =
-            |process| std::fs::read_to_string(Path::new("/proc").join(format!("{process}/stat"))).unwrap_or_default();
-        let process = kafka.process().expect("it is a process");
-        assert!(state(process).is_empty() || state(process).contains(") T "), "{}", state(process));
-        kafka.resume().expect("it goes on");
-        kafka.kill().expect("it is killed");
-        let error = kafka.pause().expect_err("there is nothing to pause");
-        assert!(format!("{error:#}").contains("does not run"), "{error:#}");
-        kafka.start().expect("it starts again");
-        assert_ne!(kafka.process(), Some(process));
-        kafka.stop().expect("it ends");
-    });
-    suite.test("a_port_that_was_taken_while_a_service_was_away_is_named", &[], |_: &Endpoints| {
-        let mut dynamodb = private(Service::DynamoDb).expect("it starts");
-        let address = dynamodb.endpoint().trim_start_matches("http://").to_owned();
-        dynamodb.kill().expect("it is killed");
-        let taken = std::net::TcpListener::bind(&address).expect("the port is free");
-        let error = format!("{:#}", dynamodb.start().expect_err("the port is taken"));
-        let port = address.rsplit(':').next().expect("a port");
-        assert!(error.contains(port) && error.contains("taken by another process"), "{error}");
-        drop(taken);
-        dynamodb.start().expect("now it starts");
-    });
+    suite.test_private(
+        "a_private_kafka_is_paused_killed_and_started_again",
+        &[Service::Kafka],
+        &[],
+        |_: &Endpoints| {
+            let mut kafka = private(Service::Kafka).expect("it starts");
+            kafka.pause().expect("it is paused");
+            let state = |process| {
+                std::fs::read_to_string(Path::new("/proc").join(format!("{process}/stat"))).unwrap_or_default()
+            };
+            let process = kafka.process().expect("it is a process");
+            assert!(state(process).is_empty() || state(process).contains(") T "), "{}", state(process));
+            kafka.resume().expect("it goes on");
+            kafka.kill().expect("it is killed");
+            let error = kafka.pause().expect_err("there is nothing to pause");
+            assert!(format!("{error:#}").contains("does not run"), "{error:#}");
+            kafka.start().expect("it starts again");
+            assert_ne!(kafka.process(), Some(process));
+            kafka.stop().expect("it ends");
+        },
+    );
+    suite.test_private(
+        "a_port_that_was_taken_while_a_service_was_away_is_named",
+        &[Service::DynamoDb],
+        &[],
+        |_: &Endpoints| {
+            let mut dynamodb = private(Service::DynamoDb).expect("it starts");
+            let address = dynamodb.endpoint().trim_start_matches("http://").to_owned();
+            dynamodb.kill().expect("it is killed");
+            let taken = std::net::TcpListener::bind(&address).expect("the port is free");
+            let error = format!("{:#}", dynamodb.start().expect_err("the port is taken"));
+            let port = address.rsplit(':').next().expect("a port");
+            assert!(error.contains(port) && error.contains("taken by another process"), "{error}");
+            drop(taken);
+            dynamodb.start().expect("now it starts");
+        },
+    );
     suite.run()
 }
 

@@ -180,7 +180,8 @@ fn workers_die(suite: &mut Suite) {
 }
 
 fn kafka_fails(suite: &mut Suite) {
-    suite.test("a broker that is killed and comes back loses nothing and doubles nothing", NEEDS, |endpoints| {
+    let name = "a broker that is killed and comes back loses nothing and doubles nothing";
+    suite.test_private(name, &[Service::Kafka], NEEDS, |endpoints| {
         let about = About::new("Kafka killed with kill -9 twice, and started again", ALL, amount(22_000, 1_000));
         let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
         let servers = Servers { kafka: broker.endpoint().to_owned(), ..servers(endpoints) };

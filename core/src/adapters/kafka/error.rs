@@ -32,7 +32,11 @@ impl Trouble {
 
     pub(super) fn note(&self, code: Code, reason: &str) {
         let mut noted = self.noted();
-        let code = if is_refused_by_tls(code, reason) { Code::SSL } else { code };
+        let code = match code {
+            Code::BrokerTransportFailure if is_refused_by_tls(reason) => Code::SSL,
+            Code::Authentication if is_cut_off(reason) => Code::BrokerTransportFailure,
+            code => code,
+        };
         // That no broker is left follows from each one's own trouble, which says more.
         if matches!(code, Code::AllBrokersDown) && noted.last.is_some() {
             return;
@@ -89,11 +93,16 @@ impl Trouble {
 
 /// In TLS 1.3 a broker refuses a client's certificate, or its absence, after the client's part of the handshake is over:
 /// librdkafka tells the alert (RFC 8446, 6.2) as a connection that broke.
-fn is_refused_by_tls(code: Code, reason: &str) -> bool {
+fn is_refused_by_tls(reason: &str) -> bool {
     let alerts =
         ["bad certificate", "certificate required", "unsupported certificate", "certificate unknown", "unknown ca"];
-    matches!(code, Code::BrokerTransportFailure)
-        && alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
+    alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
+}
+
+/// Whether a broker went away before it could judge the credentials: librdkafka tells every end of the handshake that
+/// chooses the mechanism as a failed authentication, and only in its words whether it or the broker ended it.
+fn is_cut_off(reason: &str) -> bool {
+    reason.contains("mechanism handshake failed: Local: ")
 }
 
 /// Whether the code is only what a broken connection looks like from a call.
@@ -117,14 +126,24 @@ fn is_of_the_connection(code: Code) -> bool {
 
 /// The code of an error, where it has one.
 pub(super) fn code_of(error: &KafkaError) -> Option<Code> {
-    error.rdkafka_error_code()
+    match error {
+        // rdkafka (0.39) does not count it among those that have a code.
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
 }
 
 /// An error of a call that was about `topic`.
 pub(super) fn translate(error: &KafkaError, topic: &str, trouble: &Trouble) -> EventLogError {
     match code_of(error) {
         Some(code) => of_code(code, topic, trouble),
+        None if matches!(error, KafkaError::Canceled | KafkaError::Seek(_)) => {
+            EventLogError::Unavailable(format!("the call was given up ({error}); try again"))
+        }
         // What a client cannot be made with: a wrong file, a wrong combination.
+        None if error.to_string().contains("ssl.key.location") => EventLogError::Refused(format!(
+            "the key of this client's certificate cannot be read ({error}); check KAFKA_SSL_KEY_LOCATION, and KAFKA_SSL_KEY_PASSWORD where the key has a password"
+        )),
         None => EventLogError::Refused(format!("Kafka's client refuses: {error}; check the KAFKA_… variables")),
     }
 }
@@ -141,6 +160,7 @@ pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogErr
             "Kafka does not allow this client {what} ({code}); an administrator grants it with kafka-acls, see the table of operations in docs/operations.md"
         ))
     };
+    let refused = |then: &str| EventLogError::Refused(format!("Kafka refuses that of {topic} ({code}); {then}"));
     match code {
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => {
             EventLogError::UnknownTopic(topic.to_owned())
@@ -149,16 +169,21 @@ pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogErr
         Code::GroupAuthorizationFailed => acl("to use the consumer group"),
         Code::ClusterAuthorizationFailed => acl("to do this on the cluster"),
         Code::TransactionalIdAuthorizationFailed => acl("to use the transactional id"),
+        Code::InvalidReplicationFactor => refused(
+            "set KAFKA_REPLICATION_FACTOR to no more than the cluster has brokers, and no less than it asks for",
+        ),
+        Code::PolicyViolation | Code::InvalidConfig | Code::InvalidPartitions | Code::InvalidReplicaAssignment => {
+            refused(
+                "the cluster has rules of its own for topics: make it by hand, with the partitions that docs/events.md names (\"Topics by hand\" in docs/operations.md)",
+            )
+        }
+        Code::InvalidTimestamp => refused(
+            "its record's time is further from the broker's than the topic allows: message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic say how far, and the clock of whoever made the record may be wrong",
+        ),
         Code::SecurityDisabled
         | Code::InvalidTopic
-        | Code::InvalidPartitions
-        | Code::InvalidReplicationFactor
-        | Code::InvalidReplicaAssignment
-        | Code::InvalidConfig
         | Code::InvalidRequest
         | Code::InvalidArgument
-        | Code::PolicyViolation
-        | Code::InvalidTimestamp
         | Code::InvalidRecord
         | Code::InvalidRequiredAcks
         | Code::InvalidGroupId
@@ -169,7 +194,7 @@ pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogErr
         | Code::UnsupportedFeature
         | Code::UnsupportedForMessageFormat
         | Code::UnsupportedCompressionType
-        | Code::NotImplemented => EventLogError::Refused(format!("Kafka refuses that of {topic} ({code})")),
+        | Code::NotImplemented => refused("the brokers' own log says more"),
         Code::Authentication
         | Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
@@ -222,6 +247,47 @@ mod tests {
         assert!(trouble.hopeless_since(0).is_some());
         trouble.note(Code::BrokerTransportFailure, "Disconnected");
         assert!(trouble.hopeless_since(0).is_none());
+    }
+
+    #[test]
+    fn a_broker_that_ends_in_the_middle_of_a_handshake_is_a_broken_connection_and_one_that_refuses_is_none() {
+        let trouble = Trouble::default();
+        let handshake = |why: &str| {
+            format!("SASL SCRAM-SHA-512 mechanism handshake failed: {why}: broker's supported mechanisms: (n/a)")
+        };
+        for why in ["Local: Broker transport failure", "Local: Timed out"] {
+            trouble.note(Code::Authentication, &handshake(why));
+            assert!(trouble.hopeless_since(0).is_none(), "{why}");
+            let error = of_code(Code::OperationTimedOut, "t", &trouble);
+            assert!(matches!(&error, EventLogError::Unavailable(said) if said.contains(why)), "{error:?}");
+        }
+        trouble.note(Code::Authentication, &handshake("Broker: Unsupported SASL mechanism"));
+        let error = trouble.hopeless_since(0).unwrap();
+        assert!(error.to_string().contains("KAFKA_SASL_MECHANISM"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_change() {
+        for (code, what) in [
+            (Code::InvalidReplicationFactor, "KAFKA_REPLICATION_FACTOR"),
+            (Code::PolicyViolation, "make it by hand"),
+            (Code::InvalidConfig, "make it by hand"),
+            (Code::InvalidTimestamp, "message.timestamp.before.max.ms"),
+            (Code::InvalidRecord, "the brokers' own log"),
+        ] {
+            let error = of_code(code, "nlj.training", &Trouble::default());
+            let EventLogError::Refused(why) = &error else { panic!("{error:?}") };
+            assert!(why.contains(what) && why.contains("nlj.training"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_fails_while_topics_are_made_is_told_apart_as_anywhere_else() {
+        let told = |code| translate(&KafkaError::AdminOp(code), "t", &Trouble::default());
+        assert!(told(Code::RequestTimedOut).is_transient());
+        assert!(translate(&KafkaError::Canceled, "t", &Trouble::default()).is_transient());
+        assert!(matches!(told(Code::TopicAuthorizationFailed), EventLogError::Unauthorized(_)));
+        assert!(matches!(told(Code::UnknownTopicOrPartition), EventLogError::UnknownTopic(_)));
     }
 
     #[test]

@@ -294,7 +294,10 @@ impl KafkaEventLog {
         }
         growth.stir();
         match failed {
-            None => Ok(positions),
+            None => {
+                self.trouble().clear();
+                Ok(positions)
+            }
             Some((record, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)) => {
                 Err(EventLogError::TooLarge { bytes: measure(record), limit_bytes: self.limit_of(topic).await })
             }
@@ -501,7 +504,10 @@ impl EventLog for KafkaEventLog {
         let (name, list) = (topic.to_owned(), offsets.to_vec());
         let work = tokio::task::spawn_blocking(move || groups::commit(client.consumer(), &name, &list));
         match timeout(self.settings.timeout, work).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Ok(()))) => {
+                self.trouble().clear();
+                Ok(())
+            }
             Ok(Ok(Err(error))) if code_of(&error).is_some_and(is_not_a_member) => Err(EventLogError::NotAssigned {
                 group: group.to_owned(),
                 topic: topic.to_owned(),

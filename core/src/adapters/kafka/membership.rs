@@ -261,7 +261,10 @@ impl Membership for KafkaMembership {
             groups::commit(served.consumer(), &state.topic, &list).map(Ok)
         });
         match timeout(self.limit, work).await {
-            Ok(Ok(Ok(Ok(())))) => Ok(()),
+            Ok(Ok(Ok(Ok(())))) => {
+                self.client.trouble.clear();
+                Ok(())
+            }
             Ok(Ok(Ok(Err(foreign)))) => Err(self.not_assigned(foreign)),
             Ok(Ok(Err(error))) => Err(match code_of(&error) {
                 // The group moves on; what this member still has it may commit once it has joined again.

@@ -45,7 +45,9 @@ pub struct OffsetRange {
 #[derive(Debug, thiserror::Error)]
 pub enum EventLogError {
     /// No such topic.
-    #[error("topic {0} does not exist; `lyceum topics` lists those that do")]
+    #[error(
+        "topic {0} does not exist; `lyceum topics` lists those that do, and `lyceum up` makes those of this release that are missing, dead-letter topics among them"
+    )]
     UnknownTopic(String),
     /// No such partition.
     #[error("topic {topic} has {partitions} partitions, so there is no partition {partition}")]
