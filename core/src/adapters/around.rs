@@ -3,6 +3,7 @@
 //! was there before the call or is made by it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub enum Effect {
 }
 
 /// What the errors of the ports have in common.
-pub trait StoreError: Sized + Send {
+pub trait StoreError: fmt::Display + Sized + Send {
     /// Its name in `lyceum_store_errors_total`.
     fn kind(&self) -> &'static str;
 

@@ -109,6 +109,8 @@ pub struct Guard {
     turns: Semaphore,
     began: Instant,
     breaker: Mutex<Breaker>,
+    /// What the last failure said.
+    failure: Mutex<String>,
 }
 
 /// An adapter with a guard before it.
@@ -132,6 +134,7 @@ impl Guard {
             turns: Semaphore::new(limits.calls_at_once.clamp(1, Semaphore::MAX_PERMITS)),
             began: Instant::now(),
             breaker: Mutex::new(Breaker::new(limits.breaker)),
+            failure: Mutex::default(),
         }
     }
 
@@ -146,6 +149,10 @@ impl Guard {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn failure(&self) -> MutexGuard<'_, String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn explain(&self, refusal: Refusal) -> String {
         let Refusal { for_so_long, failures, again_in } = refusal;
         let again = match again_in {
@@ -154,8 +161,12 @@ impl Guard {
         };
         let dependency = self.dependency;
         let open = for_so_long.as_secs_f64();
+        let last = match self.failure().as_str() {
+            "" => String::new(),
+            last => format!("; the last one: {last}"),
+        };
         format!(
-            "the circuit to {dependency} has been open for {open:.1} s, after {failures} failures in a row; {again}"
+            "the circuit to {dependency} has been open for {open:.1} s, after {failures} failures in a row; {again}{last}"
         )
     }
 
@@ -244,6 +255,9 @@ impl Around for Guard {
             Ok(answer) => is_outage(answer),
             Err(error) => error.is_outage(),
         };
+        if let (true, Err(error)) = (failed, &answer) {
+            *self.failure() = error.to_string();
+        }
         pass.ending = if failed { Ending::Failed } else { Ending::Answered };
         answer
     }

@@ -191,6 +191,7 @@ async fn a_trial_that_fails_opens_the_circuit_for_another_while() {
     assert_eq!(ledger.ping().await, away());
     let reason = guard.circuit().reason.unwrap();
     assert!(reason.contains("open for 11.0 s, after 4 failures") && reason.contains("again in 10.0 s"), "{reason}");
+    assert!(reason.ends_with("; the last one: the ledger is unavailable: throttled"), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]
