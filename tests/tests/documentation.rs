@@ -215,8 +215,7 @@ fn every_threat_names_tests_that_exist() {
         let name = name.trim_matches('`');
         // A function's name, a sentence, or the name of a test that runs on real services, behind its group's.
         let sentence = name.replace('_', " ");
-        let is_there =
-            [format!("fn {name}("), format!("\"{sentence}\""), format!("\"{name}\""), format!("::{name}\"")];
+        let is_there = [format!("fn {name}("), format!("\"{sentence}\""), format!("\"{name}\""), format!("::{name}\"")];
         assert!(is_there.iter().any(|text| sources.contains(text)), "no test is called {name}");
     }
 }
