@@ -461,13 +461,15 @@ mod tests {
             [("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SASL_PASSWORD", "alice-secret")],
             [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SSL_CA_LOCATION", "/ca.pem")],
             [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SSL_CA_PEM", "a certificate")],
-            [("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SSL_KEY_PEM", "a key without its certificate")],
             [("AWS_MSK_IAM", "true"), ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")],
         ] {
             let text = read(&[&[SERVERS, ("AWS_REGION", "r")][..], &unused].concat()).unwrap_err().to_string();
             assert!(text.contains("KAFKA_SECURITY_PROTOCOL") && !text.contains("alice-secret"), "{text}");
         }
         assert!(read(&[("KAFKA_SSL_CA_LOCATION", "/ca.pem"), ("KAFKA_SECURITY_PROTOCOL", "SSL")]).is_err());
+        let half =
+            [SERVERS, ("KAFKA_SECURITY_PROTOCOL", "SSL"), ("KAFKA_SSL_KEY_PEM", "a key without its certificate")];
+        assert!(read(&half).unwrap_err().to_string().contains("KAFKA_SSL_CERTIFICATE_PEM and KAFKA_SSL_KEY_PEM"));
     }
 
     #[test]
