@@ -4,11 +4,15 @@
 //! A test that counts what becomes of its replays has a Kafka of its own: a neighbour's process takes them, too.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lyceum_core::adapters::aws;
+use lyceum_core::adapters::kafka::{KafkaEventLog, KafkaSettings};
+use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::record::NewRecord;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
@@ -35,6 +39,7 @@ fn main() {
     suite.test("functions_elsewhere_are_driven_from_the_embedded_log_and_from_kafka", STORES, functions_elsewhere);
     suite.test("each_store_is_embedded_or_real_by_itself", &[Service::OpenSearch], one_real_store);
     suite.test("what_lambda_gave_up_is_imported_from_s3_and_sqs", &[Service::Aws], given_up);
+    suite.test_private("what_lambda_gave_up_is_imported_from_a_topic", &[Service::Kafka], &[], given_up_to_a_topic);
     suite.run()
 }
 
@@ -328,6 +333,56 @@ fn given_up(endpoints: &Endpoints) {
     list.expect_print(&["AWS Lambda gave the record up: RetryAttemptsExhausted, after 4 invocations"]);
     let replay = tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing"]).expect_code(0);
     replay.expect_print(&["1 sent again"]);
+}
+
+fn given_up_to_a_topic(_: &Endpoints) {
+    const FAILED: &str = "nlj.failed";
+    let kafka = lyceum_services::private(Service::Kafka).expect("a broker of its own");
+    let tenant = Tenant::new().on_kafka(kafka.endpoints());
+    let workplace = Workplace::new();
+    // It makes the topics of letters, which an import writes to.
+    let server = workplace.up(&tenant.variables());
+    // AWS's sample, with an event of ours in it.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/on-failure/kafka-message-of-one-record.json");
+    let sample = std::fs::read(sample).expect("the sample is read");
+    let mut message: Value = serde_json::from_slice(&sample).expect("the sample is JSON");
+    let requested = booking(&mut StdRng::seed_from_u64(8), "requested", "b-of-kafka", "s-of-kafka");
+    let entry = json!({
+        "topic": BOOKINGS, "partition": 0, "offset": 99_000, "timestamp": 1,
+        "key": BASE64.encode("s-of-kafka"), "value": BASE64.encode(requested.to_string()), "headers": []
+    });
+    message["payload"]["records"] = json!({format!("{BOOKINGS}-0"): [entry]});
+    let log = KafkaEventLog::connect(&KafkaSettings::plaintext(kafka.endpoint())).expect("a client");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let write = |value: String| {
+        let record = NewRecord { value: Some(value.into()), ..NewRecord::default() };
+        runtime.block_on(log.produce(FAILED, vec![record])).expect("a record is written");
+    };
+    let spec = TopicSpec { name: FAILED.to_owned(), partitions: 2, retention: Retention::default() };
+    runtime.block_on(log.create_topic(spec)).expect("a topic");
+    write(message.to_string());
+
+    let import = ["dead-letters", "import", "kafka://nlj.failed"];
+    let imported = tenant.run(&workplace, &import).expect_code(0);
+    imported.expect_print(&["1 on-failure records: 1 dead letters written", "no order is promised"]);
+    tenant.run(&workplace, &import).expect_code(0).expect_print(&["0 dead letters written; 1 have one already"]);
+    write(json!({"none": "of AWS's"}).to_string());
+    let imported = tenant.run(&workplace, &import).expect_code(1);
+    imported.expect_print(&["2 on-failure records: 0 dead letters written", "it is no on-failure record"]);
+    let missing = tenant.run(&workplace, &["dead-letters", "import", "kafka://nlj.nothing"]).expect_code(1);
+    missing.expect_report(&["there is no topic nlj.nothing"]);
+
+    let list = tenant.run(&workplace, &["dead-letters", "list", "--kind", "processing"]).expect_code(0);
+    list.expect_print(&["AWS Lambda gave the record up: RetriesExhausted, after 3 invocations"]);
+    let replay = tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing"]).expect_code(0);
+    replay.expect_print(&["1 sent again"]);
+    let show = ["show", "session", "s-of-kafka"];
+    until("the booking counts", || {
+        let shown = tenant.run(&workplace, &show);
+        shown.code == Some(0) && shown.json()["bookings"]["requested"] == 1
+    });
+    server.stop().expect_code(0);
+    tenant.run(&workplace, &["dead-letters", "replay"]).expect_code(0).expect_print(&["0 sent again"]);
 }
 
 /// Makes a bucket with an object and a queue with a message; returns the queue's URL.
