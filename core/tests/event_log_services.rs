@@ -231,12 +231,12 @@ fn a_key_with_a_password_is_read_with_it_and_with_no_other(endpoints: &Endpoints
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
     let with = |password: Option<&str>| {
         let certificate = ClientCertificate {
-            certificate_location: text_of(&folder.join("stranger.pem")),
-            key_location: text_of(&folder.join("stranger.key")),
+            certificate: Pem::File(text_of(&folder.join("stranger.pem"))),
+            key: Pem::File(text_of(&folder.join("stranger.key"))),
             key_password: password.map(Secret::new),
         };
-        let ca_location = endpoints.kafka().ca_file.as_deref().map(text_of);
-        let encryption = Encryption::Tls { ca_location, certificate: Some(certificate) };
+        let authorities = endpoints.kafka().ca_file.as_deref().map(text_of).map(Pem::File);
+        let encryption = Encryption::Tls { authorities, certificate: Some(certificate) };
         run(refusal(KafkaSettings { encryption, ..KafkaSettings::plaintext(servers) }))
     };
     // The key is read: what is refused is the certificate, by a broker whose authority did not sign it.

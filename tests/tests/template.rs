@@ -520,7 +520,9 @@ fn parameters_that_cannot_work_together_are_refused() {
     let open = ("KafkaEncryption", "false");
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[], "IAM is for MSK."),
-        (&[is("PLAIN")], "SCRAM and PLAIN need KafkaSecretArn."),
+        (&[is("PLAIN")], "SCRAM, PLAIN and mutual TLS need KafkaSecretArn."),
+        (&[is("CLIENT_CERTIFICATE_TLS_AUTH")], "SCRAM, PLAIN and mutual TLS need KafkaSecretArn."),
+        (&[msk, ("KafkaCaSecretArn", SECRET)], "KafkaCaSecretArn is for self-managed brokers."),
         (&[msk, secret, is("PLAIN")], "MSK knows"),
         (&[msk, secret, is("SCRAM-SHA-256")], "MSK knows"),
         (&[msk, open], "Only NONE goes without KafkaEncryption."),
