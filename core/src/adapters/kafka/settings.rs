@@ -49,7 +49,7 @@ pub const KAFKA_VARIABLES: &[Variable] = &[
     (
         "KAFKA_TIMEOUT_MS",
         "30000",
-        "how long a call, and a record on its way, may take, in milliseconds, 1000 to 300000; inside a function less than the time that is left",
+        "how long a call, and a record on its way, may take, in milliseconds, 1000 to 300000; a function waits no longer than its own time lasts, and what it gave up may still be sent",
     ),
 ];
 
