@@ -68,6 +68,7 @@ def count_statements():
     count = call("GET", f"{index}/_count")["count"]
     for name in call("GET", index):
         call("DELETE", name)
+    call("DELETE", f"_index_template/{index}")
     return count
 
 

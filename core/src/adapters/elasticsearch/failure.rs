@@ -74,8 +74,8 @@ impl EngineError {
         while let Some(cause) = &innermost.caused_by {
             innermost = cause;
         }
-        let one = |error: &Self| match &error.reason {
-            Some(reason) if error.kind.is_empty() => reason.clone(),
+        let one = |error: &Self| match error.reason.as_deref().map(without_request) {
+            Some(reason) if error.kind.is_empty() => reason.to_owned(),
             Some(reason) => format!("{}: {reason}", error.kind),
             None => error.kind.clone(),
         };
@@ -87,6 +87,11 @@ impl EngineError {
         let text = &text[..text.floor_char_boundary(MAX_REASON_BYTES)];
         if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}, {text}") }
     }
+}
+
+/// Some of the engines' reasons end with the request, in which a learner's statement stands.
+fn without_request(reason: &str) -> &str {
+    reason.split_once(", request: [").map_or(reason, |(reason, _)| reason)
 }
 
 /// What became of one document of a bulk that was not stored.
@@ -251,6 +256,14 @@ mod tests {
         ] {
             assert!(matches!(judged(400, kind, reason), Verdict::Never(_)), "{kind} {reason}");
         }
+    }
+
+    #[test]
+    fn a_message_repeats_no_statement() {
+        let reason =
+            "primary shard is not active Timeout: [1m], request: [BulkShardRequest [x] containing [source[{}]]]";
+        let told = error(json!({"type": "unavailable_shards_exception", "reason": reason})).text(503);
+        assert_eq!(told, "HTTP 503, unavailable_shards_exception: primary shard is not active Timeout: [1m]");
     }
 
     #[test]

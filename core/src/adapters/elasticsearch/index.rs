@@ -181,6 +181,9 @@ async fn is_ours(requests: &Requests) -> Result<bool, StatementsError> {
     Ok(!found.is_empty())
 }
 
+/// What decides how a field is stored and found. The rest a person may tune: sub-fields, ordinals, notes.
+const DECIDING: [&str; 7] = ["type", "enabled", "index", "doc_values", "ignore_above", "null_value", "normalizer"];
+
 /// What of a mapping is not as every release of this schema has it. A field may be missing: one that came later is not
 /// indexed in an older index.
 fn mapped_otherwise(found: &Value) -> Option<String> {
@@ -198,8 +201,8 @@ fn mapped_otherwise(found: &Value) -> Option<String> {
     let properties = ours["properties"].as_object()?;
     properties.iter().find_map(|(name, wanted)| {
         let mapped = &found["properties"][name];
-        (!mapped.is_null() && mapped != wanted)
-            .then(|| format!("the field {name} mapped as {mapped} in place of {wanted}"))
+        let differs = DECIDING.iter().any(|part| mapped[part] != wanted[part]);
+        (!mapped.is_null() && differs).then(|| format!("the field {name} mapped as {mapped} in place of {wanted}"))
     })
 }
 
@@ -215,6 +218,21 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_tunes_is_ours_still_and_what_stores_otherwise_is_not() {
+        let with = |part: &str, of: Value| {
+            let mut mapping = mapping();
+            mapping["properties"]["id"][part] = of;
+            mapped_otherwise(&mapping)
+        };
+        for (part, of) in [("fields", json!({"text": {"type": "text"}})), ("eager_global_ordinals", json!(true))] {
+            assert_eq!(with(part, of), None, "{part}");
+        }
+        for (part, of) in [("type", json!("text")), ("index", json!(false)), ("ignore_above", json!(10))] {
+            assert!(with(part, of).is_some_and(|told| told.contains("the field id")), "{part}");
+        }
+    }
 
     #[test]
     fn every_field_is_mapped_and_nothing_is_mapped_by_what_comes() {

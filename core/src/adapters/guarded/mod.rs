@@ -199,7 +199,10 @@ impl Guard {
             CircuitState::HalfOpen => {
                 tracing::info!(dependency, failures, "the circuit is half-open: it is tried again")
             }
-            CircuitState::Closed => tracing::info!(dependency, "the circuit is closed again"),
+            CircuitState::Closed => {
+                self.failure().clear();
+                tracing::info!(dependency, "the circuit is closed again");
+            }
         }
     }
 }
@@ -212,13 +215,16 @@ struct Pass<'a> {
     ending: Ending,
 }
 
-/// A call that its caller gave up says nothing of the dependency, unless it had waited for this part of its time: where
-/// invocations are shorter than calls may be, the circuit would never open otherwise.
-const TOO_LONG: f64 = 0.25;
+/// A call that its caller gave up says nothing of the dependency, unless it had waited for a quarter of its time, or for
+/// this long: where invocations are shorter than calls may be, the circuit would never open otherwise.
+const TOO_LONG: Duration = Duration::from_secs(10);
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.ending == Ending::Abandoned && self.began.elapsed() >= self.guard.limits.call_time.mul_f64(TOO_LONG) {
+        let waited = self.began.elapsed();
+        if self.ending == Ending::Abandoned && waited >= TOO_LONG.min(self.guard.limits.call_time / 4) {
+            let (dependency, seconds) = (self.guard.dependency, waited.as_secs_f64());
+            *self.guard.failure() = format!("{dependency} had not answered after {seconds:.1} s");
             self.ending = Ending::Failed;
         }
         let mut breaker = self.guard.breaker();
@@ -251,12 +257,13 @@ impl Around for Guard {
             let reason = format!("{dependency} did not answer to {operation} within {} s", call_time.as_secs_f64());
             Err(E::not_answered(call.effect, reason))
         });
-        let failed = match &answer {
-            Ok(answer) => is_outage(answer),
-            Err(error) => error.is_outage(),
+        let failure = match &answer {
+            Ok(answer) => is_outage(answer).then(|| format!("{} took nothing of what it was given", self.dependency)),
+            Err(error) => error.is_outage().then(|| error.to_string()),
         };
-        if let (true, Err(error)) = (failed, &answer) {
-            *self.failure() = error.to_string();
+        let failed = failure.is_some();
+        if let Some(failure) = failure {
+            *self.failure() = failure;
         }
         pass.ending = if failed { Ending::Failed } else { Ending::Answered };
         answer

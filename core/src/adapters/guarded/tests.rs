@@ -100,7 +100,11 @@ async fn calls_that_their_callers_give_up_open_the_circuit_only_where_they_had_w
         for _ in 0..limits().breaker.failures {
             timeout(patience, ledger.load(&[], &[])).await.unwrap_err();
         }
-        assert_eq!(guard.circuit().state, expected, "{patience:?}");
+        let Circuit { state, reason, .. } = guard.circuit();
+        assert_eq!(state, expected, "{patience:?}");
+        let told =
+            reason.is_some_and(|reason| reason.ends_with("; the last one: DynamoDB had not answered after 1.0 s"));
+        assert_eq!(told, expected == CircuitState::Open, "{patience:?}");
     }
 }
 
