@@ -97,9 +97,15 @@ impl Ledger for Shaky {
         if self.0.stage.strikes(Fault::CallFails) {
             return Err(LedgerError::Unavailable("throttled".into()));
         }
+        if self.0.stage.strikes(Fault::Hangs) {
+            match self.0.hang("counts an attempt").await {}
+        }
         let count = answer(self.0.stage.ledger.count_attempt(key, epoch))?;
         self.0.tell(format_args!("counts attempt {count} of {}", key.event_id));
         pause().await;
+        if self.0.stage.strikes(Fault::Hangs) {
+            match self.0.hang("counted an attempt").await {}
+        }
         Ok(count)
     }
 
