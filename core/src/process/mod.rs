@@ -176,8 +176,7 @@ impl<F: Family> Processor<F> {
     }
 
     /// Processes a batch until `deadline_ms` (milliseconds since 1970 UTC), whatever a port does; one report a delivery, in
-    /// order. What is
-    /// [`Outcome::RetryLater`] is to be delivered again; everything else is settled.
+    /// order. What is [`Outcome::RetryLater`] is to be delivered again; everything else is settled.
     pub async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report> {
         let now_ms = self.services.clock.now_ms();
         let mut fates: Vec<Option<Fate>> = batch.iter().map(|_| None).collect();
