@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::envelope::Envelope;
 use crate::outcome::{Anomaly, Finding};
 use crate::record::Position;
-use crate::xapi::statement::{Activity, Object, Statement};
+use lyceum_xapi::statement::{Activity, Object, Statement};
 
 /// Where the platform's extensions live: this and a snake_case name.
 pub const EXTENSIONS: &str = "http://nlj.platform/extensions/";

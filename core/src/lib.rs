@@ -1,9 +1,8 @@
 //! Lyceum's core: what proves an event valid, applies its effect exactly once and stores it.
 //!
 //! Start reading at [`process`] (one record → one [`outcome::Outcome`]); what a family of events has to say for itself is
-//! in [`family`]; what the core asks of the world is in [`ports`], and who answers in [`adapters`].
+//! in [`family`]; what the core asks of the world is in [`ports`]. Who answers lies beside it, a crate each, in `core/adapters/`.
 
-pub mod adapters;
 pub mod analytics;
 pub mod capacity;
 pub mod clock;
@@ -11,7 +10,6 @@ pub mod dead_letter;
 pub mod envelope;
 pub mod environment;
 pub mod family;
-pub mod lambda;
 pub mod metrics;
 pub mod outcome;
 pub mod ports;
@@ -19,4 +17,3 @@ pub mod process;
 pub mod record;
 pub mod retry;
 pub mod trace;
-pub mod xapi;

@@ -118,6 +118,17 @@ pub struct Finding {
     pub requirement: std::borrow::Cow<'static, str>,
 }
 
+impl From<lyceum_xapi::Violation> for Finding {
+    fn from(violation: lyceum_xapi::Violation) -> Self {
+        Self {
+            rule: violation.rule.into(),
+            pointer: violation.pointer,
+            message: violation.message,
+            requirement: violation.requirement.into(),
+        }
+    }
+}
+
 /// What is told of one processed record: to the log, the metrics, the page, and `ingest`'s summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {

@@ -34,6 +34,9 @@ pub fn header_text<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
         .and_then(|bytes| std::str::from_utf8(bytes).ok())
 }
 
+/// The timestamp of a record that came without one; Kafka's `RecordBatch.NO_TIMESTAMP`.
+pub const NO_TIMESTAMP: i64 = -1;
+
 /// A record that was read from a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{Catalog, Family, FamilySpec};
-use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::process::{ProcessConfig, Processor, Services};
+use lyceum_lambda_event::handler::FamilyFunction;
 
 /// Every family of this release.
 pub const REGISTRY: &[Entry] =

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use lyceum_core::adapters::dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
-use lyceum_core::adapters::elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
-use lyceum_core::adapters::guarded::{GUARD_VARIABLES, GuardLimits};
-use lyceum_core::adapters::kafka::{KAFKA_VARIABLES, KafkaSettings};
+use lyceum_around::guarded::{GUARD_VARIABLES, GuardLimits};
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{
     FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
 };
 use lyceum_core::process::ProcessConfig;
+use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
+use lyceum_elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
+use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
 
 use crate::http::Token;
 use crate::runtime::{RemoteFunctions, StoresConfig};

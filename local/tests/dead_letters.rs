@@ -10,27 +10,27 @@ use bytes::Bytes;
 use lyceum::dead_letters::DeadLetterIndex;
 use lyceum::http::ports::{AskError, DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Which};
 use lyceum::runtime::{dead_letter_topics, topics};
-use lyceum_core::adapters::measured::Measured;
-use lyceum_core::adapters::memory::event_log::MemoryEventLog;
-use lyceum_core::adapters::memory::ledger::MemoryLedger;
-use lyceum_core::adapters::memory::statements::MemoryStatements;
-use lyceum_core::adapters::system_clock::SystemClock;
+use lyceum_around::measured::Measured;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
 };
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
-use lyceum_core::lambda::event::{EventSource, write_event};
-use lyceum_core::lambda::handler::FamilyFunction;
-use lyceum_core::lambda::on_failure::{self, GivenUp, condition};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
-use lyceum_core::xapi::equality;
 use lyceum_functions::REGISTRY;
+use lyceum_lambda_event::event::{EventSource, write_event};
+use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
+use lyceum_testing::memory::event_log::MemoryEventLog;
+use lyceum_testing::memory::ledger::MemoryLedger;
+use lyceum_testing::memory::statements::MemoryStatements;
+use lyceum_xapi::equality;
 
 const BOOKINGS: &str = "nlj.training.bookings";
 const VALIDATION: &str = "nlj.errors.validation";

@@ -11,7 +11,7 @@ use axum::response::Response;
 use base64::Engine;
 use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
 use lyceum::http::{Access, ROUTES, Role, Token, bind_address, router, serve, serve_within};
-use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits};
+use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
 use lyceum_core::capacity;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::header_text;

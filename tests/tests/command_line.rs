@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lyceum_core::lambda::event::{EventSource, SourceKind, write_event};
 use lyceum_core::record::{Position, Record};
+use lyceum_lambda_event::event::{EventSource, SourceKind, write_event};
 use lyceum_tests::academy::{Academy, Size, booking, created, published, scheduled, video_statements};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
 use rand::SeedableRng;

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lyceum_core::adapters::aws;
-use lyceum_core::adapters::kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
+use lyceum_kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
@@ -389,7 +388,7 @@ fn given_up_to_a_topic(_: &Endpoints) {
 fn put(endpoint: &str, name: &str, object: &Value, message: &Value) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let config = aws::loader()
+        let config = lyceum_aws::loader()
             .endpoint_url(endpoint)
             .region(aws_config::Region::new("eu-central-1"))
             .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "test"))

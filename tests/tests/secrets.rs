@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lyceum_core::adapters::aws;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::binary;
 use lyceum_tests::workplace::{Running, Workplace};
@@ -111,7 +110,7 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
 fn put<const N: usize>(endpoint: &str, texts: [&str; N]) -> [String; N] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let arns = runtime.block_on(async {
-        let config = aws::loader()
+        let config = lyceum_aws::loader()
             .endpoint_url(endpoint)
             .region(aws_config::Region::new("eu-central-1"))
             .credentials_provider(aws_sdk_secretsmanager::config::Credentials::new("test", "test", None, None, "test"))
@@ -155,7 +154,8 @@ fn function(stand: &Stand, endpoint: &str, variables: &[(&str, &str)]) -> Runnin
 
 fn used_and_nowhere(endpoints: &Endpoints) {
     let endpoint = endpoints.url(Service::Aws);
-    let authority = fs::read_to_string(binary::workspace().join("core/tests/kafka/another-authority.pem"));
+    let authority =
+        fs::read_to_string(binary::workspace().join("core/adapters/kafka/tests/certificates/another-authority.pem"));
     let authority = json!({"certificate": authority.expect("a certificate")}).to_string();
     // A key that is none: what the library says of it must not hold it.
     let certificate = json!({

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Envelope, finding};
 use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
-use crate::xapi::statement::{Extensions, Object};
+use lyceum_xapi::statement::{Extensions, Object};
 
 /// An id names an aggregate in every store, whose keys have limits of their own.
 pub const MAX_ID_BYTES: usize = 512;

@@ -11,8 +11,8 @@ use crate::family::{Catalog, EXTENSIONS, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, Position, Record, header_text};
 use crate::trace;
-use crate::xapi::statement::{Object, Statement};
-use crate::xapi::{self, Limits};
+use lyceum_xapi::Limits;
+use lyceum_xapi::statement::{Object, Statement};
 
 pub mod field;
 mod wrapped;
@@ -198,7 +198,7 @@ impl<'a, 'c> Reading<'a, 'c> {
             Some(message) => (message.statement, "/xapi_data"),
             None => (self.value, ""),
         };
-        let verdict = xapi::validate(raw, None, &self.config.statement);
+        let verdict = lyceum_xapi::validate(raw, None, &self.config.statement);
         let kind = kind_of(&verdict.violations);
         let further = verdict.further;
         self.findings.extend(verdict.violations.into_iter().map(|violation| {
@@ -335,7 +335,7 @@ impl<'a, 'c> Reading<'a, 'c> {
         let mut id = statement.id;
         for (pointer, text) in [("/metadata/event_id", metadata), self.header("event-id")] {
             let Some(text) = text else { continue };
-            match (id, xapi::uuid::parse(&text)) {
+            match (id, lyceum_xapi::uuid::parse(&text)) {
                 (_, None) => {
                     let shown: String = text.chars().take(64).collect();
                     self.finding(
@@ -416,7 +416,7 @@ pub(crate) fn finding(rule: &'static str, pointer: &str, message: impl Into<Stri
 }
 
 /// Bytes that are no JSON are a matter of decoding, what is over a limit has a name of its own, the rest is validation.
-fn kind_of(violations: &[xapi::Violation]) -> DeadLetterKind {
+fn kind_of(violations: &[lyceum_xapi::Violation]) -> DeadLetterKind {
     let all = |prefix: &str| violations.iter().all(|violation| violation.rule.starts_with(prefix));
     if violations.is_empty() {
         DeadLetterKind::Validation

@@ -6,8 +6,8 @@ use crate::envelope::Envelope;
 use crate::family::SurveyFields;
 use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::Position;
-use crate::xapi::VOIDED;
-use crate::xapi::statement::{Actor, Object};
+use lyceum_xapi::VOIDED;
+use lyceum_xapi::statement::{Actor, Object};
 
 /// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
 /// borrows from.

@@ -33,7 +33,7 @@ use crate::ports::statements::Statements;
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
 use crate::trace;
-use crate::xapi::equality;
+use lyceum_xapi::equality;
 
 mod commit;
 #[cfg(feature = "planted-defects")]

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use lyceum_core::lambda::handler::{FamilyFunction, HandlerError};
-use lyceum_core::lambda::response::BatchResponse;
+use lyceum_lambda_event::handler::{FamilyFunction, HandlerError};
+use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
 

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
-use lyceum_core::adapters::aws;
-use lyceum_core::adapters::production::ProductionSettings;
+use lyceum_connect::ProductionSettings;
 use lyceum_core::environment::Reading;
 use serde_json::{Map, Value};
 
@@ -64,7 +63,7 @@ impl Environment {
         if named.is_empty() {
             return Ok(environment);
         }
-        let client = aws_sdk_secretsmanager::Client::new(&aws::load().await);
+        let client = aws_sdk_secretsmanager::Client::new(&lyceum_aws::load().await);
         for (variable, arn) in named {
             let answer = client.get_secret_value().secret_id(&arn).send().await;
             let answer = answer.map_err(|error| anyhow::Error::from(error.into_service_error())).with_context(|| {

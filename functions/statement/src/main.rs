@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lyceum_core::adapters::production::{self, ProductionSettings};
+use lyceum_connect::ProductionSettings;
 use lyceum_core::process::Processor;
 use lyceum_statement::Statement;
 
 fn main() -> ExitCode {
     lyceum_lambda::run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read_stateless)?;
-        let services = production::connect_stateless(&settings, telemetry.observer(), &telemetry.metrics());
+        let services = lyceum_connect::connect_stateless(&settings, telemetry.observer(), &telemetry.metrics());
         let catalog = Arc::new(lyceum_functions::catalog());
         telemetry.serve(Processor::<Statement>::new(services, catalog, settings.process)).await
     })

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lyceum_core::adapters::production::{self, ProductionSettings};
+use lyceum_connect::ProductionSettings;
 use lyceum_core::process::Processor;
 use lyceum_training::Training;
 
@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     lyceum_lambda::run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read)?;
         let catalog = Arc::new(lyceum_functions::catalog());
-        let services = production::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
+        let services =
+            lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
         telemetry.serve(Processor::<Training>::new(services, catalog, settings.process)).await
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lyceum_core::lambda::event::EventSource;
+use lyceum_lambda_event::event::EventSource;
 
 use crate::filter::FilterCriteria;
 

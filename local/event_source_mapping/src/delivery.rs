@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lyceum_core::lambda::event::batch_identifier;
-use lyceum_core::lambda::response::{BatchResponse, InvalidResponse, ItemIdentifier};
 use lyceum_core::record::{Position, Record};
+use lyceum_lambda_event::event::batch_identifier;
+use lyceum_lambda_event::response::{BatchResponse, InvalidResponse, ItemIdentifier};
 
 use crate::config::{MappingConfig, Redelivery};
 

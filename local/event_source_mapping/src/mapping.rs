@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{self, Either};
 use jiff::Timestamp;
-use lyceum_core::adapters::system_clock::SystemClock;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange};
 use tokio::sync::watch;

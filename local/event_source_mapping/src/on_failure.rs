@@ -1,8 +1,8 @@
 //! What an on-failure destination gets: what AWS Lambda writes there, and headers by which a person finds their way.
 
 use jiff::Timestamp;
-use lyceum_core::lambda::on_failure::{GivenUp, condition, write};
 use lyceum_core::record::{Header, NewRecord};
+use lyceum_lambda_event::on_failure::{GivenUp, condition, write};
 
 use crate::config::MappingConfig;
 use crate::delivery::Item;

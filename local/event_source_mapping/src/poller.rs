@@ -16,9 +16,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{self, Either};
-use lyceum_core::lambda::event::{EventSize, NO_TIMESTAMP, write_event};
 use lyceum_core::ports::event_log::EventLogError;
-use lyceum_core::record::{NewRecord, Record};
+use lyceum_core::record::{NO_TIMESTAMP, NewRecord, Record};
+use lyceum_lambda_event::event::{EventSize, write_event};
 use tokio::sync::watch;
 
 use crate::assignment::{Assigned, Post};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use lyceum_core::xapi::{Limits, Verdict, Version, validate};
+use lyceum_xapi::{Limits, Verdict, Version, validate};
 use serde_json::json;
 
 use super::Format;

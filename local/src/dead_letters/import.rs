@@ -9,12 +9,12 @@ use bytes::Bytes;
 use lyceum_core::dead_letter::{DeadLetterFormat, Failure, LETTER_ID_HEADER, Publication, write, write_entry};
 use lyceum_core::envelope::{Decoded, decode};
 use lyceum_core::family::FamilySpec;
-use lyceum_core::lambda::event::Entry;
-use lyceum_core::lambda::on_failure::{self, Lost, LostRange, OnFailureRecord};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::KeyStatus;
 use lyceum_core::record::{Position, Record, header_text};
+use lyceum_lambda_event::event::Entry;
+use lyceum_lambda_event::on_failure::{self, Lost, LostRange, OnFailureRecord};
 use uuid::Uuid;
 
 use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, ledger_failed, log_failed};

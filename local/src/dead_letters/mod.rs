@@ -12,11 +12,11 @@ use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, SOURCE_HEADER};
 use lyceum_core::family::Catalog;
-use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_lambda_event::handler::FamilyFunction;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 

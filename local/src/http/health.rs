@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use lyceum_core::adapters::guarded::{Circuit, Dependency};
+use lyceum_around::guarded::{Circuit, Dependency};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::metrics::CircuitState;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use lyceum_core::adapters::embedded::event_log::EventLogOptions;
 use lyceum_core::capacity::Capacity;
 use lyceum_core::envelope::ingested_event_id;
 use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::event_log::rules::check_sizes;
 use lyceum_core::record::{Header, NewRecord, Position};
+use lyceum_embedded::event_log::EventLogOptions;
 use lyceum_event_source_mapping::{EventSourceMapping, MappingConfig, MappingState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;

@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
-use lyceum_core::adapters::guarded::Guard;
-use lyceum_core::adapters::system_clock::SystemClock;
+use lyceum_around::guarded::Guard;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{EnvelopeConfig, recognise};
 use lyceum_core::family::{Catalog, PLATFORM_DEAD_LETTERS};
-use lyceum_core::lambda::event::{EventSource, SourceKind};
-use lyceum_core::lambda::handler::FamilyFunction;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
@@ -22,8 +19,11 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
+use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
+use lyceum_lambda_event::event::{EventSource, SourceKind};
+use lyceum_lambda_event::handler::FamilyFunction;
 use tokio::task::JoinSet;
 
 use crate::config::Config;

@@ -5,21 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use lyceum_core::adapters::aws;
-use lyceum_core::adapters::dynamodb::{DynamoDbLedger, DynamoDbSettings};
-use lyceum_core::adapters::elasticsearch::{Elasticsearch, ElasticsearchSettings};
-use lyceum_core::adapters::embedded::dynamodb::EmbeddedDynamoDb;
-use lyceum_core::adapters::embedded::event_log::{EmbeddedEventLog, EventLogOptions};
-use lyceum_core::adapters::embedded::statements::{EmbeddedStatements, StatementsOptions};
-use lyceum_core::adapters::guarded::{Dependency, Guard, GuardLimits, Guarded};
-use lyceum_core::adapters::kafka::{KafkaEventLog, KafkaSettings};
-use lyceum_core::adapters::measured::Measured;
+use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
+use lyceum_around::measured::Measured;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
-use lyceum_core::xapi::equality;
+use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
+use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
+use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
+use lyceum_embedded::event_log::{EmbeddedEventLog, EventLogOptions};
+use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_kafka::{KafkaEventLog, KafkaSettings};
+use lyceum_xapi::equality;
 
 use crate::data_folder::DataFolder;
 
@@ -207,7 +206,7 @@ impl Stores {
 /// The settings with their credentials, which a secret may hold.
 async fn with_secret(settings: &KafkaSettings) -> Result<KafkaSettings> {
     let Some(arn) = settings.secret_arn() else { return Ok(settings.clone()) };
-    let client = aws_sdk_secretsmanager::Client::new(&aws::load().await);
+    let client = aws_sdk_secretsmanager::Client::new(&lyceum_aws::load().await);
     let secret = client.get_secret_value().secret_id(arn).send().await;
     let secret = secret.with_context(|| format!("the secret {arn} (KAFKA_SASL_SECRET_ARN) cannot be read"))?;
     Ok(settings.clone().with_secret(secret.secret_string().unwrap_or_default())?)

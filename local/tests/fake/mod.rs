@@ -14,11 +14,11 @@ use lyceum::http::work::Work;
 use lyceum::http::{Access, Services};
 use lyceum::ingest::{Prepared, Summary};
 use lyceum::live::Live;
-use lyceum_core::adapters::memory::groups::Groups;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
+use lyceum_core::ports::event_log::groups::Groups;
 use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{

@@ -40,9 +40,8 @@ fn crates_depend_downwards_only() {
         let built_with = dependencies(manifest, BUILT_WITH);
         for dependency in dependencies(manifest, TESTED_WITH) {
             let Some(target) = folder_of(&crates, &dependency) else { continue };
-            // Whose tests need a real service starts it with infra/local; no product links that.
-            let starts_services = target == "infra/local" && !built_with.contains(&dependency);
-            if !starts_services && !may_depend(folder, target) {
+            let for_tests_alone = !built_with.contains(&dependency) && may_be_tested_with(folder, target);
+            if !for_tests_alone && !may_depend(folder, target) {
                 wrong.push(format!("{folder} depends on {target}; see who may in this test"));
             }
         }
@@ -50,18 +49,30 @@ fn crates_depend_downwards_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// tests → {local, functions/lambda} → functions → functions/<family> → core. A family reaches no other family, and
-/// whoever stands above reaches a family through the registry alone, but for a function's main, which names its own; a
-/// part of the local runner knows the core alone.
+/// tests → {local, functions/lambda} → functions → functions/<family> → core → core/xapi; an adapter knows the core and what
+/// it is made of. A family reaches no other family, and whoever stands above reaches a family through the registry alone, but for
+/// a function's main, which names its own; a part of the local runner knows the core and Lambda's protocol alone.
 fn may_depend(folder: &str, on: &str) -> bool {
     let is_family = |folder: &str| folder.starts_with("functions/") && folder != "functions/lambda";
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
+    let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
+    let is_core = |folder: &str| matches!(folder, "core" | "core/lambda" | "core/xapi");
     match folder {
-        "core" | "infra/local" => false,
-        "functions/lambda" => matches!(on, "core" | "functions") || is_family(on),
-        "functions" => on == "core" || is_family(on),
-        "local" => matches!(on, "core" | "functions") || is_part_of_local(on),
-        _ if is_family(folder) || is_part_of_local(folder) => on == "core",
+        "core/xapi" | "core/adapters/aws" | "infra/local" => false,
+        "core" => on == "core/xapi",
+        "core/lambda" | "core/testing" => on == "core",
+        "core/adapters/connect" => {
+            matches!(on, "core" | "core/xapi") || is_adapter(on) && on != "core/adapters/embedded"
+        }
+        "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
+        _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
+        "functions/lambda" => {
+            on == "functions" || is_core(on) || is_adapter(on) && on != "core/adapters/embedded" || is_family(on)
+        }
+        "functions" => is_core(on) || is_family(on),
+        "local" => on == "functions" || is_core(on) || is_adapter(on) || is_part_of_local(on),
+        _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
+        _ if is_family(folder) => on == "core",
         // It starts the command as a person does, in the same workplace.
         "tests/faults" => true,
         _ if folder == "tests" || folder.starts_with("tests/") => on != "tests",
@@ -69,18 +80,46 @@ fn may_depend(folder: &str, on: &str) -> bool {
     }
 }
 
+/// Contracts and models are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
+fn may_be_tested_with(folder: &str, on: &str) -> bool {
+    matches!(on, "core/testing" | "infra/local")
+        || folder.starts_with("core/adapters/") && matches!(on, "core/adapters/embedded" | "core/adapters/around")
+}
+
 #[test]
-fn the_core_knows_no_crate_of_the_workspace_and_no_lambda_runtime() {
-    let crates = crates();
-    let core = dependencies(&crates["core"], BUILT_WITH);
-    let foreign = |name: &&String| folder_of(&crates, name).is_some() || name.starts_with("lambda");
-    assert_eq!(core.iter().filter(foreign).collect::<Vec<_>>(), Vec::<&String>::new());
+fn what_is_linked_is_what_is_needed() {
+    for (package, never) in [
+        ("lyceum-xapi", &["lyceum-", "tokio"][..]),
+        ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime"]),
+        ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
+        ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
+        ("lyceum-lambda", &["lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
+        ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
+    ] {
+        let linked = linked(package);
+        assert!(linked.len() > 5, "cargo tree tells of {package}: {linked:?}");
+        let found: Vec<&String> =
+            linked.iter().filter(|name| never.iter().any(|begin| name.starts_with(begin))).collect();
+        assert!(found.is_empty(), "{package} links {found:?}");
+    }
+}
+
+/// What a package is built with, itself apart, as `cargo tree` tells.
+fn linked(package: &str) -> Vec<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments =
+        ["tree", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}", "--locked", "--offline"];
+    let output = std::process::Command::new(cargo).args(arguments).current_dir(root()).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names are text");
+    let names = text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned);
+    names.filter(|name| name != package).collect()
 }
 
 #[test]
 fn pure_modules_touch_neither_files_network_environment_nor_clock() {
     let core = root().join("core/src");
-    let mut files = files_below(&core.join("xapi"));
+    let mut files = files_below(&root().join("core/xapi/src"));
     files.extend(files_below(&core.join("envelope")));
     files.extend(["family.rs", "retry.rs", "record.rs"].map(|name| core.join(name)));
     for family in stateful_families() {

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use lyceum_core::lambda::response::BatchResponse;
 use lyceum_core::outcome::Report;
 use lyceum_events_tests::samples::{json_files, read_expected, root};
 use lyceum_events_tests::world::World;
 use lyceum_functions::REGISTRY;
+use lyceum_lambda_event::response::BatchResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

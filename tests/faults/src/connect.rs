@@ -6,11 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lyceum_core::adapters::aws;
-use lyceum_core::adapters::dynamodb::{DynamoDbLedger, LedgerOptions};
-use lyceum_core::adapters::elasticsearch::Elasticsearch;
-use lyceum_core::adapters::kafka::event_log::KafkaEventLog;
-use lyceum_core::adapters::production::{self, ProductionSettings};
+use lyceum_connect::{self, ProductionSettings};
 use lyceum_core::clock::Clock;
 use lyceum_core::environment::Reading;
 use lyceum_core::metrics::Metrics;
@@ -19,7 +15,10 @@ use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Services;
-use lyceum_core::xapi::equality;
+use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
+use lyceum_elasticsearch::Elasticsearch;
+use lyceum_kafka::event_log::KafkaEventLog;
+use lyceum_xapi::equality;
 use serde::{Deserialize, Serialize};
 
 use crate::prefixed::Prefixed;
@@ -91,7 +90,7 @@ impl Addresses {
     pub fn connect(&self) -> Result<Connected> {
         let metrics = Arc::new(Metrics::new());
         let Services { event_log, ledger, statements, .. } =
-            production::connect(&self.settings()?, Arc::new(Nobody), &metrics, &[]);
+            lyceum_connect::connect(&self.settings()?, Arc::new(Nobody), &metrics, &[]);
         Ok(Connected { log: Arc::new(Prefixed::new(&self.prefix, event_log)), ledger, statements })
     }
 
@@ -113,7 +112,7 @@ impl Addresses {
         let dynamodb = settings.dynamodb.ok_or_else(|| anyhow::anyhow!("no table is named"))?;
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(aws::https_client())
+            .http_client(lyceum_aws::https_client())
             .region(Region::from_static(REGION))
             .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "test"))
             .endpoint_url(&self.dynamodb)

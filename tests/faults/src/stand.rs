@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lyceum_core::adapters::system_clock::SystemClock;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
 use lyceum_functions::REGISTRY;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

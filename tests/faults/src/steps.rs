@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lyceum_core::adapters::around::{Around, Call, Effect, StoreError};
+use lyceum_around::around::{Around, Call, StoreError};
 use lyceum_core::clock::Clock;
+use lyceum_core::ports::Effect;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};

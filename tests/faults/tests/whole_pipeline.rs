@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lyceum_core::adapters::system_clock::SystemClock;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
 use lyceum_event_source_mapping::EventSourceMapping;
 use lyceum_faults::connect::{Addresses, Connected};

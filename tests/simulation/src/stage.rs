@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lyceum_core::adapters::memory::event_log::MemoryEventLog;
-use lyceum_core::adapters::memory::ledger::MemoryLedger;
-use lyceum_core::adapters::memory::statements::MemoryStatements;
 use lyceum_core::dead_letter::{self, Failure, Publication};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, OffsetRange, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{KeyId, Ledger, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
-use lyceum_core::xapi::equality;
+use lyceum_testing::memory::event_log::MemoryEventLog;
+use lyceum_testing::memory::ledger::MemoryLedger;
+use lyceum_testing::memory::statements::MemoryStatements;
+use lyceum_xapi::equality;
 use uuid::Uuid;
 
 use crate::check::{Check, Violation};

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::record::{NewRecord, Position, Record};
 
-pub mod contract;
+pub mod groups;
 pub mod rules;
 
 /// A topic's shape, as it was asked for at creation.

@@ -125,7 +125,7 @@ impl AggregateId {
 
 impl KeyId {
     /// Refuses names over [`MAX_NAME_BYTES`].
-    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+    pub fn check(&self) -> Result<(), LedgerError> {
         check_names([("tenant", &self.tenant), ("subscriber", &self.subscriber)])?;
         self.home.as_ref().map_or(Ok(()), |home| check_names([("kind", &home.kind), ("id", &home.id)]))
     }

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::record::Position;
 
-pub mod contract;
 mod limits;
 
 pub use limits::MAX_NAME_BYTES;

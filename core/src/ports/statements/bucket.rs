@@ -6,10 +6,10 @@ use super::aggregation::Aggregations;
 use super::semantics::FieldKind;
 
 /// What a store makes of the engine's answer to aggregations.
-pub(crate) type Shape = fn(&Aggregations, &mut Value) -> Map<String, Value>;
+pub type Shape = fn(&Aggregations, &mut Value) -> Map<String, Value>;
 
 /// A bucket: how many documents it has, and what was asked of them.
-pub(crate) fn shape_bucket(aggregations: &Aggregations, mut bucket: Value, shape: Shape) -> Map<String, Value> {
+pub fn shape_bucket(aggregations: &Aggregations, mut bucket: Value, shape: Shape) -> Map<String, Value> {
     let mut shaped = shape(aggregations, &mut bucket);
     shaped.insert("doc_count".into(), bucket["doc_count"].take());
     shaped
@@ -17,7 +17,7 @@ pub(crate) fn shape_bucket(aggregations: &Aggregations, mut bucket: Value, shape
 
 /// A bucket of `terms`, with its key as one value of the field. Engines add a text to keys of other kinds, too; of a
 /// truth value alone it is promised.
-pub(crate) fn shape_keyed(kind: FieldKind, aggregations: &Aggregations, mut bucket: Value, shape: Shape) -> Value {
+pub fn shape_keyed(kind: FieldKind, aggregations: &Aggregations, mut bucket: Value, shape: Shape) -> Value {
     let key = match kind {
         FieldKind::Text => bucket["key"].take(),
         FieldKind::Long => json!(bucket["key"].as_i64()),

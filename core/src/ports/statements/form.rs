@@ -12,7 +12,7 @@ use crate::record::Position;
 
 /// A document without its raw bytes.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct About<'a> {
+pub struct About<'a> {
     tenant: Cow<'a, str>,
     id: Uuid,
     stored_ms: i64,
@@ -23,7 +23,7 @@ pub(crate) struct About<'a> {
 
 impl<'a> About<'a> {
     /// All of the document but its bytes.
-    pub(crate) fn of(document: &'a StatementDocument) -> Self {
+    pub fn of(document: &'a StatementDocument) -> Self {
         Self {
             tenant: Cow::Borrowed(&document.tenant),
             id: document.id,
@@ -35,7 +35,7 @@ impl<'a> About<'a> {
     }
 
     /// The document with its bytes.
-    pub(crate) fn with(self, raw: Bytes) -> StatementDocument {
+    pub fn with(self, raw: Bytes) -> StatementDocument {
         StatementDocument {
             tenant: self.tenant.into_owned(),
             id: self.id,

@@ -10,11 +10,8 @@ use uuid::Uuid;
 use crate::record::Position;
 
 pub mod aggregation;
-#[cfg(any(feature = "elasticsearch", feature = "embedded-statements"))]
-pub(crate) mod bucket;
-pub mod contract;
-#[cfg(any(feature = "elasticsearch", feature = "embedded-statements"))]
-pub(crate) mod form;
+pub mod bucket;
+pub mod form;
 pub mod semantics;
 
 /// One statement, ready to be stored under (tenant, id).

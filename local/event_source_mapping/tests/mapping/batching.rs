@@ -122,7 +122,7 @@ async fn a_record_too_large_for_any_payload_goes_to_the_destination() {
     assert_eq!(function.offsets().concat(), [0, 2]);
     let letters = log.records_of(FAILED);
     assert_eq!(letters.len(), 1);
-    let given_up = lyceum_core::lambda::on_failure::parse(letters[0].value.as_deref().unwrap()).unwrap();
+    let given_up = lyceum_lambda_event::on_failure::parse(letters[0].value.as_deref().unwrap()).unwrap();
     assert_eq!((given_up.condition.as_str(), given_up.invocations), ("MaximumPayloadSizeExceeded", Some(0)));
 }
 

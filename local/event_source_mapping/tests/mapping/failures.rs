@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lyceum_core::lambda::event::{Entry, NO_TIMESTAMP};
-use lyceum_core::lambda::on_failure::{self, Lost, LostRange};
-use lyceum_core::record::{Header, NewRecord, header_text};
+use lyceum_core::record::{Header, NO_TIMESTAMP, NewRecord, header_text};
 use lyceum_event_source_mapping::{Destination, MappingConfig, MappingState, Redelivery};
+use lyceum_lambda_event::event::Entry;
+use lyceum_lambda_event::on_failure::{self, Lost, LostRange};
 
 use crate::support::*;
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use lyceum_core::adapters::memory::groups::Groups;
 use lyceum_core::clock::Clock;
-use lyceum_core::lambda::event::{Entry, parse};
-use lyceum_core::lambda::response::{BatchResponse, ItemIdentifier};
+use lyceum_core::ports::event_log::groups::Groups;
 use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, partition_for_key};
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, MappingStatus};
+use lyceum_lambda_event::event::{Entry, parse};
+use lyceum_lambda_event::response::{BatchResponse, ItemIdentifier};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 

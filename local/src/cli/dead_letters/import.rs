@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use lyceum_core::adapters::aws;
 use serde_json::Value;
 
 use crate::cli::Data;
@@ -138,7 +137,7 @@ impl Tally {
 }
 
 async fn from_s3(session: &Session, bucket: &str, prefix: &str, tally: &mut Tally) -> Result<()> {
-    let config = aws::load().await;
+    let config = lyceum_aws::load().await;
     let has_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some());
     // Stand-ins answer at one host, so the bucket goes into the path.
     let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(has_endpoint).build();
@@ -159,7 +158,7 @@ async fn from_s3(session: &Session, bucket: &str, prefix: &str, tally: &mut Tall
 }
 
 async fn from_sqs(session: &Session, queue_url: &str, tally: &mut Tally) -> Result<()> {
-    let config = aws::load().await;
+    let config = lyceum_aws::load().await;
     let client = aws_sdk_sqs::Client::new(&config);
     let mut seen = std::collections::HashSet::new();
     loop {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_core::adapters::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
+use lyceum_around::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guarded};
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};

@@ -1,0 +1,340 @@
+//! Any adapter with something done around each of its calls: [measured](super::measured), [guarded](super::guarded).
+//! Here each port is written out once; what is done around a call does not know which port it is, nor whether the adapter
+//! was there before the call or is made by it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use uuid::Uuid;
+
+use lyceum_core::ports::Effect;
+use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::statements::{
+    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+};
+use lyceum_core::record::{NewRecord, Position, Record};
+
+/// One call of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `event_log`, `ledger` or `statements`.
+    pub store: &'static str,
+    /// The port's method.
+    pub operation: &'static str,
+    /// Whether it may have changed something although its answer was lost.
+    pub effect: Effect,
+}
+
+impl Call {
+    /// A call that changes nothing.
+    pub const fn read(store: &'static str, operation: &'static str) -> Self {
+        Self { store, operation, effect: Effect::Read }
+    }
+
+    /// A call that may change something.
+    pub const fn write(store: &'static str, operation: &'static str) -> Self {
+        Self { store, operation, effect: Effect::Write }
+    }
+}
+
+/// What the errors of the ports have in common.
+pub trait StoreError: fmt::Display + Sized + Send {
+    /// Its name in `lyceum_store_errors_total`.
+    fn kind(&self) -> &'static str;
+
+    /// Whether the store is away, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
+    fn is_outage(&self) -> bool;
+
+    /// The error of a call that was not made.
+    fn not_made(reason: String) -> Self;
+
+    /// The error of a call whose answer was not waited for.
+    fn not_answered(effect: Effect, reason: String) -> Self;
+}
+
+/// What is done around a call.
+pub trait Around: Send + Sync {
+    /// Makes the call, or does not. `is_outage` tells of an answer whether it says that the store is away.
+    fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send;
+}
+
+impl<W: Around> Around for Arc<W> {
+    fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send {
+        (**self).call(call, work, is_outage)
+    }
+}
+
+/// Where an adapter comes from, whose port fails with `E`: an [`Arc`] has it, and
+/// [`Lazily`](super::lazily::Lazily) makes it when it is first called.
+pub trait Source<E>: Send + Sync {
+    /// The adapter.
+    type Adapter: ?Sized + Send + Sync + 'static;
+
+    /// The adapter, or why there is none.
+    fn adapter(&self) -> impl Future<Output = Result<&Self::Adapter, E>> + Send;
+}
+
+impl<T: ?Sized + Send + Sync + 'static, E: Send> Source<E> for Arc<T> {
+    type Adapter = T;
+
+    fn adapter(&self) -> impl Future<Output = Result<&T, E>> + Send {
+        ready(Ok(&**self))
+    }
+}
+
+/// An adapter with something done around each of its calls.
+pub struct Wrapped<S, W> {
+    source: S,
+    around: W,
+}
+
+impl<S, W: Around> Wrapped<S, W> {
+    /// Does `around` around the calls of the adapter that comes from `source`.
+    pub fn around(source: S, around: W) -> Self {
+        Self { source, around }
+    }
+
+    fn calls<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
+        call: Call,
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.calls_judged(call, work, |_| false)
+    }
+
+    fn calls_judged<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &'a self,
+        call: Call,
+        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
+    ) -> impl Future<Output = Result<A, E>> + Send
+    where
+        S: Source<E>,
+    {
+        self.around.call(call, async { work(self.source.adapter().await?).await }, is_outage)
+    }
+}
+
+impl StoreError for EventLogError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::UnknownTopic(_) | Self::UnknownPartition { .. } => "unknown",
+            Self::OffsetOutOfRange { .. } => "offset_out_of_range",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotAssigned { .. } => "not_assigned",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    fn not_made(reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+
+    fn not_answered(_: Effect, reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
+impl StoreError for LedgerError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Uncertain(_) => "uncertain",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Uncertain(_))
+    }
+
+    fn not_made(reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+
+    fn not_answered(effect: Effect, reason: String) -> Self {
+        match effect {
+            Effect::Read => Self::Unavailable(reason),
+            Effect::Write => Self::Uncertain(reason),
+        }
+    }
+}
+
+impl StoreError for StatementsError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    fn not_made(reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+
+    fn not_answered(_: Effect, reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
+const LOG: &str = "event_log";
+const LEDGER: &str = "ledger";
+const STATEMENTS: &str = "statements";
+
+#[async_trait]
+impl<S, W: Around> EventLog for Wrapped<S, W>
+where
+    S: Source<EventLogError, Adapter: EventLog>,
+{
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.calls(Call::write(LOG, "create_topic"), |log| log.create_topic(spec)).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.calls(Call::read(LOG, "topics"), |log| log.topics()).await
+    }
+
+    async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
+        self.calls(Call::write(LOG, "produce"), |log| log.produce(topic, records)).await
+    }
+
+    async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, EventLogError> {
+        self.calls(Call::read(LOG, "fetch"), |log| log.fetch(topic, partition, offset, max_records, max_bytes)).await
+    }
+
+    async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
+        self.calls(Call::read(LOG, "offsets"), |log| log.offsets(topic)).await
+    }
+
+    async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
+        self.calls(Call::read(LOG, "offset_at"), |log| log.offset_at(topic, partition, timestamp_ms)).await
+    }
+
+    async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
+        self.calls(Call::read(LOG, "committed"), |log| log.committed(group, topic)).await
+    }
+
+    async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.calls(Call::write(LOG, "commit"), |log| log.commit(group, topic, offsets)).await
+    }
+
+    /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
+    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        self.calls(Call::read(LOG, "join"), |log| log.join(group, topic, patience)).await
+    }
+
+    /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever
+    /// fetches next is told why.
+    async fn wait_for_records(&self, topic: &str, timeout: Duration) {
+        if let Ok(log) = self.source.adapter().await {
+            log.wait_for_records(topic, timeout).await;
+        }
+    }
+
+    async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
+        self.calls(Call::write(LOG, "apply_retention"), |log| log.apply_retention(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl<S, W: Around> Ledger for Wrapped<S, W>
+where
+    S: Source<LedgerError, Adapter: Ledger>,
+{
+    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+        self.calls(Call::read(LEDGER, "load"), |ledger| ledger.load(aggregates, keys)).await
+    }
+
+    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        self.calls(Call::read(LEDGER, "load_settled_keys"), |ledger| ledger.load_settled_keys(keys)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+        self.calls(Call::write(LEDGER, "commit"), |ledger| ledger.commit(commit)).await
+    }
+
+    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
+        self.calls(Call::write(LEDGER, "count_attempt"), |ledger| ledger.count_attempt(key, epoch)).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        self.calls(Call::read(LEDGER, "list"), |ledger| ledger.list(tenant, kind, limit)).await
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        self.calls(Call::read(LEDGER, "ping"), |ledger| ledger.ping()).await
+    }
+}
+
+#[async_trait]
+impl<S, W: Around> Statements for Wrapped<S, W>
+where
+    S: Source<StatementsError, Adapter: Statements>,
+{
+    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
+        // A store that takes none of the documents is away, although it answers; one that takes some is there.
+        let takes_none = |outcomes: &Vec<StoreOutcome>| {
+            !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
+        };
+        let call = Call::write(STATEMENTS, "store");
+        self.calls_judged(call, |statements| statements.store(documents), takes_none).await
+    }
+
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "get"), |statements| statements.get(tenant, id)).await
+    }
+
+    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "search"), |statements| statements.search(filter, limit, after)).await
+    }
+
+    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "aggregate"), |statements| statements.aggregate(filter, aggregations)).await
+    }
+
+    async fn ping(&self) -> Result<(), StatementsError> {
+        self.calls(Call::read(STATEMENTS, "ping"), |statements| statements.ping()).await
+    }
+}

@@ -1,0 +1,76 @@
+//! How much of a process's time and room a dependency may take. Pure.
+
+use std::time::Duration;
+
+use super::{BreakerLimits, GuardLimits};
+use lyceum_core::environment::{Reading, Variable};
+
+/// Of every dependency that is a service; what one of them needs beside is a variable of its own.
+pub const GUARD_VARIABLES: &[Variable] = &[
+    ("CIRCUIT_FAILURES", "5", "after so many failures in a row no call is made to a service that is away, 1 to 1000"),
+    ("CIRCUIT_OPEN_MS", "5000", "for how long; then one call tries it again, in milliseconds, 1 to 600000"),
+    ("SERVICE_CALLS_AT_ONCE", "64", "calls to each service that may be under way at once, 1 to 10000"),
+    (
+        "SERVICE_TIMEOUT_MS",
+        "40000",
+        "how long a call to a service may take, its repeated requests included, in milliseconds, 100 to 900000; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are told",
+    ),
+];
+
+impl GuardLimits {
+    /// Reads [`GUARD_VARIABLES`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let mut number = |name, least, most| reading.number(GUARD_VARIABLES, name, least, most);
+        Self {
+            call_time: Duration::from_millis(number("SERVICE_TIMEOUT_MS", 100, 900_000)),
+            calls_at_once: number("SERVICE_CALLS_AT_ONCE", 1, 10_000) as usize,
+            breaker: BreakerLimits {
+                failures: number("CIRCUIT_FAILURES", 1, 1_000) as u32,
+                open_for: Duration::from_millis(number("CIRCUIT_OPEN_MS", 1, 600_000)),
+                ..BreakerLimits::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lyceum_core::environment::WrongEnvironment;
+
+    fn read(variables: &[(&str, &str)]) -> Result<GuardLimits, WrongEnvironment> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let limits = GuardLimits::read(&mut reading);
+        reading.finish(limits)
+    }
+
+    #[test]
+    fn an_empty_environment_has_the_defaults_of_the_table() {
+        assert_eq!(read(&[]).unwrap(), GuardLimits::default());
+    }
+
+    #[test]
+    fn each_limit_is_told_by_its_variable() {
+        let limits = read(&[
+            ("CIRCUIT_FAILURES", "9"),
+            ("CIRCUIT_OPEN_MS", "250"),
+            ("SERVICE_CALLS_AT_ONCE", "2"),
+            ("SERVICE_TIMEOUT_MS", "60000"),
+        ]);
+        let breaker = BreakerLimits { failures: 9, open_for: Duration::from_millis(250), ..BreakerLimits::default() };
+        let call_time = Duration::from_secs(60);
+        assert_eq!(limits.unwrap(), GuardLimits { call_time, calls_at_once: 2, breaker, ..GuardLimits::default() });
+    }
+
+    #[test]
+    fn every_wrong_value_is_reported_with_its_variable() {
+        let none = GUARD_VARIABLES.iter().map(|(name, ..)| (*name, "0")).collect::<Vec<_>>();
+        let wrong = read(&none).unwrap_err().to_string();
+        for (name, ..) in GUARD_VARIABLES {
+            assert!(wrong.contains(name), "{name}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Any adapter, with the time of each call in the metrics: `lyceum_store_duration_seconds{store,operation}`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::around::{Around, Call, StoreError, Wrapped};
+use lyceum_core::metrics::Metrics;
+
+/// An adapter whose calls are measured.
+pub type Measured<S> = Wrapped<S, Meter>;
+
+/// Measures calls.
+pub struct Meter(Arc<Metrics>);
+
+impl<S> Measured<S> {
+    /// Measures the calls of the adapter that comes from there.
+    pub fn new(source: S, metrics: Arc<Metrics>) -> Self {
+        Self::around(source, Meter(metrics))
+    }
+}
+
+impl Around for Meter {
+    async fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        _: impl Fn(&A) -> bool + Send,
+    ) -> Result<A, E> {
+        let mut running = Running { metrics: &self.0, call, started: Instant::now(), error: Some(ABANDONED) };
+        let answer = work.await;
+        running.error = answer.as_ref().err().map(StoreError::kind);
+        answer
+    }
+}
+
+/// The kind of error of a call that its caller did not wait for.
+pub const ABANDONED: &str = "abandoned";
+
+/// A call under way; it is told also where its caller gives it up.
+struct Running<'a> {
+    metrics: &'a Metrics,
+    call: Call,
+    started: Instant,
+    error: Option<&'static str>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.metrics.observe_store_duration(self.call.store, self.call.operation, self.started.elapsed());
+        if let Some(kind) = self.error {
+            self.metrics.count_store_error(self.call.store, kind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use super::*;
+    use lyceum_core::ports::ledger::LedgerError;
+
+    async fn measure(metrics: &Arc<Metrics>, work: impl Future<Output = Result<(), LedgerError>> + Send) {
+        let call = Call::read("ledger", "load");
+        let _ = tokio::time::timeout(Duration::from_secs(1), Meter(metrics.clone()).call(call, work, |_| false)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_waited_for_is_told_like_one_that_failed() {
+        let metrics = Arc::new(Metrics::new());
+        measure(&metrics, async { Ok(()) }).await;
+        measure(&metrics, async { Err(LedgerError::Conflict) }).await;
+        measure(&metrics, pending()).await;
+        let told = metrics.encode();
+        for line in [
+            r#"lyceum_store_duration_seconds_count{store="ledger",operation="load"} 3"#,
+            r#"lyceum_store_errors_total{store="ledger",kind="conflict"} 1"#,
+            r#"lyceum_store_errors_total{store="ledger",kind="abandoned"} 1"#,
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+    }
+}

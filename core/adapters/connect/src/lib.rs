@@ -1,0 +1,274 @@
+//! The services of a deployment, connected by what the environment says: Kafka, DynamoDB, and Elasticsearch or OpenSearch.
+//!
+//! Each is connected by its first call, so that a process that does not need one neither waits for it nor fails by it, and
+//! each stands behind a [guard](lyceum_around::guarded) and is [measured](lyceum_around::measured).
+//!
+//! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
+use lyceum_around::lazily::Lazily;
+use lyceum_around::measured::Measured;
+use lyceum_around::system_clock::SystemClock;
+use lyceum_core::clock::Clock;
+use lyceum_core::environment::{LogConfig, Reading, process_config};
+use lyceum_core::family::FamilySpec;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::outcome::Observer;
+use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::process::{ProcessConfig, Services};
+use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
+use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
+use lyceum_kafka::event_log::KafkaEventLog;
+use lyceum_kafka::settings::KafkaSettings;
+use lyceum_xapi::equality;
+
+/// What a deployment's process is told by its environment.
+#[derive(Clone, Debug)]
+pub struct ProductionSettings {
+    /// For follow-ups and dead letters; `None` where `KAFKA_BOOTSTRAP_SERVERS` is missing, which was refused.
+    pub kafka: Option<KafkaSettings>,
+    /// Where statements are kept.
+    pub elasticsearch: ElasticsearchSettings,
+    /// Where state is kept; `None` for a family without.
+    pub dynamodb: Option<DynamoDbSettings>,
+    /// How much of the process's time and room each of them may take.
+    pub guards: GuardLimits,
+    /// How events are processed.
+    pub process: ProcessConfig,
+    /// How the process logs.
+    pub log: LogConfig,
+}
+
+impl ProductionSettings {
+    /// Reads the settings of a family that keeps state. Every wrong value is reported together by [`Reading::finish`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let dynamodb = Some(DynamoDbSettings::read(reading));
+        Self { dynamodb, ..Self::read_stateless(reading) }
+    }
+
+    /// Reads the settings of a family without state.
+    pub fn read_stateless(reading: &mut Reading<'_>) -> Self {
+        let kafka = KafkaSettings::read(reading);
+        if kafka.is_none() {
+            reading
+                .refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
+        }
+        Self {
+            kafka,
+            elasticsearch: ElasticsearchSettings::read(reading),
+            dynamodb: None,
+            guards: GuardLimits::read(reading),
+            process: process_config(reading),
+            log: LogConfig::read(reading),
+        }
+    }
+}
+
+/// The services of families that keep state. Nothing is called yet.
+pub fn connect(
+    settings: &ProductionSettings,
+    observer: Arc<dyn Observer>,
+    metrics: &Arc<Metrics>,
+    families: &[&'static FamilySpec],
+) -> Services {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let services = connect_stateless(settings, observer, metrics);
+    let Some(dynamodb) = settings.dynamodb.clone() else { return services };
+    let guard = Guard::new(Dependency::DynamoDb, settings.guards, metrics.clone());
+    let (counting, families) = (metrics.clone(), families.to_vec());
+    let ledger = Lazily::new(move || {
+        let (dynamodb, clock) = (dynamodb.clone(), clock.clone());
+        let (metrics, families) = (counting.clone(), families.clone());
+        async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
+    });
+    // Outside of the guard, so that what it gives up or refuses is told, too.
+    let ledger = Measured::new(Arc::new(Guarded::new(ledger, Arc::new(guard))), metrics.clone());
+    Services { ledger: Arc::new(ledger), ..services }
+}
+
+/// The services of a family without state; its ledger refuses every call. Nothing is called yet.
+pub fn connect_stateless(
+    settings: &ProductionSettings,
+    observer: Arc<dyn Observer>,
+    metrics: &Arc<Metrics>,
+) -> Services {
+    let kafka = settings.kafka.clone();
+    let event_log = Lazily::new(move || {
+        let kafka = kafka.clone();
+        async move {
+            let settings = kafka.ok_or_else(|| {
+                EventLogError::Refused(
+                    "no broker is named; set KAFKA_BOOTSTRAP_SERVERS to host:port of one or more".to_owned(),
+                )
+            })?;
+            KafkaEventLog::connect(&settings).map(Arc::new)
+        }
+    });
+    let elasticsearch = settings.elasticsearch.clone();
+    let statements = Lazily::new(move || {
+        let settings = elasticsearch.clone();
+        async move {
+            let statements = Elasticsearch::connect(&settings, equality::same)?;
+            // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
+            statements.prepare().await?;
+            Ok(Arc::new(statements))
+        }
+    });
+    let guard = |dependency| Arc::new(Guard::new(dependency, settings.guards, metrics.clone()));
+    let event_log = Guarded::new(event_log, guard(Dependency::Kafka));
+    let statements = Guarded::new(statements, guard(Dependency::Elasticsearch));
+    Services {
+        event_log: Arc::new(Measured::new(Arc::new(event_log), metrics.clone())),
+        ledger: Arc::new(NoLedger),
+        statements: Arc::new(Measured::new(Arc::new(statements), metrics.clone())),
+        clock: Arc::new(SystemClock),
+        observer,
+    }
+}
+
+/// The ledger of a family that keeps no state: nobody calls it, and whoever does learns why.
+#[derive(Clone, Copy, Debug)]
+struct NoLedger;
+
+impl NoLedger {
+    fn refuse<T>() -> Result<T, LedgerError> {
+        Err(LedgerError::Refused("this function's family keeps no state, so that it has no ledger".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Ledger for NoLedger {
+    async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn commit(&self, _: Commit) -> Result<(), LedgerError> {
+        Self::refuse()
+    }
+
+    async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        Self::refuse()
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        Self::refuse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use lyceum_core::environment::WrongEnvironment;
+    use lyceum_core::record::NewRecord;
+
+    fn read(
+        variables: &[(&str, &str)],
+        read: fn(&mut Reading<'_>) -> ProductionSettings,
+    ) -> Result<ProductionSettings, WrongEnvironment> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let settings = read(&mut reading);
+        reading.finish(settings)
+    }
+
+    #[test]
+    fn every_wrong_value_of_every_concern_is_reported_at_once() {
+        let wrong = read(
+            &[
+                ("LOG_FORMAT", "xml"),
+                ("RETRY_ATTEMPTS", "many"),
+                ("DYNAMODB_TABLE", "a table"),
+                ("KAFKA_TIMEOUT_MS", "0"),
+                ("CIRCUIT_OPEN_MS", "at once"),
+            ],
+            ProductionSettings::read,
+        );
+        let text = wrong.unwrap_err().to_string();
+        let names = ["LOG_FORMAT", "RETRY_ATTEMPTS", "DYNAMODB_TABLE", "KAFKA_TIMEOUT_MS", "CIRCUIT_OPEN_MS"];
+        for name in names.into_iter().chain(["KAFKA_BOOTSTRAP_SERVERS", "ELASTICSEARCH_URL"]) {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_family_without_state_is_asked_for_nothing_of_dynamodb() {
+        let needed = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("ELASTICSEARCH_URL", "http://127.0.0.1:1"),
+            ("DYNAMODB_TABLE", "not a table"),
+        ];
+        assert!(read(&needed, ProductionSettings::read).is_err());
+        assert!(read(&needed, ProductionSettings::read_stateless).unwrap().dynamodb.is_none());
+    }
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn observe(&self, _: &[lyceum_core::outcome::Report]) {}
+    }
+
+    #[tokio::test]
+    async fn services_are_made_without_anything_that_answers() {
+        let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()), &[]);
+        let refused = services.ledger.ping().await.unwrap_err().to_string();
+        assert!(refused.contains("keeps no state"), "{refused}");
+        assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
+    }
+
+    #[tokio::test]
+    async fn the_clients_own_error_is_told_before_the_guard_gives_up() {
+        let needed =
+            [("KAFKA_BOOTSTRAP_SERVERS", "no-such-host.invalid:9092"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
+        let mut settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let kafka = settings.kafka.as_mut().unwrap();
+        assert!(
+            kafka.timeout < settings.guards.call_time && settings.elasticsearch.timeout < settings.guards.call_time
+        );
+        (kafka.timeout, settings.guards.call_time) = (Duration::from_secs(1), Duration::from_secs(20));
+        let services = connect_stateless(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
+        let error = services.event_log.produce("t", vec![NewRecord::default()]).await.unwrap_err().to_string();
+        assert!(error.contains("KAFKA_BOOTSTRAP_SERVERS"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_no_connection_can_come_of_is_refused_by_name_and_no_outage() {
+        let needed = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+            ("KAFKA_SASL_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AmazonMSK_x"),
+            ("ELASTICSEARCH_URL", "https://127.0.0.1:1"),
+            ("ELASTICSEARCH_CA_FILE", "no-such-file.pem"),
+        ];
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let services = connect_stateless(&settings, Arc::new(Nobody), &metrics);
+        for _ in 0..settings.guards.breaker.failures + 1 {
+            let statements = services.statements.ping().await.unwrap_err();
+            assert!(
+                !statements.is_transient() && statements.to_string().contains("ELASTICSEARCH_CA_FILE"),
+                "{statements}"
+            );
+            let log = services.event_log.topics().await.unwrap_err();
+            assert!(!log.is_transient() && log.to_string().contains("AmazonMSK_x"), "{log}");
+        }
+        let closed = r#"lyceum_circuit_state{dependency="elasticsearch"} 0"#;
+        assert!(metrics.encode().contains(closed), "{}", metrics.encode());
+    }
+}

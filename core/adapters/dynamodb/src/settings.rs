@@ -1,0 +1,114 @@
+//! Where the table is, and how long its calls may take. Pure.
+
+use std::time::Duration;
+
+use super::ledger::LedgerOptions;
+use lyceum_core::environment::{Reading, Variable};
+
+/// Of DynamoDB; region, credentials and profiles are read from AWS's own variables and files.
+pub const DYNAMODB_VARIABLES: &[Variable] = &[
+    (
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "",
+        "the URL of DynamoDB's API, where it is not AWS's of the region; `http://127.0.0.1:8000` for one on this machine",
+    ),
+    (
+        "DYNAMODB_CONNECT_TIMEOUT_MS",
+        "1000",
+        "how long a connection may take to come about, in milliseconds, 1 to 60000",
+    ),
+    ("DYNAMODB_TABLE", "lyceum", "the table of state and idempotency keys"),
+    (
+        "DYNAMODB_TIMEOUT_MS",
+        "5000",
+        "how long one request to DynamoDB may take, in milliseconds, 1 to 60000; a request that failed is made up to four times",
+    ),
+];
+
+/// Which table, and how it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamoDbSettings {
+    /// `DYNAMODB_TABLE`
+    pub table: String,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`
+    pub endpoint: Option<String>,
+    /// `DYNAMODB_TIMEOUT_MS`
+    pub call_timeout: Duration,
+    /// `DYNAMODB_CONNECT_TIMEOUT_MS`
+    pub connect_timeout: Duration,
+}
+
+impl DynamoDbSettings {
+    /// Reads [`DYNAMODB_VARIABLES`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let mut milliseconds = |name| Duration::from_millis(reading.number(DYNAMODB_VARIABLES, name, 1, 60_000));
+        let call_timeout = milliseconds("DYNAMODB_TIMEOUT_MS");
+        let connect_timeout = milliseconds("DYNAMODB_CONNECT_TIMEOUT_MS");
+        let table = reading.text(DYNAMODB_VARIABLES, "DYNAMODB_TABLE");
+        if !is_table_name(&table) {
+            reading.refuse(format!(
+                "DYNAMODB_TABLE is {table:?}, and must be 3 to 255 of a-z, A-Z, 0-9, `_`, `-` and `.`, or a table's ARN"
+            ));
+        }
+        let endpoint = reading.given("AWS_ENDPOINT_URL_DYNAMODB");
+        // The URL might hold a password, so it is not told.
+        if endpoint.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            reading.refuse("AWS_ENDPOINT_URL_DYNAMODB must begin with http:// or https://");
+        }
+        Self { table, endpoint, call_timeout, connect_timeout }
+    }
+
+    /// The ledger's options with these time limits.
+    pub fn options(&self) -> LedgerOptions {
+        LedgerOptions {
+            call_timeout: self.call_timeout,
+            connect_timeout: self.connect_timeout,
+            ..LedgerOptions::default()
+        }
+    }
+}
+
+/// Source: API Reference, `TableName`: `[a-zA-Z0-9_.-]+`, 3 to 255 of them, or the table's ARN.
+fn is_table_name(name: &str) -> bool {
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    name.starts_with("arn:") || ((3..=255).contains(&name.len()) && is_plain(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<DynamoDbSettings, String> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let settings = DynamoDbSettings::read(&mut reading);
+        reading.finish(settings).map_err(|wrong| wrong.to_string())
+    }
+
+    #[test]
+    fn an_empty_environment_has_the_defaults_of_the_table() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.table.as_str(), settings.endpoint.clone()), ("lyceum", None));
+        let (ours, defaults) = (settings.options(), LedgerOptions::default());
+        assert_eq!(
+            (ours.call_timeout, ours.connect_timeout, ours.key_ttl),
+            (defaults.call_timeout, defaults.connect_timeout, defaults.key_ttl)
+        );
+    }
+
+    #[test]
+    fn every_wrong_value_is_reported_with_its_variable_and_no_secret() {
+        let wrong = read(&[
+            ("DYNAMODB_TABLE", "a table"),
+            ("DYNAMODB_TIMEOUT_MS", "0"),
+            ("DYNAMODB_CONNECT_TIMEOUT_MS", "soon"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "user:secret-word@host"),
+        ])
+        .unwrap_err();
+        for (name, ..) in DYNAMODB_VARIABLES {
+            assert!(wrong.contains(name), "{name}: {wrong}");
+        }
+        assert!(!wrong.contains("secret-word"), "{wrong}");
+    }
+}

@@ -1,0 +1,166 @@
+//! One request to the engine: over pooled connections, within the time limit, sent once.
+
+use std::fs;
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::Error;
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use elasticsearch::http::{Method, Url};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::failure::{EngineError, explain};
+use super::settings::{ElasticsearchSettings, SearchCredentials};
+use lyceum_core::ports::statements::StatementsError;
+
+/// A search fails where a shard does not answer, instead of counting what the others have.
+pub(super) const WHOLE: &[(&str, &str)] = &[("allow_partial_search_results", "false")];
+
+/// The engine's answer, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// A client for one alias.
+pub(super) struct Requests {
+    transport: Transport,
+    /// The alias.
+    pub(super) index: String,
+    url: String,
+    timeout: Duration,
+}
+
+impl Requests {
+    pub(super) fn new(settings: &ElasticsearchSettings) -> Result<Self, StatementsError> {
+        let refused = |why: String| StatementsError::Refused(format!("{}: {why}", settings.url));
+        let url = Url::parse(&settings.url).map_err(|error| refused(format!("this is no URL ({error})")))?;
+        let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
+            .timeout(settings.timeout)
+            .enable_meta_header(false)
+            .request_body_compression(settings.compresses_requests);
+        builder = match &settings.credentials {
+            SearchCredentials::None => builder,
+            SearchCredentials::ApiKey(key) => builder.auth(match key.split_once(':') {
+                Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
+                None => Credentials::EncodedApiKey(key.clone()),
+            }),
+            SearchCredentials::Basic { username, password } => {
+                builder.auth(Credentials::Basic(username.clone(), password.clone()))
+            }
+        };
+        if is_loopback {
+            builder = builder.disable_proxy();
+        }
+        let named = match &settings.ca_file {
+            Some(file) => format!("ELASTICSEARCH_CA_FILE {}", file.display()),
+            None => "the certificate of ELASTICSEARCH_CA_PEM, or of the secret ELASTICSEARCH_CA_SECRET_ARN,".to_owned(),
+        };
+        let unusable = |why: String| refused(format!("{named} cannot be used: {why}"));
+        let file = settings.ca_file.as_ref().map(|file| fs::read(file).map_err(|error| unusable(error.to_string())));
+        let pem = file.transpose()?.or_else(|| settings.ca_pem.clone().map(String::into_bytes));
+        if let Some(pem) = &pem {
+            let certificates = Certificate::from_pem(pem).map_err(|error| unusable(innermost(&error)))?;
+            builder = builder.cert_validation(CertificateValidation::Full(certificates));
+        }
+        // What a certificate holds is looked at only here.
+        let transport = builder.build().map_err(|error| match &pem {
+            Some(_) => unusable("it holds no certificate authority".to_owned()),
+            None => refused(innermost(&error)),
+        })?;
+        let url = settings.url.trim_end_matches('/').to_owned();
+        Ok(Self { transport, index: settings.index.clone(), url, timeout: settings.timeout })
+    }
+
+    /// The path of something of the alias.
+    pub(super) fn path(&self, what: &str) -> String {
+        format!("/{}/{what}", self.index)
+    }
+
+    /// Asks with a JSON body and reads a successful answer.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<T, StatementsError> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let answer = self.send(method, path, query, "application/json", body).await?;
+        self.read(&answer)
+    }
+
+    /// Reads an answer, or explains its failure.
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, StatementsError> {
+        if !(200..300).contains(&answer.status) {
+            return Err(self.at(explain(answer.status, &EngineError::of_body(&answer.body), &self.index)));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            self.at(StatementsError::Refused(format!(
+                "the answer is none of Elasticsearch or OpenSearch ({error}): correct ELASTICSEARCH_URL"
+            )))
+        })
+    }
+
+    /// Sends one request and reads its answer to the end.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        content_type: &'static str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, StatementsError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lyceum/", env!("CARGO_PKG_VERSION"))));
+        let answer = async {
+            let response = self.transport.send(method, path, headers, Some(query), body, None).await?;
+            let status = response.status_code().as_u16();
+            Ok(Answer { status, body: response.bytes().await? })
+        };
+        answer.await.map_err(|error: Error| self.at(self.unanswered(&error)))
+    }
+
+    /// No answer came, or not all of it: what was sent may have been done.
+    fn unanswered(&self, error: &Error) -> StatementsError {
+        if error.is_timeout() {
+            return StatementsError::Unavailable(format!(
+                "no answer within {} s; ELASTICSEARCH_TIMEOUT sets the limit",
+                self.timeout.as_secs()
+            ));
+        }
+        let cause = innermost(error);
+        if cause.contains("certificate") {
+            return StatementsError::Refused(format!(
+                "the server's certificate is not trusted ({cause}): name the authority's file in \
+                 ELASTICSEARCH_CA_FILE (of a function: its secret in ELASTICSEARCH_CA_SECRET_ARN), or correct the host in \
+                 ELASTICSEARCH_URL"
+            ));
+        }
+        StatementsError::Unavailable(format!(
+            "the connection failed ({cause}): is the server up and ELASTICSEARCH_URL right?"
+        ))
+    }
+
+    /// The same, with the server's name in front.
+    pub(super) fn at(&self, error: StatementsError) -> StatementsError {
+        match error {
+            StatementsError::Unavailable(why) => StatementsError::Unavailable(format!("{}: {why}", self.url)),
+            StatementsError::Refused(why) => StatementsError::Refused(format!("{}: {why}", self.url)),
+        }
+    }
+}
+
+/// What began it: the outer errors only say that a request failed.
+fn innermost(mut error: &dyn std::error::Error) -> String {
+    while let Some(deeper) = error.source() {
+        error = deeper;
+    }
+    error.to_string()
+}

@@ -1,0 +1,246 @@
+//! What the environment says of the statement store.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use elasticsearch::http::Url;
+
+use lyceum_core::environment::{Reading, Variable};
+
+/// The variables of the statement store on Elasticsearch or OpenSearch.
+pub const ELASTICSEARCH_VARIABLES: &[Variable] = &[
+    (
+        "ELASTICSEARCH_API_KEY",
+        "",
+        "an API key, encoded as Elasticsearch gives it or as `id:key`; instead of user name and password",
+    ),
+    (
+        "ELASTICSEARCH_CA_FILE",
+        "",
+        "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
+    ),
+    ("ELASTICSEARCH_CA_PEM", "", "those certificates themselves, in place of a file"),
+    (
+        "ELASTICSEARCH_COMPRESSION",
+        "none",
+        "of requests: `none`, or `gzip`, which spends time to save traffic between zones; answers are compressed where the cluster does it",
+    ),
+    (
+        "ELASTICSEARCH_INDEX",
+        "xapi-statements",
+        "the alias under which statements are stored; the index behind it is called this and `-v1`",
+    ),
+    ("ELASTICSEARCH_PASSWORD", "", "the password of `ELASTICSEARCH_USERNAME`"),
+    ("ELASTICSEARCH_REPLICAS", "1", "copies of each shard, when the index is created, 0 to 10"),
+    (
+        "ELASTICSEARCH_SHARDS",
+        "1",
+        "shards, when the index is created, 1 to 1024; see operations on changing them later",
+    ),
+    ("ELASTICSEARCH_TIMEOUT", "30", "how long one request may take, in seconds, 1 to 900"),
+    (
+        "ELASTICSEARCH_URL",
+        "",
+        "where Elasticsearch 8 or 9, or OpenSearch 2 or 3, answers: `https://search.example.org:9200`, without user name and password",
+    ),
+    ("ELASTICSEARCH_USERNAME", "", "a user name for basic authentication"),
+];
+
+/// Who asks. Its secrets never show in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SearchCredentials {
+    /// A cluster without security.
+    None,
+    /// An API key as it was given: encoded, or `id:key`.
+    ApiKey(String),
+    /// Basic authentication.
+    Basic {
+        /// Without a colon.
+        username: String,
+        /// Whatever it holds.
+        password: String,
+    },
+}
+
+impl fmt::Debug for SearchCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::ApiKey(_) => f.write_str("ApiKey(…)"),
+            Self::Basic { username, .. } => write!(f, "Basic {{ username: {username:?}, password: … }}"),
+        }
+    }
+}
+
+/// How the statement store is reached, and how its index is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElasticsearchSettings {
+    /// `ELASTICSEARCH_URL`: scheme, host and port, and a path where a proxy wants one; never a password.
+    pub url: String,
+    /// `ELASTICSEARCH_INDEX`: the alias.
+    pub index: String,
+    /// `ELASTICSEARCH_API_KEY`, or `ELASTICSEARCH_USERNAME` and `ELASTICSEARCH_PASSWORD`.
+    pub credentials: SearchCredentials,
+    /// `ELASTICSEARCH_TIMEOUT`: from connecting to the last byte of the answer.
+    pub timeout: Duration,
+    /// `ELASTICSEARCH_CA_FILE`
+    pub ca_file: Option<PathBuf>,
+    /// `ELASTICSEARCH_CA_PEM`
+    pub ca_pem: Option<String>,
+    /// `ELASTICSEARCH_COMPRESSION`: whether requests are compressed.
+    pub compresses_requests: bool,
+    /// `ELASTICSEARCH_SHARDS`
+    pub shards: u32,
+    /// `ELASTICSEARCH_REPLICAS`
+    pub replicas: u32,
+}
+
+impl ElasticsearchSettings {
+    /// A cluster without security at this URL, everything else by the defaults of the table.
+    pub fn at(url: impl Into<String>) -> Self {
+        let mut settings = Self::read(&mut Reading::new(&|_| None));
+        settings.url = url.into();
+        settings
+    }
+
+    /// Reads [`ELASTICSEARCH_VARIABLES`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let table = ELASTICSEARCH_VARIABLES;
+        if reading.given("ELASTICSEARCH_CA_FILE").is_some() && reading.given("ELASTICSEARCH_CA_PEM").is_some() {
+            reading.refuse(
+                "ELASTICSEARCH_CA_FILE and ELASTICSEARCH_CA_PEM say the same (a function's secret is the latter): give one",
+            );
+        }
+        Self {
+            url: read_url(reading),
+            index: read_index(reading),
+            credentials: read_credentials(reading),
+            timeout: Duration::from_secs(reading.number(table, "ELASTICSEARCH_TIMEOUT", 1, 900)),
+            ca_file: reading.given("ELASTICSEARCH_CA_FILE").map(PathBuf::from),
+            ca_pem: reading.given("ELASTICSEARCH_CA_PEM"),
+            compresses_requests: reading.choice(table, "ELASTICSEARCH_COMPRESSION", &["none", "gzip"]) == "gzip",
+            shards: reading.number(table, "ELASTICSEARCH_SHARDS", 1, 1_024) as u32,
+            replicas: reading.number(table, "ELASTICSEARCH_REPLICAS", 0, 10) as u32,
+        }
+    }
+}
+
+/// What is wrong is told without the value, which may hold a password.
+fn read_url(reading: &mut Reading<'_>) -> String {
+    let Some(text) = reading.given("ELASTICSEARCH_URL") else {
+        reading.refuse("ELASTICSEARCH_URL is missing: say where Elasticsearch or OpenSearch answers");
+        return String::new();
+    };
+    match Url::parse(&text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => reading.refuse(
+            "ELASTICSEARCH_URL holds a user name or password: move them to ELASTICSEARCH_USERNAME and \
+             ELASTICSEARCH_PASSWORD",
+        ),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none() => {}
+        _ => reading
+            .refuse("ELASTICSEARCH_URL must be like https://search.example.org:9200, with http or https and a host"),
+    }
+    text
+}
+
+/// Source of the rules: <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-create>.
+fn read_index(reading: &mut Reading<'_>) -> String {
+    let index = reading.text(ELASTICSEARCH_VARIABLES, "ELASTICSEARCH_INDEX");
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let begins_well = index.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+    if !begins_well || index.len() > 200 || !index.bytes().all(fits) {
+        reading.refuse(format!(
+            "ELASTICSEARCH_INDEX is {index:?}, and must begin with a lower-case letter or digit, go on with those and \
+             . _ -, and have 200 characters at most"
+        ));
+    }
+    index
+}
+
+fn read_credentials(reading: &mut Reading<'_>) -> SearchCredentials {
+    let api_key = reading.given("ELASTICSEARCH_API_KEY");
+    let username = reading.given("ELASTICSEARCH_USERNAME");
+    let password = reading.given("ELASTICSEARCH_PASSWORD");
+    match (api_key, username, password) {
+        (None, None, None) => SearchCredentials::None,
+        (Some(key), None, None) => {
+            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                reading.refuse("ELASTICSEARCH_API_KEY holds a character that no API key has");
+            }
+            SearchCredentials::ApiKey(key)
+        }
+        (None, Some(username), Some(password)) => {
+            if username.contains(':') {
+                reading.refuse("ELASTICSEARCH_USERNAME holds a colon, which basic authentication cannot send");
+            }
+            SearchCredentials::Basic { username, password }
+        }
+        (None, ..) => {
+            reading.refuse("ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD are given together or not at all");
+            SearchCredentials::None
+        }
+        (Some(_), ..) => {
+            reading
+                .refuse("ELASTICSEARCH_API_KEY is given instead of ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD");
+            SearchCredentials::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<ElasticsearchSettings, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let mut reading = Reading::new(&variable);
+        let settings = ElasticsearchSettings::read(&mut reading);
+        reading.finish(settings).map_err(|wrong| wrong.to_string())
+    }
+
+    #[test]
+    fn a_url_alone_is_enough_and_the_rest_has_the_defaults_of_the_table() {
+        let settings = read(&[("ELASTICSEARCH_URL", "http://127.0.0.1:9200")]).unwrap();
+        assert_eq!(settings, ElasticsearchSettings::at("http://127.0.0.1:9200"));
+        assert_eq!((settings.index.as_str(), settings.timeout), ("xapi-statements", Duration::from_secs(30)));
+        assert_eq!((settings.shards, settings.replicas, settings.compresses_requests), (1, 1, false));
+        assert_eq!(settings.credentials, SearchCredentials::None);
+    }
+
+    #[test]
+    fn every_wrong_value_is_told_at_once_and_no_secret_with_it() {
+        let told = read(&[
+            ("ELASTICSEARCH_URL", "https://elastic:hush-1@search.example.org"),
+            ("ELASTICSEARCH_INDEX", "Statements"),
+            ("ELASTICSEARCH_API_KEY", "hush-2"),
+            ("ELASTICSEARCH_PASSWORD", "hush-3"),
+            ("ELASTICSEARCH_TIMEOUT", "soon"),
+            ("ELASTICSEARCH_SHARDS", "0"),
+        ])
+        .unwrap_err();
+        for name in ["URL holds a user name", "INDEX", "API_KEY is given instead", "TIMEOUT", "SHARDS"] {
+            assert!(told.contains(&format!("ELASTICSEARCH_{name}")), "{name} is missing in {told}");
+        }
+        assert!(!told.contains("hush"), "{told}");
+        for url in ["search.example.org:9200", "ftp://search.example.org", "https://", "http://a/?b=c"] {
+            let told = read(&[("ELASTICSEARCH_URL", url)]).unwrap_err();
+            assert!(told.contains("ELASTICSEARCH_URL must be like"), "{url}: {told}");
+        }
+        assert!(read(&[]).unwrap_err().contains("ELASTICSEARCH_URL is missing"));
+    }
+
+    #[test]
+    fn credentials_never_show() {
+        let url = ("ELASTICSEARCH_URL", "https://search.example.org");
+        let key = read(&[url, ("ELASTICSEARCH_API_KEY", "hush==")]).unwrap();
+        let basic = read(&[url, ("ELASTICSEARCH_USERNAME", "ada"), ("ELASTICSEARCH_PASSWORD", "hush")]).unwrap();
+        for settings in [key, basic] {
+            assert_ne!(settings.credentials, SearchCredentials::None);
+            assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The handler that every function runs: the JSON of a batch in, the failed records out.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::event::{self, Entry, InvalidEvent};
+use super::response::{BatchResponse, ItemIdentifier};
+use lyceum_core::family::{Family, FamilySpec};
+use lyceum_core::outcome::Outcome;
+use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
+use lyceum_core::process::{Delivery, Processor};
+use lyceum_core::record::{NO_TIMESTAMP, Position, Record};
+
+/// Why an invocation failed as a whole: the batch comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The payload is no Kafka batch.
+    #[error(transparent)]
+    InvalidEvent(#[from] InvalidEvent),
+    /// A malformed entry without an offset could not be dead-lettered, and the answer cannot name it.
+    #[error("an entry of {partition} without an offset could not be dead-lettered: {reason}")]
+    Unnameable {
+        /// The batch's name of the partition.
+        partition: String,
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// A function of one event family, whatever the family.
+#[async_trait]
+pub trait FamilyFunction: Send + Sync {
+    /// The family as data.
+    fn spec(&self) -> &'static FamilySpec;
+
+    /// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
+    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError>;
+
+    /// What a person is shown of an aggregate; `None` where there is none.
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
+
+    /// How the events of these records ended, as their keys tell: see [`Processor::ended`].
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError>;
+}
+
+#[async_trait]
+impl<F: Family> FamilyFunction for Processor<F> {
+    fn spec(&self) -> &'static FamilySpec {
+        F::SPEC
+    }
+
+    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError> {
+        let batch = event::parse(payload)?;
+        let now_ms = self.now_ms();
+        let mut names = Vec::with_capacity(batch.entries.len());
+        let mut deliveries = Vec::with_capacity(batch.entries.len());
+        for entry in batch.entries {
+            names.push((entry.batch_identifier().clone(), entry.offset()));
+            deliveries.push(delivery(entry, now_ms));
+        }
+        let reports = self.process(&deliveries, deadline_ms).await;
+        let mut failed = Vec::new();
+        for ((partition, offset), report) in names.into_iter().zip(reports) {
+            let Outcome::RetryLater { reason } = report.outcome else { continue };
+            let partition = partition.to_string();
+            match offset {
+                Some(offset) => failed.push(ItemIdentifier { partition, offset }),
+                None => return Err(HandlerError::Unnameable { partition, reason }),
+            }
+        }
+        Ok(BatchResponse::failing(failed))
+    }
+
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
+        Self::show(self, tenant, kind, id).await
+    }
+
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        Self::ended(self, records).await
+    }
+}
+
+/// The entry as it is processed; a record without a timestamp gets this moment's.
+fn delivery(entry: Entry, now_ms: i64) -> Delivery {
+    match entry {
+        Entry::Record(delivered) => {
+            let mut record = delivered.record;
+            if record.timestamp_ms == NO_TIMESTAMP {
+                record.timestamp_ms = now_ms;
+            }
+            Delivery::Record(record)
+        }
+        Entry::Malformed(malformed) => Delivery::Malformed {
+            position: Position::new(malformed.topic, malformed.partition.unwrap_or(0), malformed.offset.unwrap_or(-1)),
+            raw: malformed.raw,
+            reason: malformed.reason,
+        },
+    }
+}

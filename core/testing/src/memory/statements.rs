@@ -1,0 +1,189 @@
+//! The statement store's model: the port's promise in the plainest words, for the simulation and unit tests.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use lyceum_core::ports::statements::aggregation::{self, AggregationKind, Aggregations, Metric};
+use lyceum_core::ports::statements::semantics::{
+    Cursor, Field, FieldValue, StatementEquality, check_search, meet_again,
+};
+use lyceum_core::ports::statements::{
+    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+};
+
+/// Statements in memory; the same calls give the same answers, whatever runs them.
+pub struct MemoryStatements {
+    same: StatementEquality,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    documents: BTreeMap<(String, Uuid), StatementDocument>,
+    void_targets: HashSet<(String, Uuid)>,
+}
+
+impl State {
+    fn stored(&self, document: &StatementDocument) -> StoredStatement {
+        let is_target = self.void_targets.contains(&(document.tenant.clone(), document.id));
+        StoredStatement { document: document.clone(), voided: is_target && document.fields.voids.is_none() }
+    }
+
+    fn matching(&self, filter: &Filter) -> Vec<StoredStatement> {
+        let meant = self.documents.values().filter(|document| filter.matches(document));
+        meant.map(|document| self.stored(document)).filter(|found| filter.include_voided || !found.voided).collect()
+    }
+}
+
+impl MemoryStatements {
+    /// An empty store; `same` is the statement equality that tells a duplicate from a conflict.
+    pub fn new(same: StatementEquality) -> Self {
+        Self { same, state: Mutex::default() }
+    }
+
+    /// Everything that is stored, voided or not, by tenant and id.
+    pub fn documents(&self) -> Vec<StoredStatement> {
+        let state = self.state();
+        state.documents.values().map(|document| state.stored(document)).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Statements for MemoryStatements {
+    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
+        let mut state = self.state();
+        let mut store_one = |document: StatementDocument| {
+            let key = (document.tenant.clone(), document.id);
+            if let Some(first) = state.documents.get(&key) {
+                return meet_again(&first.source, &first.raw, &document, self.same);
+            }
+            if let Some(target) = document.fields.voids {
+                state.void_targets.insert((document.tenant.clone(), target));
+            }
+            state.documents.insert(key, document);
+            StoreOutcome::Created
+        };
+        Ok(documents.into_iter().map(&mut store_one).collect())
+    }
+
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
+        let state = self.state();
+        Ok(state.documents.get(&(tenant.to_owned(), id)).map(|document| state.stored(document)))
+    }
+
+    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
+        let after = check_search(limit, after)?;
+        let mut found = self.state().matching(filter);
+        let total = found.len() as u64;
+        found.sort_by_cached_key(|found| Cursor::of(&found.document));
+        found.retain(|found| after.as_ref().is_none_or(|after| Cursor::of(&found.document) > *after));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| Cursor::of(&last.document).to_string());
+        Ok(Page { statements: found, total, next })
+    }
+
+    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
+        let aggregations = aggregation::parse(aggregations)?;
+        let found = self.state().matching(filter);
+        let documents: Vec<_> = found.iter().map(|found| &found.document).collect();
+        Ok(json!({"hits": documents.len(), "aggregations": evaluate(&aggregations, &documents)}))
+    }
+
+    async fn ping(&self) -> Result<(), StatementsError> {
+        Ok(())
+    }
+}
+
+fn evaluate(aggregations: &Aggregations, documents: &[&StatementDocument]) -> Map<String, Value> {
+    let answer = |(name, aggregation): (&String, &aggregation::Aggregation)| {
+        let inner = &aggregation.aggregations;
+        let answer = match &aggregation.kind {
+            AggregationKind::Terms { field, size } => terms(field, *size as usize, inner, documents),
+            AggregationKind::Filter { field, value } => {
+                let has_value = |document: &StatementDocument| values(field, document).contains(value);
+                let within: Vec<_> = documents.iter().copied().filter(|document| has_value(document)).collect();
+                bucket(inner, &within)
+            }
+            AggregationKind::Cardinality { field } => json!({"value": group(field, documents).len()}),
+            AggregationKind::Metric { metric, field } => measure(*metric, field, documents),
+        };
+        (name.clone(), answer)
+    };
+    aggregations.iter().map(answer).collect()
+}
+
+fn terms(field: &Field, size: usize, inner: &Aggregations, documents: &[&StatementDocument]) -> Value {
+    let mut groups = group(field, documents);
+    // The groups come sorted by value and the sort is stable.
+    groups.sort_by_key(|(_, within)| std::cmp::Reverse(within.len()));
+    let left_out: usize = groups.iter().skip(size).map(|(_, within)| within.len()).sum();
+    let bucket_of = |(value, within): &(FieldValue<'_>, Vec<&StatementDocument>)| {
+        let mut bucket = bucket(inner, within);
+        match value {
+            FieldValue::Text(text) => bucket["key"] = json!(text),
+            FieldValue::Long(number) => bucket["key"] = json!(number),
+            FieldValue::Double(number) => bucket["key"] = json!(number),
+            FieldValue::Boolean(truth) => {
+                bucket["key"] = json!(u8::from(*truth));
+                bucket["key_as_string"] = json!(truth.to_string());
+            }
+        }
+        bucket
+    };
+    let buckets: Vec<_> = groups.iter().take(size).map(bucket_of).collect();
+    json!({"doc_count_error_upper_bound": 0, "sum_other_doc_count": left_out, "buckets": buckets})
+}
+
+fn bucket(inner: &Aggregations, within: &[&StatementDocument]) -> Value {
+    let mut bucket = evaluate(inner, within);
+    bucket.insert("doc_count".into(), json!(within.len()));
+    Value::Object(bucket)
+}
+
+fn measure(metric: Metric, field: &Field, documents: &[&StatementDocument]) -> Value {
+    let numbers: Vec<f64> =
+        documents.iter().flat_map(|document| values(field, document)).filter_map(|value| value.number()).collect();
+    let min = numbers.iter().copied().reduce(f64::min);
+    let max = numbers.iter().copied().reduce(f64::max);
+    let sum: f64 = numbers.iter().sum();
+    let avg = (!numbers.is_empty()).then(|| sum / numbers.len() as f64);
+    match metric {
+        Metric::Min => json!({"value": min}),
+        Metric::Max => json!({"value": max}),
+        Metric::Avg => json!({"value": avg}),
+        // An empty sum of floats is -0.0.
+        Metric::Stats => json!({"count": numbers.len(), "min": min, "max": max, "avg": avg, "sum": sum + 0.0}),
+    }
+}
+
+/// The documents by value, values in order.
+fn group<'a>(field: &Field, documents: &[&'a StatementDocument]) -> Vec<(FieldValue<'a>, Vec<&'a StatementDocument>)> {
+    let mut pairs: Vec<(FieldValue<'a>, &'a StatementDocument)> = Vec::new();
+    for &document in documents {
+        field.for_each_value(document, |value| pairs.push((value, document)));
+    }
+    pairs.sort_by(|(left, _), (right, _)| left.compare(right));
+    let mut groups: Vec<(FieldValue<'a>, Vec<&'a StatementDocument>)> = Vec::new();
+    for (value, document) in pairs {
+        match groups.last_mut() {
+            Some((last, within)) if *last == value => within.push(document),
+            _ => groups.push((value, vec![document])),
+        }
+    }
+    groups
+}
+
+fn values<'a>(field: &Field, document: &'a StatementDocument) -> Vec<FieldValue<'a>> {
+    let mut values = Vec::new();
+    field.for_each_value(document, |value| values.push(value));
+    values
+}
