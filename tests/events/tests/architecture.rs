@@ -40,8 +40,8 @@ fn crates_depend_downwards_only() {
         let built_with = dependencies(manifest, BUILT_WITH);
         for dependency in dependencies(manifest, TESTED_WITH) {
             let Some(target) = folder_of(&crates, &dependency) else { continue };
-            // Whose tests need a real service starts it with infra/local; no product links that.
-            let starts_services = target == "infra/local" && !built_with.contains(&dependency);
+            // Whose tests need a real service starts it with infra/services; no product links that.
+            let starts_services = target == "infra/services" && !built_with.contains(&dependency);
             if !starts_services && !may_depend(folder, target) {
                 wrong.push(format!("{folder} depends on {target}; see who may in this test"));
             }
@@ -57,7 +57,7 @@ fn may_depend(folder: &str, on: &str) -> bool {
     let is_family = |folder: &str| folder.starts_with("functions/") && folder != "functions/lambda";
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
     match folder {
-        "core" | "infra/local" => false,
+        "core" | "infra/services" => false,
         "functions/lambda" => matches!(on, "core" | "functions") || is_family(on),
         "functions" => on == "core" || is_family(on),
         "local" => matches!(on, "core" | "functions") || is_part_of_local(on),
