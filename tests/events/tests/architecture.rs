@@ -58,7 +58,7 @@ fn may_depend(folder: &str, on: &str) -> bool {
     let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
     let is_core = |folder: &str| matches!(folder, "core" | "core/lambda" | "core/xapi");
     match folder {
-        "core/xapi" | "core/adapters/aws" | "infra/local" => false,
+        "core/xapi" | "core/adapters/aws" | "infra/services" => false,
         "core" => on == "core/xapi",
         "core/lambda" | "core/testing" => on == "core",
         "core/adapters/connect" => {
@@ -82,7 +82,7 @@ fn may_depend(folder: &str, on: &str) -> bool {
 
 /// Contracts and models are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
-    matches!(on, "core/testing" | "infra/local")
+    matches!(on, "core/testing" | "infra/services")
         || folder.starts_with("core/adapters/") && matches!(on, "core/adapters/embedded" | "core/adapters/around")
 }
 
