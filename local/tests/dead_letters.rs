@@ -20,7 +20,7 @@ use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
 use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
-use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
 use lyceum_functions::REGISTRY;

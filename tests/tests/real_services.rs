@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Publish, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use lyceum_kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_services::{Endpoints, Service, Suite};

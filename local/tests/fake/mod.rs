@@ -19,10 +19,13 @@ use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::groups::Groups;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, EventLogError, Follow, Membership, OffsetRange, Publish, Retention, TopicSpec,
+};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, StatementFields, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementFields, StatementsError, StoreDocuments, StoreOutcome,
+    StoredStatement,
 };
 use lyceum_core::record::{Header, NewRecord, Position, Record};
 use serde_json::{Value, json};
@@ -80,19 +83,7 @@ impl FakeLog {
 }
 
 #[async_trait]
-impl EventLog for FakeLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.topics.lock().unwrap().entry(spec.name).or_default();
-        Ok(())
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.check()?;
-        let topics = self.topics.lock().unwrap();
-        let spec = |name: &String| TopicSpec { name: name.clone(), partitions: 1, retention: Retention::default() };
-        Ok(topics.keys().map(spec).collect())
-    }
-
+impl Publish for FakeLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         self.check()?;
         let mut topics = self.topics.lock().unwrap();
@@ -105,7 +96,10 @@ impl EventLog for FakeLog {
         };
         Ok(records.into_iter().map(append).collect())
     }
+}
 
+#[async_trait]
+impl Follow for FakeLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -147,6 +141,21 @@ impl EventLog for FakeLog {
     }
 
     async fn wait_for_records(&self, _: &str, _: Duration) {}
+}
+
+#[async_trait]
+impl Administer for FakeLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.topics.lock().unwrap().entry(spec.name).or_default();
+        Ok(())
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.check()?;
+        let topics = self.topics.lock().unwrap();
+        let spec = |name: &String| TopicSpec { name: name.clone(), partitions: 1, retention: Retention::default() };
+        Ok(topics.keys().map(spec).collect())
+    }
 
     async fn apply_retention(&self, _: i64) -> Result<u64, EventLogError> {
         Ok(0)
@@ -196,13 +205,16 @@ pub struct FakeStatements {
 }
 
 #[async_trait]
-impl Statements for FakeStatements {
+impl StoreDocuments for FakeStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         let outcomes = documents.iter().map(|_| StoreOutcome::Created).collect();
         self.documents.lock().unwrap().extend(documents);
         Ok(outcomes)
     }
+}
 
+#[async_trait]
+impl QueryDocuments for FakeStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         let documents = self.documents.lock().unwrap();
         let found = documents.iter().find(|document| document.tenant == tenant && document.id == id);

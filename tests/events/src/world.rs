@@ -11,7 +11,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter, Publication};
 use lyceum_core::family::{Catalog, FamilySpec};
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::process::{ProcessConfig, Processor, Services};
 use lyceum_core::record::{Position, Record};

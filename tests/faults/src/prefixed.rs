@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, EventLog, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
+};
 use lyceum_core::record::{NewRecord, Position, Record};
 
 /// See the module.
@@ -34,22 +36,15 @@ impl Prefixed {
 }
 
 #[async_trait]
-impl EventLog for Prefixed {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.inner.create_topic(TopicSpec { name: self.outer(&spec.name), ..spec }).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        let all = self.inner.topics().await?.into_iter();
-        let own = |spec: TopicSpec| Some(TopicSpec { name: spec.name.strip_prefix(&self.prefix)?.to_owned(), ..spec });
-        Ok(all.filter_map(own).collect())
-    }
-
+impl Publish for Prefixed {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let positions = self.inner.produce(&self.outer(topic), records).await?;
         Ok(positions.into_iter().map(|position| self.strip(position)).collect())
     }
+}
 
+#[async_trait]
+impl Follow for Prefixed {
     async fn fetch(
         &self,
         topic: &str,
@@ -85,6 +80,19 @@ impl EventLog for Prefixed {
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         self.inner.wait_for_records(&self.outer(topic), timeout).await;
+    }
+}
+
+#[async_trait]
+impl Administer for Prefixed {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.inner.create_topic(TopicSpec { name: self.outer(&spec.name), ..spec }).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        let all = self.inner.topics().await?.into_iter();
+        let own = |spec: TopicSpec| Some(TopicSpec { name: spec.name.strip_prefix(&self.prefix)?.to_owned(), ..spec });
+        Ok(all.filter_map(own).collect())
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use lyceum_around::around::{Around, Call, StoreError};
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::Effect;
-use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, Change, EventLog, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
+};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
@@ -185,21 +187,16 @@ pub struct MortalEventLog {
 }
 
 #[async_trait]
-impl EventLog for MortalEventLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.inner.create_topic(spec).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.inner.topics().await
-    }
-
+impl Publish for MortalEventLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let answer = self.inner.produce(topic, records).await;
         self.death.reach(Step::AfterLetters);
         answer
     }
+}
 
+#[async_trait]
+impl Follow for MortalEventLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -237,6 +234,17 @@ impl EventLog for MortalEventLog {
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         self.inner.wait_for_records(topic, timeout).await;
+    }
+}
+
+#[async_trait]
+impl Administer for MortalEventLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.inner.create_topic(spec).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.inner.topics().await
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {

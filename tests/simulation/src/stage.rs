@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lyceum_core::dead_letter::{self, Failure, Publication};
 use lyceum_core::outcome::DeadLetterKind;
-use lyceum_core::ports::event_log::{EventLog, OffsetRange, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Follow, OffsetRange, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{KeyId, Ledger, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_testing::memory::event_log::MemoryEventLog;

@@ -2,9 +2,9 @@
 
 use lyceum_core::dead_letter::{self, DeadLetter, LETTER_ID_HEADER};
 use lyceum_core::outcome::DeadLetterKind;
-use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::event_log::{EventLogError, Publish};
 use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
-use lyceum_core::ports::statements::{StatementDocument, Statements};
+use lyceum_core::ports::statements::{QueryDocuments, StatementDocument};
 use lyceum_core::process::defect::look_into;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use uuid::Uuid;
@@ -17,7 +17,6 @@ use crate::subject::{EventFact, Fact};
 impl Stage {
     /// Appends what a worker publishes; the first sentence is checked with it.
     pub fn publish(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        use lyceum_core::ports::event_log::EventLog;
         let positions = answer(self.log.produce(topic, records.clone()))?;
         for (record, position) in records.into_iter().zip(&positions) {
             let checked = match header_text(&record.headers, LETTER_ID_HEADER) {

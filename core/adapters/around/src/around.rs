@@ -13,10 +13,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use lyceum_core::ports::Effect;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 use lyceum_core::record::{NewRecord, Position, Record};
 
@@ -212,22 +212,20 @@ const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
 
 #[async_trait]
-impl<S, W: Around> EventLog for Wrapped<S, W>
+impl<S, W: Around> Publish for Wrapped<S, W>
 where
-    S: Source<EventLogError, Adapter: EventLog>,
+    S: Source<EventLogError, Adapter: Publish>,
 {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.calls(Call::write(LOG, "create_topic"), |log| log.create_topic(spec)).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.calls(Call::read(LOG, "topics"), |log| log.topics()).await
-    }
-
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         self.calls(Call::write(LOG, "produce"), |log| log.produce(topic, records)).await
     }
+}
 
+#[async_trait]
+impl<S, W: Around> Follow for Wrapped<S, W>
+where
+    S: Source<EventLogError, Adapter: Follow>,
+{
     async fn fetch(
         &self,
         topic: &str,
@@ -266,6 +264,20 @@ where
         if let Ok(log) = self.source.adapter().await {
             log.wait_for_records(topic, timeout).await;
         }
+    }
+}
+
+#[async_trait]
+impl<S, W: Around> Administer for Wrapped<S, W>
+where
+    S: Source<EventLogError, Adapter: Administer>,
+{
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.calls(Call::write(LOG, "create_topic"), |log| log.create_topic(spec)).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.calls(Call::read(LOG, "topics"), |log| log.topics()).await
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
@@ -309,9 +321,9 @@ where
 }
 
 #[async_trait]
-impl<S, W: Around> Statements for Wrapped<S, W>
+impl<S, W: Around> StoreDocuments for Wrapped<S, W>
 where
-    S: Source<StatementsError, Adapter: Statements>,
+    S: Source<StatementsError, Adapter: StoreDocuments>,
 {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         // A store that takes none of the documents is away, although it answers; one that takes some is there.
@@ -321,7 +333,13 @@ where
         let call = Call::write(STATEMENTS, "store");
         self.calls_judged(call, |statements| statements.store(documents), takes_none).await
     }
+}
 
+#[async_trait]
+impl<S, W: Around> QueryDocuments for Wrapped<S, W>
+where
+    S: Source<StatementsError, Adapter: QueryDocuments>,
+{
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         self.calls(Call::read(STATEMENTS, "get"), |statements| statements.get(tenant, id)).await
     }

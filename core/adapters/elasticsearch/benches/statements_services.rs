@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lyceum_core::ports::statements::{StatementDocument, StatementFields, Statements, StoreOutcome};
+use lyceum_core::ports::statements::{StatementDocument, StatementFields, StoreDocuments, StoreOutcome};
 use lyceum_core::record::Position;
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, document_id};
 use serde_json::{Value, json};

@@ -54,7 +54,7 @@ use uuid::Uuid;
 use self::requests::Requests;
 use lyceum_core::ports::statements::semantics::StatementEquality;
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
 mod aggregate;
@@ -99,11 +99,14 @@ impl Elasticsearch {
 }
 
 #[async_trait]
-impl Statements for Elasticsearch {
+impl StoreDocuments for Elasticsearch {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         store::store(&self.requests, self.same, &documents).await
     }
+}
 
+#[async_trait]
+impl QueryDocuments for Elasticsearch {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         search::get(&self.requests, tenant, id).await
     }

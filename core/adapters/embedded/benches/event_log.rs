@@ -3,7 +3,7 @@
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use lyceum_embedded::event_log::{EmbeddedEventLog, EventLogOptions};
 use tempfile::TempDir;

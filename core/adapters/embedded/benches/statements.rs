@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use lyceum_core::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StoreOutcome};
+use lyceum_core::ports::statements::{
+    Filter, QueryDocuments, StatementDocument, StatementFields, StoreDocuments, StoreOutcome,
+};
 use lyceum_core::record::Position;
 use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
 use serde_json::{Value, json};

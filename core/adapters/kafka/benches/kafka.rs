@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use lyceum_core::ports::event_log::{EventLog, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;

@@ -21,7 +21,9 @@ use super::membership::KafkaMembership;
 use super::producer::{Producer, Report};
 use super::readers::{Found, Readers, Taken};
 use super::settings::{KafkaSettings, Sasl};
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec, rules};
+use lyceum_core::ports::event_log::{
+    Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec, rules,
+};
 use lyceum_core::record::{Header, NewRecord, Position, Record};
 
 /// How long the number of a topic's partitions is believed.
@@ -355,52 +357,7 @@ fn frame_bytes(headers: &[Header]) -> usize {
 }
 
 #[async_trait]
-impl EventLog for KafkaEventLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        // Before the broker says so in words of its own.
-        rules::check_topic(&spec, 0)?;
-        let administration = self.administration()?;
-        let failed = |error: KafkaError| self.translate(&error, &spec.name);
-        if administration.create(&spec).await.map_err(failed)? {
-            let ends: Ends = (0..spec.partitions).map(|partition| (partition, 0)).collect();
-            self.growth.topic(&spec.name).note(&ends);
-        } else {
-            // Another process may have made it a moment ago.
-            let existing = self.until_known(&spec.name, 1).await?;
-            rules::check_topic(&spec, existing)?;
-            if existing < spec.partitions {
-                administration.grow(&spec.name, spec.partitions).await.map_err(failed)?;
-            }
-            administration.retain(&spec.name, spec.retention).await.map_err(failed)?;
-        }
-        self.until_known(&spec.name, spec.partitions).await.map(drop)
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        let mut topics = self
-            .inquire("", |consumer, limit| {
-                let metadata = consumer.fetch_metadata(None, limit)?;
-                let found =
-                    metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.name().starts_with("__"));
-                Ok(found.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect::<Vec<_>>())
-            })
-            .await?;
-        topics.sort();
-        let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
-        let retentions = match self.administration() {
-            Ok(administration) => {
-                administration.retentions(&names).await.map_err(|error| self.translate(&error, "the topics"))?
-            }
-            // Over MSK IAM the partitions are told, the retention is not.
-            Err(_) => HashMap::new(),
-        };
-        let spec = |(name, partitions): (String, i32)| {
-            let retention = retentions.get(&name).copied().unwrap_or_default();
-            TopicSpec { name, partitions, retention }
-        };
-        Ok(topics.into_iter().map(spec).collect())
-    }
-
+impl Publish for KafkaEventLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let places = self.choose_partitions(topic, &records).await?;
         let limit = self.settings.max_record_bytes;
@@ -413,7 +370,10 @@ impl EventLog for KafkaEventLog {
         let reports = self.producer()?.append(topic, &records, &places, self.settings.timeout).await;
         self.conclude(topic, &records, reports).await
     }
+}
 
+#[async_trait]
+impl Follow for KafkaEventLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -562,6 +522,54 @@ impl EventLog for KafkaEventLog {
         };
         // Either way there is nothing more to wait for.
         let _ = timeout(limit, look).await;
+    }
+}
+
+#[async_trait]
+impl Administer for KafkaEventLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        // Before the broker says so in words of its own.
+        rules::check_topic(&spec, 0)?;
+        let administration = self.administration()?;
+        let failed = |error: KafkaError| self.translate(&error, &spec.name);
+        if administration.create(&spec).await.map_err(failed)? {
+            let ends: Ends = (0..spec.partitions).map(|partition| (partition, 0)).collect();
+            self.growth.topic(&spec.name).note(&ends);
+        } else {
+            // Another process may have made it a moment ago.
+            let existing = self.until_known(&spec.name, 1).await?;
+            rules::check_topic(&spec, existing)?;
+            if existing < spec.partitions {
+                administration.grow(&spec.name, spec.partitions).await.map_err(failed)?;
+            }
+            administration.retain(&spec.name, spec.retention).await.map_err(failed)?;
+        }
+        self.until_known(&spec.name, spec.partitions).await.map(drop)
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        let mut topics = self
+            .inquire("", |consumer, limit| {
+                let metadata = consumer.fetch_metadata(None, limit)?;
+                let found =
+                    metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.name().starts_with("__"));
+                Ok(found.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect::<Vec<_>>())
+            })
+            .await?;
+        topics.sort();
+        let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
+        let retentions = match self.administration() {
+            Ok(administration) => {
+                administration.retentions(&names).await.map_err(|error| self.translate(&error, "the topics"))?
+            }
+            // Over MSK IAM the partitions are told, the retention is not.
+            Err(_) => HashMap::new(),
+        };
+        let spec = |(name, partitions): (String, i32)| {
+            let retention = retentions.get(&name).copied().unwrap_or_default();
+            TopicSpec { name, partitions, retention }
+        };
+        Ok(topics.into_iter().map(spec).collect())
     }
 
     async fn apply_retention(&self, _now_ms: i64) -> Result<u64, EventLogError> {

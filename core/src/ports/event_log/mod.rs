@@ -142,16 +142,9 @@ pub trait Membership: Send + Sync {
     async fn leave(&self);
 }
 
-/// The event log. Cheap to share (`Arc<dyn EventLog>`); any number of readers and producers at once.
+/// Appends records.
 #[async_trait]
-pub trait EventLog: Send + Sync {
-    /// Creates the topic or, where it exists, adds partitions up to `spec.partitions` and takes over the retention.
-    /// Fewer partitions than it has: [`EventLogError::Refused`].
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError>;
-
-    /// Every topic, by name.
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError>;
-
+pub trait Publish: Send + Sync {
     /// Appends the records, in their order per partition; all of them are durable when it returns their positions. A record
     /// without partition goes where [`crate::record::partition_for_key`] says; one without key, round-robin.
     ///
@@ -160,7 +153,11 @@ pub trait EventLog: Send + Sync {
     /// appended, and any of them: whoever repeats the call appends those twice, so that readers go by the records' ids.
     /// Source: Kafka promises less doubt only to transactions, whose price is a coordinator's round trips for each call.
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError>;
+}
 
+/// Reads records, and keeps how far each group has come.
+#[async_trait]
+pub trait Follow: Send + Sync {
     /// The records from `offset` on: at most `max_records`, and no more than fit in `max_bytes` of key, value and headers,
     /// but at least one where there is one; a log may answer with fewer than there are. Empty where no record is between
     /// `offset` and the end that the partition has at the call (Kafka's offsets have gaps: marks of transactions, compacted
@@ -195,7 +192,24 @@ pub trait EventLog: Send + Sync {
 
     /// Comes back once the topic has a record that this log had not seen at the call's start, or after `timeout`.
     async fn wait_for_records(&self, topic: &str, timeout: Duration);
+}
+
+/// Makes topics, and drops what they need not keep.
+#[async_trait]
+pub trait Administer: Send + Sync {
+    /// Creates the topic or, where it exists, adds partitions up to `spec.partitions` and takes over the retention.
+    /// Fewer partitions than it has: [`EventLogError::Refused`].
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError>;
+
+    /// Every topic, by name.
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError>;
 
     /// Drops what the retention allows; returns how many records went.
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError>;
 }
+
+/// All of the event log. Cheap to share (`Arc<dyn EventLog>`); any number of readers and producers at once. Whoever only appends
+/// asks for [`Publish`], whoever only reads for [`Follow`].
+pub trait EventLog: Publish + Follow + Administer {}
+
+impl<T: Publish + Follow + Administer + ?Sized> EventLog for T {}

@@ -172,15 +172,19 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// The statement store.
+/// Stores each document once.
 #[async_trait]
-pub trait Statements: Send + Sync {
+pub trait StoreDocuments: Send + Sync {
     /// Stores each document unless its (tenant, id) is taken; durable and visible when it returns. One outcome each, in
     /// order. Storing twice is harmless. Two documents of one call may have the same id: the first one counts as first.
     /// A statement that voids another hides it, whether that one is there already or comes later; a voiding statement
     /// is never hidden (xAPI-Data 2.3.2).
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError>;
+}
 
+/// Finds and counts what is stored.
+#[async_trait]
+pub trait QueryDocuments: Send + Sync {
     /// The statement under that id, voided or not.
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError>;
 
@@ -195,3 +199,8 @@ pub trait Statements: Send + Sync {
     /// A cheap call that tells whether the store answers.
     async fn ping(&self) -> Result<(), StatementsError>;
 }
+
+/// All of the statement store. Whoever only stores asks for [`StoreDocuments`], whoever only asks questions for [`QueryDocuments`].
+pub trait Statements: StoreDocuments + QueryDocuments {}
+
+impl<T: StoreDocuments + QueryDocuments + ?Sized> Statements for T {}

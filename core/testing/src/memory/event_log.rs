@@ -12,7 +12,9 @@ use futures::future::{BoxFuture, select};
 
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::groups::Groups;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec, rules};
+use lyceum_core::ports::event_log::{
+    Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec, rules,
+};
 use lyceum_core::record::{NewRecord, Position, Record};
 
 /// The largest record that the model takes: Kafka's `message.max.bytes` by default.
@@ -100,30 +102,7 @@ fn measure(record: &Record) -> usize {
 }
 
 #[async_trait]
-impl EventLog for MemoryEventLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        let mut state = self.state();
-        let existing = state.topics.get(&spec.name).map_or(0, |topic| topic.spec.partitions);
-        rules::check_topic(&spec, existing)?;
-        let topic = state.topics.entry(spec.name.clone()).or_insert_with(|| Topic {
-            spec: spec.clone(),
-            partitions: Vec::new(),
-            turn: 0,
-            produced: 0,
-            waiting: Vec::new(),
-        });
-        topic.partitions.resize_with(spec.partitions as usize, Partition::default);
-        let (name, partitions) = (spec.name.clone(), spec.partitions);
-        topic.spec = spec;
-        drop(state);
-        self.groups.resize(&name, partitions);
-        Ok(())
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        Ok(self.state().topics.values().map(|topic| topic.spec.clone()).collect())
-    }
-
+impl Publish for MemoryEventLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let now_ms = self.clock.now_ms();
         let mut state = self.state();
@@ -146,7 +125,10 @@ impl EventLog for MemoryEventLog {
         }
         Ok(positions)
     }
+}
 
+#[async_trait]
+impl Follow for MemoryEventLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -215,6 +197,32 @@ impl EventLog for MemoryEventLog {
             Poll::Pending
         });
         select(pin!(grown), self.clock.sleep(timeout)).await;
+    }
+}
+
+#[async_trait]
+impl Administer for MemoryEventLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        let mut state = self.state();
+        let existing = state.topics.get(&spec.name).map_or(0, |topic| topic.spec.partitions);
+        rules::check_topic(&spec, existing)?;
+        let topic = state.topics.entry(spec.name.clone()).or_insert_with(|| Topic {
+            spec: spec.clone(),
+            partitions: Vec::new(),
+            turn: 0,
+            produced: 0,
+            waiting: Vec::new(),
+        });
+        topic.partitions.resize_with(spec.partitions as usize, Partition::default);
+        let (name, partitions) = (spec.name.clone(), spec.partitions);
+        topic.spec = spec;
+        drop(state);
+        self.groups.resize(&name, partitions);
+        Ok(())
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        Ok(self.state().topics.values().map(|topic| topic.spec.clone()).collect())
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {

@@ -12,7 +12,7 @@ use lyceum_core::ports::statements::semantics::{
     Cursor, Field, FieldValue, StatementEquality, check_search, meet_again,
 };
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
 /// Statements in memory; the same calls give the same answers, whatever runs them.
@@ -57,7 +57,7 @@ impl MemoryStatements {
 }
 
 #[async_trait]
-impl Statements for MemoryStatements {
+impl StoreDocuments for MemoryStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         let mut state = self.state();
         let mut store_one = |document: StatementDocument| {
@@ -73,7 +73,10 @@ impl Statements for MemoryStatements {
         };
         Ok(documents.into_iter().map(&mut store_one).collect())
     }
+}
 
+#[async_trait]
+impl QueryDocuments for MemoryStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         let state = self.state();
         Ok(state.documents.get(&(tenant.to_owned(), id)).map(|document| state.stored(document)))

@@ -1,6 +1,6 @@
 //! The filter, as the mapping uses it.
 
-use lyceum_core::ports::event_log::EventLog;
+use lyceum_core::ports::event_log::Follow;
 use lyceum_event_source_mapping::{EventSourceMapping, FilterCriteria, MappingConfig};
 
 use crate::support::*;

@@ -1,6 +1,6 @@
 //! Where a group begins, and what happens when the log no longer has what it wants.
 
-use lyceum_core::ports::event_log::EventLog;
+use lyceum_core::ports::event_log::Follow;
 use lyceum_event_source_mapping::{MappingConfig, MappingState, StartingPosition};
 
 use crate::support::*;

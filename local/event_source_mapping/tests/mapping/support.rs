@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::groups::Groups;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, partition_for_key};
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, MappingStatus};
 use lyceum_lambda_event::event::{Entry, parse};
@@ -197,16 +197,7 @@ fn size_of(record: &NewRecord) -> usize {
 }
 
 #[async_trait]
-impl EventLog for MemoryLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.add_topic(&spec.name, spec.partitions as usize);
-        Ok(())
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        Err(EventLogError::Refused("a mapping never asks for all topics".into()))
-    }
-
+impl Publish for MemoryLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         self.begin().await?;
         let limit_bytes = self.inner().largest_record.unwrap_or(usize::MAX);
@@ -220,7 +211,10 @@ impl EventLog for MemoryLog {
         self.step().await;
         Ok(positions)
     }
+}
 
+#[async_trait]
+impl Follow for MemoryLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -282,6 +276,18 @@ impl EventLog for MemoryLog {
 
     async fn wait_for_records(&self, _topic: &str, timeout: Duration) {
         let _ = tokio::time::timeout(timeout, self.appended.notified()).await;
+    }
+}
+
+#[async_trait]
+impl Administer for MemoryLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.add_topic(&spec.name, spec.partitions as usize);
+        Ok(())
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        Err(EventLogError::Refused("a mapping never asks for all topics".into()))
     }
 
     async fn apply_retention(&self, _now_ms: i64) -> Result<u64, EventLogError> {

@@ -3,7 +3,7 @@
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::ledger::MAX_HOME_KEYS;
-use lyceum_core::ports::statements::{Filter, Statements};
+use lyceum_core::ports::statements::{Filter, QueryDocuments};
 use lyceum_core::record::{Record, header_text};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::probe::Probe;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lyceum_core::envelope::{letter_id, source_of};
 use lyceum_core::outcome::DeadLetterKind;
-use lyceum_core::ports::statements::Statements;
+use lyceum_core::ports::statements::QueryDocuments;
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_survey::Survey;
 use lyceum_training::Training;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
 
 use super::Line;
@@ -29,7 +29,7 @@ impl Shaky {
 }
 
 #[async_trait]
-impl EventLog for Shaky {
+impl Publish for Shaky {
     async fn produce(&self, topic: &str, mut records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         pause().await;
         let stage = &self.0.stage;
@@ -58,15 +58,10 @@ impl EventLog for Shaky {
         }
         Ok(positions)
     }
+}
 
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.0.stage.log.create_topic(spec).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.0.stage.log.topics().await
-    }
-
+#[async_trait]
+impl Follow for Shaky {
     async fn fetch(
         &self,
         topic: &str,
@@ -100,6 +95,17 @@ impl EventLog for Shaky {
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         self.0.stage.log.wait_for_records(topic, timeout).await;
+    }
+}
+
+#[async_trait]
+impl Administer for Shaky {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.0.stage.log.create_topic(spec).await
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.0.stage.log.topics().await
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {

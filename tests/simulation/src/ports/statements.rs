@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ impl Shaky {
 }
 
 #[async_trait]
-impl Statements for Shaky {
+impl StoreDocuments for Shaky {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         pause().await;
         let stage = &self.0.stage;
@@ -58,7 +58,10 @@ impl Statements for Shaky {
         }
         Ok(outcomes)
     }
+}
 
+#[async_trait]
+impl QueryDocuments for Shaky {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         self.0.stage.statements.get(tenant, id).await
     }

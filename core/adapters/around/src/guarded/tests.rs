@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::*;
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
-use lyceum_core::ports::statements::{Statements, StatementsError};
+use lyceum_core::ports::statements::{QueryDocuments, StatementsError};
 use lyceum_testing::memory::statements::MemoryStatements;
 
 const SECOND: Duration = Duration::from_secs(1);

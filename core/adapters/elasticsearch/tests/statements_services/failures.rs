@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
-use lyceum_core::ports::statements::{StatementDocument, Statements, StatementsError, StoreOutcome};
+use lyceum_core::ports::statements::{
+    QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome,
+};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_services::Suite;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};

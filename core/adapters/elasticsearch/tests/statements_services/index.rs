@@ -3,7 +3,9 @@
 use std::slice::from_ref;
 
 use futures::future::join_all;
-use lyceum_core::ports::statements::{StatementDocument, Statements, StatementsError, StoreOutcome};
+use lyceum_core::ports::statements::{
+    QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome,
+};
 use lyceum_elasticsearch::document_id;
 use lyceum_services::{Endpoints, Service, Suite};
 use serde_json::{Map, Value, json};

@@ -9,7 +9,7 @@ use redb::{Builder, StorageBackend};
 
 use super::store::{Store, prepare};
 use super::{EmbeddedEventLog, EventLogOptions};
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 
 /// A disk that keeps its content when the log closes it, and says that it is full when its patience is over.

@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use lyceum_core::ports::event_log::groups::Groups;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record};
 use reader::Reader;
 use store::{Failure, Store};
@@ -124,24 +124,16 @@ impl Drop for EmbeddedEventLog {
 }
 
 #[async_trait]
-impl EventLog for EmbeddedEventLog {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        let (name, partitions) = (spec.name.clone(), spec.partitions);
-        self.writer()?.change(move |batch| batch.create_topic(&spec)).await?;
-        self.groups.resize(&name, partitions);
-        Ok(())
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.read(|reader| reader.topics()).await
-    }
-
+impl Publish for EmbeddedEventLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let (topic, limit_bytes) = (Arc::from(topic), self.max_record_bytes);
         let produce = move |batch: &mut writer::Batch<'_>| batch.produce(&topic, &records, limit_bytes);
         self.writer()?.change(produce).await
     }
+}
 
+#[async_trait]
+impl Follow for EmbeddedEventLog {
     async fn fetch(
         &self,
         topic: &str,
@@ -190,6 +182,20 @@ impl EventLog for EmbeddedEventLog {
         let seen = growth.borrow().get(topic).copied();
         // Either way there is nothing more to wait for.
         let _ = timeout(limit, growth.wait_for(|growth| growth.get(topic).copied() != seen)).await;
+    }
+}
+
+#[async_trait]
+impl Administer for EmbeddedEventLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        let (name, partitions) = (spec.name.clone(), spec.partitions);
+        self.writer()?.change(move |batch| batch.create_topic(&spec)).await?;
+        self.groups.resize(&name, partitions);
+        Ok(())
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.read(|reader| reader.topics()).await
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {

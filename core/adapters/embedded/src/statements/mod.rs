@@ -30,7 +30,7 @@ use self::view::View;
 use self::writer::{Call, Writer, open_writer};
 use lyceum_core::ports::statements::semantics::StatementEquality;
 use lyceum_core::ports::statements::{
-    Filter, Page, StatementDocument, Statements, StatementsError, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
 mod schema;
@@ -132,14 +132,17 @@ fn writer_gone() -> StatementsError {
 }
 
 #[async_trait]
-impl Statements for EmbeddedStatements {
+impl StoreDocuments for EmbeddedStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         let (reply, answer) = oneshot::channel();
         let calls = self.calls.as_ref().ok_or_else(writer_gone)?;
         calls.send(Call { documents, reply }).map_err(|_| writer_gone())?;
         answer.await.map_err(|_| writer_gone())?
     }
+}
 
+#[async_trait]
+impl QueryDocuments for EmbeddedStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         let tenant = tenant.to_owned();
         self.ask(move |view| view.get(&tenant, id)).await

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lyceum_around::system_clock::SystemClock;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, EventLog, EventLogError, Follow, OffsetRange, Publish, Retention, TopicSpec,
+};
 use lyceum_core::record::{Header, NewRecord};
 use lyceum_embedded::event_log::{EmbeddedEventLog, EventLogOptions};
 use lyceum_testing::event_log_contract::{CHECKS, EXACT_CHECKS, RETENTION_CHECKS, run};

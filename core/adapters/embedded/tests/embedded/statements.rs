@@ -13,7 +13,8 @@ use lyceum_core::analytics::learner::learner;
 use lyceum_core::analytics::platform::overview;
 use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::{
-    Filter, StatementDocument, StatementFields, Statements, StatementsError, StoreOutcome,
+    Filter, QueryDocuments, StatementDocument, StatementFields, Statements, StatementsError, StoreDocuments,
+    StoreOutcome,
 };
 use lyceum_core::record::Position;
 use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};

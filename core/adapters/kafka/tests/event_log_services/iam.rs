@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lyceum_core::environment::Reading;
-use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{Administer, Change, EventLogError, Follow, Publish, Retention, TopicSpec};
 use lyceum_kafka::KafkaEventLog;
 use lyceum_kafka::settings::{KafkaSettings, Sasl};
 use lyceum_services::{Endpoints, Service, Suite};

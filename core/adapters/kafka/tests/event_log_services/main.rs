@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Retention, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, Change, EventLog, EventLogError, Follow, Publish, Retention, TopicSpec,
+};
 use lyceum_core::record::NewRecord;
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::{ClientCertificate, Encryption, KafkaSettings, Pem, Sasl, Secret};
