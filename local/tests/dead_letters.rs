@@ -82,7 +82,7 @@ impl World {
             self.ledger.clone(),
             self.functions(),
             dead_letter_topics(),
-            Arc::new(lyceum_functions::catalog()),
+            Arc::new(lyceum_catalog::catalog()),
             EnvelopeConfig::default(),
             Arc::new(SystemClock),
         )
@@ -97,7 +97,7 @@ impl World {
             clock: Arc::new(SystemClock),
             observer: Arc::new(Nobody),
         };
-        let catalog = Arc::new(lyceum_functions::catalog());
+        let catalog = Arc::new(lyceum_catalog::catalog());
         let build = |entry: &lyceum_functions::Entry| {
             (entry.build)(services.clone(), catalog.clone(), ProcessConfig::default())
         };

@@ -2,26 +2,15 @@
 //!
 //! It keeps no state: the effect is the document, made once by its id.
 
+pub use lyceum_catalog::statement::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
-};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
 use serde_json::Value;
 
 /// The statement family.
 #[derive(Debug)]
 pub struct Statement;
-
-/// The statement family as data.
-pub const SPEC: FamilySpec = FamilySpec {
-    name: "statement",
-    topics: &[TopicOf { name: "nlj.xapi.statements", partitions: 6, key: "actor" }],
-    event_types: &[],
-    dead_letters: PLATFORM_DEAD_LETTERS,
-    kinds: &[],
-    effect: EffectPolicy::DocumentById,
-};
 
 impl Family for Statement {
     const SPEC: &'static FamilySpec = &SPEC;

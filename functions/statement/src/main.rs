@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     lyceum_lambda::run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read_stateless)?;
         let services = lyceum_connect::connect_stateless(&settings, telemetry.observer(), &telemetry.metrics());
-        let catalog = Arc::new(lyceum_functions::catalog());
+        let catalog = Arc::new(lyceum_catalog::catalog());
         telemetry.serve(Processor::<Statement>::new(services, catalog, settings.process)).await
     })
 }

@@ -2,41 +2,11 @@
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
-use lyceum_core::family::{EventType, ObjectIs, TopicOf, is_survey, last_segment};
+use lyceum_core::family::{is_survey, last_segment};
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
-
-const RESPONSES: &str = "nlj.survey.responses";
-
-/// The topics, from the event catalog.
-pub const TOPICS: &[TopicOf] = &[TopicOf { name: RESPONSES, partitions: 3, key: "registration" }];
-
-/// The event types, from the event catalog.
-pub const EVENT_TYPES: &[EventType] = &[
-    EventType {
-        name: "survey.started",
-        topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/initialized", "http://nlj.platform/verbs/initialized"],
-        object: ObjectIs::Kind("survey"),
-        effect: "response opened",
-    },
-    EventType {
-        name: "survey.answered",
-        topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/answered", "http://nlj.platform/verbs/answered"],
-        object: ObjectIs::SurveyQuestion,
-        effect: "answer stored; the last answer per question, by offset, counts",
-    },
-    EventType {
-        name: "survey.completed",
-        topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/completed", "http://nlj.platform/verbs/completed"],
-        object: ObjectIs::Kind("survey"),
-        effect: "response complete",
-    },
-];
 
 /// An event with its fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,11 +3,9 @@
 //! [`events`] reads an event from a valid statement, [`state`] is what is kept, [`decide`] is the state machine. One
 //! aggregate, `response`: what one participant (a registration) answered.
 
+pub use lyceum_catalog::survey::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
-    SurveyFields,
-};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, SurveyFields};
 use lyceum_core::outcome::Finding;
 use serde_json::Value;
 
@@ -21,16 +19,6 @@ use state::Response;
 /// The survey family.
 #[derive(Debug)]
 pub struct Survey;
-
-/// The survey family as data.
-pub const SPEC: FamilySpec = FamilySpec {
-    name: "survey",
-    topics: events::TOPICS,
-    event_types: events::EVENT_TYPES,
-    dead_letters: PLATFORM_DEAD_LETTERS,
-    kinds: &[state::RESPONSE],
-    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
-};
 
 impl Family for Survey {
     const SPEC: &'static FamilySpec = &SPEC;

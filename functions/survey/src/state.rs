@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Kind of the aggregate [`Response`].
-pub const RESPONSE: &str = "response";
+pub use lyceum_catalog::survey::RESPONSE;
 
 /// What one participant answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,68 +2,11 @@
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
-use lyceum_core::family::{AggregateRef, EventType, ObjectIs, TopicOf};
+use lyceum_core::family::AggregateRef;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 
-use crate::state::{BOOKING, PROGRAM, SESSION};
-
-const PROGRAMS: &str = "nlj.training.programs";
-const SESSIONS: &str = "nlj.training.sessions";
-const BOOKINGS: &str = "nlj.training.bookings";
-
-/// The topics, from the event catalog.
-pub const TOPICS: &[TopicOf] = &[
-    TopicOf { name: PROGRAMS, partitions: 3, key: "program id" },
-    TopicOf { name: SESSIONS, partitions: 3, key: "program id" },
-    TopicOf { name: BOOKINGS, partitions: 3, key: "session id" },
-];
-
-/// The event types, from the event catalog.
-pub const EVENT_TYPES: &[EventType] = &[
-    EventType {
-        name: "program.created",
-        topic: PROGRAMS,
-        verbs: &["http://nlj.platform/verbs/created"],
-        object: ObjectIs::Kind("program"),
-        effect: "program in draft",
-    },
-    EventType {
-        name: "program.published",
-        topic: PROGRAMS,
-        verbs: &["http://nlj.platform/verbs/published"],
-        object: ObjectIs::Kind("program"),
-        effect: "draft → published; publishing twice is harmless",
-    },
-    EventType {
-        name: "session.scheduled",
-        topic: SESSIONS,
-        verbs: &["http://nlj.platform/verbs/scheduled"],
-        object: ObjectIs::Kind("session"),
-        effect: "session of a program; scheduling again changes it",
-    },
-    EventType {
-        name: "booking.requested",
-        topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/requested"],
-        object: ObjectIs::Kind("booking"),
-        effect: "booking requested",
-    },
-    EventType {
-        name: "booking.confirmed",
-        topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/confirmed"],
-        object: ObjectIs::Kind("booking"),
-        effect: "requested or waitlisted → confirmed; over the capacity: anomaly overbooked",
-    },
-    EventType {
-        name: "booking.waitlisted",
-        topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/waitlisted"],
-        object: ObjectIs::Kind("booking"),
-        effect: "requested → waitlisted, with a sequence number that only grows",
-    },
-];
+use lyceum_catalog::training::{BOOKING, PROGRAM, SESSION};
 
 /// An event with its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,10 +3,9 @@
 //! [`events`] reads an event from a valid statement, [`state`] is what is kept, [`decide`] is the state machine. Three
 //! aggregates: `program`, `session` (with the count of its bookings and its waiting list) and `booking`.
 
+pub use lyceum_catalog::training::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
-};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
 use serde_json::Value;
 
@@ -20,16 +19,6 @@ use state::State;
 /// The training family.
 #[derive(Debug)]
 pub struct Training;
-
-/// The training family as data.
-pub const SPEC: FamilySpec = FamilySpec {
-    name: "training",
-    topics: events::TOPICS,
-    event_types: events::EVENT_TYPES,
-    dead_letters: PLATFORM_DEAD_LETTERS,
-    kinds: &[state::PROGRAM, state::SESSION, state::BOOKING],
-    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
-};
 
 impl Family for Training {
     const SPEC: &'static FamilySpec = &SPEC;

@@ -10,7 +10,7 @@ use lyceum_training::Training;
 fn main() -> ExitCode {
     lyceum_lambda::run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read)?;
-        let catalog = Arc::new(lyceum_functions::catalog());
+        let catalog = Arc::new(lyceum_catalog::catalog());
         let services =
             lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
         telemetry.serve(Processor::<Training>::new(services, catalog, settings.process)).await

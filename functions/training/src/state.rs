@@ -13,12 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Kind of the aggregate [`Program`].
-pub const PROGRAM: &str = "program";
-/// Kind of the aggregate [`Session`].
-pub const SESSION: &str = "session";
-/// Kind of the aggregate [`Booking`].
-pub const BOOKING: &str = "booking";
+pub use lyceum_catalog::training::{BOOKING, PROGRAM, SESSION};
 
 /// The state of any of the family's aggregates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -106,7 +106,7 @@ impl Runtime {
             clock: clock.clone(),
             observer,
         };
-        let catalog = Arc::new(lyceum_functions::catalog());
+        let catalog = Arc::new(lyceum_catalog::catalog());
         let mut functions = BTreeMap::new();
         let mut invoked_by_name = BTreeMap::new();
         let mut mappings = Vec::new();
@@ -220,7 +220,7 @@ pub struct Router {
 
 impl Default for Router {
     fn default() -> Self {
-        Self { catalog: Arc::new(lyceum_functions::catalog()), config: EnvelopeConfig::default() }
+        Self { catalog: Arc::new(lyceum_catalog::catalog()), config: EnvelopeConfig::default() }
     }
 }
 

@@ -126,7 +126,7 @@ impl Stores {
                 Arc::new(Measured::new(log, metrics.clone()))
             }
         };
-        let catalog = lyceum_functions::catalog();
+        let catalog = lyceum_catalog::catalog();
         let families = catalog.families();
         let (ledger, embedded_dynamodb): (Arc<dyn Ledger>, _) = match &config.dynamodb {
             None => {

@@ -119,7 +119,7 @@ pub fn root() -> PathBuf {
 
 /// The samples of a family's `valid` or `invalid` folder, by name.
 pub fn samples(family: &'static str, folder: &str) -> Vec<Sample> {
-    let catalog = lyceum_functions::catalog();
+    let catalog = lyceum_catalog::catalog();
     let files = json_files(&root().join(family).join(folder));
     files.into_iter().map(|file| read_sample(&catalog, family, &file)).collect()
 }

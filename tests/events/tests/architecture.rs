@@ -49,11 +49,12 @@ fn crates_depend_downwards_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// tests → {local, functions/lambda} → functions → functions/<family> → core → core/xapi; an adapter knows the core and what
+/// tests → {local, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; an adapter knows the core and what
 /// it is made of. A family reaches no other family, and whoever stands above reaches a family through the registry alone, but for
 /// a function's main, which names its own; a part of the local runner knows the core and Lambda's protocol alone.
 fn may_depend(folder: &str, on: &str) -> bool {
-    let is_family = |folder: &str| folder.starts_with("functions/") && folder != "functions/lambda";
+    let is_family =
+        |folder: &str| folder.starts_with("functions/") && !matches!(folder, "functions/lambda" | "functions/catalog");
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
     let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
     let is_core = |folder: &str| matches!(folder, "core" | "core/lambda" | "core/xapi");
@@ -66,13 +67,16 @@ fn may_depend(folder: &str, on: &str) -> bool {
         }
         "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
+        "functions/catalog" => on == "core",
         "functions/lambda" => {
-            on == "functions" || is_core(on) || is_adapter(on) && on != "core/adapters/embedded" || is_family(on)
+            on == "functions/catalog" || is_core(on) || is_adapter(on) && on != "core/adapters/embedded" || is_family(on)
         }
-        "functions" => is_core(on) || is_family(on),
-        "local" => on == "functions" || is_core(on) || is_adapter(on) || is_part_of_local(on),
+        "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
+        "local" => {
+            matches!(on, "functions" | "functions/catalog") || is_core(on) || is_adapter(on) || is_part_of_local(on)
+        }
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
-        _ if is_family(folder) => on == "core",
+        _ if is_family(folder) => matches!(on, "core" | "functions/catalog"),
         // It starts the command as a person does, in the same workplace.
         "tests/faults" => true,
         _ if folder == "tests" || folder.starts_with("tests/") => on != "tests",
@@ -93,7 +97,7 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime"]),
         ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
-        ("lyceum-lambda", &["lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
+        ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
         ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
     ] {
         let linked = linked(package);

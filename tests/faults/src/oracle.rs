@@ -19,7 +19,7 @@ use lyceum_training::Training;
 /// The log's.
 pub async fn fold(log: &Arc<dyn EventLog>) -> Result<Arc<Folded>> {
     static MADE: Mutex<BTreeMap<u64, Arc<Folded>>> = Mutex::new(BTreeMap::new());
-    let catalog = Arc::new(lyceum_functions::catalog());
+    let catalog = Arc::new(lyceum_catalog::catalog());
     let subjects: [Box<dyn Subject>; 3] = [
         Box::new(Of::<Training>::new(catalog.clone())),
         Box::new(Of::<Survey>::new(catalog.clone())),

@@ -127,7 +127,7 @@ struct Router {
 
 impl Default for Router {
     fn default() -> Self {
-        Self { catalog: lyceum_functions::catalog(), config: EnvelopeConfig::default() }
+        Self { catalog: lyceum_catalog::catalog(), config: EnvelopeConfig::default() }
     }
 }
 

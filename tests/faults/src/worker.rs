@@ -95,7 +95,7 @@ async fn work(order: Order) -> Result<()> {
         clock: clock.clone(),
         observer: Arc::new(Told),
     };
-    let catalog = Arc::new(lyceum_functions::catalog());
+    let catalog = Arc::new(lyceum_catalog::catalog());
     let defect = match order.defect {
         Some(Planted::DuplicateEmitsNothing) => Some(Defect::DuplicateEmitsNothing),
         Some(Planted::DuplicateDecidesAnew) => Some(Defect::DuplicateDecidesAnew),

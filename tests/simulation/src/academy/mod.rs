@@ -43,7 +43,7 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
 }
 
 fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
-    let catalog = Arc::new(lyceum_functions::catalog());
+    let catalog = Arc::new(lyceum_catalog::catalog());
     if defect.is_some_and(Defect::is_of_keys_apart) {
         let training = Of::<apart::Apart<Training>>::new(Arc::clone(&catalog));
         return vec![Arc::new(training), Arc::new(Of::<apart::Apart<Survey>>::new(catalog))];

@@ -1,0 +1,46 @@
+//! The event catalog: what every family of this release says of itself, as data. A function needs it to know an event that
+//! belongs elsewhere from a plain statement, and links no other family's code for it.
+
+use lyceum_core::family::{Catalog, FamilySpec};
+
+#[path = "../../statement/catalog.rs"]
+pub mod statement;
+#[path = "../../survey/catalog.rs"]
+pub mod survey;
+#[path = "../../training/catalog.rs"]
+pub mod training;
+
+/// Every family of this release.
+pub const FAMILIES: &[&FamilySpec] = &[&training::SPEC, &survey::SPEC, &statement::SPEC];
+
+/// Which event type belongs where.
+pub fn catalog() -> Catalog {
+    Catalog::new(FAMILIES.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_topic_kind_and_event_type_belongs_to_one_family() {
+        for names in [
+            FAMILIES.iter().flat_map(|spec| spec.topics.iter().map(|topic| topic.name)).collect::<Vec<_>>(),
+            FAMILIES.iter().flat_map(|spec| spec.kinds.iter().copied()).collect(),
+            FAMILIES.iter().flat_map(|spec| spec.event_types.iter().map(|of| of.name)).collect(),
+        ] {
+            assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn every_event_type_names_a_topic_of_its_own_family() {
+        for spec in FAMILIES {
+            for event_type in spec.event_types {
+                assert!(spec.topics.iter().any(|topic| topic.name == event_type.topic), "{}", event_type.name);
+            }
+        }
+    }
+}
