@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::client::{self, Lease};
 use crate::folder::Folder;
-use crate::keeper::RunsAs;
+use crate::post::RunsAs;
 use crate::unavailable::Unavailable;
 use crate::{Endpoints, Service, container, prepare};
 

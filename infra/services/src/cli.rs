@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::choice::Mode;
-use crate::client::{self, Status};
+use crate::client;
 use crate::folder::Folder;
-use crate::keeper::{self, Answer, RunsAs};
-use crate::{Endpoints, Service, container, program};
+use crate::post::{RunsAs, State};
+use crate::{Endpoints, Service, container, keeper, program};
 
 /// Like `println!`, but a reader that has gone (`| head`) ends the program well.
 macro_rules! say {
@@ -90,8 +90,8 @@ enum Command {
     /// The process that owns one service
     #[command(hide = true)]
     Keep {
-        /// What it is to do, as JSON
-        assignment: String,
+        /// What it is to keep, as JSON
+        post: String,
     },
     /// The process that removes a container when its keeper has ended
     #[command(hide = true)]
@@ -165,11 +165,24 @@ fn execute(cli: Cli) -> Result<()> {
             if running.is_empty() {
                 say!("nothing runs in {}", folder.path().display());
             }
-            running.iter().for_each(tell);
+            for (post, keeper, state) in running {
+                let kind = if post.runs_as == RunsAs::Container { "container" } else { "process" };
+                let stays = if post.has("pinned") { "until `down`" } else { "while it is needed" };
+                let (service, end) = (post.service, format!("{stays}; keeper {keeper}"));
+                match state {
+                    State::Ready { process, endpoints, .. } => {
+                        let process = process.map(|process| format!(" {process}")).unwrap_or_default();
+                        say!("# {service}: ready ({kind}{process}), {end}");
+                        print(&endpoints);
+                    }
+                    State::Ended(why) => say!("# {service}: {why}"),
+                    State::Starting | State::AtRest(_) => say!("# {service}: starting ({kind}), {end}"),
+                }
+            }
             Ok(())
         }
         Command::ServeDynamodb { port, host, data } => serve_dynamodb(&host, port, data.as_deref()),
-        Command::Keep { assignment } => keeper::run(&assignment),
+        Command::Keep { post } => keeper::run(&post),
         Command::Reap { of } => container::reap(&of),
     }
 }
@@ -192,20 +205,11 @@ fn print(endpoints: &Endpoints) {
     }
 }
 
-fn tell(Status { service, runs_as, answer }: &Status) {
-    let Answer::Status { state, process, endpoints, keeper, leases, pinned } = answer else { return };
-    let kind = if *runs_as == RunsAs::Container { "container" } else { "process" };
-    let process = process.map(|process| format!(" {process}")).unwrap_or_default();
-    let stays = if *pinned { "until `down`" } else { "while tests run" };
-    say!("# {service}: {state} ({kind}{process}), {stays}; leases: {leases}; keeper {keeper}");
-    print(endpoints);
-}
-
 /// For people: `. .lyceum-services/environment`.
 fn write_environment(folder: &Folder) -> Result<()> {
     let mut text = String::new();
-    for status in client::status(folder, &Service::ALL) {
-        if let Answer::Status { endpoints, .. } = status.answer {
+    for (_, _, state) in client::status(folder, &Service::ALL) {
+        if let State::Ready { endpoints, .. } = state {
             text.extend(endpoints.to_environment().iter().map(|(name, value)| format!("export {name}='{value}'\n")));
         }
     }

@@ -1,205 +1,135 @@
-//! How a process reaches the keepers, and starts them where there are none.
+//! How a process gets what it needs: it says so by a lock, and starts a keeper where there is none.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::Shutdown;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::fs::{File, OpenOptions};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal};
 
 use crate::folder::{Folder, open_lock};
-use crate::keeper::{Answer, Assignment, Order, Request, RunsAs};
+use crate::post::{Post, RunsAs, State};
 use crate::unavailable::Unavailable;
 use crate::{Endpoints, Service, program};
-
-/// How long a keeper may take for what it does at once.
-const AT_ONCE: Duration = Duration::from_secs(60);
 
 /// Services that run at least as long as this value lives; the kernel gives them back when the process dies.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) endpoints: Endpoints,
-    _connections: Vec<Connection>,
+    _needed: Vec<File>,
 }
 
 /// Starts what is missing of these services, side by side, waits until all answer, and keeps them running; `pins`: even
 /// without this value, until [`down`].
 pub(crate) fn lease(folder: &Folder, runs_as: RunsAs, services: &[Service], pins: bool) -> Result<Lease, Unavailable> {
     folder.prepare()?;
-    let assignments: Vec<Assignment> = services.iter().map(|service| assignment(folder, *service, runs_as)).collect();
-    let reached = assignments.iter().map(|assignment| need(folder, assignment, pins));
-    let reached: Vec<Connection> = reached.collect::<Result<_>>()?;
-    let (mut endpoints, mut failed, mut connections) = (Endpoints::default(), Vec::new(), Vec::new());
-    for (assignment, connection) in assignments.iter().zip(reached) {
-        match ready(folder, assignment, pins, connection) {
-            Ok((these, connection)) => {
-                endpoints = endpoints.and(these);
-                connections.push(connection);
-            }
-            Err(why) => failed.push(why),
+    let posts: Vec<Post> = services.iter().map(|service| Post::shared(folder, *service, runs_as)).collect();
+    let needed = posts.iter().map(|post| {
+        if pins {
+            post.make("pinned")?;
         }
-    }
-    match Unavailable::all(failed) {
-        None => Ok(Lease { endpoints, _connections: connections }),
-        Some(why) => Err(why),
-    }
-}
-
-fn need(folder: &Folder, assignment: &Assignment, pins: bool) -> Result<Connection> {
-    let mut connection = reach(folder, assignment)?;
-    // One that ends at this moment is heard, or rather not.
-    let _ = connection.say(&Request::Need { version: assignment.version(), pins });
-    Ok(connection)
-}
-
-/// Waits until the service answers. A keeper that was about to end is followed by another one.
-fn ready(
-    folder: &Folder,
-    assignment: &Assignment,
-    pins: bool,
-    mut connection: Connection,
-) -> Result<(Endpoints, Connection), Unavailable> {
-    let mut assignment = assignment.clone();
-    for _ in 0..100 {
-        match connection.hear() {
-            Some(Answer::Ready { endpoints, .. }) => return Ok((endpoints, connection)),
-            Some(Answer::Failed(why)) => return Err(why),
-            Some(Answer::Over { pinned }) => {
-                assignment.pinned = pinned;
-                while connection.hear().is_some() {}
-            }
-            _ => {}
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        connection = need(folder, &assignment, pins)?;
-    }
-    let log = log(folder);
-    Err(Unavailable::Broken(format!(
-        "no keeper of {} stays; what they said is in {}",
-        assignment.service,
-        log.display()
-    )))
-}
-
-/// What a keeper says of its service.
-#[derive(Debug)]
-pub(crate) struct Status {
-    pub(crate) service: Service,
-    pub(crate) runs_as: RunsAs,
-    pub(crate) answer: Answer,
-}
-
-/// What runs of these services.
-pub(crate) fn status(folder: &Folder, services: &[Service]) -> Vec<Status> {
-    let found = running(folder, services).filter_map(|(assignment, mut connection)| {
-        connection.say(&Request::Status).ok()?;
-        let Assignment { service, runs_as, .. } = assignment;
-        Some(Status { service, runs_as, answer: connection.hear()? })
+        Ok(need(folder, post)?.0)
     });
-    found.collect()
+    let needed = needed.collect::<Result<Vec<File>>>()?;
+    let (mut endpoints, mut failed) = (Endpoints::default(), Vec::new());
+    for post in &posts {
+        match wait(post) {
+            Ok((these, _)) => endpoints = endpoints.and(these),
+            Err(why) => {
+                if pins {
+                    post.remove(&["pinned"]);
+                }
+                failed.push(why);
+            }
+        }
+    }
+    Unavailable::all(failed).map_or(Ok(Lease { endpoints, _needed: needed }), Err)
+}
+
+/// Locks what says that the service is needed, and starts a keeper unless one lives.
+fn need(folder: &Folder, post: &Post) -> Result<(File, Option<Child>)> {
+    let needed = post.lock("needed")?;
+    needed.lock_shared().context("waiting for a keeper that ends")?;
+    let lock = open_lock(&folder.path().join("start.lock"))?;
+    lock.lock().context("waiting for another process that starts a keeper")?;
+    while post.is_kept() {
+        // One whose service has ended is about to leave.
+        if !matches!(post.state(), Some((_, State::Ended(_)))) {
+            return Ok((needed, None));
+        }
+        pause();
+    }
+    post.remove(&["state", "end"]);
+    let path = folder.path().join("keeper.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path).context("cannot write keeper.log")?;
+    let mut command = program::again()?;
+    // A group of its own: an interrupt on the terminal is for this process, whose lock is then free.
+    command.arg("keep").arg(serde_json::to_string(post)?).process_group(0);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut keeper = command.spawn().context("cannot start a keeper")?;
+    while post.state().is_none() {
+        if let Some(status) = keeper.try_wait()? {
+            bail!("the keeper of {} ended with {status}; what it said is in {}", post.service, path.display());
+        }
+        pause();
+    }
+    Ok((needed, Some(keeper)))
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// Until the service answers: where, and its process.
+fn wait(post: &Post) -> Result<(Endpoints, Option<u32>), Unavailable> {
+    let service = post.service;
+    loop {
+        let is_kept = post.is_kept();
+        match post.state().map(|(_, state)| state) {
+            Some(State::Ready { version: Some(runs), .. }) if Some(&runs) != post.version().as_ref() => {
+                let name = service.name();
+                return Err(Unavailable::Broken(format!(
+                    "{service} {runs} runs, and another version is asked for: end it by `lyceum-services down {name}`"
+                )));
+            }
+            Some(State::Ready { endpoints, process, .. }) if is_kept => return Ok((endpoints, process)),
+            Some(State::Ended(why) | State::AtRest(Some(why))) => return Err(why),
+            _ if !is_kept => return Err(Unavailable::Broken(format!("{service} was taken down meanwhile"))),
+            _ => pause(),
+        }
+    }
+}
+
+/// What runs of these services, or has ended by itself, and its keeper.
+pub(crate) fn status(folder: &Folder, services: &[Service]) -> Vec<(Post, u32, State)> {
+    let kinds = [RunsAs::Process, RunsAs::Container];
+    let posts = services.iter().flat_map(|service| kinds.map(|runs_as| Post::shared(folder, *service, runs_as)));
+    let known = posts.filter_map(|post| {
+        let (keeper, state) = post.state()?;
+        (matches!(state, State::Ended(_)) || post.is_kept()).then_some((post, keeper, state))
+    });
+    known.collect()
 }
 
 /// Ends these services; false where none runs.
 pub(crate) fn down(folder: &Folder, services: &[Service]) -> Result<bool> {
-    let mut asked: Vec<_> = running(folder, services).collect();
-    for (_, connection) in &mut asked {
-        let _ = connection.say(&Request::Down);
+    let known = status(folder, services);
+    for (post, _, _) in &known {
+        post.remove(&["pinned"]);
+        post.make("end")?;
     }
-    let any = !asked.is_empty();
-    for (assignment, mut connection) in asked {
-        let began = Instant::now();
-        // The kernel closes it when the keeper has ended.
-        while connection.hear().is_some() {}
-        if began.elapsed() >= AT_ONCE {
-            bail!("the keeper of {} did not end; what it does is in {}", assignment.service, log(folder).display());
+    let began = Instant::now();
+    for (post, keeper, _) in &known {
+        while post.is_kept() {
+            if began.elapsed() > Duration::from_secs(60) {
+                bail!("the keeper of {} ({keeper}) does not end; what it did is in keeper.log", post.service);
+            }
+            pause();
         }
+        post.remove(&["state", "end"]);
     }
-    Ok(any)
-}
-
-/// The keepers of these services that can be reached.
-fn running<'a>(folder: &'a Folder, services: &'a [Service]) -> impl Iterator<Item = (Assignment, Connection)> + 'a {
-    let kinds = services.iter().flat_map(|service| [(*service, RunsAs::Process), (*service, RunsAs::Container)]);
-    kinds.filter_map(|(service, runs_as)| {
-        let assignment = assignment(folder, service, runs_as);
-        let stream = at_socket(&assignment, |path| UnixStream::connect(path)).ok()?;
-        stream.set_read_timeout(Some(AT_ONCE)).ok()?;
-        Some((assignment, Connection::new(stream).ok()?))
-    })
-}
-
-fn assignment(folder: &Folder, service: Service, runs_as: RunsAs) -> Assignment {
-    let kind = if runs_as == RunsAs::Container { "-container" } else { "" };
-    let (name, cache) = (format!("{}{kind}", service.name()), folder.cache());
-    Assignment { service, runs_as, folder: folder.shared().join(name), cache, private: false, pinned: false }
-}
-
-fn log(folder: &Folder) -> PathBuf {
-    folder.path().join("keeper.log")
-}
-
-/// A connection to the keeper that runs, or to one that is started for it.
-fn reach(folder: &Folder, assignment: &Assignment) -> Result<Connection> {
-    let lock = open_lock(&folder.path().join("start.lock"))?;
-    lock.lock().context("waiting for another process that starts a keeper")?;
-    let connect = || at_socket(assignment, |path| UnixStream::connect(path));
-    if let Ok(stream) = connect() {
-        return Connection::new(stream);
-    }
-    // The socket of one that was killed is still there.
-    let _ = fs::remove_file(assignment.socket());
-    let listener = at_socket(assignment, |path| UnixListener::bind(path));
-    let listener = listener.with_context(|| format!("cannot listen at {}", assignment.socket().display()))?;
-    start(folder, assignment, listener.into())?;
-    Connection::new(connect().context("the keeper cannot be reached")?)
-}
-
-/// Linux names an open folder by its number, so that a socket's path stays below 108 bytes however deep the folder is.
-fn at_socket<T>(assignment: &Assignment, call: impl Fn(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
-    let path = assignment.socket();
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if cfg!(target_os = "linux") => {
-            let parent = File::open(parent)?;
-            call(&PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name))
-        }
-        _ => call(&path),
-    }
-}
-
-/// A group of its own: an interrupt on the terminal is for this process, whose connections then close.
-fn start(folder: &Folder, assignment: &Assignment, input: OwnedFd) -> Result<Child> {
-    let log = OpenOptions::new().create(true).append(true).open(log(folder)).context("cannot write keeper.log")?;
-    let mut command = program::again()?;
-    command.arg("keep").arg(serde_json::to_string(assignment)?).process_group(0);
-    command.stdin(input).stdout(log.try_clone()?).stderr(Stdio::from(log));
-    command.spawn().context("cannot start a keeper")
-}
-
-#[derive(Debug)]
-struct Connection {
-    reader: BufReader<UnixStream>,
-}
-
-impl Connection {
-    fn new(stream: UnixStream) -> Result<Self> {
-        Ok(Self { reader: BufReader::new(stream) })
-    }
-
-    fn say(&mut self, request: &Request) -> Result<()> {
-        Ok(writeln!(self.reader.get_mut(), "{}", serde_json::to_string(request)?)?)
-    }
-
-    /// None: the keeper has ended.
-    fn hear(&mut self) -> Option<Answer> {
-        let mut line = String::new();
-        self.reader.read_line(&mut line).ok()?;
-        serde_json::from_str(&line).ok()
-    }
+    Ok(!known.is_empty())
 }
 
 /// An instance of a service of one's own, with its data on disk. It is a process of this machine whatever the other
@@ -207,25 +137,22 @@ impl Connection {
 /// process, however it comes, ends it and removes what it wrote.
 #[derive(Debug)]
 pub struct PrivateService {
-    service: Service,
+    post: Post,
     endpoints: Endpoints,
     process: Option<u32>,
-    connection: Connection,
-    keeper: Child,
+    needed: Option<File>,
+    keeper: Option<Child>,
 }
 
 /// Starts an instance, and waits until it answers.
 pub fn private(service: Service) -> Result<PrivateService> {
     let folder = Folder::standard()?;
     folder.prepare()?;
-    let name = format!("{}-{:016x}", service.name(), rand::random::<u64>());
-    let mut assignment = assignment(&folder, service, RunsAs::Process);
-    (assignment.folder, assignment.private) = (folder.private().join(name), true);
-    let (ours, keepers) = UnixStream::pair()?;
-    let keeper = start(&folder, &assignment, keepers.into())?;
-    let connection = Connection::new(ours)?;
-    let mut private = PrivateService { service, endpoints: Endpoints::default(), process: None, connection, keeper };
-    private.ask(&Request::Need { version: assignment.version(), pins: false })?;
+    let post = Post::private(&folder, service);
+    let (needed, keeper) = need(&folder, &post)?;
+    let (endpoints, process) = (Endpoints::default(), None);
+    let mut private = PrivateService { post, endpoints, process, needed: Some(needed), keeper };
+    (private.endpoints, private.process) = wait(&private.post)?;
     Ok(private)
 }
 
@@ -237,7 +164,7 @@ impl PrivateService {
 
     /// The URL, or Kafka's `host:port` of PLAINTEXT.
     pub fn endpoint(&self) -> &str {
-        self.endpoints.url(self.service)
+        self.endpoints.url(self.post.service)
     }
 
     /// The process that a signal may be sent to.
@@ -245,43 +172,65 @@ impl PrivateService {
         self.process
     }
 
-    /// Kills it as `kill -9` does, with all that it started.
+    /// Kills it as `kill -9` does, with all that it started; fine when it has ended.
     pub fn kill(&mut self) -> Result<()> {
-        self.order(Order::Kill)
+        match self.signal(Signal::KILL) {
+            Ok(()) => self.until("end", || matches!(self.post.state(), Some((_, State::AtRest(_))))),
+            Err(_) if !self.runs() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> Result<()> {
-        self.order(Order::Stop)
+        self.signal(Signal::TERM)?;
+        self.until("end", || !self.runs())
     }
 
     /// Starts it again on its data and its ports, after [`kill`](Self::kill) or [`stop`](Self::stop), and waits until it
     /// answers.
     pub fn start(&mut self) -> Result<()> {
-        self.order(Order::Start)
+        if self.runs() {
+            bail!("{} runs already", self.post.service);
+        }
+        self.post.make("again")?;
+        self.until("be started", || !self.post.has("again"))?;
+        (self.endpoints, self.process) = wait(&self.post)?;
+        Ok(())
     }
 
-    /// Halts it: connections stay open, and nothing answers.
+    /// Halts it: connections stay open, and nothing answers. Comes back when all its threads have halted.
     pub fn pause(&mut self) -> Result<()> {
-        self.order(Order::Pause)
+        self.signal(Signal::STOP)?;
+        let file = format!("/proc/{}/stat", self.process.unwrap_or_default());
+        // The state follows the name, which is in parentheses: proc_pid_stat(5).
+        let halted = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        self.until("halt", || !std::fs::read_to_string(&file).is_ok_and(|stat| !halted(stat)))
     }
 
     /// Lets it go on.
     pub fn resume(&mut self) -> Result<()> {
-        self.order(Order::Resume)
+        self.signal(Signal::CONT)
     }
 
-    fn order(&mut self, order: Order) -> Result<()> {
-        self.ask(&Request::Order(order)).with_context(|| format!("{order:?} of a private {}", self.service))
+    fn runs(&self) -> bool {
+        matches!(self.post.state(), Some((_, State::Ready { .. })))
     }
 
-    fn ask(&mut self, request: &Request) -> Result<()> {
-        self.connection.say(request)?;
-        match self.connection.hear().context("its keeper has ended")? {
-            Answer::Ready { endpoints, process } => (self.endpoints, self.process) = (endpoints, process),
-            Answer::Done => {}
-            Answer::Failed(why) => return Err(why.into()),
-            other => bail!("its keeper answered {other:?}"),
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let service = self.post.service;
+        let group = self.process.filter(|_| self.runs()).with_context(|| format!("{service} does not run"))?;
+        let group = Pid::from_raw(group.cast_signed()).context("a process has a number")?;
+        rustix::process::kill_process_group(group, signal).with_context(|| format!("cannot signal {service}"))
+    }
+
+    fn until(&self, what: &str, holds: impl Fn() -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !holds() {
+            if began.elapsed() > Duration::from_secs(60) || !self.post.is_kept() {
+                return Err(anyhow!("a private {} did not {what}", self.post.service));
+            }
+            pause();
         }
         Ok(())
     }
@@ -290,12 +239,13 @@ impl PrivateService {
 impl Drop for PrivateService {
     /// Waits until all is removed.
     fn drop(&mut self) {
-        let _ = self.connection.reader.get_ref().shutdown(Shutdown::Both);
+        drop(self.needed.take());
+        let Some(keeper) = &mut self.keeper else { return };
         let waited = Instant::now();
-        while matches!(self.keeper.try_wait(), Ok(None)) && waited.elapsed() < Duration::from_secs(30) {
-            std::thread::sleep(Duration::from_millis(10));
+        while matches!(keeper.try_wait(), Ok(None)) && waited.elapsed() < Duration::from_secs(30) {
+            pause();
         }
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
+        let _ = keeper.kill();
+        let _ = keeper.wait();
     }
 }

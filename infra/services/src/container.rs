@@ -75,15 +75,15 @@ impl Container {
         });
         program::last_lines(&String::from_utf8_lossy(&said), 12)
     }
+}
 
+impl Drop for Container {
     /// The reaper removes it.
-    pub(crate) fn end(&mut self) -> Result<()> {
+    fn drop(&mut self) {
         drop(self.reaper.stdin.take());
-        let status = self.reaper.wait()?;
-        if !status.success() {
-            bail!("the container of {} could not be removed", self.service);
+        if !self.reaper.wait().is_ok_and(|status| status.success()) {
+            eprintln!("the container of {} could not be removed", self.service);
         }
-        Ok(())
     }
 }
 

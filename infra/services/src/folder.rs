@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 /// ```text
 /// cache/              programs, fetched once ($LYCEUM_SERVICES_CACHE: elsewhere)
-/// shared/<service>/   data, configuration and logs of a running service; beside it the socket of its keeper
+/// shared/<service>/   data, configuration and logs of a running service; beside it how it is, and who needs it
 /// private/<name>/     the same of a service that one test owns
 /// keeper.log          what the keepers did
 /// environment         the endpoints, as variables for a shell
@@ -49,7 +49,7 @@ impl Folder {
                 self.root.display()
             )
         };
-        for folder in [self.shared(), self.private()] {
+        for folder in [self.root.join("shared"), self.private()] {
             fs::create_dir_all(folder).with_context(advice)?;
         }
         let mut probe = tempfile::tempfile_in(&self.root).with_context(advice)?;
@@ -64,10 +64,6 @@ impl Folder {
     pub(crate) fn cache(&self) -> PathBuf {
         let elsewhere = env::var_os("LYCEUM_SERVICES_CACHE").filter(|value| !value.is_empty());
         elsewhere.map_or_else(|| self.root.join("cache"), PathBuf::from)
-    }
-
-    pub(crate) fn shared(&self) -> PathBuf {
-        self.root.join("shared")
     }
 
     pub(crate) fn private(&self) -> PathBuf {
@@ -94,12 +90,14 @@ pub(crate) fn try_lock(file: &File) -> Result<bool> {
     }
 }
 
-/// Removes what owners that were killed left in this folder: an owner holds the lock beside its own.
+/// Removes what keepers that were killed left in this folder: each holds the lock beside its service's folder.
 pub(crate) fn sweep(private: &Path) -> Result<()> {
     for file in fs::read_dir(private)?.flatten().map(|entry| entry.path()) {
-        if file.extension().is_some_and(|extension| extension == "lock") && try_lock(&open_lock(&file)?)? {
+        if file.extension().is_some_and(|extension| extension == "keeper") && try_lock(&open_lock(&file)?)? {
             remove(&file.with_extension(""))?;
-            let _ = fs::remove_file(file);
+            for what in ["state", "needed", "again", "keeper"] {
+                let _ = fs::remove_file(file.with_extension(what));
+            }
         }
     }
     Ok(())

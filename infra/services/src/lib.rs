@@ -2,8 +2,8 @@
 //! as endpoints that the environment names. A test binary says by a [`Suite`] what its tests need; [`private`] gives a
 //! test an instance of its own to break. The command `lyceum-services` is a front to the same.
 //!
-//! Who owns what: a *keeper* per service owns it, and those who need it hold connections to the keeper. The kernel tells each
-//! of the end of the other, so that a `kill -9` of any of them leaves nothing behind.
+//! Who owns what: a *keeper* per service owns it, and those who need it hold a lock. The kernel frees the locks of whatever is
+//! killed, and kills a service with its keeper, so that a `kill -9` of any of them leaves nothing behind.
 
 mod cache;
 mod certificates;
@@ -19,6 +19,7 @@ mod keeper;
 mod launch;
 mod maven;
 pub mod pinned;
+mod post;
 mod prepare;
 mod process;
 mod program;

@@ -4,7 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
@@ -28,11 +27,8 @@ impl Process {
         Ok(Self { service, folder: folder.to_owned(), ports, launch, child })
     }
 
-    /// The same again, on its data and its ports.
+    /// The same again after its end, on its data and its ports.
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        if self.has_ended().is_none() {
-            bail!("{} runs already", self.service);
-        }
         if let Some(port) = self.ports.iter().find(|port| !is_free(**port)) {
             bail!("port {port} of {} was taken by another process meanwhile", self.service);
         }
@@ -55,46 +51,17 @@ impl Process {
         program::last_lines(&String::from_utf8_lossy(&log), 12)
     }
 
-    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
-        if self.has_ended().is_some() {
-            bail!("{} does not run", self.service);
-        }
-        let group = Pid::from_child(&self.child);
-        rustix::process::kill_process_group(group, signal).with_context(|| format!("cannot signal {}", self.service))
-    }
-
-    /// Comes back when it has halted: a process with many threads takes a moment.
-    pub(crate) fn pause(&mut self) -> Result<()> {
-        self.signal(Signal::STOP)?;
-        let file = format!("/proc/{}/stat", self.child.id());
-        // The state follows the name, which is in parentheses: proc_pid_stat(5).
-        let runs = |stat: String| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
-        self.wait_while("halt", 10, |_| fs::read_to_string(&file).is_ok_and(runs))
-    }
-
-    pub(crate) fn stop(&mut self) -> Result<()> {
-        self.signal(Signal::TERM)?;
-        self.wait_while("stop", 60, |process| process.has_ended().is_none())?;
-        self.kill()
-    }
-
-    fn wait_while(&mut self, what: &str, seconds: u64, holds: impl Fn(&mut Self) -> bool) -> Result<()> {
-        let began = Instant::now();
-        while holds(self) {
-            if began.elapsed() > Duration::from_secs(seconds) {
-                bail!("{} did not {what} within {seconds} s", self.service);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
     /// Kills it with all that it started; fine when it has ended.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) {
         let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        self.child.wait().context("waiting for a killed process")?;
+        let _ = self.child.wait();
         kill_children();
-        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
