@@ -8,13 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-use crate::folder::write_whole;
-
-/// Writes `ca.pem`, `broker.pem` (key and certificates), `client.pem` and `client.key`, unless they are there.
+/// Writes `ca.pem`, `broker.pem` (key and certificates), `client.pem` and `client.key`.
 pub(crate) fn write(folder: &Path) -> Result<()> {
-    if folder.join("broker.pem").exists() {
-        return Ok(());
-    }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -26,10 +21,10 @@ pub(crate) fn write(folder: &Path) -> Result<()> {
 
     let (client, client_key) = leaf(&issuer, "alice", ExtendedKeyUsagePurpose::ClientAuth)?;
     let (broker, broker_key) = leaf(&issuer, "localhost", ExtendedKeyUsagePurpose::ServerAuth)?;
-    write_whole(&folder.join("ca.pem"), authority.pem().as_bytes())?;
-    write_whole(&folder.join("client.pem"), client.as_bytes())?;
-    write_whole(&folder.join("client.key"), client_key.as_bytes())?;
-    write_whole(&folder.join("broker.pem"), format!("{broker_key}{broker}{}", authority.pem()).as_bytes())
+    fs::write(folder.join("ca.pem"), authority.pem())?;
+    fs::write(folder.join("client.pem"), client)?;
+    fs::write(folder.join("client.key"), client_key)?;
+    Ok(fs::write(folder.join("broker.pem"), format!("{broker_key}{broker}{}", authority.pem()))?)
 }
 
 /// Certificate and key, PEM.

@@ -1,18 +1,19 @@
 //! Which services tests run on: what `LYCEUM_TEST_SERVICES` says, or what the machine has.
 
 use std::env;
-use std::fmt;
 use std::sync::OnceLock;
 
 use anyhow::Result;
 
+use crate::client::{self, Lease};
 use crate::folder::Folder;
-use crate::guard::RunsAs;
-use crate::{Endpoints, Lease, Service, client, container, launch};
+use crate::post::RunsAs;
+use crate::unavailable::Unavailable;
+use crate::{Endpoints, Service, container, prepare};
 
 /// Where services come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Those that the environment names, and no others.
     Endpoints,
     /// Processes of this machine, from Maven Central and PyPI.
@@ -26,7 +27,7 @@ pub enum Mode {
 
 impl Mode {
     /// The mode that `LYCEUM_TEST_SERVICES` names, if it is set.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
+    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
         match variable("LYCEUM_TEST_SERVICES").as_deref() {
             None | Some("") => Ok(None),
             Some("endpoints") => Ok(Some(Self::Endpoints)),
@@ -36,23 +37,6 @@ impl Mode {
             Some(other) => Err(format!(
                 "LYCEUM_TEST_SERVICES is '{other}': write docker, maven, localstack or endpoints, or unset it"
             )),
-        }
-    }
-}
-
-/// Why a test cannot have what it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// The machine has nothing to run it with: the test is reported as ignored.
-    Missing(String),
-    /// It should have run and did not: the test fails.
-    Broken(String),
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(why) | Self::Broken(why) => f.write_str(why),
         }
     }
 }
@@ -67,100 +51,70 @@ pub(crate) struct Plan {
     pub(crate) dynamodb_is_aws: bool,
 }
 
-/// What the machine has, asked when it matters.
-pub(crate) trait Machine {
-    /// What is missing for the service to run as a process.
-    fn missing(&self, service: Service) -> Option<String>;
-    /// What is missing for containers.
-    fn no_engine(&self) -> Option<String>;
-}
-
-/// Decides; touches nothing.
+/// Decides; touches nothing. `missing` says what the machine lacks for a service to run that way.
 pub(crate) fn plan(
     mode: Option<Mode>,
     named: &Endpoints,
-    machine: &impl Machine,
+    missing: impl Fn(Service, RunsAs) -> Option<String>,
     needs: &[Service],
 ) -> Result<Plan, Unavailable> {
     let mut plan = Plan::default();
-    let aws = mode == Some(Mode::LocalStack);
-    let mut missing = Vec::new();
+    let mut lacking = Vec::new();
     for service in needs {
-        let service = if aws && *service == Service::DynamoDb { Service::Aws } else { *service };
-        plan.dynamodb_is_aws |= aws && service == Service::Aws;
-        let names_it = named.has(service) && matches!(mode, None | Some(Mode::Endpoints | Mode::LocalStack));
-        if names_it {
-            plan.named = plan.named.clone().and(named.only(&[service]));
+        let is_aws = mode == Some(Mode::LocalStack) && [Service::DynamoDb, Service::Aws].contains(service);
+        let service = if is_aws { Service::Aws } else { *service };
+        plan.dynamodb_is_aws |= is_aws;
+        if named.has(service) && matches!(mode, None | Some(Mode::Endpoints | Mode::LocalStack)) {
+            plan.named = plan.named.and(named.only(service));
             continue;
         }
-        let process = || machine.missing(service);
-        let container = || machine.no_engine();
-        let (from, why) = match mode {
+        let variable = service.variable();
+        let (ways, also): (&[RunsAs], _) = match mode {
             Some(Mode::Endpoints) => {
-                let variable = variable(service);
-                (None, format!("LYCEUM_TEST_SERVICES=endpoints, and {variable} does not name {service}"))
+                (&[], Some(format!("LYCEUM_TEST_SERVICES=endpoints, and {variable} does not name {service}")))
             }
-            Some(Mode::Maven) => match process() {
-                None => (Some(RunsAs::Process), String::new()),
-                Some(why) => (None, why),
-            },
-            Some(Mode::Docker) => match container() {
-                None => (Some(RunsAs::Container), String::new()),
-                Some(why) => (None, why),
-            },
-            None | Some(Mode::LocalStack) => match (process(), container()) {
-                (None, _) => (Some(RunsAs::Process), String::new()),
-                (Some(_), None) => (Some(RunsAs::Container), String::new()),
-                (Some(why), Some(engine)) => {
-                    (None, format!("{why}; {engine}; and {} names no {service}", variable(service)))
-                }
-            },
+            Some(Mode::Maven) => (&[RunsAs::Process], None),
+            Some(Mode::Docker) => (&[RunsAs::Container], None),
+            None | Some(Mode::LocalStack) => {
+                (&[RunsAs::Process, RunsAs::Container], Some(format!("and {variable} names no {service}")))
+            }
         };
-        match from {
-            Some(RunsAs::Process) if !plan.processes.contains(&service) => plan.processes.push(service),
-            Some(RunsAs::Container) if !plan.containers.contains(&service) => plan.containers.push(service),
-            Some(_) => {}
-            None => missing.push(format!("{service}: {why}")),
+        let mut why = Vec::new();
+        let found = ways.iter().find(|way| missing(service, **way).map(|lacks| why.push(lacks)).is_none());
+        let services = match found {
+            Some(RunsAs::Process) => &mut plan.processes,
+            Some(RunsAs::Container) => &mut plan.containers,
+            None => {
+                why.extend(also);
+                lacking.push(format!("{service}: {}", why.join("; ")));
+                continue;
+            }
+        };
+        if !services.contains(&service) {
+            services.push(service);
         }
     }
-    if missing.is_empty() { Ok(plan) } else { Err(Unavailable::Missing(missing.join("\n"))) }
+    if lacking.is_empty() { Ok(plan) } else { Err(Unavailable::Missing(lacking.join("\n"))) }
 }
 
-fn variable(service: Service) -> &'static str {
-    match service {
-        Service::Kafka => "KAFKA_BOOTSTRAP_SERVERS",
-        Service::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
-        Service::Elasticsearch => "ELASTICSEARCH_URL",
-        Service::OpenSearch => "OPENSEARCH_URL",
-        Service::Registry => "SCHEMA_REGISTRY_URL",
-        Service::Aws => "AWS_ENDPOINT_URL",
+/// What this machine lacks for a service to run that way.
+fn missing(folder: &Folder, service: Service, runs_as: RunsAs) -> Option<String> {
+    static NO_ENGINE: OnceLock<Option<String>> = OnceLock::new();
+    match runs_as {
+        RunsAs::Process => prepare::missing(service, &folder.cache()),
+        RunsAs::Container => NO_ENGINE.get_or_init(container::missing).clone(),
     }
 }
 
-/// This machine.
-struct Here {
-    folder: Folder,
+/// What this machine lacks for the services that a test starts for itself, which are processes whatever else it has.
+pub(crate) fn missing_of_own(services: &[Service]) -> Option<String> {
+    // What keeps the folder from being named keeps them from starting, which says so.
+    let folder = Folder::standard().ok()?;
+    lacking_of_own(|service, runs_as| missing(&folder, service, runs_as), services)
 }
 
-impl Machine for Here {
-    fn missing(&self, service: Service) -> Option<String> {
-        launch::missing(service, &self.folder.cache())
-    }
-
-    fn no_engine(&self) -> Option<String> {
-        static ASKED: OnceLock<Option<String>> = OnceLock::new();
-        ASKED.get_or_init(container::missing).clone()
-    }
-}
-
-/// What is missing for the services to run as processes of this machine.
-pub(crate) fn missing_processes(services: &[Service]) -> Result<Option<String>> {
-    let here = Here { folder: Folder::standard()? };
-    Ok(lacking(&here, services))
-}
-
-fn lacking(machine: &impl Machine, services: &[Service]) -> Option<String> {
-    let why = |service: &Service| Some(format!("{service} of the test's own: {}", machine.missing(*service)?));
+fn lacking_of_own(missing: impl Fn(Service, RunsAs) -> Option<String>, services: &[Service]) -> Option<String> {
+    let why = |service: &Service| Some(format!("{service} of the test's own: {}", missing(*service, RunsAs::Process)?));
     let all: Vec<String> = services.iter().filter_map(why).collect();
     (!all.is_empty()).then(|| all.join("\n"))
 }
@@ -174,18 +128,16 @@ pub(crate) struct Held {
 
 /// Finds or starts what is needed.
 pub(crate) fn hold(needs: &[Service]) -> Result<Held, Unavailable> {
-    let broken = |error: anyhow::Error| Unavailable::Broken(format!("{error:#}"));
     let variable = |name: &str| env::var(name).ok();
     let mode = Mode::from_environment(variable).map_err(Unavailable::Broken)?;
-    let folder = Folder::standard().map_err(broken)?;
-    let here = Here { folder };
-    let plan = plan(mode, &Endpoints::from_environment(variable), &here, needs)?;
-    let mut endpoints = plan.named.clone();
-    let mut leases = Vec::new();
+    let folder = Folder::standard()?;
+    let missing = |service, runs_as| missing(&folder, service, runs_as);
+    let plan = plan(mode, &Endpoints::from_environment(variable), missing, needs)?;
+    let (mut endpoints, mut leases) = (plan.named, Vec::new());
     for (runs_as, services) in [(RunsAs::Process, &plan.processes), (RunsAs::Container, &plan.containers)] {
         if !services.is_empty() {
-            let lease = client::lease(&here.folder, runs_as, services).map_err(broken)?;
-            endpoints = endpoints.and(lease.endpoints().clone());
+            let lease = client::lease(&folder, runs_as, services, false)?;
+            endpoints = endpoints.and(lease.endpoints.clone());
             leases.push(lease);
         }
     }
@@ -206,14 +158,13 @@ mod tests {
         engine: bool,
     }
 
-    impl Machine for Made {
-        fn missing(&self, service: Service) -> Option<String> {
-            let runs = self.java || service == Service::DynamoDb;
-            (!runs).then(|| "Java 17 or newer is missing".to_owned())
-        }
-
-        fn no_engine(&self) -> Option<String> {
-            (!self.engine).then(|| "no Docker engine answers".to_owned())
+    impl Made {
+        fn missing(&self, service: Service, runs_as: RunsAs) -> Option<String> {
+            let (runs, lacks) = match runs_as {
+                RunsAs::Process => (self.java || service == Service::DynamoDb, "Java 17 or newer is missing"),
+                RunsAs::Container => (self.engine, "no Docker engine answers"),
+            };
+            (!runs).then(|| lacks.to_owned())
         }
     }
 
@@ -226,7 +177,7 @@ mod tests {
     }
 
     fn planned(mode: Option<Mode>, named: &Endpoints, machine: &Made) -> Plan {
-        plan(mode, named, machine, NEEDS).expect("the machine has it")
+        plan(mode, named, |service, runs_as| machine.missing(service, runs_as), NEEDS).expect("the machine has it")
     }
 
     #[test]
@@ -270,15 +221,21 @@ mod tests {
     #[test]
     fn what_a_test_starts_for_itself_is_a_process_even_where_an_engine_answers() {
         let engine = Made { java: false, engine: true };
-        assert_eq!(lacking(&engine, NEEDS).as_deref(), Some("Kafka of the test's own: Java 17 or newer is missing"));
-        assert_eq!(lacking(&engine, &[Service::DynamoDb]), None);
-        assert_eq!(lacking(&FULL, NEEDS), None);
+        let lacking = |machine: Made, services: &[Service]| {
+            lacking_of_own(|service, runs_as| machine.missing(service, runs_as), services)
+        };
+        let of_kafka = lacking(engine, NEEDS);
+        assert_eq!(of_kafka.as_deref(), Some("Kafka of the test's own: Java 17 or newer is missing"));
+        assert_eq!(lacking(Made { java: false, engine: true }, &[Service::DynamoDb]), None);
+        assert_eq!(lacking(FULL, NEEDS), None);
     }
 
     #[test]
     fn what_a_machine_lacks_is_told_for_each_service() {
-        let missing =
-            |mode, machine: &Made| plan(mode, &Endpoints::default(), machine, NEEDS).expect_err("it lacks it");
+        let missing = |mode, machine: &Made| {
+            plan(mode, &Endpoints::default(), |service, runs_as| machine.missing(service, runs_as), NEEDS)
+                .expect_err("it lacks it")
+        };
         let Unavailable::Missing(why) = missing(None, &BARE) else { panic!("nothing is broken") };
         assert_eq!(
             why,

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::choice::Mode;
+use crate::client;
 use crate::folder::Folder;
-use crate::guard::{self, RunsAs};
-use crate::keeper::{self, Answer};
-use crate::{Endpoints, Service, client};
+use crate::post::{RunsAs, State};
+use crate::{Endpoints, Service, container, keeper, program};
 
 /// Like `println!`, but a reader that has gone (`| head`) ends the program well.
 macro_rules! say {
@@ -87,19 +87,32 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
-    /// The process that owns what runs; `up` starts it
+    /// The process that owns one service
     #[command(hide = true)]
-    Keeper,
-    /// The process that owns one service; the keeper starts it
+    Keep {
+        /// What it is to keep, as JSON
+        post: String,
+    },
+    /// The process that removes a container when its keeper has ended
     #[command(hide = true)]
-    Guard {
-        /// What it is to do, as JSON
-        assignment: String,
+    Reap {
+        /// The folder that the container is marked with
+        of: PathBuf,
     },
 }
 
+/// Becomes the program that the arguments name, where this process was started as one; else returns. Called first in
+/// `main`, before any argument is read.
+pub(crate) fn take_over() {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if program::is_marked(arguments.next().as_deref()) {
+        std::process::exit(run(std::iter::once(name).chain(arguments)));
+    }
+}
+
 /// Runs a command line; the exit code.
-pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
+fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| error.exit());
     match execute(cli) {
         Ok(()) => 0,
@@ -112,7 +125,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
 
 /// The binary's main.
 pub fn main() -> ExitCode {
-    crate::program::take_over();
+    take_over();
     ExitCode::from(u8::try_from(run(std::env::args_os())).unwrap_or(1))
 }
 
@@ -120,19 +133,18 @@ fn execute(cli: Cli) -> Result<()> {
     let folder = || cli.folder.as_deref().map_or_else(Folder::standard, Folder::new);
     match cli.command {
         Command::Up { services, docker } => {
-            let services = or_usual(services);
-            let runs_as = runs_as(docker)?;
             let folder = folder()?;
-            let endpoints = client::up(&folder, runs_as, &services)?;
-            print(&endpoints);
+            let lease = client::lease(&folder, runs_as(docker)?, &or(services, &USUAL), true)?;
+            print(&lease.endpoints);
+            write_environment(&folder)?;
             say!("# for a shell: . {}", folder.environment_file().display());
             Ok(())
         }
         Command::With { services, docker, command } => {
-            let lease = client::lease(&folder()?, runs_as(docker)?, &or_usual(services))?;
+            let lease = client::lease(&folder()?, runs_as(docker)?, &or(services, &USUAL), false)?;
             let (program, arguments) = command.split_first().context("no command")?;
             let mut process = std::process::Command::new(program);
-            process.args(arguments).envs(lease.endpoints().to_environment());
+            process.args(arguments).envs(lease.endpoints.to_environment());
             let status = process.status().with_context(|| format!("cannot run {}", program.display()))?;
             match status.code() {
                 Some(0) => Ok(()),
@@ -142,21 +154,43 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Command::Down { services } => {
             let folder = folder()?;
-            if !client::down(&folder, &services)? {
+            if !client::down(&folder, &or(services, &Service::ALL))? {
                 say!("nothing runs in {}", folder.path().display());
+            }
+            write_environment(&folder)
+        }
+        Command::Status { services } => {
+            let folder = folder()?;
+            let running = client::status(&folder, &or(services, &Service::ALL));
+            if running.is_empty() {
+                say!("nothing runs in {}", folder.path().display());
+            }
+            for (post, keeper, state) in running {
+                let kind = if post.runs_as == RunsAs::Container { "container" } else { "process" };
+                let stays = if post.has("pinned") { "until `down`" } else { "while it is needed" };
+                let (service, end) = (post.service, format!("{stays}; keeper {keeper}"));
+                match state {
+                    State::Ready { process, endpoints, .. } => {
+                        let process = process.map(|process| format!(" {process}")).unwrap_or_default();
+                        say!("# {service}: ready ({kind}{process}), {end}");
+                        print(&endpoints);
+                    }
+                    State::Ended(why) => say!("# {service}: {why}"),
+                    State::Starting | State::AtRest(_) => say!("# {service}: starting ({kind}), {end}"),
+                }
             }
             Ok(())
         }
-        Command::Status { services } => status(&folder()?, &services),
         Command::ServeDynamodb { port, host, data } => serve_dynamodb(&host, port, data.as_deref()),
-        Command::Keeper => keeper::run(folder()?),
-        Command::Guard { assignment } => guard::run(&assignment),
+        Command::Keep { post } => keeper::run(&post),
+        Command::Reap { of } => container::reap(&of),
     }
 }
 
-fn or_usual(services: Vec<Service>) -> Vec<Service> {
-    let usual = [Service::Kafka, Service::DynamoDb, Service::Elasticsearch, Service::OpenSearch];
-    if services.is_empty() { usual.to_vec() } else { services }
+const USUAL: [Service; 4] = [Service::Kafka, Service::DynamoDb, Service::Elasticsearch, Service::OpenSearch];
+
+fn or(services: Vec<Service>, others: &[Service]) -> Vec<Service> {
+    if services.is_empty() { others.to_vec() } else { services }
 }
 
 fn runs_as(docker: bool) -> Result<RunsAs> {
@@ -171,21 +205,19 @@ fn print(endpoints: &Endpoints) {
     }
 }
 
-fn status(folder: &Folder, only: &[Service]) -> Result<()> {
-    let Some(answer) = client::status(folder) else {
-        say!("nothing runs in {}", folder.path().display());
-        return Ok(());
-    };
-    let Answer::Status { services, leases, pinned, process } = answer else { bail!("the keeper answered {answer:?}") };
-    for status in services.iter().filter(|status| only.is_empty() || only.contains(&status.service)) {
-        let kind = if status.runs_as == RunsAs::Container { "container" } else { "process" };
-        let process = status.process.map(|process| format!(" {process}")).unwrap_or_default();
-        say!("# {}: {} ({kind}{process})", status.service, status.state);
-        print(&status.endpoints);
+/// For people: `. .lyceum-services/environment`.
+fn write_environment(folder: &Folder) -> Result<()> {
+    let mut text = String::new();
+    for (_, _, state) in client::status(folder, &Service::ALL) {
+        if let State::Ready { endpoints, .. } = state {
+            text.extend(endpoints.to_environment().iter().map(|(name, value)| format!("export {name}='{value}'\n")));
+        }
     }
-    let stays = if pinned { "until `down`" } else { "while tests run" };
-    say!("# keeper {process}, {stays}; leases: {leases}; folder {}", folder.path().display());
-    Ok(())
+    let file = folder.environment_file();
+    if text.is_empty() && !file.exists() {
+        return Ok(());
+    }
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn serve_dynamodb(host: &str, port: u16, data: Option<&std::path::Path>) -> Result<()> {

@@ -1,135 +1,251 @@
-//! How a process asks the keeper, and starts it where there is none.
+//! How a process gets what it needs: it says so by a lock, and starts a keeper where there is none.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::fs::{File, OpenOptions};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal};
 
-use crate::folder::Folder;
-use crate::guard::RunsAs;
-use crate::keeper::{Answer, Ask, Reach, Request, Wanted};
-use crate::{Endpoints, Service, download, program};
+use crate::folder::{Folder, open_lock};
+use crate::post::{Post, RunsAs, State};
+use crate::unavailable::Unavailable;
+use crate::{Endpoints, Service, program};
 
-/// Services that run at least as long as this value lives; the kernel gives it back when the process dies.
+/// Services that run at least as long as this value lives; the kernel gives them back when the process dies.
 #[derive(Debug)]
-pub struct Lease {
-    endpoints: Endpoints,
-    _connection: TcpStream,
+pub(crate) struct Lease {
+    pub(crate) endpoints: Endpoints,
+    _needed: Vec<File>,
 }
 
-impl Lease {
-    /// Where the services answer.
+/// Starts what is missing of these services, side by side, waits until all answer, and keeps them running; `pins`: even
+/// without this value, until [`down`].
+pub(crate) fn lease(folder: &Folder, runs_as: RunsAs, services: &[Service], pins: bool) -> Result<Lease, Unavailable> {
+    folder.prepare()?;
+    let posts: Vec<Post> = services.iter().map(|service| Post::shared(folder, *service, runs_as)).collect();
+    let needed = posts.iter().map(|post| {
+        if pins {
+            post.make("pinned")?;
+        }
+        Ok(need(folder, post)?.0)
+    });
+    let needed = needed.collect::<Result<Vec<File>>>()?;
+    let (mut endpoints, mut failed) = (Endpoints::default(), Vec::new());
+    for post in &posts {
+        match wait(post) {
+            Ok((these, _)) => endpoints = endpoints.and(these),
+            Err(why) => {
+                if pins {
+                    post.remove(&["pinned"]);
+                }
+                failed.push(why);
+            }
+        }
+    }
+    Unavailable::all(failed).map_or(Ok(Lease { endpoints, _needed: needed }), Err)
+}
+
+/// Locks what says that the service is needed, and starts a keeper unless one lives.
+fn need(folder: &Folder, post: &Post) -> Result<(File, Option<Child>)> {
+    let needed = post.lock("needed")?;
+    needed.lock_shared().context("waiting for a keeper that ends")?;
+    let lock = open_lock(&folder.path().join("start.lock"))?;
+    lock.lock().context("waiting for another process that starts a keeper")?;
+    while post.is_kept() {
+        // One whose service has ended is about to leave.
+        if !matches!(post.state(), Some((_, State::Ended(_)))) {
+            return Ok((needed, None));
+        }
+        pause();
+    }
+    post.remove(&["state", "end"]);
+    let path = folder.path().join("keeper.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path).context("cannot write keeper.log")?;
+    let mut command = program::again()?;
+    // A group of its own: an interrupt on the terminal is for this process, whose lock is then free.
+    command.arg("keep").arg(serde_json::to_string(post)?).process_group(0);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut keeper = command.spawn().context("cannot start a keeper")?;
+    while post.state().is_none() {
+        if let Some(status) = keeper.try_wait()? {
+            bail!("the keeper of {} ended with {status}; what it said is in {}", post.service, path.display());
+        }
+        pause();
+    }
+    Ok((needed, Some(keeper)))
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// Until the service answers: where, and its process.
+fn wait(post: &Post) -> Result<(Endpoints, Option<u32>), Unavailable> {
+    let service = post.service;
+    loop {
+        let is_kept = post.is_kept();
+        match post.state().map(|(_, state)| state) {
+            Some(State::Ready { version: Some(runs), .. }) if Some(&runs) != post.version().as_ref() => {
+                let name = service.name();
+                return Err(Unavailable::Broken(format!(
+                    "{service} {runs} runs, and another version is asked for: end it by `lyceum-services down {name}`"
+                )));
+            }
+            Some(State::Ready { endpoints, process, .. }) if is_kept => return Ok((endpoints, process)),
+            Some(State::Ended(why) | State::AtRest(Some(why))) => return Err(why),
+            _ if !is_kept => return Err(Unavailable::Broken(format!("{service} was taken down meanwhile"))),
+            _ => pause(),
+        }
+    }
+}
+
+/// What runs of these services, or has ended by itself, and its keeper.
+pub(crate) fn status(folder: &Folder, services: &[Service]) -> Vec<(Post, u32, State)> {
+    let kinds = [RunsAs::Process, RunsAs::Container];
+    let posts = services.iter().flat_map(|service| kinds.map(|runs_as| Post::shared(folder, *service, runs_as)));
+    let known = posts.filter_map(|post| {
+        let (keeper, state) = post.state()?;
+        (matches!(state, State::Ended(_)) || post.is_kept()).then_some((post, keeper, state))
+    });
+    known.collect()
+}
+
+/// Ends these services; false where none runs.
+pub(crate) fn down(folder: &Folder, services: &[Service]) -> Result<bool> {
+    let known = status(folder, services);
+    for (post, _, _) in &known {
+        post.remove(&["pinned"]);
+        post.make("end")?;
+    }
+    let began = Instant::now();
+    for (post, keeper, _) in &known {
+        while post.is_kept() {
+            if began.elapsed() > Duration::from_secs(60) {
+                bail!("the keeper of {} ({keeper}) does not end; what it did is in keeper.log", post.service);
+            }
+            pause();
+        }
+        post.remove(&["state", "end"]);
+    }
+    Ok(!known.is_empty())
+}
+
+/// An instance of a service of one's own, with its data on disk. It is a process of this machine whatever the other
+/// tests run on, since it is there to be killed, and needs the same Java and Maven. Dropping it, or the end of the test's
+/// process, however it comes, ends it and removes what it wrote.
+#[derive(Debug)]
+pub struct PrivateService {
+    post: Post,
+    endpoints: Endpoints,
+    process: Option<u32>,
+    needed: Option<File>,
+    keeper: Option<Child>,
+}
+
+/// Starts an instance, and waits until it answers.
+pub fn private(service: Service) -> Result<PrivateService> {
+    let folder = Folder::standard()?;
+    folder.prepare()?;
+    let post = Post::private(&folder, service);
+    let (needed, keeper) = need(&folder, &post)?;
+    let (endpoints, process) = (Endpoints::default(), None);
+    let mut private = PrivateService { post, endpoints, process, needed: Some(needed), keeper };
+    (private.endpoints, private.process) = wait(&private.post)?;
+    Ok(private)
+}
+
+impl PrivateService {
+    /// Where it answers; the same after every start.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
-}
 
-/// Starts what is missing of these services, waits until all answer, and keeps them running.
-pub fn lease(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Result<Lease> {
-    program::must_take_over()?;
-    let ask = Ask::Lease(Wanted::new(folder, runs_as, services));
-    let (answer, connection) = insist(folder, ask)?;
-    Ok(Lease { endpoints: ready(answer)?, _connection: connection })
-}
+    /// The URL, or Kafka's `host:port` of PLAINTEXT.
+    pub fn endpoint(&self) -> &str {
+        self.endpoints.url(self.post.service)
+    }
 
-/// The same, until [`down`].
-pub(crate) fn up(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Result<Endpoints> {
-    let (answer, _) = insist(folder, Ask::Up(Wanted::new(folder, runs_as, services)))?;
-    ready(answer)
-}
+    /// The process that a signal may be sent to.
+    pub fn process(&self) -> Option<u32> {
+        self.process
+    }
 
-/// Ends these services, or all and the keeper; false where no keeper runs.
-pub(crate) fn down(folder: &Folder, services: &[Service]) -> Result<bool> {
-    match connect(folder, &Ask::Down { services: services.to_vec() }) {
-        None => Ok(false),
-        Some((Answer::Failed(why), _)) => bail!("{why}"),
-        Some(_) => {
-            let began = Instant::now();
-            while services.is_empty() && folder.keeper_file().exists() {
-                if began.elapsed() > Duration::from_secs(60) {
-                    bail!("the keeper did not end; what it does is in {}", folder.keeper_log().display());
-                }
-                std::thread::sleep(Duration::from_millis(20));
+    /// Kills it as `kill -9` does, with all that it started; fine when it has ended.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.signal(Signal::KILL) {
+            Ok(()) => self.until("end", || matches!(self.post.state(), Some((_, State::AtRest(_))))),
+            Err(_) if !self.runs() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        self.until("end", || !self.runs())
+    }
+
+    /// Starts it again on its data and its ports, after [`kill`](Self::kill) or [`stop`](Self::stop), and waits until it
+    /// answers.
+    pub fn start(&mut self) -> Result<()> {
+        if self.runs() {
+            bail!("{} runs already", self.post.service);
+        }
+        self.post.make("again")?;
+        self.until("be started", || !self.post.has("again"))?;
+        (self.endpoints, self.process) = wait(&self.post)?;
+        Ok(())
+    }
+
+    /// Halts it: connections stay open, and nothing answers. Comes back when all its threads have halted.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let file = format!("/proc/{}/stat", self.process.unwrap_or_default());
+        // The state follows the name, which is in parentheses: proc_pid_stat(5).
+        let halted = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        self.until("halt", || !std::fs::read_to_string(&file).is_ok_and(|stat| !halted(stat)))
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn runs(&self) -> bool {
+        matches!(self.post.state(), Some((_, State::Ready { .. })))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let service = self.post.service;
+        let group = self.process.filter(|_| self.runs()).with_context(|| format!("{service} does not run"))?;
+        let group = Pid::from_raw(group.cast_signed()).context("a process has a number")?;
+        rustix::process::kill_process_group(group, signal).with_context(|| format!("cannot signal {service}"))
+    }
+
+    fn until(&self, what: &str, holds: impl Fn() -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !holds() {
+            if began.elapsed() > Duration::from_secs(60) || !self.post.is_kept() {
+                return Err(anyhow!("a private {} did not {what}", self.post.service));
             }
-            Ok(true)
+            pause();
         }
+        Ok(())
     }
 }
 
-/// What runs; None where no keeper does.
-pub(crate) fn status(folder: &Folder) -> Option<Answer> {
-    connect(folder, &Ask::Status).map(|(answer, _)| answer)
-}
-
-fn ready(answer: Answer) -> Result<Endpoints> {
-    match answer {
-        Answer::Ready(endpoints) => Ok(*endpoints),
-        Answer::Failed(why) => bail!("{why}"),
-        other => bail!("the keeper answered {other:?}"),
-    }
-}
-
-/// Asks the keeper that runs, or one that is started for it.
-fn insist(folder: &Folder, ask: Ask) -> Result<(Answer, TcpStream)> {
-    folder.prepare()?;
-    for _ in 0..100 {
-        match connect(folder, &ask) {
-            Some((Answer::Closing, _)) => std::thread::sleep(Duration::from_millis(200)),
-            Some(answered) => return Ok(answered),
-            None => start(folder)?,
+impl Drop for PrivateService {
+    /// Waits until all is removed.
+    fn drop(&mut self) {
+        drop(self.needed.take());
+        let Some(keeper) = &mut self.keeper else { return };
+        let waited = Instant::now();
+        while matches!(keeper.try_wait(), Ok(None)) && waited.elapsed() < Duration::from_secs(30) {
+            pause();
         }
+        let _ = keeper.kill();
+        let _ = keeper.wait();
     }
-    bail!("no keeper can be reached; what they said is in {}", folder.keeper_log().display())
-}
-
-/// None where no keeper answers.
-fn connect(folder: &Folder, ask: &Ask) -> Option<(Answer, TcpStream)> {
-    let reach: Reach = serde_json::from_slice(&fs::read(folder.keeper_file()).ok()?).ok()?;
-    let address = SocketAddr::from(([127, 0, 0, 1], reach.port));
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
-    // A keeper that was killed has left its file, and its port may be another's by now: ask who it is.
-    let status = matches!(ask, Ask::Status | Ask::Down { .. });
-    if !status && !matches!(connect(folder, &Ask::Status), Some((Answer::Status { .. }, _))) {
-        return None;
-    }
-    if status {
-        stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    }
-    let request = Request { token: reach.token, ask: ask.clone() };
-    writeln!(stream, "{}", serde_json::to_string(&request).ok()?).ok()?;
-    let mut line = String::new();
-    BufReader::new(stream.try_clone().ok()?).read_line(&mut line).ok()?;
-    Some((serde_json::from_str(&line).ok()?, stream))
-}
-
-/// Starts a keeper, unless one has been started meanwhile, and waits until it can be reached.
-fn start(folder: &Folder) -> Result<()> {
-    let lock = folder.start_lock()?;
-    lock.lock().context("waiting for another client to start the keeper")?;
-    if status(folder).is_some() {
-        return Ok(());
-    }
-    let log = fs::File::create(folder.keeper_log()).context("cannot write keeper.log")?;
-    let (program, arguments) = program::again();
-    let mut command = Command::new(program);
-    command.args(arguments).arg("--folder").arg(folder.path()).arg("keeper");
-    // It outlives this process: it takes neither its terminal's signals nor its output.
-    command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let mut keeper = command.spawn().context("cannot start the keeper")?;
-    let began = Instant::now();
-    while status(folder).is_none() {
-        if let Some(ended) = keeper.try_wait()? {
-            let said = fs::read_to_string(folder.keeper_log()).unwrap_or_default();
-            bail!("the keeper ended with {ended}: {}", download::last_lines(&said, 8));
-        }
-        if began.elapsed() > Duration::from_secs(30) {
-            bail!("the keeper cannot be reached; what it says is in {}", folder.keeper_log().display());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

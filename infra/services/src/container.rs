@@ -1,11 +1,13 @@
-//! Services as containers, by testcontainers. Every image can be overridden by a variable ([`crate::pinned`]); one that is
-//! there is not pulled.
+//! Services as containers, by testcontainers. Every image can be overridden by a variable; one that is there is not pulled.
+//!
+//! A container is the engine's child. So a reaper, a process of its own, ends it with the keeper, however that ends.
 
 use std::collections::HashMap;
 use std::env;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use testcontainers::bollard::Docker;
@@ -15,24 +17,19 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
 use tokio::runtime::Runtime;
 
-use crate::guard::{self, Assignment, Order, Said};
-use crate::launch::{self, Ready, kafka};
-use crate::ready::Asker;
-use crate::{Endpoints, Service, certificates, download, pinned};
+use crate::launch::free_ports;
+use crate::ready::Ready;
+use crate::{Endpoints, Service, certificates, kafka, maven, pinned, prepare, program};
 
 /// Marks a container with the folder of the service that it is.
 const LABEL: &str = "lyceum.services.folder";
 /// Pulling an image is part of the start.
 const START: Duration = Duration::from_secs(900);
-/// How long a container that runs may take to answer.
-const PATIENCE: Duration = Duration::from_secs(240);
-const TICK: Duration = Duration::from_millis(200);
 
 /// What is missing for containers, as a sentence.
 pub(crate) fn missing() -> Option<String> {
     let ping = || -> Result<()> {
-        let runtime = Runtime::new()?;
-        runtime.block_on(async {
+        Runtime::new()?.block_on(async {
             let docker = Docker::connect_with_defaults()?;
             tokio::time::timeout(Duration::from_secs(5), docker.ping()).await??;
             Ok(())
@@ -41,74 +38,62 @@ pub(crate) fn missing() -> Option<String> {
     ping().err().map(|_| "no Docker engine answers (DOCKER_HOST, or /var/run/docker.sock)".to_owned())
 }
 
-/// A guard whose service is a container.
-pub(crate) fn guard(assignment: &Assignment, orders: &Receiver<Order>) -> Result<()> {
-    let _lock = guard::own(assignment)?;
-    let runtime = Runtime::new()?;
-    let result = runtime.block_on(remove_left(&assignment.folder)).and_then(|()| watch(assignment, &runtime, orders));
-    guard::clean(assignment)?;
-    result
-}
-
-fn watch(assignment: &Assignment, runtime: &Runtime, orders: &Receiver<Order>) -> Result<()> {
-    let service = assignment.service;
-    let plan = plan(assignment)?;
-    let image = plan.image.clone();
-    let container = runtime
-        .block_on(plan.request.start())
-        .with_context(|| format!("{service} did not start from the image {image}"))?;
-    let result = serve(service, runtime, &container, (&plan.ready, plan.endpoints), orders);
-    runtime.block_on(container.rm()).with_context(|| format!("the container of {service} cannot be removed"))?;
-    result
-}
-
-fn serve(
+/// A container that was started.
+pub(crate) struct Container {
     service: Service,
-    runtime: &Runtime,
-    container: &ContainerAsync<GenericImage>,
-    (ready, endpoints): (&Ready, Endpoints),
-    orders: &Receiver<Order>,
-) -> Result<()> {
-    let asker = Asker::new()?;
-    let began = Instant::now();
-    while !asker.answers(ready) {
-        if !runtime.block_on(container.is_running())? {
-            bail!("the container of {service} ended: {}", last_words(runtime, container));
-        }
-        if began.elapsed() > PATIENCE {
-            bail!("{service} did not answer within {} s: {}", PATIENCE.as_secs(), last_words(runtime, container));
-        }
-        if matches!(orders.recv_timeout(TICK), Err(RecvTimeoutError::Disconnected)) {
-            return Ok(());
-        }
+    pub(crate) ready: Ready,
+    pub(crate) endpoints: Endpoints,
+    runtime: Runtime,
+    container: ContainerAsync<GenericImage>,
+    reaper: Child,
+}
+
+impl Container {
+    pub(crate) fn start(service: Service, cache: &Path, folder: &Path) -> Result<Self> {
+        let runtime = Runtime::new()?;
+        runtime.block_on(remove(folder))?;
+        let mut command = program::again()?;
+        command.arg("reap").arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        let reaper = command.spawn().context("cannot start the reaper of containers")?;
+        let Plan { image, request, ready, endpoints } = plan(service, cache, folder)?;
+        let container = runtime
+            .block_on(request.start())
+            .with_context(|| format!("{service} did not start from the image {image}"))?;
+        Ok(Self { service, ready, endpoints, runtime, container, reaper })
     }
-    guard::say(&Said::Ready { endpoints: Box::new(endpoints), process: None });
-    let mut told = false;
-    loop {
-        match orders.recv_timeout(Duration::from_secs(1)) {
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Ok(order) => guard::say(&Said::Failed { why: format!("{order:?}: a container is shared") }),
-            Err(RecvTimeoutError::Timeout) if told => {}
-            Err(RecvTimeoutError::Timeout) => {
-                if !runtime.block_on(container.is_running())? {
-                    told = true;
-                    guard::say(&Said::Ended { why: format!("{service} ended: {}", last_words(runtime, container)) });
-                }
-            }
+
+    /// Why it ended, if it has.
+    pub(crate) fn has_ended(&self) -> Option<String> {
+        let ended = !self.runtime.block_on(self.container.is_running()).unwrap_or(true);
+        ended.then(|| format!("the container of {} ended: {}", self.service, self.last_words()))
+    }
+
+    pub(crate) fn last_words(&self) -> String {
+        let said = self.runtime.block_on(async {
+            let (out, err) = (self.container.stdout_to_vec().await, self.container.stderr_to_vec().await);
+            [out.unwrap_or_default(), err.unwrap_or_default()].concat()
+        });
+        program::last_lines(&String::from_utf8_lossy(&said), 12)
+    }
+}
+
+impl Drop for Container {
+    /// The reaper removes it.
+    fn drop(&mut self) {
+        drop(self.reaper.stdin.take());
+        if !self.reaper.wait().is_ok_and(|status| status.success()) {
+            eprintln!("the container of {} could not be removed", self.service);
         }
     }
 }
 
-fn last_words(runtime: &Runtime, container: &ContainerAsync<GenericImage>) -> String {
-    let said = runtime.block_on(async {
-        [container.stdout_to_vec().await.unwrap_or_default(), container.stderr_to_vec().await.unwrap_or_default()]
-            .concat()
-    });
-    download::last_lines(&String::from_utf8_lossy(&said), 12)
+/// The reaper's main: waits for the end of whoever holds its standard input, and removes what is left.
+pub(crate) fn reap(folder: &Path) -> Result<()> {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Runtime::new()?.block_on(remove(folder))
 }
 
-/// Containers of guards that were killed.
-async fn remove_left(folder: &Path) -> Result<()> {
+async fn remove(folder: &Path) -> Result<()> {
     let docker = Docker::connect_with_defaults().context("no Docker engine answers")?;
     let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}={}", folder.display())])]);
     let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
@@ -129,7 +114,8 @@ struct Plan {
 /// The image, `name:tag`: the pinned one, or the one that the environment names.
 fn image(service: Service, variable: impl Fn(&str) -> Option<String>) -> Result<(String, String)> {
     let pinned = pinned::image(service);
-    let Some(named) = variable(pinned.variable).filter(|image| !image.is_empty()) else {
+    let name = format!("LYCEUM_TEST_{}_IMAGE", service.name().to_uppercase());
+    let Some(named) = variable(&name).filter(|image| !image.is_empty()) else {
         let tag = match service {
             Service::Elasticsearch | Service::OpenSearch => {
                 pinned::search_engine(service, variable).map_err(anyhow::Error::msg)?
@@ -152,8 +138,7 @@ fn host(variable: impl Fn(&str) -> Option<String>) -> String {
     variable("TESTCONTAINERS_HOST_OVERRIDE").or(remote).unwrap_or_else(|| "127.0.0.1".to_owned())
 }
 
-fn plan(assignment: &Assignment) -> Result<Plan> {
-    let (service, folder) = (assignment.service, &assignment.folder);
+fn plan(service: Service, cache: &Path, folder: &Path) -> Result<Plan> {
     let variable = |name: &str| env::var(name).ok();
     let (name, tag) = image(service, variable)?;
     let host = host(variable);
@@ -165,7 +150,7 @@ fn plan(assignment: &Assignment) -> Result<Plan> {
         Service::Aws => &[4566],
     };
     // Chosen here, since a broker has to know before it starts what it tells its clients.
-    let outside = launch::free_ports(inside.len())?;
+    let outside = free_ports(inside.len())?;
     let url = format!("http://{host}:{}", outside[0]);
     let (mut generic, mut endpoints) = (GenericImage::new(name.clone(), tag.clone()), Endpoints::default());
     if service == Service::Kafka {
@@ -177,15 +162,21 @@ fn plan(assignment: &Assignment) -> Result<Plan> {
         request = request.with_mapped_port(*outside, inside.tcp());
     }
     let health = |path: &str, holds| Ready::Get { url: format!("{url}{path}"), holds };
+    let engine = |request: ContainerRequest<GenericImage>, variables: &[(&str, &str)]| {
+        let all = [("discovery.type", "single-node"), ("cluster.routing.allocation.disk.threshold_enabled", "false")];
+        let request =
+            all.iter().chain(variables).fold(request, |request, (name, value)| request.with_env_var(*name, *value));
+        (request, health("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false"))
+    };
     let ready = match service {
         Service::Kafka => {
             let tls = folder.join("certificates");
             certificates::write(&tls)?;
             let there = Path::new("/tmp/lyceum");
-            let iam = msk_iam(&assignment.cache);
+            let iam = msk_iam(cache);
             let has_iam = !iam.is_empty();
             let (bind, ports) = ("0.0.0.0", inside);
-            let listeners = kafka::Listeners { bind, host: &host, ports, outside: &outside, advertised: None, has_iam };
+            let listeners = kafka::Listeners { bind, host: &host, ports, outside: &outside, has_iam };
             let properties = kafka::properties(&listeners, there, &PathBuf::from("/tmp/kafka-data"));
             request = request.with_copy_to("/tmp/lyceum/server.properties", properties.into_bytes());
             for file in ["broker.pem", "ca.pem"] {
@@ -205,21 +196,20 @@ fn plan(assignment: &Assignment) -> Result<Plan> {
         }
         Service::DynamoDb | Service::Aws => Ready::ListTables { url: url.clone() },
         Service::Elasticsearch => {
-            request = request
-                .with_env_var("discovery.type", "single-node")
-                .with_env_var("xpack.security.enabled", "false")
-                .with_env_var("cluster.routing.allocation.disk.threshold_enabled", "false")
-                .with_env_var("ES_JAVA_OPTS", "-Xms512m -Xmx512m");
-            health("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false")
+            let variables = [("xpack.security.enabled", "false"), ("ES_JAVA_OPTS", "-Xms512m -Xmx512m")];
+            let (engine, ready) = engine(request, &variables);
+            request = engine;
+            ready
         }
         Service::OpenSearch => {
-            request = request
-                .with_env_var("discovery.type", "single-node")
-                .with_env_var("DISABLE_SECURITY_PLUGIN", "true")
-                .with_env_var("DISABLE_INSTALL_DEMO_CONFIG", "true")
-                .with_env_var("cluster.routing.allocation.disk.threshold_enabled", "false")
-                .with_env_var("OPENSEARCH_JAVA_OPTS", "-Xms512m -Xmx512m");
-            health("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false")
+            let variables = [
+                ("DISABLE_SECURITY_PLUGIN", "true"),
+                ("DISABLE_INSTALL_DEMO_CONFIG", "true"),
+                ("OPENSEARCH_JAVA_OPTS", "-Xms512m -Xmx512m"),
+            ];
+            let (engine, ready) = engine(request, &variables);
+            request = engine;
+            ready
         }
         Service::Registry => health("/apis/ccompat/v7/subjects", "["),
     };
@@ -233,10 +223,10 @@ fn plan(assignment: &Assignment) -> Result<Plan> {
 /// The classes of the stand-in for IAM, which this machine compiles; none where it cannot, and then no listener either.
 fn msk_iam(cache: &Path) -> Vec<(String, Vec<u8>)> {
     let compiled = || -> Result<Vec<(String, Vec<u8>)>> {
-        if let Some(missing) = launch::missing(Service::Kafka, cache) {
+        if let Some(missing) = prepare::missing(Service::Kafka, cache) {
             bail!("{missing}");
         }
-        let classes = std::fs::read_dir(download::msk_iam(cache)?.join("lyceum"))?;
+        let classes = std::fs::read_dir(maven::msk_iam(cache)?.join("lyceum"))?;
         let read = |file: std::fs::DirEntry| {
             Ok((file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path())?))
         };

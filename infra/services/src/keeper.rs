@@ -1,453 +1,242 @@
-//! The keeper: one process per folder, which owns the guards. Clients connect and name services; the keeper answers
-//! when these are ready, and the connection is the client's lease. Without leases, and unless `up` pinned it, it ends
-//! everything after a while.
+//! A keeper: the process that owns one service. It starts it, says how it is, and ends it when nobody needs it any more.
 
-use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
 
-use crate::folder::{Folder, try_lock, write_whole};
-use crate::guard::{self, Assignment, Guarded, RunsAs, Said};
-use crate::{Endpoints, Service, pinned};
+use crate::container::Container;
+use crate::folder::{remove, sweep, try_lock};
+use crate::post::{Post, RunsAs, State};
+use crate::prepare;
+use crate::process::{Process, adopt_orphans, kill_children};
+use crate::ready::Prober;
 
-/// How to reach the keeper: the content of `keeper.json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Reach {
-    pub(crate) port: u16,
-    /// Known to those who may read the file.
-    pub(crate) token: String,
-    pub(crate) process: u32,
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How often it chooses other ports when somebody took one before the service did.
+const TRIES: usize = 3;
+
+enum Instance {
+    Process(Process),
+    Container(Container),
 }
 
-/// What a client asks, one line.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) token: String,
-    pub(crate) ask: Ask,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Ask {
-    /// These services, as long as the connection is open.
-    Lease(Wanted),
-    /// These services, until `down`.
-    Up(Wanted),
-    /// These services no more; all of them and the keeper, where none is named.
-    Down {
-        services: Vec<Service>,
-    },
-    Status,
-}
-
-/// Services, and how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Wanted {
-    pub(crate) runs_as: RunsAs,
-    pub(crate) services: Vec<Service>,
-    /// Where the caller has downloaded programs.
-    pub(crate) cache: PathBuf,
-    /// Variables of the caller that tell how to start: the keeper may have been started by somebody else.
-    pub(crate) environment: Vec<(String, String)>,
-}
-
-impl Wanted {
-    pub(crate) fn new(folder: &Folder, runs_as: RunsAs, services: &[Service]) -> Self {
-        let known = [
-            "PATH",
-            "HOME",
-            "JAVA_HOME",
-            "LYCEUM_JAVA_HOME",
-            "DOCKER_HOST",
-            "DOCKER_CONFIG",
-            "DOCKER_CERT_PATH",
-            "DOCKER_TLS_VERIFY",
-            "TESTCONTAINERS_HOST_OVERRIDE",
-        ];
-        let images = Service::ALL.map(|service| pinned::image(service).variable);
-        let given = known
-            .into_iter()
-            .chain(images)
-            .chain(pinned::MAJORS)
-            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-        Self { runs_as, services: services.to_vec(), cache: folder.cache(), environment: given.collect() }
+impl Instance {
+    /// Why it ended, if it has.
+    fn has_ended(&mut self) -> Option<String> {
+        match self {
+            Self::Process(process) => process.has_ended(),
+            Self::Container(container) => container.has_ended(),
+        }
     }
 
-    /// The version of a search engine that the caller asks for.
-    fn version(&self, service: Service) -> Option<&'static str> {
-        let variable =
-            |name: &str| self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let is_engine = matches!(service, Service::Elasticsearch | Service::OpenSearch);
-        if is_engine { pinned::search_engine(service, variable).ok() } else { None }
+    fn answers(&self, prober: &Prober) -> bool {
+        prober.answers(match self {
+            Self::Process(process) => &process.launch.ready,
+            Self::Container(container) => &container.ready,
+        })
     }
-}
 
-/// What the keeper answers, one line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Answer {
-    /// All of what was asked for is ready.
-    Ready(Box<Endpoints>),
-    Failed(String),
-    Status {
-        services: Vec<ServiceStatus>,
-        leases: usize,
-        pinned: bool,
-        process: u32,
-    },
-    Done,
-    /// The keeper is about to end: connect anew.
-    Closing,
-}
-
-/// One service.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ServiceStatus {
-    pub(crate) service: Service,
-    pub(crate) runs_as: RunsAs,
-    /// `starting`, or `ready`, or why it failed.
-    pub(crate) state: String,
-    pub(crate) process: Option<u32>,
-    pub(crate) endpoints: Endpoints,
-}
-
-type Key = (Service, RunsAs);
-
-struct Slot {
-    state: State,
-    /// Of a search engine.
-    version: Option<&'static str>,
-    guard: Option<Guarded>,
-    /// Distinguishes what a former guard of this service says.
-    generation: u64,
-}
-
-enum State {
-    Starting,
-    Ready { endpoints: Box<Endpoints>, process: Option<u32> },
-    Failed(String),
-}
-
-#[derive(Default)]
-struct Inner {
-    slots: HashMap<Key, Slot>,
-    leases: usize,
-    pinned: bool,
-    closing: bool,
-    generation: u64,
-    idle_since: Option<Instant>,
+    fn last_words(&self) -> String {
+        match self {
+            Self::Process(process) => process.last_words(),
+            Self::Container(container) => container.last_words(),
+        }
+    }
 }
 
 struct Keeper {
-    folder: Folder,
-    token: String,
-    inner: Mutex<Inner>,
-    changed: Condvar,
-}
-
-/// How long a keeper without a lease waits for the next one: `cargo test` runs one binary after the other.
-fn linger() -> Duration {
-    let given = std::env::var("LYCEUM_SERVICES_LINGER_S").ok().and_then(|value| value.parse().ok());
-    Duration::from_secs(given.unwrap_or(30))
+    post: Post,
+    needed: File,
+    /// How long nobody has to need it: `cargo test` runs one binary after the other.
+    linger: Duration,
+    idle_since: Instant,
+    tick: Duration,
 }
 
 /// The keeper's own main; returns when it has nothing to keep any more.
-pub(crate) fn run(folder: Folder) -> Result<()> {
-    folder.prepare()?;
-    let lock = folder.keeper_lock()?;
-    if !try_lock(&lock)? {
-        bail!("another keeper holds {}", folder.path().display());
-    }
-    // What a keeper left that was killed.
-    guard::sweep(&folder.private())?;
-    let _ = std::fs::remove_file(folder.environment_file());
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on 127.0.0.1")?;
-    let token = format!("{:032x}", rand::random::<u128>());
-    let reach = Reach { port: listener.local_addr()?.port(), token: token.clone(), process: std::process::id() };
-    write_whole(&folder.keeper_file(), &serde_json::to_vec(&reach)?)?;
-    say(&format!("keeper {} of {}", reach.process, folder.path().display()));
-
-    let inner = Mutex::new(Inner { idle_since: Some(Instant::now()), ..Inner::default() });
-    let keeper = Arc::new(Keeper { folder, token, inner, changed: Condvar::new() });
-    let accepting = keeper.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let keeper = accepting.clone();
-            std::thread::spawn(move || {
-                if let Err(error) = keeper.serve(stream) {
-                    say(&format!("a client: {error:#}"));
-                }
-            });
+pub(crate) fn run(post: &str) -> Result<()> {
+    let post: Post = serde_json::from_str(post).context("what is to be kept cannot be read")?;
+    let lock = post.lock("keeper")?;
+    let began = Instant::now();
+    // Those who look whether a keeper lives hold it for a moment.
+    while !try_lock(&lock)? {
+        if began.elapsed() > Duration::from_secs(10) {
+            bail!("another process keeps {}", post.folder.display());
         }
-    });
-    keeper.wait_for_the_end();
-    let _ = std::fs::remove_file(keeper.folder.keeper_file());
-    let _ = std::fs::remove_file(keeper.folder.environment_file());
-    say("ended");
-    drop(lock);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    post.say(&State::Starting)?;
+    adopt_orphans()?;
+    let linger = std::env::var("LYCEUM_SERVICES_LINGER_S").ok().and_then(|value| value.parse().ok()).unwrap_or(30);
+    let linger = if post.private { Duration::ZERO } else { Duration::from_secs(linger) };
+    // The engine is asked for a container, and not so often.
+    let tick = Duration::from_millis(if post.runs_as == RunsAs::Process { 50 } else { 500 });
+    let mut keeper = Keeper { needed: post.lock("needed")?, linger, idle_since: Instant::now(), tick, post };
+    let kept = keeper.keep();
+    if keeper.post.runs_as == RunsAs::Process {
+        // A download that nobody waits for.
+        kill_children();
+    }
+    let Keeper { post, needed: _needed, .. } = keeper;
+    clean(&post)?;
+    match kept {
+        Ok(()) => post.remove(&["state"]),
+        Err(error) => {
+            note(&post, &format!("{error:#}"));
+            post.say(&State::Ended(error.into()))?;
+        }
+    }
+    post.remove(&["end"]);
+    if post.private {
+        post.remove(&["state", "needed", "keeper"]);
+    }
+    note(&post, "ended");
     Ok(())
 }
 
 /// To `keeper.log`, which is this process's output.
-fn say(line: &str) {
-    eprintln!("{line}");
+fn note(post: &Post, what: &str) {
+    eprintln!("{} (keeper {}): {what}", post.service, std::process::id());
+}
+
+/// Removes what the service wrote; of a shared one the log stays.
+fn clean(post: &Post) -> Result<()> {
+    if post.private {
+        return remove(&post.folder);
+    }
+    for entry in fs::read_dir(&post.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if entry.is_dir() {
+            remove(&entry)?;
+        } else if entry.extension().is_none_or(|extension| extension != "log") {
+            fs::remove_file(&entry)?;
+        }
+    }
+    Ok(())
 }
 
 impl Keeper {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Until nobody needs the service any more. An error: it did not start, or ended by itself.
+    fn keep(&mut self) -> Result<()> {
+        let folder = self.post.folder.clone();
+        if let Some(all) = folder.ancestors().nth(2).filter(|_| !self.post.private) {
+            sweep(&all.join("private"))?;
+        }
+        for left in (0..TRIES).rev() {
+            remove(&folder)?;
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            let began = Instant::now();
+            let Some(mut instance) = self.start(&folder)? else { return Ok(()) };
+            match self.wait_until_ready(&mut instance) {
+                Ok(true) => {
+                    note(&self.post, &format!("ready after {:.1} s", began.elapsed().as_secs_f32()));
+                    return self.watch(instance);
+                }
+                Ok(false) => return Ok(()),
+                Err(error) if left == 0 || !says_port_is_taken(&format!("{error:#}")) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
-    fn wait_for_the_end(&self) {
-        let linger = linger();
-        let mut inner = self.inner();
+    /// None: nobody needs it any more.
+    fn start(&mut self, folder: &Path) -> Result<Option<Instance>> {
+        let Post { service, runs_as, cache, .. } = self.post.clone();
+        if runs_as == RunsAs::Container {
+            return Ok(Some(Instance::Container(Container::start(service, &cache, folder)?)));
+        }
+        let of_service = folder.to_owned();
+        let preparing = std::thread::spawn(move || prepare::prepare(service, &cache, &of_service));
+        while !preparing.is_finished() {
+            if self.is_over()? {
+                return Ok(None);
+            }
+            std::thread::sleep(self.tick);
+        }
+        let (launch, ports) = preparing.join().expect("preparing does not panic")?;
+        Ok(Some(Instance::Process(Process::start(service, folder, launch, ports)?)))
+    }
+
+    /// False: nobody needs it any more.
+    fn wait_until_ready(&mut self, instance: &mut Instance) -> Result<bool> {
+        let (began, prober) = (Instant::now(), Prober::new()?);
         loop {
-            if inner.closing {
-                break;
+            // The process first: a stranger on the same port must not be taken for it.
+            if let Some(why) = instance.has_ended() {
+                bail!("{why}");
             }
-            let idle = inner.idle_since.filter(|_| inner.leases == 0 && !inner.pinned).map(|since| since.elapsed());
-            if idle.is_some_and(|idle| idle >= linger) {
-                say("nobody needs anything any more");
-                inner.closing = true;
-                break;
+            if instance.answers(&prober) && instance.has_ended().is_none() {
+                self.say_ready(instance)?;
+                return Ok(true);
             }
-            let wait = self.changed.wait_timeout(inner, Duration::from_millis(200));
-            inner = wait.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let guards: Vec<Guarded> = inner.slots.drain().filter_map(|(_, slot)| slot.guard).collect();
-        drop(inner);
-        end_all(guards);
-        self.changed.notify_all();
-    }
-
-    fn serve(self: &Arc<Self>, mut stream: TcpStream) -> Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut line = String::new();
-        BufReader::new(stream.try_clone()?).read_line(&mut line)?;
-        let request: Request = serde_json::from_str(&line).context("no request")?;
-        if request.token != self.token {
-            bail!("a wrong token");
-        }
-        stream.set_read_timeout(None)?;
-        match request.ask {
-            Ask::Status => answer(&mut stream, &self.status()),
-            Ask::Down { services } => {
-                let done = self.down(&services);
-                answer(&mut stream, &done)
+            if began.elapsed() > PATIENCE {
+                let (service, words) = (self.post.service, instance.last_words());
+                bail!("{service} did not answer within {} s: {words}", PATIENCE.as_secs());
             }
-            Ask::Up(wanted) => {
-                let keeps = {
-                    let mut inner = self.inner();
-                    inner.pinned |= !inner.closing;
-                    !inner.closing
-                };
-                if !keeps {
-                    return answer(&mut stream, &Answer::Closing);
-                }
-                let ready = self.have(&wanted);
-                answer(&mut stream, &ready)
+            if self.is_over()? {
+                return Ok(false);
             }
-            Ask::Lease(wanted) => {
-                {
-                    let mut inner = self.inner();
-                    if inner.closing {
-                        drop(inner);
-                        return answer(&mut stream, &Answer::Closing);
-                    }
-                    inner.leases += 1;
-                    inner.idle_since = None;
-                }
-                let ready = self.have(&wanted);
-                let answered = answer(&mut stream, &ready);
-                // Ends when the client does, or closes.
-                let _ = std::io::copy(&mut stream, &mut std::io::sink());
-                let mut inner = self.inner();
-                inner.leases -= 1;
-                if inner.leases == 0 {
-                    inner.idle_since = Some(Instant::now());
-                }
-                answered
-            }
+            std::thread::sleep(self.tick);
         }
     }
 
-    /// Starts what is missing, all at once, and waits until everything answers or something failed.
-    fn have(self: &Arc<Self>, wanted: &Wanted) -> Answer {
-        let Wanted { runs_as, services, .. } = wanted;
-        for service in services {
-            self.start(*service, wanted);
-        }
-        let mut inner = self.inner();
-        loop {
-            let mut endpoints = Endpoints::default();
-            let (mut waits, mut failed) = (false, Vec::new());
-            for service in services {
-                let slot = inner.slots.get(&(*service, *runs_as));
-                if let Some(version) = slot.and_then(|slot| slot.version)
-                    && Some(version) != wanted.version(*service)
-                {
-                    let name = service.name();
-                    return Answer::Failed(format!(
-                        "{service} {version} runs, and another version is asked for: end it by `lyceum-services down {name}`"
-                    ));
-                }
-                match slot.map(|slot| &slot.state) {
-                    None => return Answer::Failed(format!("{service} was taken down meanwhile")),
-                    Some(State::Failed(why)) => failed.push(why.clone()),
-                    Some(State::Starting) => waits = true,
-                    Some(State::Ready { endpoints: these, .. }) => endpoints = endpoints.and(Endpoints::clone(these)),
-                }
-            }
-            if !waits {
-                return if failed.is_empty() {
-                    Answer::Ready(Box::new(endpoints))
-                } else {
-                    Answer::Failed(failed.join("\n"))
-                };
-            }
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn start(self: &Arc<Self>, service: Service, wanted: &Wanted) {
-        let runs_as = wanted.runs_as;
-        let key = (service, runs_as);
-        let mut inner = self.inner();
-        let exists = inner.slots.get(&key).is_some_and(|slot| !matches!(slot.state, State::Failed(_)));
-        if exists || inner.closing {
-            return;
-        }
-        inner.generation += 1;
-        let generation = inner.generation;
-        let former = inner
-            .slots
-            .insert(key, Slot { state: State::Starting, version: wanted.version(service), guard: None, generation });
-        drop(inner);
-        // Ends a guard whose service had failed; its folder is the same.
-        drop(former);
-        say(&format!("starting {service}"));
-        let folder = match runs_as {
-            RunsAs::Process => self.folder.shared(service),
-            RunsAs::Container => self.folder.path().join("containers").join(service.name()),
+    fn say_ready(&self, instance: &Instance) -> Result<()> {
+        let (endpoints, process) = match instance {
+            Instance::Process(process) => (process.launch.endpoints.clone(), Some(process.id())),
+            Instance::Container(container) => (container.endpoints.clone(), None),
         };
-        let cache = wanted.cache.clone();
-        let assignment = Assignment { service, runs_as, folder, cache, advertised: None, leaves_nothing: false };
-        let keeper = self.clone();
-        let began = Instant::now();
-        let started = Guarded::start(&assignment, &wanted.environment, move |said| {
-            let state = match said {
-                Said::Ready { endpoints, process } => {
-                    say(&format!("{service} is ready after {:.1} s", began.elapsed().as_secs_f32()));
-                    State::Ready { endpoints, process }
+        self.post.say(&State::Ready { endpoints, process, version: self.post.version() })
+    }
+
+    fn watch(&mut self, mut instance: Instance) -> Result<()> {
+        while !self.is_over()? {
+            std::thread::sleep(self.tick);
+            let Some(why) = instance.has_ended() else { continue };
+            let Instance::Process(process) = &mut instance else { bail!("{why}") };
+            process.kill();
+            if !self.post.private {
+                bail!("{why}");
+            }
+            self.post.say(&State::AtRest(None))?;
+            while !self.post.has("again") {
+                if self.is_over()? {
+                    return Ok(());
                 }
-                Said::Failed { why } | Said::Ended { why } => State::Failed(why),
-                Said::Done => return,
-            };
-            keeper.set(key, generation, state);
-        });
-        match started {
-            Err(error) => self.set(key, generation, State::Failed(format!("{error:#}"))),
-            Ok(guard) => {
-                let mut inner = self.inner();
-                match inner.slots.get_mut(&key).filter(|slot| slot.generation == generation) {
-                    Some(slot) => slot.guard = Some(guard),
-                    None => {
-                        drop(inner);
-                        drop(guard);
-                    }
-                }
+                std::thread::sleep(self.tick);
+            }
+            self.post.say(&State::Starting)?;
+            self.post.remove(&["again"]);
+            let started = process.start_again();
+            if let Err(error) = started.and_then(|()| self.wait_until_ready(&mut instance)) {
+                self.post.say(&State::AtRest(Some(error.into())))?;
             }
         }
+        Ok(())
     }
 
-    fn set(&self, key: Key, generation: u64, state: State) {
-        let mut inner = self.inner();
-        if let Some(slot) = inner.slots.get_mut(&key).filter(|slot| slot.generation == generation) {
-            // The first reason is the real one; that the guard ended follows from it.
-            if !matches!(slot.state, State::Failed(_)) {
-                if let State::Failed(why) = &state {
-                    say(&format!("{}: {why}", key.0));
-                }
-                slot.state = state;
-            }
+    /// Whether it is to end: it was told so, its files are gone, or nobody has needed it for a while.
+    fn is_over(&mut self) -> Result<bool> {
+        if self.post.has("end") || !self.post.has("keeper") {
+            return Ok(true);
         }
-        self.write_environment(&inner);
-        drop(inner);
-        self.changed.notify_all();
-    }
-
-    /// For people: `. .lyceum-services/environment`.
-    fn write_environment(&self, inner: &Inner) {
-        let ready = inner.slots.values().filter_map(|slot| match &slot.state {
-            State::Ready { endpoints, .. } => Some(Endpoints::clone(endpoints)),
-            _ => None,
-        });
-        let endpoints = ready.fold(Endpoints::default(), Endpoints::and);
-        let line = |(name, value): (&str, String)| format!("export {name}='{value}'\n");
-        let text: String = endpoints.to_environment().into_iter().map(line).collect();
-        if let Err(error) = write_whole(&self.folder.environment_file(), text.as_bytes()) {
-            say(&format!("{error:#}"));
+        if self.post.has("pinned") || !try_lock(&self.needed)? {
+            self.idle_since = Instant::now();
+            return Ok(false);
         }
-    }
-
-    fn down(&self, services: &[Service]) -> Answer {
-        let mut inner = self.inner();
-        let all = services.is_empty();
-        let keys: Vec<Key> =
-            inner.slots.keys().filter(|(service, _)| all || services.contains(service)).copied().collect();
-        let guards: Vec<Guarded> = keys.iter().filter_map(|key| inner.slots.remove(key)?.guard).collect();
-        self.write_environment(&inner);
-        drop(inner);
-        self.changed.notify_all();
-        end_all(guards);
-        let mut inner = self.inner();
-        if all {
-            inner.closing = true;
+        if self.idle_since.elapsed() >= self.linger {
+            // The lock stays until this process has ended: whoever comes now waits, and starts another one.
+            return Ok(true);
         }
-        if inner.slots.is_empty() {
-            inner.pinned = false;
-            inner.idle_since.get_or_insert_with(Instant::now);
-        }
-        drop(inner);
-        self.changed.notify_all();
-        Answer::Done
-    }
-
-    fn status(&self) -> Answer {
-        let inner = self.inner();
-        let mut services: Vec<ServiceStatus> = inner
-            .slots
-            .iter()
-            .map(|((service, runs_as), slot)| {
-                let (state, process, endpoints) = match &slot.state {
-                    State::Starting => ("starting".to_owned(), None, Endpoints::default()),
-                    State::Ready { endpoints, process } => ("ready".to_owned(), *process, Endpoints::clone(endpoints)),
-                    State::Failed(why) => (why.clone(), None, Endpoints::default()),
-                };
-                ServiceStatus { service: *service, runs_as: *runs_as, state, process, endpoints }
-            })
-            .collect();
-        services.sort_by_key(|status| status.service);
-        Answer::Status { services, leases: inner.leases, pinned: inner.pinned, process: std::process::id() }
+        self.needed.unlock()?;
+        Ok(false)
     }
 }
 
-fn answer(stream: &mut TcpStream, answer: &Answer) -> Result<()> {
-    let line = serde_json::to_string(answer)?;
-    writeln!(stream, "{line}").context("the client is gone")
-}
-
-/// Ends guards side by side, since each takes a moment.
-fn end_all(guards: Vec<Guarded>) {
-    std::thread::scope(|scope| {
-        for guard in guards {
-            scope.spawn(move || drop(guard));
-        }
-    });
+fn says_port_is_taken(why: &str) -> bool {
+    ["in use", "Address already", "BindException", "Failed to bind", "address already"]
+        .iter()
+        .any(|word| why.contains(word))
 }

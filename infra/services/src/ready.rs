@@ -4,17 +4,27 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use crate::launch::Ready;
-
+/// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks, and judges the answer.
-pub(crate) struct Asker {
+/// A call that only a service which is ready answers rightly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// A metadata request that names one broker, at `host:port` of PLAINTEXT.
+    Kafka { address: String },
+    /// DynamoDB's ListTables.
+    ListTables { url: String },
+    /// 200, with this in the body.
+    Get { url: String, holds: &'static str },
+}
+
+/// Makes the call, and judges the answer.
+pub(crate) struct Prober {
     runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
 
-impl Asker {
+impl Prober {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
@@ -25,26 +35,20 @@ impl Asker {
         match ready {
             Ready::Kafka { address } => kafka_answers(address).unwrap_or(false),
             Ready::ListTables { url } => {
-                let request = self
-                    .client
-                    .post(url)
-                    .header("content-type", "application/x-amz-json-1.0")
-                    .header("x-amz-target", "DynamoDB_20120810.ListTables")
-                    .header("x-amz-date", "20260101T000000Z")
-                    .header(
-                        "authorization",
-                        "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-                         SignedHeaders=host;x-amz-date, Signature=none",
-                    )
-                    .body("{}");
-                self.body_of(request).is_some_and(|body| body.contains("TableNames"))
+                let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                                  SignedHeaders=host;x-amz-date, Signature=none";
+                let request = self.client.post(url).header("content-type", "application/x-amz-json-1.0");
+                let request = request.header("x-amz-target", "DynamoDB_20120810.ListTables");
+                let request = request.header("x-amz-date", "20260101T000000Z").header("authorization", credential);
+                self.holds(request.body("{}"), "TableNames")
             }
-            Ready::Get { url, holds } => self.body_of(self.client.get(url)).is_some_and(|body| body.contains(holds)),
+            Ready::Get { url, holds } => self.holds(self.client.get(url), holds),
         }
     }
 
-    fn body_of(&self, request: reqwest::RequestBuilder) -> Option<String> {
-        self.runtime.block_on(async { request.send().await.ok()?.error_for_status().ok()?.text().await.ok() })
+    fn holds(&self, request: reqwest::RequestBuilder, text: &str) -> bool {
+        let body = async { request.send().await?.error_for_status()?.text().await };
+        self.runtime.block_on(body).is_ok_and(|body| body.contains(text))
     }
 }
 

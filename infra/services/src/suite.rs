@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::choice::{self, Held, Unavailable};
-use crate::{Endpoints, Service, program};
+use crate::choice::{self, Held};
+use crate::unavailable::Unavailable;
+use crate::{Endpoints, Service, cli};
 
 type Answer = Arc<OnceLock<Result<Held, Unavailable>>>;
 
@@ -24,7 +25,7 @@ pub struct Suite {
 impl Default for Suite {
     /// Has to be the first thing in `main`: the same binary is started again to look after what its tests need.
     fn default() -> Self {
-        program::take_over();
+        cli::take_over();
         Self { arguments: Arguments::from_args(), held: Arc::default(), trials: Vec::new(), all: Arc::default() }
     }
 }
@@ -50,8 +51,7 @@ impl Suite {
         body: impl FnOnce(&Endpoints) + Send + 'static,
     ) -> &mut Self {
         let own = own.to_vec();
-        // What keeps it from being asked keeps `private` from starting, which says so.
-        self.test_where(name, shared, move |_| choice::missing_processes(&own).ok().flatten(), body)
+        self.test_where(name, shared, move |_| choice::missing_of_own(&own), body)
     }
 
     /// Adds a test that needs something of a service which not every one has: where it is missing, the test is reported
@@ -83,6 +83,9 @@ impl Suite {
                     Ok(Completion::Completed)
                 }
                 Err(Unavailable::Missing(why)) => Ok(Completion::ignored_with(why)),
+                Err(Unavailable::NotFetched(why)) => {
+                    Err(format!("NOT FETCHED, so nothing is known of it: {why}").into())
+                }
                 Err(Unavailable::Broken(why)) => Err(why.into()),
             }
         });
@@ -136,10 +139,10 @@ fn tell_missing(name: &str, why: &str) {
 fn tell(needs: &[Service], why: &Unavailable) {
     let names: Vec<String> = needs.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
-    match why {
-        Unavailable::Missing(why) => {
-            eprintln!("\n!!! TESTS THAT NEED {} DO NOT RUN HERE\n{why}\n", names.to_uppercase());
-        }
-        Unavailable::Broken(why) => eprintln!("\n!!! {names} CANNOT BE STARTED\n{why}\n"),
-    }
+    let what = match why {
+        Unavailable::Missing(_) => format!("TESTS THAT NEED {} DO NOT RUN HERE", names.to_uppercase()),
+        Unavailable::NotFetched(_) => format!("NOT FETCHED: {names}"),
+        Unavailable::Broken(_) => format!("{names} CANNOT BE STARTED"),
+    };
+    eprintln!("\n!!! {what}\n{why}\n");
 }

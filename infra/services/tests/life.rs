@@ -2,10 +2,13 @@
 //! service that needs nothing installed.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -108,7 +111,7 @@ fn what_is_up_answers_and_what_is_down_is_gone() {
     assert_eq!(ground.up(), address, "what runs is not started again");
     let variables = fs::read_to_string(ground.path().join("environment")).expect("variables for a shell");
     assert!(variables.contains(&format!("export AWS_ENDPOINT_URL_DYNAMODB='http://{address}'")), "{variables}");
-    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    let (keeper, service) = (ground.process("keeper"), ground.process("(process"));
     ground.said(&["down"]);
     assert!(!answers(&address) && !lives(service));
     until("the keeper's end", || !lives(keeper));
@@ -129,7 +132,7 @@ fn a_command_runs_with_services_and_its_exit_code_is_handed_on() {
 fn a_caller_that_is_killed_leaves_nothing_behind() {
     let ground = Ground::new();
     let (mut caller, address) = holder(&ground);
-    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    let (keeper, service) = (ground.process("keeper"), ground.process("(process"));
     caller.kill().expect("it is killed");
     caller.wait().expect("it ended");
     until("the end of the service", || !lives(service) && !answers(&address));
@@ -145,7 +148,8 @@ fn what_another_caller_needs_goes_on() {
     assert_eq!(address, same);
     first.kill().expect("it is killed");
     first.wait().expect("it ended");
-    until("the return of a lease", || ground.process("leases:") == 1);
+    // Longer than a service stays that nobody needs.
+    std::thread::sleep(Duration::from_secs(3));
     assert!(answers(&address));
     second.kill().expect("it is killed");
     second.wait().expect("it ended");
@@ -156,28 +160,15 @@ fn what_another_caller_needs_goes_on() {
 fn a_keeper_that_is_killed_leaves_nothing_behind_and_the_next_start_is_clean() {
     let ground = Ground::new();
     let address = ground.up();
-    let (keeper, service) = (ground.process("# keeper"), ground.process("(process"));
+    let (keeper, service) = (ground.process("keeper"), ground.process("(process"));
     kill(keeper);
     until("the end of the service", || !lives(service) && !answers(&address));
     assert!(ground.said(&["status"]).contains("nothing runs in"));
     let private = ground.path().join("private/kafka-left");
     fs::create_dir_all(&private).expect("a folder that a killed test left");
-    fs::write(private.with_extension("lock"), "").expect("its lock");
+    fs::write(private.with_extension("keeper"), "").expect("its lock");
     assert!(answers(&ground.up()));
     assert!(!private.exists(), "what a killed test left is gone");
-}
-
-#[test]
-fn a_guard_that_is_killed_takes_its_service_with_it_and_the_next_start_works() {
-    let ground = Ground::new();
-    ground.up();
-    let service = ground.process("(process");
-    let stat = fs::read_to_string(format!("/proc/{service}/stat")).expect("it lives");
-    let after = stat.rsplit(')').next().expect("what follows the name");
-    kill(after.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()).expect("the guard"));
-    until("the end of the service", || !lives(service));
-    until("the status", || ground.said(&["status"]).contains("ended"));
-    assert!(answers(&ground.up()));
 }
 
 #[test]
@@ -187,6 +178,7 @@ fn a_service_that_died_is_started_again_for_who_asks_next() {
     kill(ground.process("(process"));
     until("the status", || ground.said(&["status"]).contains("DynamoDB ended with signal"));
     assert!(answers(&ground.up()));
+    assert!(ground.said(&["status"]).contains("until `down`"), "it was up, and stays so");
 }
 
 #[test]
@@ -232,20 +224,78 @@ fn a_machine_without_python_is_told_so() {
     assert!(said.contains("python3 is missing: install it"), "{said}");
 }
 
-#[test]
-fn a_broken_download_is_told_and_tried_again_from_the_start() {
-    let ground = Ground::new();
-    let path = path_with(&ground, &["sh", "setpriv", "ls"]);
-    let mvn = path.join("mvn");
-    let script = "#!/bin/sh\nfor a; do case $a in -DoutputDirectory=*) d=${a#*=};; esac; done\n\
-                  echo \"found $(ls $d)\"; echo half > $d/half.jar; echo 'Could not transfer artifact'; exit 1\n";
-    fs::write(&mvn, script).expect("a script");
-    fs::set_permissions(&mvn, fs::Permissions::from_mode(0o755)).expect("it can run");
-    for _ in 0..2 {
-        let said = errors(&ground.command(&["up", "kafka"]).env("PATH", &path).output().expect("it runs"));
-        assert!(said.contains("could not be downloaded") && said.contains("Could not transfer artifact"), "{said}");
-        assert!(said.contains("found \n"), "half a download stayed: {said}");
+/// A Maven that puts half a program into the cache and then asks a server, which decides; and a Java that says what it was given.
+fn path_with_maven(ground: &Ground, repository: &str) -> PathBuf {
+    let path = path_with(ground, &["sh", "bash", "setpriv", "ls", "chmod", "cat"]);
+    let maven = "#!/usr/bin/env bash\nfor a; do case $a in -DoutputDirectory=*) d=${a#*=};; esac; done\n\
+                 echo \"found $(ls $d)\"; echo half > $d/half.jar\n\
+                 exec 3<>/dev/tcp/REPOSITORY; printf 'GET / HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n' >&3; read -r _ status _ <&3\n\
+                 case $status in 200) echo whole > $d/quarkus-run.jar;; *) echo \"Could not transfer artifact: $status\"; exit 1;; esac\n";
+    let (host, port) = repository.split_once(':').expect("an address");
+    let java = "#!/bin/sh\nfor a; do last=$a; done; echo \"it was given: $(cat \"$last\")\"; exit 1\n";
+    let home = ground.path().join("java");
+    fs::create_dir_all(home.join("bin")).expect("a folder");
+    fs::write(home.join("release"), "JAVA_VERSION=\"21.0.1\"").expect("a file");
+    let maven = maven.replace("REPOSITORY", &format!("{host}/{port}"));
+    for (file, script) in [(path.join("mvn"), maven.as_str()), (home.join("bin/java"), java)] {
+        fs::write(&file, script).expect("a script");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it can run");
     }
+    path
+}
+
+/// A repository that fails that many times and then hands out what it is asked for; how often it was asked.
+fn repository(failures: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, asked) = (listener.local_addr().expect("an address").to_string(), Arc::new(AtomicUsize::new(0)));
+    let counted = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
+            assert!(request.any(|line| line.is_empty()), "a whole request");
+            let fails = counted.fetch_add(1, Ordering::SeqCst) < failures;
+            let status = if fails { "503 Service Unavailable" } else { "200 OK" };
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").expect("an answer");
+        }
+    });
+    (address, asked)
+}
+
+/// What `up registry` says with programs of that path.
+fn up_with(ground: &Ground, path: &Path) -> String {
+    let mut command = ground.command(&["up", "registry"]);
+    command.env("PATH", path).env("LYCEUM_SERVICES_RETRY_S", "0");
+    errors(&command.env("LYCEUM_JAVA_HOME", ground.path().join("java")).output().expect("it runs"))
+}
+
+#[test]
+fn a_repository_that_fails_twice_is_asked_a_third_time_and_what_it_then_hands_out_is_run() {
+    let (ground, (repository, asked)) = (Ground::new(), repository(2));
+    let said = up_with(&ground, &path_with_maven(&ground, &repository));
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert!(said.contains("a schema registry ended with") && said.contains("it was given: whole"), "{said}");
+    assert!(!said.contains("could not be fetched"), "{said}");
+}
+
+#[test]
+fn a_repository_that_keeps_failing_is_asked_three_times_more_and_named_apart_from_what_failed() {
+    let (ground, (repository, asked)) = (Ground::new(), repository(usize::MAX));
+    let path = path_with_maven(&ground, &repository);
+    for tries in [4, 8] {
+        let said = up_with(&ground, &path);
+        assert_eq!(asked.load(Ordering::SeqCst), tries);
+        assert!(said.contains("could not be fetched, after three more tries"), "{said}");
+        assert!(said.contains("Could not transfer artifact: 503") && !said.contains("registry ended with"), "{said}");
+        assert!(said.contains("found \n"), "half a program stayed: {said}");
+    }
+}
+
+#[test]
+fn whoever_removes_the_folder_ends_what_runs_in_it() {
+    let ground = Ground::new();
+    let address = ground.up();
+    fs::remove_dir_all(ground.path()).expect("it is removed");
+    until("the end of the service", || !answers(&address));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Each service is started for the test that names it, and answers; and one of a test's own survives being killed.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -42,12 +41,11 @@ fn main() {
     suite.test_private("a_private_dynamodb_keeps_its_tables_when_it_is_killed", &[Service::DynamoDb], &[], |_: &Endpoints| {
         let mut dynamodb = private(Service::DynamoDb).expect("it starts");
         let url = dynamodb.endpoint().to_owned();
-        let created = call(
+        call(
             &url,
             "CreateTable",
             r#"{"TableName":"kept","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}],"KeySchema":[{"AttributeName":"k","KeyType":"HASH"}]}"#,
         );
-        assert!(created.contains("200 OK"), "{created}");
         dynamodb.kill().expect("it is killed");
         assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err());
         dynamodb.start().expect("it starts again");
@@ -98,28 +96,21 @@ fn tables(url: &str) -> String {
     call(url, "ListTables", "{}")
 }
 
-fn call(url: &str, operation: &str, body: &str) -> String {
-    let authorization = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=none";
-    let request = format!(
-        "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-date: 20260101T000000Z\r\n\
-         x-amz-target: DynamoDB_20120810.{operation}\r\nauthorization: {authorization}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    send(url, &request)
+fn call(url: &str, operation: &str, body: &'static str) -> String {
+    let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=none";
+    let request = reqwest::Client::new().post(url).header("content-type", "application/x-amz-json-1.0");
+    let request = request.header("x-amz-target", format!("DynamoDB_20120810.{operation}")).body(body);
+    send(request.header("x-amz-date", "20260101T000000Z").header("authorization", credential))
 }
 
 fn get(url: &str, path: &str) -> String {
-    let (_, below) = url.trim_start_matches("http://").split_once('/').unwrap_or((url, ""));
-    let below = if below.is_empty() { String::new() } else { format!("/{below}") };
-    send(url, &format!("GET {below}{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+    send(reqwest::Client::new().get(format!("{url}{path}")))
 }
 
-fn send(url: &str, request: &str) -> String {
-    let address = url.trim_start_matches("http://").split('/').next().expect("an address");
-    let mut stream = TcpStream::connect(address).expect("the service listens");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
-    stream.write_all(request.as_bytes()).expect("the request is sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
+fn send(request: reqwest::RequestBuilder) -> String {
+    let answer = async {
+        let answer = request.timeout(Duration::from_secs(30)).send().await?;
+        answer.error_for_status()?.text().await
+    };
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(answer).expect("an answer")
 }

@@ -7,32 +7,33 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Launch, Place, Ready};
-use crate::folder::{must_be_open, write_whole};
-use crate::{Endpoints, Service, download, java, pinned};
+use crate::folder::must_be_open;
+use crate::launch::{Launch, Place};
+use crate::ready::Ready;
+use crate::{Endpoints, Service, java, maven, pinned, program};
 
 /// The version that the environment asks for.
-pub(super) fn version(service: Service) -> Result<&'static str, String> {
+pub(crate) fn version(service: Service) -> Result<&'static str, String> {
     pinned::search_engine(service, |name| env::var(name).ok())
 }
 
 /// The folder in the cache, and the folder within the archive.
-pub(super) fn name(service: Service, version: &str) -> String {
+pub(crate) fn name(service: Service, version: &str) -> String {
     format!("{}-{version}", service.name())
 }
 
 /// The least Java.
-pub(super) fn java(version: &str) -> u32 {
+pub(crate) fn java(version: &str) -> u32 {
     if [pinned::OPENSEARCH, pinned::ELASTICSEARCH_9].contains(&version) { 21 } else { 17 }
 }
 
-pub(super) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
+pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
     let is_opensearch = service == Service::OpenSearch;
     let version = version(service).map_err(anyhow::Error::msg)?;
     let product = service.name();
     let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
     let name = name(service, version);
-    let program = download::archive(place.cache, &name, &artifact)?.join(&name);
+    let program = maven::archive(place.cache, &name, &artifact)?.join(&name);
     let home = java::home(java(version), place.cache)?;
     if rustix::process::geteuid().is_root() {
         for reached in [place.folder, &program, &home] {
@@ -50,10 +51,10 @@ pub(super) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
             fs::copy(&file, config.join(name))?;
         }
     }
-    write_whole(&config.join(format!("{}.yml", service.name())), settings(service, place).as_bytes())?;
-    write_whole(&config.join("jvm.options"), jvm_options(&program, &home, place.folder)?.as_bytes())?;
+    fs::write(config.join(format!("{product}.yml")), settings(service, place))?;
+    fs::write(config.join("jvm.options"), jvm_options(&program, &home, place.folder)?)?;
     if rustix::process::geteuid().is_root() {
-        download::run(Command::new("chown").args(["-R", "65534:65534"]).arg(place.folder))?;
+        program::run(Command::new("chown").args(["-R", "65534:65534"]).arg(place.folder))?;
     }
 
     let url = format!("http://127.0.0.1:{}", place.ports[0]);
@@ -65,7 +66,7 @@ pub(super) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
     Ok(Launch {
         program: PathBuf::from("/bin/bash"),
         // The script's mode is not kept by every way of unpacking.
-        arguments: vec![program.join("bin").join(service.name()).into()],
+        arguments: vec![program.join("bin").join(product).into()],
         environment: vec![
             ("HOME", place.folder.into()),
             (java_home, home.into()),
@@ -115,9 +116,9 @@ fn jvm_options(program: &Path, home: &Path, folder: &Path) -> Result<String> {
 ",
         folder.display()
     );
-    let modules = Command::new(home.join("bin/java")).arg("--list-modules").output().context("java does not run")?;
+    let modules = program::run(Command::new(home.join("bin/java")).arg("--list-modules"))?;
     // A Java that was cut down may lack it, and then refuses to start when it is named.
-    if String::from_utf8_lossy(&modules.stdout).contains("jdk.incubator.vector") {
+    if modules.contains("jdk.incubator.vector") {
         options += "20-:--add-modules=jdk.incubator.vector\n";
     }
     // OpenSearch 3 has it in place of the security manager that Java has no more.

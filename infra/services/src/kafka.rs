@@ -8,9 +8,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Launch, Place, Ready, small_jvm};
-use crate::folder::write_whole;
-use crate::{Endpoints, KafkaEndpoint, certificates, download, java};
+use crate::launch::{Launch, Place, small_jvm};
+use crate::ready::Ready;
+use crate::{Endpoints, KafkaEndpoint, certificates, java, maven, program};
 
 /// A cluster has an id; which one does not matter.
 const CLUSTER: &str = "bG9jYWwta2Fma2EtMDAwMQ";
@@ -29,15 +29,13 @@ pub(crate) struct Listeners<'a> {
     pub(crate) ports: &'a [u16],
     /// The same as clients reach them.
     pub(crate) outside: &'a [u16],
-    /// What clients of PLAINTEXT are told instead.
-    pub(crate) advertised: Option<&'a str>,
     /// Whether there is a listener for IAM: the class that judges its tokens is then in the class path.
     pub(crate) has_iam: bool,
 }
 
 /// The broker's configuration. `certificates` and `data` are paths as the broker sees them.
 pub(crate) fn properties(listeners: &Listeners<'_>, certificates: &Path, data: &Path) -> String {
-    let Listeners { bind, host, ports, outside, advertised, has_iam } = listeners;
+    let Listeners { bind, host, ports, outside, has_iam } = listeners;
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let plain = r#"org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";"#;
     let mut text = format!(
@@ -47,7 +45,7 @@ controller.quorum.bootstrap.servers=localhost:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners=PLAINTEXT://{bind}:{p0},CONTROLLER://localhost:{controller},SASL_PLAINTEXT://{bind}:{p2},SASL_SSL://{bind}:{p3},SSL://{bind}:{p4}{iam}
-advertised.listeners=PLAINTEXT://{plaintext},SASL_PLAINTEXT://{host}:{o2},SASL_SSL://localhost:{o3},SSL://localhost:{o4}{told_iam}
+advertised.listeners=PLAINTEXT://{host}:{o0},SASL_PLAINTEXT://{host}:{o2},SASL_SSL://localhost:{o3},SSL://localhost:{o4}{told_iam}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,IAM:SASL_SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 ssl.keystore.type=PEM
@@ -74,12 +72,12 @@ share.coordinator.state.topic.num.partitions=4
         p2 = ports[2],
         p3 = ports[3],
         p4 = ports[4],
+        o0 = outside[0],
         o2 = outside[2],
         o3 = outside[3],
         o4 = outside[4],
         iam = if *has_iam { format!(",IAM://{bind}:{}", ports[5]) } else { String::new() },
         told_iam = if *has_iam { format!(",IAM://localhost:{}", outside[5]) } else { String::new() },
-        plaintext = advertised.map_or_else(|| format!("{host}:{}", outside[0]), str::to_owned),
         certificates = certificates.display(),
         data = data.display(),
     );
@@ -124,31 +122,23 @@ pub(crate) fn format_arguments(properties: &str) -> Vec<String> {
     arguments
 }
 
-pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
-    let jars = download::kafka(place.cache)?;
-    let iam = download::msk_iam(place.cache)?;
+pub(crate) fn prepare(place: &Place<'_>) -> Result<Launch> {
+    let jars = maven::kafka(place.cache)?;
+    let iam = maven::msk_iam(place.cache)?;
     let home = java::home(17, place.cache)?;
     let (data, tls) = (place.folder.join("data"), place.folder.join("certificates"));
     certificates::write(&tls)?;
-    let listeners = Listeners {
-        bind: "127.0.0.1",
-        host: "127.0.0.1",
-        ports: place.ports,
-        outside: place.ports,
-        advertised: place.advertised,
-        has_iam: true,
-    };
+    let (host, ports) = ("127.0.0.1", place.ports);
+    let listeners = Listeners { bind: host, host, ports, outside: ports, has_iam: true };
     let file = place.folder.join("server.properties");
-    write_whole(&file, properties(&listeners, &tls, &data).as_bytes())?;
+    fs::write(&file, properties(&listeners, &tls, &data))?;
 
     let java = home.join("bin/java");
     let classes = PathBuf::from(format!("{}/*:{}", jars.display(), iam.display()));
-    if !data.join("meta.properties").exists() {
-        fs::create_dir_all(&data)?;
-        let mut format = Command::new(&java);
-        format.args(small_jvm(256)).arg("-cp").arg(&classes).args(format_arguments(&file.display().to_string()));
-        download::run(&mut format).context("Kafka's data folder cannot be formatted")?;
-    }
+    fs::create_dir_all(&data)?;
+    let mut format = Command::new(&java);
+    format.args(small_jvm(256)).arg("-cp").arg(&classes).args(format_arguments(&file.display().to_string()));
+    program::run(&mut format).context("Kafka's data folder cannot be formatted")?;
     let mut arguments = small_jvm(256);
     // Kafka's jars carry no log configuration, and without one only errors are said.
     arguments.extend(["-Dlog4j2.level=INFO".into(), "-cp".into(), classes.into(), "kafka.Kafka".into(), file.into()]);
@@ -157,7 +147,7 @@ pub(super) fn prepare(place: &Place<'_>) -> Result<Launch> {
         arguments,
         environment: Vec::new(),
         refuses_root: false,
-        ready: Ready::Kafka { address: format!("127.0.0.1:{}", place.ports[0]) },
-        endpoints: Endpoints::of_kafka(endpoint("127.0.0.1", place.ports, true, &tls)),
+        ready: Ready::Kafka { address: format!("{host}:{}", ports[0]) },
+        endpoints: Endpoints::of_kafka(endpoint(host, ports, true, &tls)),
     })
 }
