@@ -1,8 +1,8 @@
 //! What an on-failure destination gets: what AWS Lambda writes there, and headers by which a person finds their way.
 
-use jiff::Timestamp;
 use lyceum_core::lambda::on_failure::{GivenUp, condition, write};
 use lyceum_core::record::{Header, NewRecord};
+use lyceum_core::xapi::utc_time::UtcTime;
 
 use crate::config::MappingConfig;
 use crate::delivery::Item;
@@ -36,7 +36,7 @@ pub(crate) fn letter_of(
     condition: Condition,
     error: &str,
     config: &MappingConfig,
-    now: Timestamp,
+    now: UtcTime,
     with_payload: bool,
 ) -> NewRecord {
     let record = &item.record;
