@@ -16,6 +16,7 @@ use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, source_of};
 use crate::family::DeadLetterTopics;
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, NewRecord, Position, Record, header_text};
+use lyceum_xapi::utc_time::UtcTime;
 
 /// A letter's id, from source position and replay count: by it duplicates are removed.
 pub const LETTER_ID_HEADER: &str = "lyceum-letter-id";
@@ -128,7 +129,7 @@ pub(crate) fn write_as(
     id: Uuid,
 ) -> Publication {
     let (source, replay_count) = source_of(record);
-    let failed_at = rfc3339(failure.failed_at_ms);
+    let failed_at = UtcTime::from_millis(failure.failed_at_ms).to_string();
     // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
     let earlier =
         if replay_count > 0 { header_text(&record.headers, FIRST_FAILED_AT).map(str::to_owned) } else { None };
@@ -244,7 +245,7 @@ fn envelope(record: &Record, failure: &Failure<'_>, findings: Vec<Finding>) -> B
         error_type: error_type.to_owned(),
         error_details: findings,
         retry_count: source_of(record).1,
-        timestamp: rfc3339(failure.failed_at_ms),
+        timestamp: UtcTime::from_millis(failure.failed_at_ms).to_string(),
     };
     serde_json::to_vec(&enveloped).unwrap_or_default().into()
 }
@@ -374,10 +375,6 @@ impl DeadLetter {
     }
 }
 
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |timestamp| timestamp.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,7 +463,7 @@ mod tests {
             let letter = write(&original, &failure, &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
             let letter = read(&sent(&letter)).unwrap();
             assert_eq!(letter.first_failed_at.as_deref(), Some("2023-11-14T22:13:20Z"));
-            assert_eq!(letter.last_failed_at, Some(rfc3339(failure.failed_at_ms)));
+            assert_eq!(letter.last_failed_at, Some(UtcTime::from_millis(failure.failed_at_ms).to_string()));
             assert_eq!(letter.original.headers, std::slice::from_ref(&theirs));
             original.headers = letter.replay().record.headers;
         }

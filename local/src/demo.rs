@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::{SignedDuration, Timestamp};
+use lyceum_core::clock::ms_since_1970;
 use lyceum_core::record::{Header, NewRecord};
+use lyceum_xapi::utc_time::UtcTime;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use serde_json::{Value, json};
@@ -30,11 +31,13 @@ const VIDEO_VERBS: &[&str] = &[
 ];
 const QUESTIONS: &[&str] = &["recommend", "pace", "usefulness"];
 
+const HOUR_MS: i64 = 3_600_000;
+
 /// Publishes until it is dropped.
 pub async fn publish_for_ever(runtime: Arc<Runtime>) {
     let mut academy = Academy::default();
     loop {
-        let events = academy.next_events(&mut rand::rng(), Timestamp::now());
+        let events = academy.next_events(&mut rand::rng(), UtcTime::from_millis(ms_since_1970(SystemTime::now())));
         for event in events {
             let value = bytes::Bytes::from(event.to_string());
             let route = runtime.router.route(&value);
@@ -64,7 +67,7 @@ struct Academy {
 }
 
 impl Academy {
-    fn next_events(&mut self, random: &mut impl Rng, now: Timestamp) -> Vec<Value> {
+    fn next_events(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
         let learner = *LEARNERS.choose(random).unwrap_or(&"ada");
         let event = match random.random_range(0..100) {
             _ if self.programs.is_empty() => return self.new_program(random, now),
@@ -82,7 +85,7 @@ impl Academy {
         vec![event]
     }
 
-    fn new_program(&mut self, random: &mut impl Rng, now: Timestamp) -> Vec<Value> {
+    fn new_program(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
         let title = TITLES.choose(random).copied().unwrap_or("Fire safety");
         let id = short_id("prog");
         self.programs.push(id.clone());
@@ -103,14 +106,14 @@ impl Academy {
         vec![created, published]
     }
 
-    fn new_session(&mut self, random: &mut impl Rng, now: Timestamp) -> Vec<Value> {
+    fn new_session(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
         let Some(program) = self.programs.choose(random).cloned() else { return Vec::new() };
         let id = short_id("ses");
-        let starts = now + SignedDuration::from_hours(24 * random.random_range(1..60));
+        let starts = UtcTime::from_millis(now.as_millis() + HOUR_MS * 24 * random.random_range(1..60));
         let extensions = json!({
             "http://nlj.platform/extensions/program_id": program,
             "http://nlj.platform/extensions/starts_at": starts.to_string(),
-            "http://nlj.platform/extensions/ends_at": (starts + SignedDuration::from_hours(3)).to_string(),
+            "http://nlj.platform/extensions/ends_at": (UtcTime::from_millis(starts.as_millis() + 3 * HOUR_MS)).to_string(),
             "http://nlj.platform/extensions/capacity": random.random_range(1..6),
         });
         self.sessions.push((id.clone(), program));
@@ -123,7 +126,7 @@ impl Academy {
         )]
     }
 
-    fn request(&mut self, random: &mut impl Rng, learner: &str, now: Timestamp) -> Value {
+    fn request(&mut self, random: &mut impl Rng, learner: &str, now: UtcTime) -> Value {
         let session = self.sessions.choose(random).map(|(id, _)| id.clone()).unwrap_or_default();
         let id = short_id("book");
         let extensions = json!({"http://nlj.platform/extensions/session_id": session});
@@ -131,7 +134,7 @@ impl Academy {
         statement(learner, "http://nlj.platform/verbs/requested", &activity("booking", &id, None), extensions, now)
     }
 
-    fn settle_booking(&mut self, random: &mut impl Rng, now: Timestamp) -> Value {
+    fn settle_booking(&mut self, random: &mut impl Rng, now: UtcTime) -> Value {
         let (id, session) = self.requested.pop_front().unwrap_or_default();
         let extensions = json!({"http://nlj.platform/extensions/session_id": session});
         let verb = if random.random_bool(0.75) { "confirmed" } else { "waitlisted" };
@@ -158,7 +161,7 @@ fn activity(kind: &str, id: &str, title: Option<&str>) -> Value {
     activity
 }
 
-fn statement(who: &str, verb: &str, object: &Value, extensions: Value, now: Timestamp) -> Value {
+fn statement(who: &str, verb: &str, object: &Value, extensions: Value, now: UtcTime) -> Value {
     json!({
         "id": Uuid::new_v4(),
         "actor": {"name": who, "mbox": format!("mailto:{who}@academy.example")},
@@ -169,13 +172,13 @@ fn statement(who: &str, verb: &str, object: &Value, extensions: Value, now: Time
     })
 }
 
-fn confirm_nothing(random: &mut impl Rng, now: Timestamp) -> Value {
+fn confirm_nothing(random: &mut impl Rng, now: UtcTime) -> Value {
     let extensions = json!({"http://nlj.platform/extensions/session_id": "ses-of-old"});
     let id = format!("book-{}", random.random_range(0..1000));
     statement("trainer", "http://nlj.platform/verbs/confirmed", &activity("booking", &id, None), extensions, now)
 }
 
-fn video(random: &mut impl Rng, learner: &str, now: Timestamp) -> Value {
+fn video(random: &mut impl Rng, learner: &str, now: UtcTime) -> Value {
     let verb = VIDEO_VERBS.choose(random).copied().unwrap_or(VIDEO_VERBS[0]);
     let object = json!({
         "id": format!("https://academy.example/videos/{}", random.random_range(1..40)),
@@ -185,7 +188,7 @@ fn video(random: &mut impl Rng, learner: &str, now: Timestamp) -> Value {
     statement(learner, verb, &object, time, now)
 }
 
-fn survey(random: &mut impl Rng, learner: &str, now: Timestamp) -> Vec<Value> {
+fn survey(random: &mut impl Rng, learner: &str, now: UtcTime) -> Vec<Value> {
     let registration = Uuid::new_v4();
     let survey = activity("survey", "course-feedback", None);
     let of = |mut event: Value| {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::event::{self, Entry, EventSource, InvalidEvent, write_event};
 use lyceum_core::record::{NO_TIMESTAMP, Position, Record};
+use lyceum_xapi::utc_time::UtcTime;
 
 /// Why Lambda gives records up, as its own records name it.
 pub mod condition {
@@ -258,7 +259,7 @@ pub fn write(record: &Record, given_up: &GivenUp<'_>, with_payload: bool) -> Byt
     let payload_size = event.len();
     let event = String::from_utf8(event).ok().and_then(|event| RawValue::from_string(event).ok());
     let Position { topic, partition, offset } = &record.position;
-    let time = (record.timestamp_ms != NO_TIMESTAMP).then(|| rfc3339(record.timestamp_ms));
+    let time = (record.timestamp_ms != NO_TIMESTAMP).then(|| written(record.timestamp_ms));
     let (record_info, records_info) = if with_payload {
         (Some(serde_json::json!({"offset": offset.to_string(), "timestamp": time})), None)
     } else {
@@ -284,7 +285,7 @@ pub fn write(record: &Record, given_up: &GivenUp<'_>, with_payload: bool) -> Byt
         },
         response_context,
         version: "1.0",
-        timestamp: rfc3339(given_up.at_ms),
+        timestamp: written(given_up.at_ms),
         kafka: WrittenInfo {
             batch_size: 1,
             event_source_arn: given_up.source.arn.as_deref(),
@@ -298,8 +299,9 @@ pub fn write(record: &Record, given_up: &GivenUp<'_>, with_payload: bool) -> Byt
     serde_json::to_vec(&written).unwrap_or_default().into()
 }
 
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| format!("{at:.3}"))
+/// With three digits, as AWS writes it.
+fn written(ms: i64) -> String {
+    format!("{:.3}", UtcTime::from_millis(ms))
 }
 
 #[cfg(test)]

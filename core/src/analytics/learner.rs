@@ -1,12 +1,11 @@
 //! What did a learner do, and how steadily?
 
-use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use super::learner_id::LearnerId;
-use super::{Filtered, Number, Terms, VerbCount, ask};
+use super::{Bucket, Filtered, Number, Terms, VerbCount, ask};
 use crate::ports::statements::{Filter, Statements, StatementsError};
+use lyceum_xapi::utc_time::{Day, UtcTime};
 
 const QUESTION: &str = include_str!("learner.json");
 
@@ -20,9 +19,9 @@ pub struct LearnerActivity {
     /// Statements with the verb `http://adlnet.gov/expapi/verbs/completed`.
     pub completions: u64,
     /// The oldest timestamp.
-    pub first_seen: Option<Timestamp>,
+    pub first_seen: Option<UtcTime>,
     /// The newest timestamp.
-    pub last_seen: Option<Timestamp>,
+    pub last_seen: Option<UtcTime>,
     /// UTC days with at least one statement.
     pub active_days: u64,
     /// Consecutive active days up to the last active one.
@@ -63,29 +62,29 @@ pub async fn learner(
         ..Filter::default()
     };
     let answer = ask::<Aggregations>(statements, &filter, QUESTION).await?;
-    Ok(fold(&who, answer.hits, answer.aggregations))
+    fold(&who, answer.hits, answer.aggregations)
 }
 
-fn fold(who: &LearnerId, statements: u64, answer: Aggregations) -> LearnerActivity {
-    let mut days: Vec<Date> = answer.days.buckets.iter().filter_map(|bucket| bucket.key.parse().ok()).collect();
+fn fold(who: &LearnerId, statements: u64, answer: Aggregations) -> Result<LearnerActivity, StatementsError> {
+    let mut days = answer.days.buckets.iter().map(Bucket::day).collect::<Result<Vec<_>, _>>()?;
     days.sort_unstable();
     let (streak_days, longest_streak_days) = streaks(&days);
-    LearnerActivity {
+    Ok(LearnerActivity {
         learner: who.canonical().to_owned(),
         statements,
         completions: answer.completions.doc_count,
-        first_seen: answer.first.timestamp(),
-        last_seen: answer.last.timestamp(),
+        first_seen: answer.first.instant(),
+        last_seen: answer.last.instant(),
         active_days: days.len() as u64,
         streak_days,
         longest_streak_days,
         verbs: answer.verbs.into_verbs(),
-    }
+    })
 }
 
 /// The last and the longest run of consecutive days; `days` are in order and each is there once.
-fn streaks(days: &[Date]) -> (u64, u64) {
-    let follows = |pair: &[Date]| pair[0].checked_add(1.day()).is_ok_and(|next| next == pair[1]);
+fn streaks(days: &[Day]) -> (u64, u64) {
+    let follows = |pair: &[Day]| pair[0].plus(1) == pair[1];
     days.windows(2).fold((u64::from(!days.is_empty()), u64::from(!days.is_empty())), |(last, longest), pair| {
         let last = if follows(pair) { last + 1 } else { 1 };
         (last, longest.max(last))
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn a_streak_runs_over_the_end_of_a_month_and_stops_at_a_gap() {
         let streaks_of = |days: &[&str]| {
-            let days: Vec<Date> = days.iter().map(|day| day.parse().unwrap()).collect();
+            let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
             streaks(&days)
         };
         assert_eq!(streaks_of(&[]), (0, 0));
@@ -107,5 +106,6 @@ mod tests {
         assert_eq!(streaks_of(&["2024-02-28", "2024-02-29", "2024-03-01"]), (3, 3));
         assert_eq!(streaks_of(&["2023-12-30", "2023-12-31", "2024-01-01", "2024-01-03", "2024-01-04"]), (2, 3));
         assert_eq!(streaks_of(&["2024-01-01", "2024-01-02", "2024-01-09"]), (1, 2));
+        assert_eq!(streaks_of(&["9999-12-30", "9999-12-31", "+010000-01-01"]), (3, 3));
     }
 }

@@ -3,11 +3,13 @@
 //! A question asks the statement store and folds the answer purely. Voided statements never count. Where there is no data
 //! a number is `None`, never NaN. Times are UTC, in RFC 3339.
 
-use jiff::Timestamp;
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::statements::{Filter, Statements, StatementsError};
+use lyceum_xapi::utc_time::{Day, UtcTime};
 
 pub mod learner;
 pub mod learner_id;
@@ -65,9 +67,20 @@ impl Number {
     }
 
     /// A number of milliseconds since 1970 UTC as an instant.
-    fn timestamp(&self) -> Option<Timestamp> {
-        Timestamp::from_millisecond(self.value? as i64).ok()
+    fn instant(&self) -> Option<UtcTime> {
+        self.value.map(|ms| UtcTime::from_millis(ms as i64))
     }
+}
+
+impl Bucket {
+    /// Of a bucket of days.
+    fn day(&self) -> Result<Day, StatementsError> {
+        self.key.parse().map_err(|error| unexpected(format!("the day {:?} {error}", self.key)))
+    }
+}
+
+fn unexpected(error: impl fmt::Display) -> StatementsError {
+    StatementsError::Refused(format!("the store's answer has not the shape of Elasticsearch's: {error}"))
 }
 
 /// Runs a question's aggregations.
@@ -76,9 +89,6 @@ async fn ask<T: DeserializeOwned>(
     filter: &Filter,
     question: &str,
 ) -> Result<Answer<T>, StatementsError> {
-    let unexpected = |error: serde_json::Error| {
-        StatementsError::Refused(format!("the store's answer has not the shape of Elasticsearch's: {error}"))
-    };
     let aggregations = serde_json::from_str(question).map_err(unexpected)?;
     serde_json::from_value(statements.aggregate(filter, &aggregations).await?).map_err(unexpected)
 }

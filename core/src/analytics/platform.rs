@@ -1,10 +1,10 @@
 //! What happens on the platform as a whole?
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Filtered, Number, Terms, VerbCount, ask};
 use crate::ports::statements::{Filter, Statements, StatementsError};
+use lyceum_xapi::utc_time::UtcTime;
 
 const QUESTION: &str = include_str!("platform.json");
 
@@ -23,15 +23,15 @@ pub struct PlatformOverview {
     /// Most frequent first, then by name.
     pub event_types: Vec<EventTypeCount>,
     /// The oldest timestamp.
-    pub first: Option<Timestamp>,
+    pub first: Option<UtcTime>,
     /// The newest timestamp.
-    pub last: Option<Timestamp>,
+    pub last: Option<UtcTime>,
 }
 
 /// A day and how many statements it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DayCount {
-    /// `2021-11-29`.
+    /// `2021-11-29`; beyond 9999 `+010000-01-01`.
     pub day: String,
     /// How many statements.
     pub count: u64,
@@ -63,24 +63,25 @@ struct Aggregations {
 /// Those of the store.
 pub async fn overview(statements: &dyn Statements, filter: &Filter) -> Result<PlatformOverview, StatementsError> {
     let answer = ask::<Aggregations>(statements, filter, QUESTION).await?;
-    Ok(fold(answer.hits, answer.aggregations))
+    fold(answer.hits, answer.aggregations)
 }
 
-fn fold(total: u64, answer: Aggregations) -> PlatformOverview {
-    let days = answer.days.buckets.into_iter();
-    let mut by_day: Vec<_> = days.map(|bucket| DayCount { day: bucket.key, count: bucket.doc_count }).collect();
-    by_day.sort_by(|left, right| left.day.cmp(&right.day));
+fn fold(total: u64, answer: Aggregations) -> Result<PlatformOverview, StatementsError> {
+    let days = answer.days.buckets.iter().map(|bucket| Ok((bucket.day()?, bucket.doc_count)));
+    let mut by_day = days.collect::<Result<Vec<_>, StatementsError>>()?;
+    by_day.sort_unstable();
+    let by_day = by_day.into_iter().map(|(day, count)| DayCount { day: day.to_string(), count });
     let event_types = answer.event_types.buckets.into_iter();
     let event_types = event_types.map(|bucket| EventTypeCount { event_type: bucket.key, count: bucket.doc_count });
     // The empty actor is a value like any other to the store.
     let nobody = u64::from(answer.anonymous.doc_count > 0);
-    PlatformOverview {
+    Ok(PlatformOverview {
         total,
         verbs: answer.verbs.into_verbs(),
         active_learners: answer.learners.count().saturating_sub(nobody),
-        by_day,
+        by_day: by_day.collect(),
         event_types: event_types.collect(),
-        first: answer.first.timestamp(),
-        last: answer.last.timestamp(),
-    }
+        first: answer.first.instant(),
+        last: answer.last.instant(),
+    })
 }

@@ -9,6 +9,7 @@ use super::{Envelope, finding};
 use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
 use lyceum_xapi::statement::{Extensions, Object};
+use lyceum_xapi::utc_time::UtcTime;
 
 /// An id names an aggregate in every store, whose keys have limits of their own.
 pub const MAX_ID_BYTES: usize = 512;
@@ -66,8 +67,8 @@ impl<'e, 'a> Fields<'e, 'a> {
             self.missing("/context/extensions", format!("the extension {EXTENSIONS}{name} is required"));
             return 0;
         };
-        let instant = text_of(raw).and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        instant.map(|instant| instant.as_millisecond()).unwrap_or_else(|| {
+        let instant = text_of(raw).and_then(|text| text.parse::<UtcTime>().ok());
+        instant.map(UtcTime::as_millis).unwrap_or_else(|| {
             self.wrong(
                 "field.type",
                 place,

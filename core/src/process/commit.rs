@@ -345,7 +345,7 @@ impl<F: Family> Processor<F> {
             let replay_count = item.envelope.replay_count;
             let anew = planted!(self, ReplayDecidesAnew) && replay_count > 0;
             // Whatever its epoch: a replayed conflict must not take the id from the event that it is in conflict with.
-            let conflicts = |key: &HeldKey| key.content_hash() != &item.content_hash;
+            let conflicts = |key: &HeldKey| !item.is_content(key.content_hash());
             let found = working.keys.get(&item.key);
             let known = found.filter(|key| (key.settles(replay_count) || conflicts(key)) && !anew).cloned();
             let states: Vec<Option<F::State>> = item
@@ -408,7 +408,7 @@ impl<F: Family> Processor<F> {
 
     /// The fate of an event whose key is there: nothing is decided, its recording is emitted again.
     fn settled_before(&self, item: &Item<'_, F>, known: &HeldKey, states: &[Option<F::State>], now_ms: i64) -> Fate {
-        if known.content_hash() != &item.content_hash {
+        if !item.is_content(known.content_hash()) {
             let message = format!("the event id {} was used before with another content", item.envelope.id);
             let findings = vec![finding("event-id.conflict", "", message)];
             let letter = self.letter_for(item, DeadLetterKind::Conflict, &findings, 1, now_ms);

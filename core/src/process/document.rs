@@ -8,6 +8,7 @@ use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::Position;
 use lyceum_xapi::VOIDED;
 use lyceum_xapi::statement::{Actor, Object};
+use lyceum_xapi::utc_time::UtcTime;
 
 /// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
 /// borrows from.
@@ -38,7 +39,7 @@ pub(super) fn document(
         event_type: envelope.event_type.to_owned(),
         family: family.to_owned(),
         timestamp_ms,
-        day: utc_day(timestamp_ms),
+        day: UtcTime::from_millis(timestamp_ms).day().to_string(),
         actor: canonical(&statement.actor),
         actor_sha1: statement.actor.ifi.as_ref().and_then(|ifi| ifi.mbox_sha1()),
         verb: statement.verb.to_string(),
@@ -69,22 +70,4 @@ pub(super) fn document(
 
 fn canonical(actor: &Actor<'_>) -> String {
     actor.ifi.as_ref().map(|ifi| ifi.canonical()).unwrap_or_default()
-}
-
-/// `2021-11-29`, the UTC day of an instant.
-fn utc_day(ms: i64) -> String {
-    let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    timestamp.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc_day;
-
-    #[test]
-    fn a_day_ends_at_midnight_utc() {
-        assert_eq!(utc_day(0), "1970-01-01");
-        assert_eq!(utc_day(-1), "1969-12-31");
-        assert_eq!(utc_day(1_638_230_399_999), "2021-11-29");
-    }
 }

@@ -1,6 +1,7 @@
-//! Durations (ISO 8601:2004, 4.4.3.2): `PnYnMnDTnHnMnS` or `PnW`, a fraction in the last component only.
+//! Durations (ISO 8601:2004, 4.4.3.2): `PnYnMnDTnHnMnS` or `PnW`, a fraction in the last component only, behind a full stop or a
+//! comma.
 
-/// Whether the text is a duration. Signs, commas and a `T` with nothing behind it do not hold.
+/// Whether the text is a duration. Signs and a `T` with nothing behind it do not hold.
 pub(super) fn is_duration(text: &str) -> bool {
     let Some(mut rest) = text.strip_prefix('P') else { return false };
     if let Some(weeks) = rest.strip_suffix('W') {
@@ -33,10 +34,12 @@ pub(super) fn is_duration(text: &str) -> bool {
     }
 }
 
-/// The text without what equality does not look at: digits of a fraction of seconds beyond the second, then its zeros.
+/// The text without what equality does not look at: the decimal sign, digits of a fraction of seconds beyond the second,
+/// then its zeros.
 pub(super) fn truncate(text: &str) -> String {
+    let text = text.replace(',', ".");
     let Some((whole, fraction)) = text.strip_suffix('S').and_then(|text| text.split_once('.')) else {
-        return text.to_owned();
+        return text;
     };
     let kept = fraction.get(..fraction.len().min(2)).unwrap_or(fraction).trim_end_matches('0');
     if kept.is_empty() { format!("{whole}S") } else { format!("{whole}.{kept}S") }
@@ -45,7 +48,7 @@ pub(super) fn truncate(text: &str) -> String {
 /// Whether the number in front has a fraction, and what follows it.
 fn take_number(text: &str) -> Option<(bool, &str)> {
     let rest = skip_digits(text)?;
-    match rest.strip_prefix('.') {
+    match rest.strip_prefix(['.', ',']) {
         Some(fraction) => Some((true, skip_digits(fraction)?)),
         None => Some((false, rest)),
     }
@@ -78,6 +81,10 @@ mod tests {
             "PT1.5H",
             "P1Y3D",
             "P0001Y",
+            "PT12,5S",
+            "P0,5Y",
+            "P1,25W",
+            "P1DT2,5H",
         ] {
             assert!(is_duration(duration), "{duration}");
         }
@@ -96,7 +103,10 @@ mod tests {
             "PT1.5M1S",
             "-PT1S",
             "P-1Y",
-            "PT1,5S",
+            "PT1,5M1S",
+            "PT1,5.5S",
+            "PT,5S",
+            "PT5,S",
             "PT.5S",
             "PT5.S",
             "1Y",
@@ -130,6 +140,9 @@ mod tests {
             ("PT1.001S", "PT1S"),
             ("PT1S", "PT1S"),
             ("P1.555D", "P1.555D"),
+            ("PT1,129S", "PT1.12S"),
+            ("PT1,00S", "PT1S"),
+            ("P1,5D", "P1.5D"),
         ] {
             assert_eq!(truncate(text), kept);
         }

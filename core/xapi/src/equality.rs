@@ -6,8 +6,11 @@
 //! UUIDs, hashes, language tags and the domain of an mbox in lower case, one context activity as an array of one, members
 //! of a Group and attachments in an order of their own, numbers without superfluous zeros, keys sorted, escapes resolved.
 //!
-//! A missing timestamp equals only a missing one: if it equalled any, equality would not be transitive. Whoever compares
-//! what was sent with what was stored compares the stored bytes as they were sent.
+//! The timestamp is what an LRS assigns where it is missing, so it stands beside the form: two different ones are two
+//! statements, and one that is missing equals any. That is no equivalence (two statements that equal a third need not
+//! equal each other) and so no hash can say it; [`content_hash`] has the two parts side by side, and [`same_content`]
+//! compares them. Whoever asks compares with the statement that came first, so that the answer does not depend on what
+//! came between.
 
 use std::borrow::Cow;
 
@@ -20,12 +23,46 @@ use super::{duration, timestamp};
 
 /// Whether both texts are the same statement. A text that is no JSON equals only itself.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
-    a == b || write_canonical(a) == write_canonical(b)
+    a == b || {
+        let (a, b) = (Canonical::of(a), Canonical::of(b));
+        a.form == b.form && (a.timestamp == b.timestamp || a.timestamp.is_none() || b.timestamp.is_none())
+    }
 }
 
-/// SHA-256 of the canonical form: equal if, and only if, the statements are the [`same`].
-pub fn content_hash(statement: &[u8]) -> [u8; 32] {
-    Sha256::digest(write_canonical(statement)).into()
+/// So many bytes of a content hash are of all but the timestamp.
+const FORM_BYTES: usize = 20;
+/// The rest of a content hash where there is no timestamp.
+const NO_TIMESTAMP: [u8; 32 - FORM_BYTES] = [0; 32 - FORM_BYTES];
+
+/// A hash of the statement, and of what else counts about it: 20 bytes of the SHA-256 of both without the statement's
+/// timestamp, 12 of that of the timestamp, zeros where there is none. To be compared by [`same_content`].
+pub fn content_hash(statement: &[u8], besides: &[u8]) -> [u8; 32] {
+    let Canonical { form, timestamp } = Canonical::of(statement);
+    let mut hash = hash_besides(&form, besides);
+    let of_timestamp = timestamp.map(|timestamp| Sha256::digest(timestamp).into());
+    let of_timestamp: [u8; 32] = of_timestamp.unwrap_or_default();
+    hash[FORM_BYTES..].copy_from_slice(&of_timestamp[..NO_TIMESTAMP.len()]);
+    hash
+}
+
+/// Whether two content hashes are of the [`same`] statement with the same besides.
+pub fn same_content(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let ((a, a_timestamp), (b, b_timestamp)) = (a.split_at(FORM_BYTES), b.split_at(FORM_BYTES));
+    a == b && (a_timestamp == b_timestamp || a_timestamp == NO_TIMESTAMP || b_timestamp == NO_TIMESTAMP)
+}
+
+/// Whether it is a content hash of the same as keys of earlier builds hold it: one SHA-256, timestamp included. Where
+/// that one has a timestamp and this statement none, it does not tell.
+pub fn is_former_hash(former: &[u8; 32], statement: &[u8], besides: &[u8]) -> bool {
+    let Canonical { form, timestamp } = Canonical::of(statement);
+    *former == hash_besides(&form, besides)
+        || (timestamp.is_some() && *former == hash_besides(&write_whole(statement), besides))
+}
+
+fn hash_besides(form: &[u8], besides: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new_with_prefix(Sha256::digest(form));
+    digest.update(besides);
+    digest.finalize().into()
 }
 
 /// What a value is in a statement, and so what about it counts.
@@ -116,7 +153,7 @@ impl Part {
             Self::Caseless => text.to_ascii_lowercase().into(),
             Self::Duration => duration::truncate(&text).into(),
             Self::Timestamp => match timestamp::parse(&text) {
-                Ok(instant) => format!("{}.{}", instant.seconds, instant.fraction.trim_end_matches('0')).into(),
+                Ok(timestamp) => timestamp.canonical().into(),
                 Err(_) => text,
             },
             _ => text,
@@ -124,13 +161,39 @@ impl Part {
     }
 }
 
-fn write_canonical(bytes: &[u8]) -> Vec<u8> {
+/// A statement in its one notation.
+struct Canonical {
+    /// All that counts but the timestamp.
+    form: Vec<u8>,
+    /// The timestamp, where there is one.
+    timestamp: Option<Vec<u8>>,
+}
+
+impl Canonical {
+    fn of(bytes: &[u8]) -> Self {
+        let mut timestamp = None;
+        let form = write_canonical(bytes, Some(&mut timestamp));
+        Self { form, timestamp }
+    }
+}
+
+/// The form with the timestamp in it.
+fn write_whole(bytes: &[u8]) -> Vec<u8> {
+    write_canonical(bytes, None)
+}
+
+/// The form; `timestamp`, where it is given, gets the statement's.
+fn write_canonical(bytes: &[u8], timestamp: Option<&mut Option<Vec<u8>>>) -> Vec<u8> {
     let mut form = Vec::with_capacity(bytes.len());
-    let written = std::str::from_utf8(bytes).is_ok_and(|text| {
+    let walk = |text| {
         let mut reader = Reader::new(text, Limits::MAX_DEPTH, usize::MAX);
-        write_value(&mut reader, Part::Statement, &mut form).and_then(|()| reader.end()).is_ok()
-    });
-    if !written {
+        match reader.peek()? {
+            Kind::Object => write_object(&mut reader, Part::Statement, timestamp, &mut form)?,
+            _ => write_value(&mut reader, Part::Statement, &mut form)?,
+        }
+        reader.end()
+    };
+    if !std::str::from_utf8(bytes).is_ok_and(|text| walk(text).is_ok()) {
         // No JSON begins like this, so that no form is one of those.
         form.clear();
         form.push(b'!');
@@ -144,11 +207,11 @@ fn write_value(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read<
         Kind::Object => {
             if let Part::OneOrMany(item) = part {
                 form.push(b'[');
-                write_object(reader, item.part(), form)?;
+                write_object(reader, item.part(), None, form)?;
                 form.extend_from_slice(b",]");
                 return Ok(());
             }
-            write_object(reader, part, form)
+            write_object(reader, part, None, form)
         }
         Kind::Array => write_array(reader, part, form),
         Kind::String => {
@@ -170,12 +233,19 @@ fn write_value(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read<
     }
 }
 
-/// Members sorted by key; of members with the same key, which no valid statement has, by value.
-fn write_object(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read<()> {
+/// Members sorted by key; of members with the same key, which no valid statement has, by value. `apart`, where it is
+/// given, gets the timestamp.
+fn write_object(
+    reader: &mut Reader<'_>,
+    part: Part,
+    apart: Option<&mut Option<Vec<u8>>>,
+    form: &mut Vec<u8>,
+) -> Read<()> {
     reader.enter()?;
     // A StatementRef's id is a UUID, an Activity's an IRI; which of the two it is may be known only at the end.
     let (mut id_at, mut is_reference) = (None, false);
     let mut members: Vec<(Cow<'_, str>, Vec<u8>)> = Vec::new();
+    let mut timestamp: Option<Vec<u8>> = None;
     let mut first = true;
     while let Some(key) = reader.next_key(&mut first)? {
         let mut value = Vec::new();
@@ -185,13 +255,18 @@ fn write_object(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read
             id_at = Some(members.len());
         }
         is_reference |= part == Part::Object && key == "objectType" && value == b"\"StatementRef\"";
-        if member != Part::Ignored {
+        if member == Part::Timestamp && apart.is_some() {
+            timestamp.get_or_insert_default().extend(value);
+        } else if member != Part::Ignored {
             let key = if part == Part::LanguageMap { key.to_ascii_lowercase().into() } else { key };
             members.push((key, value));
         }
     }
     if let Some(at) = id_at.filter(|_| is_reference) {
         members[at].1.make_ascii_lowercase();
+    }
+    if let Some(apart) = apart {
+        *apart = timestamp;
     }
     members.sort();
     form.push(b'{');
@@ -293,7 +368,8 @@ mod tests {
         assert!(STATEMENT.contains(from), "{from}");
         let changed = STATEMENT.replacen(from, to, 1);
         let is_same = same(STATEMENT.as_bytes(), changed.as_bytes());
-        assert_eq!(is_same, content_hash(STATEMENT.as_bytes()) == content_hash(changed.as_bytes()), "{from}");
+        let [hash, of_changed] = [STATEMENT, &changed].map(|text| content_hash(text.as_bytes(), b""));
+        assert_eq!(is_same, same_content(&hash, &of_changed), "{from}");
         is_same
     }
 
@@ -318,6 +394,9 @@ mod tests {
             ("6690e6c9-3ef0", "6690E6C9-3EF0"),
             ("{\"id\": \"http://example.org/b\"}", "[{\"id\": \"http://example.org/b\"}]"),
             ("2024-01-01T00:00:00.120Z", "2024-01-01T01:00:00.12+01:00"),
+            ("2024-01-01T00:00:00.120Z", "20240101T000000,12"),
+            ("\"timestamp\": \"2024-01-01T00:00:00.120Z\",", ""),
+            ("PT1.129S", "PT1,12S"),
             ("\"verb\"", "\"v\\u0065rb\""),
             ("example.org/a", "example.org\\/a"),
             ("en-US", "en-us"),
@@ -340,12 +419,57 @@ mod tests {
             ("null", "{}"),
             ("\"A\": null", "\"a\": null"),
             ("2024-01-01T00:00:00.120Z", "2024-01-01T00:00:00.121Z"),
-            ("\"timestamp\": \"2024-01-01T00:00:00.120Z\",", ""),
             ("\"length\": 1", "\"length\": 2"),
             ("ABCD", "abce"),
         ] {
             assert!(!with(from, to), "{from} → {to}");
         }
+    }
+
+    #[test]
+    fn a_timestamp_that_an_lrs_added_makes_no_other_statement_and_two_are_two() {
+        let of = |timestamp: &str| format!(r#"{{"verb":{{"id":"a:b"}}{timestamp}}}"#);
+        let none = of("");
+        let [first, again, other] = ["00:00:00Z", "00:00:00.0+00:00", "00:00:01Z"]
+            .map(|time| of(&format!(r#","timestamp":"2024-01-01T{time}""#)));
+        for (a, b, expected) in [
+            (&none, &none, true),
+            (&none, &first, true),
+            (&first, &none, true),
+            (&first, &again, true),
+            (&first, &other, false),
+            (&other, &first, false),
+        ] {
+            assert_eq!(same(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+            let [a, b] = [a, b].map(|text| content_hash(text.as_bytes(), b"besides"));
+            assert_eq!(same_content(&a, &b), expected);
+        }
+        assert!(!same_content(&content_hash(none.as_bytes(), b"a"), &content_hash(first.as_bytes(), b"b")));
+    }
+
+    #[test]
+    fn the_timestamp_of_a_sub_statement_is_its_senders() {
+        let of = |timestamp: &str| format!(r#"{{"object":{{"objectType":"SubStatement"{timestamp}}}}}"#);
+        let [without, with] = [of(""), of(r#","timestamp":"2024-01-01T00:00:00Z""#)];
+        assert!(!same(without.as_bytes(), with.as_bytes()));
+        assert!(!same_content(&content_hash(without.as_bytes(), b""), &content_hash(with.as_bytes(), b"")));
+    }
+
+    #[test]
+    fn a_hash_of_an_earlier_release_is_known_again() {
+        // SHA-256 over the SHA-256 of the form that these statements had, and over what stands besides.
+        let hash = |form: &str| -> [u8; 32] {
+            Sha256::new_with_prefix(Sha256::digest(form)).chain_update(b"besides").finalize().into()
+        };
+        let [without, with] =
+            [hash(r#"{"verb":{"id":"a:b",},}"#), hash(r#"{"timestamp":"1704067200.","verb":{"id":"a:b",},}"#)];
+        let resent: &[u8] = br#"{"timestamp":"2024-01-01T00:00:00Z","verb":{"id":"a:b"}}"#;
+        let bare: &[u8] = br#"{"verb":{"id":"a:b"}}"#;
+        assert!(is_former_hash(&with, resent, b"besides") && is_former_hash(&without, resent, b"besides"));
+        assert!(is_former_hash(&without, bare, b"besides") && !is_former_hash(&with, bare, b"besides"));
+        assert!(!is_former_hash(&with, resent, b"other"));
+        let other: &[u8] = br#"{"timestamp":"2024-01-01T00:00:01Z","verb":{"id":"a:b"}}"#;
+        assert!(!is_former_hash(&with, other, b"besides"));
     }
 
     #[test]
@@ -377,7 +501,7 @@ mod tests {
     #[test]
     fn what_is_no_json_equals_itself_only() {
         assert!(same(b"{", b"{") && !same(b"{", b"{ ") && !same(b"{", b"{}") && same(b"{}", b" { } "));
-        assert_ne!(content_hash(b"{"), content_hash(b"{}"));
+        assert!(!same_content(&content_hash(b"{", b""), &content_hash(b"{}", b"")));
     }
 
     #[test]

@@ -116,11 +116,11 @@ impl<'a> Validator<'a> {
         let Some(text) = self.text(path)? else { return Ok(None) };
         let fault = match timestamp::parse(&text) {
             Ok(timestamp) => {
-                self.version_mattered |= timestamp.is_lenient;
-                if timestamp.holds_in(self.version) {
-                    return Ok(Some(timestamp.milliseconds()));
+                self.version_mattered |= !timestamp.holds_everywhere();
+                match timestamp.fault_in(self.version) {
+                    None => return Ok(Some(timestamp.instant().as_millis())),
+                    Some(fault) => fault,
                 }
-                "has an offset without a colon, which 2.0 does not allow: write ±hh:mm"
             }
             Err(fault) => fault,
         };

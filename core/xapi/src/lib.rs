@@ -5,7 +5,8 @@
 //!
 //! What it asks for is in [`RULES`], each with its source. A part of a statement has a file: `judge` the whole, `actor`,
 //! `verb`, `object`, `activity`, `result`, `context`, `attachment`; so has a format: `iri`, `timestamp`, `duration`,
-//! `language_tag`, `uuid`. They share `validator`, which walks the text with the reader of `json`.
+//! `language_tag`, `uuid`. They share `validator`, which walks the text with the reader of `json`. What a timestamp means
+//! is in `utc_time`, for everybody who reads or writes a time.
 //!
 //! One defect is one violation: what a rejected value would have had to say is not missed, and its inside is not judged
 //! but for keys that it has twice. A text that is no JSON, or goes beyond a limit, is told as that alone.
@@ -30,6 +31,7 @@ mod result;
 mod rules;
 pub mod statement;
 mod timestamp;
+pub mod utc_time;
 pub mod uuid;
 mod validator;
 mod verb;

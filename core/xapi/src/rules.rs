@@ -59,9 +59,9 @@ rules! {
     STATEMENT_ID = "statement.id", "XAPI-00027",
         "The id of a statement is a UUID in its standard form.";
     STATEMENT_TIMESTAMP = "statement.timestamp", "XAPI-00022",
-        "The timestamp is an ISO 8601 timestamp with a zone.";
+        "The timestamp is an ISO 8601 date and time, in 2.0 an RFC 3339 one.";
     STATEMENT_STORED = "statement.stored", "XAPI-00023",
-        "The stored time is an ISO 8601 timestamp with a zone.";
+        "The stored time is an ISO 8601 date and time, in 2.0 an RFC 3339 one.";
     STATEMENT_VERSION = "statement.version", "XAPI-00101",
         "The version is 1.0 or 1.0.x, and 2.0.x where 2.0 is spoken.";
 

@@ -99,6 +99,5 @@ impl From<Failed> for Diagnostic {
 }
 
 fn now_ms() -> i64 {
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since_1970.map_or(0, |passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
+    lyceum_core::clock::ms_since_1970(std::time::SystemTime::now())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
+use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -73,12 +74,12 @@ impl Response {
         let answer = |(question, answer): (&String, &Answer)| {
             json!({
                 "question_id": question, "response": answer.response, "score": answer.score, "times_answered": answer.times,
-                "last_answered_at": rfc3339(answer.last.at_ms), "id": answer.last.id, "source": answer.last.source,
+                "last_answered_at": UtcTime::from_millis(answer.last.at_ms), "id": answer.last.id, "source": answer.last.source,
             })
         };
         let moment = |moment: &Moment| {
             json!({
-                "at": rfc3339(moment.at_ms), "id": moment.id, "source": moment.source,
+                "at": UtcTime::from_millis(moment.at_ms), "id": moment.id, "source": moment.source,
             })
         };
         json!({
@@ -93,8 +94,4 @@ impl Response {
             "anomalies": self.anomalies(),
         })
     }
-}
-
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lyceum_core::family::{AggregateRef, Occurrence};
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
+use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -197,8 +198,8 @@ impl State {
                 });
                 if let Some(own) = &session.own {
                     view["program_id"] = json!(own.program_id);
-                    view["starts_at"] = json!(rfc3339(own.starts_at_ms));
-                    view["ends_at"] = json!(rfc3339(own.ends_at_ms));
+                    view["starts_at"] = json!(UtcTime::from_millis(own.starts_at_ms));
+                    view["ends_at"] = json!(UtcTime::from_millis(own.ends_at_ms));
                     view["capacity"] = json!(own.capacity);
                     view["seats_left"] = json!(own.capacity.saturating_sub(session.confirmed));
                     view["history"] = tell(&own.history);
@@ -227,12 +228,8 @@ impl State {
 fn tell(history: &[Transition]) -> Value {
     let line = |transition: &Transition| {
         json!({
-            "event": transition.event, "id": transition.id, "at": rfc3339(transition.at_ms), "source": transition.source,
+            "event": transition.event, "id": transition.id, "at": UtcTime::from_millis(transition.at_ms), "source": transition.source,
         })
     };
     history.iter().map(line).collect()
-}
-
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, Either};
-use jiff::Timestamp;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange};
+use lyceum_xapi::utc_time::UtcTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -344,8 +344,8 @@ impl EventSourceMapping {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default()
+    pub(crate) fn now(&self) -> UtcTime {
+        UtcTime::from_millis(self.clock.now_ms())
     }
 
     pub(crate) fn note_ends(&self, ranges: &BTreeMap<i32, OffsetRange>) {

@@ -1,8 +1,8 @@
 //! What an on-failure destination gets: what AWS Lambda writes there, and headers by which a person finds their way.
 
-use jiff::Timestamp;
 use lyceum_core::record::{Header, NewRecord};
 use lyceum_lambda_event::on_failure::{GivenUp, condition, write};
+use lyceum_xapi::utc_time::UtcTime;
 
 use crate::config::MappingConfig;
 use crate::delivery::Item;
@@ -36,7 +36,7 @@ pub(crate) fn letter_of(
     condition: Condition,
     error: &str,
     config: &MappingConfig,
-    now: Timestamp,
+    now: UtcTime,
     with_payload: bool,
 ) -> NewRecord {
     let record = &item.record;
@@ -48,7 +48,7 @@ pub(crate) fn letter_of(
         invocations: item.invocations,
         // What was never invoked has no answer; and AWS tells a function's error by its kind alone.
         error: (item.invocations > 0).then_some("Unhandled"),
-        at_ms: now.as_millisecond(),
+        at_ms: now.as_millis(),
         source: &config.source,
     };
     // An error may be as long as a function likes; a header should not.

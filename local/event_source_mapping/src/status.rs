@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use lyceum_xapi::utc_time::UtcTime;
 use serde::Serialize;
 
 /// A mapping at one moment.
@@ -47,7 +47,7 @@ pub enum MappingState {
     /// The log or the function fails at the moment; it goes on trying.
     Failing {
         /// Since when without a success in between.
-        since: Timestamp,
+        since: UtcTime,
         /// What fails.
         reason: String,
     },
@@ -104,7 +104,7 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastError {
     /// When.
-    pub at: Timestamp,
+    pub at: UtcTime,
     /// What, for a person.
     pub message: String,
 }
@@ -119,7 +119,7 @@ pub(crate) struct Notes {
     pub(crate) counts: Counts,
     pub(crate) last_error: Option<LastError>,
     /// What fails at the moment.
-    pub(crate) failing: BTreeMap<Part, (Timestamp, String)>,
+    pub(crate) failing: BTreeMap<Part, (UtcTime, String)>,
 }
 
 /// A part that may fail by itself; a poller goes by its partition, one of all of them by -1.
@@ -143,11 +143,11 @@ impl Notes {
         self.partitions.entry(partition).or_insert_with(|| PartitionStatus { partition, ..PartitionStatus::default() })
     }
 
-    pub(crate) fn note_error(&mut self, now: Timestamp, message: &str) {
+    pub(crate) fn note_error(&mut self, now: UtcTime, message: &str) {
         self.last_error = Some(LastError { at: now, message: message.to_owned() });
     }
 
-    pub(crate) fn note_failure(&mut self, who: Part, now: Timestamp, reason: &str) {
+    pub(crate) fn note_failure(&mut self, who: Part, now: UtcTime, reason: &str) {
         self.note_error(now, reason);
         let (_, current) = self.failing.entry(who).or_insert_with(|| (now, String::new()));
         reason.clone_into(current);

@@ -15,6 +15,7 @@ use lyceum_core::ports::ledger::KeyStatus;
 use lyceum_core::record::{Position, Record, header_text};
 use lyceum_lambda_event::event::Entry;
 use lyceum_lambda_event::on_failure::{self, Lost, LostRange, OnFailureRecord};
+use lyceum_xapi::utc_time::UtcTime;
 use uuid::Uuid;
 
 use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, ledger_failed, log_failed};
@@ -85,8 +86,8 @@ impl DeadLetterIndex {
     }
 
     fn failed_at_ms(&self, given_up: &OnFailureRecord) -> i64 {
-        let at = given_up.at.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        at.map_or_else(|| self.clock.now_ms(), jiff::Timestamp::as_millisecond)
+        let at = given_up.at.as_deref().and_then(|at| at.parse::<UtcTime>().ok());
+        at.map_or_else(|| self.clock.now_ms(), UtcTime::as_millis)
     }
 
     /// Makes a letter of a record, unless no function here reads its topic.

@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
+use lyceum_xapi::utc_time::{Day, UtcTime};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -67,10 +66,7 @@ fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {
 
 /// An instant, or the start of a UTC day that many days later.
 fn read_time(text: &str, extra_days: i64) -> Option<i64> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time.as_millisecond());
-    }
-    let day = (text.len() == "2026-01-31".len()).then(|| text.parse::<Date>().ok()).flatten()?;
-    let day = day.checked_add(extra_days.days()).ok()?;
-    Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
+    let time = text.parse::<UtcTime>().ok();
+    let time = time.or_else(|| Some(text.parse::<Day>().ok()?.plus(extra_days).start()));
+    time.map(UtcTime::as_millis)
 }

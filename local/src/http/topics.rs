@@ -7,9 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use jiff::Timestamp;
 use lyceum_core::ports::event_log::{EventLog, OffsetRange};
 use lyceum_core::record::{Header, Position, Record};
+use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -108,9 +108,9 @@ async fn start(
         let offset = match from {
             "beginning" => range.start,
             "end" => range.end,
-            from => match (from.parse::<i64>(), from.parse::<Timestamp>()) {
+            from => match (from.parse::<i64>(), from.parse::<UtcTime>()) {
                 (Ok(offset), _) => offset,
-                (_, Ok(time)) => log.offset_at(topic, partition, time.as_millisecond()).await?.unwrap_or(range.end),
+                (_, Ok(time)) => log.offset_at(topic, partition, time.as_millis()).await?.unwrap_or(range.end),
                 _ => {
                     let detail =
                         format!("{from:?} is no place in a topic: write beginning, end, an RFC 3339 time or an offset");
@@ -140,7 +140,7 @@ fn shown(record: &Record) -> Value {
     let headers = record.headers.iter().map(|Header { name, value }| json!([name, value.as_deref().map(text)]));
     json!({
         "position": format!("{topic}/{partition}/{offset}"),
-        "timestamp": Timestamp::from_millisecond(record.timestamp_ms).map(|at| at.to_string()).ok(),
+        "timestamp": UtcTime::from_millis(record.timestamp_ms),
         "key": record.key.as_deref().map(text),
         "headers": headers.collect::<Vec<_>>(),
         "value": record.value.as_deref().map(|value| serde_json::from_slice(value).unwrap_or_else(|_| text(value))),

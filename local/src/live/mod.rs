@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::rule_label;
 use lyceum_core::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::record::Position;
+use lyceum_xapi::utc_time::UtcTime;
 use serde::Serialize;
 
 /// How far back the counts per second go.
@@ -337,12 +337,9 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// A time as `2026-01-31T09:30:00Z`; what is out of range as its number.
+/// A time as `2026-01-31T09:30:00Z`.
 pub fn format_time(at_ms: i64) -> String {
-    match Timestamp::from_millisecond(at_ms) {
-        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Err(_) => format!("{at_ms} ms"),
-    }
+    format!("{:.0}", UtcTime::from_millis(at_ms))
 }
 
 #[cfg(test)]

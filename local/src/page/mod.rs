@@ -137,7 +137,7 @@ fn words(name: &str) -> String {
 /// A time of day within a `time` element that carries the whole.
 fn time(at_ms: i64) -> Markup {
     let whole = crate::live::format_time(at_ms);
-    let of_day = whole.get(11..19).unwrap_or(&whole);
+    let of_day = whole.split_once('T').map_or(&*whole, |(_, of_day)| of_day.trim_end_matches('Z'));
     html! { time datetime=(whole) title=(whole) { (of_day) } }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lyceum_core::outcome::DeadLetterKind;
+use lyceum_xapi::utc_time::Day;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -344,8 +345,8 @@ fn unavailable(error: &str) -> Markup {
 /// The largest first, at most [`RANKS`]; of days the last ones, in their order.
 fn rank(numbers: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
     let mut ranking: Vec<_> = numbers.collect();
-    if ranking.iter().all(|(name, _)| name.parse::<jiff::civil::Date>().is_ok()) {
-        ranking.sort();
+    if ranking.iter().all(|(name, _)| name.parse::<Day>().is_ok()) {
+        ranking.sort_by_key(|(name, _)| name.parse::<Day>().ok());
         return ranking.split_off(ranking.len().saturating_sub(RANKS));
     }
     ranking.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

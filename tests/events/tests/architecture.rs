@@ -69,7 +69,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
         "functions/catalog" => on == "core",
         "functions/lambda" => {
-            on == "functions/catalog" || is_core(on) || is_adapter(on) && on != "core/adapters/embedded" || is_family(on)
+            on == "functions/catalog"
+                || is_core(on)
+                || is_adapter(on) && on != "core/adapters/embedded"
+                || is_family(on)
         }
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
         "local" => {

@@ -1,11 +1,11 @@
 //! The machine's own time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use lyceum_core::clock::Clock;
+use lyceum_core::clock::{Clock, ms_since_1970};
 
 /// The machine's own time, and waiting by tokio.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,8 +14,7 @@ pub struct SystemClock;
 #[async_trait]
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+        ms_since_1970(SystemTime::now())
     }
 
     async fn sleep(&self, duration: Duration) {

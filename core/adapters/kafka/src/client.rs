@@ -16,6 +16,7 @@ use rdkafka::{ClientContext, Statistics};
 use super::error::{Trouble, code_of, translate};
 use super::iam;
 use super::settings::{Encryption, KafkaSettings, Pem, Sasl};
+use lyceum_core::clock::ms_since_1970;
 use lyceum_core::ports::event_log::EventLogError;
 
 /// How long a client sleeps at most before it looks whether it is to end.
@@ -90,8 +91,7 @@ impl Token {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    ms_since_1970(SystemTime::now())
 }
 
 impl Context {

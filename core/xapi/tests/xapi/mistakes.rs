@@ -26,9 +26,26 @@ fn a_raw_score_below_a_min_of_zero_is_rejected() {
 }
 
 #[test]
-fn a_timestamp_without_a_zone_is_rejected() {
-    rejected(&[("/timestamp", "\"2024-05-01T12:00:00\"")], "statement.timestamp");
-    rejected(&[("/timestamp", "\"2024-05-01\"")], "statement.timestamp");
+fn iso_8601_holds_in_1_0_3_and_rfc_3339_alone_in_2_0() {
+    for text in [
+        "\"2024-05-01T12:00:00\"",
+        "\"2024-05-01T12:00Z\"",
+        "\"2024-05-01T12:00:00,5Z\"",
+        "\"2024-05-01T24:00:00Z\"",
+        "\"20240501T120000Z\"",
+        "\"2024-05-01T12:00:00+0200\"",
+    ] {
+        accepted(&[("/timestamp", text), ("/version", "\"1.0.3\"")]);
+        rejected(&[("/timestamp", text), ("/version", "\"2.0.0\"")], "statement.timestamp");
+    }
+    for version in ["\"1.0.3\"", "\"2.0.0\""] {
+        accepted(&[("/timestamp", "\"2024-05-01t12:00:00z\""), ("/version", version)]);
+        accepted(&[("/timestamp", "\"9999-12-31T23:59:59-05:00\""), ("/version", version)]);
+        accepted(&[("/timestamp", "\"2016-12-31T23:59:60Z\""), ("/version", version)]);
+        rejected(&[("/timestamp", "\"2024-05-01\""), ("/version", version)], "statement.timestamp");
+        rejected(&[("/timestamp", "\"2024-05-01 12:00:00Z\""), ("/version", version)], "statement.timestamp");
+        rejected(&[("/timestamp", "\"2024-02-30T12:00:00Z\""), ("/version", version)], "statement.timestamp");
+    }
 }
 
 #[test]

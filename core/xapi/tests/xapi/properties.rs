@@ -1,5 +1,6 @@
 //! What holds for every statement, and for every text.
 
+use lyceum_xapi::utc_time::UtcTime;
 use lyceum_xapi::{Limits, Version, equality, validate};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -60,10 +61,19 @@ fn extensions() -> BoxedStrategy<Value> {
 }
 
 fn timestamp(lenient: bool) -> BoxedStrategy<Value> {
-    let offset = if lenient { "(Z|[+-](0[1-9]|1[0-9]):?[0-5][0-9])" } else { "(Z|[+-](0[1-9]|1[0-9]):[0-5][0-9])" };
-    let pattern = format!(
-        "(19|20)[0-9]{{2}}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{{1,9}})?{offset}"
+    let [date, day, of_day] = ["(0[1-9]|1[0-2])", "(0[1-9]|1[0-9]|2[0-8])", "([01][0-9]|2[0-3])"];
+    let exact = format!(
+        "(19|20)[0-9]{{2}}-{date}-{day}[Tt]{of_day}:[0-5][0-9]:[0-5][0-9](\\.[0-9]{{1,9}})?([Zz]|[+-](0[1-9]|1[0-9]):[0-5][0-9])"
     );
+    let offset = "([Zz]|[+-](0[1-9]|1[0-9])(:?[0-5][0-9])?)?";
+    let seconds = "[0-5][0-9]([.,][0-9]{1,9})?";
+    let pattern = if lenient {
+        format!(
+            "((19|20)[0-9]{{2}}-{date}-{day}[Tt]({of_day}:[0-5][0-9](:{seconds})?|24:00(:00)?)|(19|20)[0-9]{{2}}{date}{day}[Tt]{of_day}[0-5][0-9]({seconds})?){offset}"
+        )
+    } else {
+        exact
+    };
     proptest::string::string_regex(&pattern).expect("a pattern").prop_map(Value::from).boxed()
 }
 
@@ -397,7 +407,7 @@ proptest! {
         prop_assert_eq!(judge(&plain), []);
         prop_assert_eq!(judge(&text), [], "{}", text);
         prop_assert!(equality::same(plain.as_bytes(), text.as_bytes()), "{}\n{}", plain, text);
-        prop_assert_eq!(equality::content_hash(plain.as_bytes()), equality::content_hash(text.as_bytes()));
+        prop_assert_eq!(equality::content_hash(plain.as_bytes(), b""), equality::content_hash(text.as_bytes(), b""));
     }
 
     #[test]
@@ -413,8 +423,8 @@ proptest! {
     #[test]
     fn two_statements_are_the_same_if_their_hashes_are(a in statement(), b in statement()) {
         let (a, b) = (a.to_string(), b.to_string());
-        let hashes_equal = equality::content_hash(a.as_bytes()) == equality::content_hash(b.as_bytes());
-        prop_assert_eq!(equality::same(a.as_bytes(), b.as_bytes()), hashes_equal);
+        let [of_a, of_b] = [&a, &b].map(|text| equality::content_hash(text.as_bytes(), b""));
+        prop_assert_eq!(equality::same(a.as_bytes(), b.as_bytes()), equality::same_content(&of_a, &of_b));
     }
 
     #[test]
@@ -438,6 +448,48 @@ proptest! {
     }
 
     #[test]
+    fn a_timestamp_that_was_added_does_not_count_and_another_one_does(statement in statement(), noise: u64) {
+        let with = |timestamp| {
+            let mut changed = statement.clone();
+            edit(&mut changed, &[("/timestamp", timestamp)]);
+            rewritten(&changed, noise).into_bytes()
+        };
+        let [none, one, other] = ["", "\"2024-01-01T00:00:00Z\"", "\"2024-01-01T00:00:00.001Z\""].map(with);
+        let hash = |text: &[u8]| equality::content_hash(text, b"besides");
+        for (a, b, expected) in [(&none, &one, true), (&one, &none, true), (&none, &other, true), (&one, &other, false)] {
+            prop_assert_eq!(equality::same(a, b), expected);
+            prop_assert_eq!(equality::same_content(&hash(a), &hash(b)), expected);
+            prop_assert!(equality::same_content(&hash(a), &hash(a)));
+        }
+    }
+
+    #[test]
+    fn every_way_of_writing_an_instant_is_the_same_statement(
+        second in 0_i64..253_402_300_799, lower: bool, basic: bool, colon: bool, offset in -1439_i64..1440
+    ) {
+        let of = |timestamp: &str| format!(r#"{{"actor":{{"openid":"a:b"}},"verb":{{"id":"a:b"}},"object":{{"id":"a:b"}},"timestamp":"{timestamp}"}}"#);
+        let plain = of(&UtcTime::from_millis(second * 1000).to_string());
+        let local = second + offset * 60;
+        prop_assume!((0..253_402_300_800).contains(&local) && offset != 0);
+        let mut written = UtcTime::from_millis(local * 1000).to_string();
+        if basic {
+            written = written.replace(['-', ':'], "");
+        }
+        if lower {
+            written.make_ascii_lowercase();
+        }
+        let sign = if offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+        let zone = if colon { format!("{sign}{hours:02}:{minutes:02}") } else { format!("{sign}{hours:02}{minutes:02}") };
+        written.replace_range(written.len() - 1.., &zone);
+        let other = of(&written);
+        prop_assert_eq!(judge(&other), [], "{}", other);
+        prop_assert!(equality::same(plain.as_bytes(), other.as_bytes()), "{} {}", plain, other);
+        let verdict = validate(other.as_bytes(), None, &Limits::default());
+        prop_assert_eq!(verdict.statement.and_then(|statement| statement.timestamp_ms), Some(second * 1000));
+    }
+
+    #[test]
     fn a_statement_with_a_byte_changed_is_json_to_us_as_to_serde_json(
         statement in statement(), noise: u64, place: prop::sample::Index, byte: u8, cut: bool
     ) {
@@ -449,7 +501,7 @@ proptest! {
             bytes[place] = byte;
         }
         agrees_with_serde_json(&bytes);
-        equality::content_hash(&bytes);
+        equality::content_hash(&bytes, b"");
     }
 }
 

@@ -1,5 +1,8 @@
 //! Effects happen once.
 
+use futures::executor::block_on;
+use lyceum_core::analytics::learner::learner;
+use lyceum_core::analytics::platform::overview;
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::ledger::MAX_HOME_KEYS;
@@ -11,6 +14,7 @@ use lyceum_events_tests::statements::{
     BOOKINGS, PROGRAMS, RESPONSES, STATEMENTS, booking, event, plain, probe_record, record,
 };
 use lyceum_events_tests::world::{World, outcomes};
+use lyceum_xapi::utc_time::UtcTime;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -70,6 +74,44 @@ fn the_same_id_with_another_content_is_a_conflict_and_changes_nothing() {
     let state = world.ledger.model.aggregates();
     world.deliver_one(&record(BOOKINGS, 1, &booking(1, "confirmed", "b1")));
     assert_eq!(world.ledger.model.aggregates(), state);
+}
+
+/// An LRS assigns a timestamp where there is none (xAPI-Data 2.4.7), and may send the statement again with it.
+#[test]
+fn a_statement_resent_with_a_timestamp_that_it_lacked_is_a_duplicate_and_with_another_one_a_conflict() {
+    for (topic, of) in [(STATEMENTS, plain(1)), (BOOKINGS, booking(1, "requested", "b1"))] {
+        let with = |timestamp: Option<&str>| {
+            let mut value = of.clone();
+            value["timestamp"] = json!(timestamp);
+            if timestamp.is_none() {
+                value.as_object_mut().expect("a statement").remove("timestamp");
+            }
+            value
+        };
+        let (none, first, again, other) = (
+            with(None),
+            with(Some("2026-03-02T08:15:00Z")),
+            with(Some("20260302T0915+01")),
+            with(Some("2026-03-02T08:15:01Z")),
+        );
+        for (sent, expected) in [
+            ([&none, &first, &other], ["applied", "duplicate", "duplicate"]),
+            ([&first, &none, &again], ["applied", "duplicate", "duplicate"]),
+            ([&first, &none, &other], ["applied", "duplicate", "dead_lettered conflict"]),
+        ] {
+            for in_one_batch in [true, false] {
+                let world = World::new();
+                let records: Vec<Record> =
+                    (0..).zip(sent).map(|(offset, value)| record(topic, offset, value)).collect();
+                let reports = match in_one_batch {
+                    true => world.deliver(&records),
+                    false => records.iter().map(|record| world.deliver_one(record)).collect(),
+                };
+                assert_eq!(outcomes(&reports), expected, "{topic} {sent:?}");
+                assert_eq!(world.statements.model.documents().len(), 1);
+            }
+        }
+    }
 }
 
 /// Keys at home are not found from another home: docs/cost.md tells why that is the price.
@@ -307,4 +349,29 @@ fn a_session_and_its_program_end_alike_whichever_topic_comes_first() {
 fn without_version(mut view: Value) -> Value {
     view.as_object_mut().and_then(|view| view.remove("version")).expect("a view has a version");
     view
+}
+
+/// The future is allowed to its end, beyond what a date library can shift.
+#[test]
+fn a_timestamp_at_the_end_of_time_is_counted_on_its_day_and_keeps_first_and_last_of_all() {
+    let world = World::new();
+    for (offset, timestamp) in
+        (0..).zip(["2026-03-02T08:15:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "2016-12-31T23:59:60Z"])
+    {
+        let mut value = plain(offset as u128 + 1);
+        value["actor"] = json!({"mbox": "mailto:ada@academy.example"});
+        value["timestamp"] = json!(timestamp);
+        assert_eq!(world.deliver_one(&record(STATEMENTS, offset, &value)).outcome, Outcome::Applied, "{timestamp}");
+    }
+    let platform = block_on(overview(&*world.statements.model, &Filter::default())).unwrap();
+    let days: Vec<_> = platform.by_day.iter().map(|day| (day.day.as_str(), day.count)).collect();
+    assert_eq!(days, [("2016-12-31", 1), ("2026-03-02", 1), ("9999-12-31", 1), ("+010000-01-01", 1)]);
+    let told = |instant: Option<UtcTime>| instant.map(|instant| instant.to_string());
+    assert_eq!(told(platform.first).as_deref(), Some("2016-12-31T23:59:59.999Z"));
+    assert_eq!(told(platform.last).as_deref(), Some("+010000-01-01T04:59:59Z"));
+    let ada = block_on(learner(&*world.statements.model, None, "mailto:ada@academy.example", None, None)).unwrap();
+    assert_eq!(
+        (ada.active_days, ada.streak_days, ada.first_seen, ada.last_seen),
+        (4, 2, platform.first, platform.last)
+    );
 }

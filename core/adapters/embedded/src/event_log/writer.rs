@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use jiff::Timestamp;
 use redb::{Database, Durability, ReadableTable, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chunk::{Chunk, ChunkWriter};
 use super::store::{CHUNKS, COMMITTED, Failure, PARTITIONS, PEAKS, PartitionRow, Store, TOPICS};
 use super::topic::Topic;
+use lyceum_core::clock::ms_since_1970;
 use lyceum_core::ports::event_log::{EventLogError, Retention, TopicSpec, rules};
 use lyceum_core::record::{NewRecord, Position};
 
@@ -197,7 +198,7 @@ impl<'a> Batch<'a> {
         rules::check_sizes(records, limit_bytes)?;
         let turn = self.turns.entry(id).or_default();
         let places = rules::choose_partitions(topic, partitions, records, turn)?;
-        let now_ms = Timestamp::now().as_millisecond();
+        let now_ms = ms_since_1970(SystemTime::now());
         let append = |(record, partition): (&NewRecord, i32)| {
             let timestamp_ms = record.timestamp_ms.unwrap_or(now_ms);
             let offset = self.tail(id, partition)?.append(record, timestamp_ms);
