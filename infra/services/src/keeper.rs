@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 
 enum Instance {
     Process(Process),
-    Container(Container),
+    Container(Box<Container>),
 }
 
 impl Instance {
@@ -141,7 +141,7 @@ impl Keeper {
         if runs_as == RunsAs::Container {
             let container = Container::start(service, &cache, folder)?;
             let endpoints = container.endpoints.clone();
-            return Ok(Some((Instance::Container(container), endpoints)));
+            return Ok(Some((Instance::Container(Box::new(container)), endpoints)));
         }
         let of_service = folder.to_owned();
         let preparing = std::thread::spawn(move || prepare::prepare(service, &cache, &of_service));
@@ -169,7 +169,7 @@ impl Keeper {
                     Instance::Process(process) => Some(process.id()),
                     Instance::Container(_) => None,
                 };
-                let (endpoints, version) = (endpoints.clone(), self.post.version());
+                let (endpoints, version) = (Box::new(endpoints.clone()), self.post.version());
                 self.post.say(&State::Ready { endpoints, process, version })?;
                 return Ok(true);
             }
