@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 
 use crate::folder::{Folder, open_lock};
@@ -93,7 +93,7 @@ fn wait(post: &Post) -> Result<(Endpoints, Option<u32>), Unavailable> {
                     "{service} {runs} runs, and another version is asked for: end it by `lyceum-services down {name}`"
                 )));
             }
-            Some(State::Ready { endpoints, process, .. }) if is_kept => return Ok((endpoints, process)),
+            Some(State::Ready { endpoints, process, .. }) if is_kept => return Ok((*endpoints, process)),
             Some(State::Ended(why) | State::AtRest(Some(why))) => return Err(why),
             _ if !is_kept => return Err(Unavailable::Broken(format!("{service} was taken down meanwhile"))),
             _ => pause(),
@@ -174,11 +174,9 @@ impl PrivateService {
 
     /// Kills it as `kill -9` does, with all that it started; fine when it has ended.
     pub fn kill(&mut self) -> Result<()> {
-        match self.signal(Signal::KILL) {
-            Ok(()) => self.until("end", || matches!(self.post.state(), Some((_, State::AtRest(_))))),
-            Err(_) if !self.runs() => Ok(()),
-            Err(error) => Err(error),
-        }
+        // It may have ended a moment ago, which its keeper is about to see.
+        let _ = self.signal(Signal::KILL);
+        self.until("end", || !self.runs())
     }
 
     /// Asks it to end, and waits until it has.
@@ -228,7 +226,7 @@ impl PrivateService {
         let began = Instant::now();
         while !holds() {
             if began.elapsed() > Duration::from_secs(60) || !self.post.is_kept() {
-                return Err(anyhow!("a private {} did not {what}", self.post.service));
+                bail!("a private {} did not {what}", self.post.service);
             }
             pause();
         }

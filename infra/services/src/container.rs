@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::mem::ManuallyDrop;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as
 use tokio::runtime::Runtime;
 
 use crate::launch::free_ports;
-use crate::ready::Ready;
 use crate::{Endpoints, Service, certificates, kafka, maven, pinned, prepare, program};
 
 /// Marks a container with the folder of the service that it is.
@@ -41,10 +41,10 @@ pub(crate) fn missing() -> Option<String> {
 /// A container that was started.
 pub(crate) struct Container {
     service: Service,
-    pub(crate) ready: Ready,
     pub(crate) endpoints: Endpoints,
     runtime: Runtime,
-    container: ContainerAsync<GenericImage>,
+    /// Not dropped: the reaper removes it, and its own way needs a running runtime.
+    container: ManuallyDrop<ContainerAsync<GenericImage>>,
     reaper: Child,
 }
 
@@ -55,11 +55,11 @@ impl Container {
         let mut command = program::again()?;
         command.arg("reap").arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let reaper = command.spawn().context("cannot start the reaper of containers")?;
-        let Plan { image, request, ready, endpoints } = plan(service, cache, folder)?;
+        let Plan { image, request, endpoints } = plan(service, cache, folder)?;
         let container = runtime
             .block_on(request.start())
             .with_context(|| format!("{service} did not start from the image {image}"))?;
-        Ok(Self { service, ready, endpoints, runtime, container, reaper })
+        Ok(Self { service, endpoints, runtime, container: ManuallyDrop::new(container), reaper })
     }
 
     /// Why it ended, if it has.
@@ -107,7 +107,6 @@ async fn remove(folder: &Path) -> Result<()> {
 struct Plan {
     image: String,
     request: ContainerRequest<GenericImage>,
-    ready: Ready,
     endpoints: Endpoints,
 }
 
@@ -142,82 +141,62 @@ fn plan(service: Service, cache: &Path, folder: &Path) -> Result<Plan> {
     let variable = |name: &str| env::var(name).ok();
     let (name, tag) = image(service, variable)?;
     let host = host(variable);
-    let inside: &[u16] = match service {
-        Service::Kafka => &[9092, 9093, 9094, 9095, 9096, 9097],
-        Service::DynamoDb => &[8000],
-        Service::Elasticsearch | Service::OpenSearch => &[9200],
-        Service::Registry => &[8080],
-        Service::Aws => &[4566],
-    };
-    // Chosen here, since a broker has to know before it starts what it tells its clients.
-    let outside = free_ports(inside.len())?;
-    let url = format!("http://{host}:{}", outside[0]);
-    let (mut generic, mut endpoints) = (GenericImage::new(name.clone(), tag.clone()), Endpoints::default());
-    if service == Service::Kafka {
-        generic = generic.with_entrypoint("sh");
-    }
-    let mut request: ContainerRequest<GenericImage> = generic.into();
-    request = request.with_startup_timeout(START).with_label(LABEL, folder.display().to_string());
-    for (outside, inside) in outside.iter().zip(inside) {
-        request = request.with_mapped_port(*outside, inside.tcp());
-    }
-    let health = |path: &str, holds| Ready::Get { url: format!("{url}{path}"), holds };
-    let engine = |request: ContainerRequest<GenericImage>, variables: &[(&str, &str)]| {
-        let all = [("discovery.type", "single-node"), ("cluster.routing.allocation.disk.threshold_enabled", "false")];
-        let request =
-            all.iter().chain(variables).fold(request, |request, (name, value)| request.with_env_var(*name, *value));
-        (request, health("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false"))
-    };
-    let ready = match service {
-        Service::Kafka => {
-            let tls = folder.join("certificates");
-            certificates::write(&tls)?;
-            let there = Path::new("/tmp/lyceum");
-            let iam = msk_iam(cache);
-            let has_iam = !iam.is_empty();
-            let (bind, ports) = ("0.0.0.0", inside);
-            let listeners = kafka::Listeners { bind, host: &host, ports, outside: &outside, has_iam };
-            let properties = kafka::properties(&listeners, there, &PathBuf::from("/tmp/kafka-data"));
-            request = request.with_copy_to("/tmp/lyceum/server.properties", properties.into_bytes());
-            for file in ["broker.pem", "ca.pem"] {
-                request = request.with_copy_to(format!("/tmp/lyceum/{file}"), std::fs::read(tls.join(file))?);
-            }
-            for (name, class) in iam {
-                request = request.with_copy_to(format!("/tmp/lyceum/iam/lyceum/{name}"), class);
-            }
-            let java = "java -Xmx256m -XX:+UseSerialGC -Dlog4j2.level=INFO -cp '/opt/kafka/libs/*:/tmp/lyceum/iam'";
-            let format = kafka::format_arguments("/tmp/lyceum/server.properties").join("' '");
-            let script = format!("{java} '{format}' && exec {java} kafka.Kafka /tmp/lyceum/server.properties");
-            request = request.with_cmd(["-c".to_owned(), script]);
-            let kafka = kafka::endpoint(&host, &outside, has_iam, &tls);
-            let ready = Ready::Kafka { address: kafka.plaintext.clone() };
-            endpoints = Endpoints::of_kafka(kafka);
-            ready
-        }
-        Service::DynamoDb | Service::Aws => Ready::ListTables { url: url.clone() },
-        Service::Elasticsearch => {
-            let variables = [("xpack.security.enabled", "false"), ("ES_JAVA_OPTS", "-Xms512m -Xmx512m")];
-            let (engine, ready) = engine(request, &variables);
-            request = engine;
-            ready
-        }
-        Service::OpenSearch => {
-            let variables = [
+    let (inside, variables): (&[u16], &[(&str, &str)]) = match service {
+        Service::Kafka => (&[9092, 9093, 9094, 9095, 9096, 9097], &[]),
+        Service::DynamoDb => (&[8000], &[]),
+        Service::Elasticsearch => (
+            &[9200],
+            &[
+                ("discovery.type", "single-node"),
+                ("cluster.routing.allocation.disk.threshold_enabled", "false"),
+                ("xpack.security.enabled", "false"),
+                ("ES_JAVA_OPTS", "-Xms512m -Xmx512m"),
+            ],
+        ),
+        Service::OpenSearch => (
+            &[9200],
+            &[
+                ("discovery.type", "single-node"),
+                ("cluster.routing.allocation.disk.threshold_enabled", "false"),
                 ("DISABLE_SECURITY_PLUGIN", "true"),
                 ("DISABLE_INSTALL_DEMO_CONFIG", "true"),
                 ("OPENSEARCH_JAVA_OPTS", "-Xms512m -Xmx512m"),
-            ];
-            let (engine, ready) = engine(request, &variables);
-            request = engine;
-            ready
-        }
-        Service::Registry => health("/apis/ccompat/v7/subjects", "["),
+            ],
+        ),
+        Service::Registry => (&[8080], &[]),
+        Service::Aws => (&[4566], &[]),
     };
+    // Chosen here, since a broker has to know before it starts what it tells its clients.
+    let outside = free_ports(inside.len())?;
+    let generic = GenericImage::new(name.clone(), tag.clone());
+    let generic = if service == Service::Kafka { generic.with_entrypoint("sh") } else { generic };
+    let request = ContainerRequest::from(generic).with_startup_timeout(START);
+    let request = request.with_label(LABEL, folder.display().to_string());
+    let ports = outside.iter().zip(inside);
+    let request = ports.fold(request, |request, (outside, inside)| request.with_mapped_port(*outside, inside.tcp()));
+    let request = variables.iter().fold(request, |request, (name, value)| request.with_env_var(*name, *value));
+    let image = format!("{name}:{tag}");
     if service != Service::Kafka {
-        let path = if service == Service::Registry { "/apis/ccompat/v7" } else { "" };
-        endpoints = Endpoints::of(service, format!("{url}{path}"));
+        return Ok(Plan { image, request, endpoints: Endpoints::at(service, &format!("{host}:{}", outside[0])) });
     }
-    Ok(Plan { image: format!("{name}:{tag}"), request, ready, endpoints })
+    let tls = folder.join("certificates");
+    certificates::write(&tls)?;
+    let iam = msk_iam(cache);
+    let has_iam = !iam.is_empty();
+    let listeners = kafka::Listeners { bind: "0.0.0.0", host: &host, ports: inside, outside: &outside, has_iam };
+    let properties = kafka::properties(&listeners, Path::new("/tmp/lyceum"), Path::new("/tmp/kafka-data"));
+    let mut files = vec![("server.properties".to_owned(), properties.into_bytes())];
+    for name in ["broker.pem", "ca.pem"] {
+        files.push((name.to_owned(), std::fs::read(tls.join(name))?));
+    }
+    files.extend(iam.into_iter().map(|(name, class)| (format!("iam/lyceum/{name}"), class)));
+    let copy = |request: ContainerRequest<_>, (name, file)| request.with_copy_to(format!("/tmp/lyceum/{name}"), file);
+    let request = files.into_iter().fold(request, copy);
+    let java = "java -Xmx256m -XX:+UseSerialGC -Dlog4j2.level=INFO -cp '/opt/kafka/libs/*:/tmp/lyceum/iam'";
+    let format = kafka::format_arguments("/tmp/lyceum/server.properties").join("' '");
+    let script = format!("{java} '{format}' && exec {java} kafka.Kafka /tmp/lyceum/server.properties");
+    let request = request.with_cmd(["-c".to_owned(), script]);
+    Ok(Plan { image, request, endpoints: Endpoints::of_kafka(kafka::endpoint(&host, &outside, has_iam, &tls)) })
 }
 
 /// The classes of the stand-in for IAM, which this machine compiles; none where it cannot, and then no listener either.

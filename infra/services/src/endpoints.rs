@@ -126,6 +126,12 @@ impl Endpoints {
         Self { kafka: None, urls: BTreeMap::from([(service, url)]) }
     }
 
+    /// The same, where it listens at `address` (`host:port`).
+    pub(crate) fn at(service: Service, address: &str) -> Self {
+        let path = if service == Service::Registry { "/apis/ccompat/v7" } else { "" };
+        Self::of(service, format!("http://{address}{path}"))
+    }
+
     /// These, and what `other` has; of a service that both have, the other's.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.urls.extend(other.urls);

@@ -9,8 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::launch::{Launch, Place, small_jvm};
-use crate::ready::Ready;
-use crate::{Endpoints, KafkaEndpoint, certificates, java, maven, program};
+use crate::{KafkaEndpoint, certificates, java, maven, program};
 
 /// A cluster has an id; which one does not matter.
 const CLUSTER: &str = "bG9jYWwta2Fma2EtMDAwMQ";
@@ -122,7 +121,7 @@ pub(crate) fn format_arguments(properties: &str) -> Vec<String> {
     arguments
 }
 
-pub(crate) fn prepare(place: &Place<'_>) -> Result<Launch> {
+pub(crate) fn prepare(place: &Place<'_>) -> Result<(Launch, KafkaEndpoint)> {
     let jars = maven::kafka(place.cache)?;
     let iam = maven::msk_iam(place.cache)?;
     let home = java::home(17, place.cache)?;
@@ -142,12 +141,6 @@ pub(crate) fn prepare(place: &Place<'_>) -> Result<Launch> {
     let mut arguments = small_jvm(256);
     // Kafka's jars carry no log configuration, and without one only errors are said.
     arguments.extend(["-Dlog4j2.level=INFO".into(), "-cp".into(), classes.into(), "kafka.Kafka".into(), file.into()]);
-    Ok(Launch {
-        program: java,
-        arguments,
-        environment: Vec::new(),
-        refuses_root: false,
-        ready: Ready::Kafka { address: format!("{host}:{}", ports[0]) },
-        endpoints: Endpoints::of_kafka(endpoint(host, ports, true, &tls)),
-    })
+    let launch = Launch { program: java, arguments, environment: Vec::new(), refuses_root: false };
+    Ok((launch, endpoint(host, ports, true, &tls)))
 }

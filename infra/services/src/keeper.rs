@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use crate::container::Container;
 use crate::folder::{remove, sweep, try_lock};
 use crate::post::{Post, RunsAs, State};
-use crate::prepare;
 use crate::process::{Process, adopt_orphans, kill_children};
 use crate::ready::Prober;
+use crate::{Endpoints, prepare};
 
 /// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 
 enum Instance {
     Process(Process),
-    Container(Container),
+    Container(Box<Container>),
 }
 
 impl Instance {
@@ -30,13 +30,6 @@ impl Instance {
             Self::Process(process) => process.has_ended(),
             Self::Container(container) => container.has_ended(),
         }
-    }
-
-    fn answers(&self, prober: &Prober) -> bool {
-        prober.answers(match self {
-            Self::Process(process) => &process.launch.ready,
-            Self::Container(container) => &container.ready,
-        })
     }
 
     fn last_words(&self) -> String {
@@ -128,11 +121,11 @@ impl Keeper {
             remove(&folder)?;
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             let began = Instant::now();
-            let Some(mut instance) = self.start(&folder)? else { return Ok(()) };
-            match self.wait_until_ready(&mut instance) {
+            let Some((mut instance, endpoints)) = self.start(&folder)? else { return Ok(()) };
+            match self.wait_until_ready(&mut instance, &endpoints) {
                 Ok(true) => {
                     note(&self.post, &format!("ready after {:.1} s", began.elapsed().as_secs_f32()));
-                    return self.watch(instance);
+                    return self.watch(instance, &endpoints);
                 }
                 Ok(false) => return Ok(()),
                 Err(error) if left == 0 || !says_port_is_taken(&format!("{error:#}")) => return Err(error),
@@ -143,10 +136,12 @@ impl Keeper {
     }
 
     /// None: nobody needs it any more.
-    fn start(&mut self, folder: &Path) -> Result<Option<Instance>> {
+    fn start(&mut self, folder: &Path) -> Result<Option<(Instance, Endpoints)>> {
         let Post { service, runs_as, cache, .. } = self.post.clone();
         if runs_as == RunsAs::Container {
-            return Ok(Some(Instance::Container(Container::start(service, &cache, folder)?)));
+            let container = Container::start(service, &cache, folder)?;
+            let endpoints = container.endpoints.clone();
+            return Ok(Some((Instance::Container(Box::new(container)), endpoints)));
         }
         let of_service = folder.to_owned();
         let preparing = std::thread::spawn(move || prepare::prepare(service, &cache, &of_service));
@@ -156,20 +151,26 @@ impl Keeper {
             }
             std::thread::sleep(self.tick);
         }
-        let (launch, ports) = preparing.join().expect("preparing does not panic")?;
-        Ok(Some(Instance::Process(Process::start(service, folder, launch, ports)?)))
+        let (launch, endpoints, ports) = preparing.join().expect("preparing does not panic")?;
+        let process = Process::start(service, folder, launch, ports)?;
+        Ok(Some((Instance::Process(process), endpoints)))
     }
 
     /// False: nobody needs it any more.
-    fn wait_until_ready(&mut self, instance: &mut Instance) -> Result<bool> {
+    fn wait_until_ready(&mut self, instance: &mut Instance, endpoints: &Endpoints) -> Result<bool> {
         let (began, prober) = (Instant::now(), Prober::new()?);
         loop {
             // The process first: a stranger on the same port must not be taken for it.
             if let Some(why) = instance.has_ended() {
                 bail!("{why}");
             }
-            if instance.answers(&prober) && instance.has_ended().is_none() {
-                self.say_ready(instance)?;
+            if prober.answers(self.post.service, endpoints) && instance.has_ended().is_none() {
+                let process = match instance {
+                    Instance::Process(process) => Some(process.id()),
+                    Instance::Container(_) => None,
+                };
+                let (endpoints, version) = (Box::new(endpoints.clone()), self.post.version());
+                self.post.say(&State::Ready { endpoints, process, version })?;
                 return Ok(true);
             }
             if began.elapsed() > PATIENCE {
@@ -183,15 +184,7 @@ impl Keeper {
         }
     }
 
-    fn say_ready(&self, instance: &Instance) -> Result<()> {
-        let (endpoints, process) = match instance {
-            Instance::Process(process) => (process.launch.endpoints.clone(), Some(process.id())),
-            Instance::Container(container) => (container.endpoints.clone(), None),
-        };
-        self.post.say(&State::Ready { endpoints, process, version: self.post.version() })
-    }
-
-    fn watch(&mut self, mut instance: Instance) -> Result<()> {
+    fn watch(&mut self, mut instance: Instance, endpoints: &Endpoints) -> Result<()> {
         while !self.is_over()? {
             std::thread::sleep(self.tick);
             let Some(why) = instance.has_ended() else { continue };
@@ -210,7 +203,7 @@ impl Keeper {
             self.post.say(&State::Starting)?;
             self.post.remove(&["again"]);
             let started = process.start_again();
-            if let Err(error) = started.and_then(|()| self.wait_until_ready(&mut instance)) {
+            if let Err(error) = started.and_then(|()| self.wait_until_ready(&mut instance, endpoints)) {
                 self.post.say(&State::AtRest(Some(error.into())))?;
             }
         }

@@ -1,4 +1,4 @@
-//! What it takes to start a service as a process, and to see that it runs.
+//! What it takes to start a service as a process.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use rand::RngExt as _;
-
-use crate::Endpoints;
-use crate::ready::Ready;
 
 /// Where a service is to live.
 #[derive(Debug)]
@@ -28,8 +25,6 @@ pub(crate) struct Launch {
     pub(crate) environment: Vec<(&'static str, OsString)>,
     /// Whether it refuses to be root.
     pub(crate) refuses_root: bool,
-    pub(crate) ready: Ready,
-    pub(crate) endpoints: Endpoints,
 }
 
 /// Free ports, below those that the system gives to outgoing connections, so that none takes the place of a service

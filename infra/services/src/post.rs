@@ -44,7 +44,7 @@ pub(crate) enum State {
     Starting,
     /// `process` is its id, where it is a process; `version` that of a search engine.
     Ready {
-        endpoints: Endpoints,
+        endpoints: Box<Endpoints>,
         process: Option<u32>,
         version: Option<String>,
     },

@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use crate::cache::{self, is_complete};
 use crate::launch::{Launch, Place, free_ports, small_jvm};
-use crate::ready::Ready;
 use crate::{Endpoints, Service, java, kafka, maven, pinned, program, search};
 
 /// The least Java of the registry.
@@ -43,8 +42,9 @@ pub(crate) fn missing(service: Service, cache: &Path) -> Option<String> {
     (!fetched).then(|| "Maven (mvn) is missing".to_owned())
 }
 
-/// Fetches what the cache lacks, and writes the service's files into its folder; its command, and its ports.
-pub(crate) fn prepare(service: Service, cache: &Path, folder: &Path) -> Result<(Launch, Vec<u16>)> {
+/// Fetches what the cache lacks, and writes the service's files into its folder; its command, where it will answer, and its
+/// ports.
+pub(crate) fn prepare(service: Service, cache: &Path, folder: &Path) -> Result<(Launch, Endpoints, Vec<u16>)> {
     let ports = free_ports(match service {
         Service::Kafka => 6,
         Service::Elasticsearch | Service::OpenSearch => 2,
@@ -52,18 +52,20 @@ pub(crate) fn prepare(service: Service, cache: &Path, folder: &Path) -> Result<(
     })?;
     let place = Place { cache, folder, ports: &ports };
     let launch = match service {
-        Service::Kafka => kafka::prepare(&place)?,
+        Service::Kafka => {
+            let (launch, endpoint) = kafka::prepare(&place)?;
+            return Ok((launch, Endpoints::of_kafka(endpoint), ports));
+        }
         Service::DynamoDb => dynamodb(&place)?,
         Service::Elasticsearch | Service::OpenSearch => search::prepare(service, &place)?,
         Service::Registry => registry(&place)?,
         Service::Aws => aws(&place)?,
     };
-    Ok((launch, ports))
+    Ok((launch, Endpoints::at(service, &format!("127.0.0.1:{}", ports[0])), ports))
 }
 
 /// dynoxide as a server: a process of this program's own.
 fn dynamodb(place: &Place<'_>) -> Result<Launch> {
-    let url = format!("http://127.0.0.1:{}", place.ports[0]);
     let mut server = program::again()?;
     server
         .args(["serve-dynamodb", "--port", &place.ports[0].to_string(), "--data"])
@@ -73,8 +75,6 @@ fn dynamodb(place: &Place<'_>) -> Result<Launch> {
         arguments: server.get_args().map(Into::into).collect(),
         environment: Vec::new(),
         refuses_root: false,
-        ready: Ready::ListTables { url: url.clone() },
-        endpoints: Endpoints::of(Service::DynamoDb, url),
     })
 }
 
@@ -83,20 +83,12 @@ fn registry(place: &Place<'_>) -> Result<Launch> {
     let artifact = format!("io.apicurio:apicurio-registry-app:{}:tar.gz:all", pinned::REGISTRY);
     let program = maven::archive(place.cache, &registry_name(), &artifact)?;
     let home = java::home(REGISTRY_JAVA, place.cache)?;
-    let url = format!("http://127.0.0.1:{}/apis/ccompat/v7", place.ports[0]);
     let mut arguments = small_jvm(256);
     // The management interface would take port 9000.
     arguments.extend(["-Dquarkus.http.host=127.0.0.1".into(), "-Dquarkus.management.enabled=false".into()]);
     arguments.push(format!("-Dquarkus.http.port={}", place.ports[0]).into());
     arguments.extend(["-jar".into(), program.join("quarkus-run.jar").into()]);
-    Ok(Launch {
-        program: home.join("bin/java"),
-        arguments,
-        environment: Vec::new(),
-        refuses_root: false,
-        ready: Ready::Get { url: format!("{url}/subjects"), holds: "[" },
-        endpoints: Endpoints::of(Service::Registry, url),
-    })
+    Ok(Launch { program: home.join("bin/java"), arguments, environment: Vec::new(), refuses_root: false })
 }
 
 /// ministack: AWS's API, in one Python process.
@@ -104,7 +96,6 @@ fn aws(place: &Place<'_>) -> Result<Launch> {
     let program = cache::python(place.cache, &aws_name(), &format!("ministack[full]=={}", pinned::MINISTACK))?;
     let data = place.folder.join("data");
     fs::create_dir_all(data.join("tmp"))?;
-    let url = format!("http://127.0.0.1:{}", place.ports[0]);
     Ok(Launch {
         program: program.join("bin/python"),
         arguments: vec!["-m".into(), "ministack".into()],
@@ -116,7 +107,5 @@ fn aws(place: &Place<'_>) -> Result<Launch> {
             ("PYTHONDONTWRITEBYTECODE", "1".into()),
         ],
         refuses_root: false,
-        ready: Ready::ListTables { url: url.clone() },
-        endpoints: Endpoints::of(Service::Aws, url),
     })
 }

@@ -16,7 +16,7 @@ pub(crate) struct Process {
     service: Service,
     folder: PathBuf,
     ports: Vec<u16>,
-    pub(crate) launch: Launch,
+    launch: Launch,
     child: Child,
 }
 

@@ -4,21 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use crate::{Endpoints, Service};
+
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A call that only a service which is ready answers rightly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// A metadata request that names one broker, at `host:port` of PLAINTEXT.
-    Kafka { address: String },
-    /// DynamoDB's ListTables.
-    ListTables { url: String },
-    /// 200, with this in the body.
-    Get { url: String, holds: &'static str },
-}
-
-/// Makes the call, and judges the answer.
+/// Judges the answers.
 pub(crate) struct Prober {
     runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
@@ -31,10 +22,13 @@ impl Prober {
         Ok(Self { runtime, client })
     }
 
-    pub(crate) fn answers(&self, ready: &Ready) -> bool {
-        match ready {
-            Ready::Kafka { address } => kafka_answers(address).unwrap_or(false),
-            Ready::ListTables { url } => {
+    /// Makes the call that only a service which is ready answers rightly.
+    pub(crate) fn answers(&self, service: Service, endpoints: &Endpoints) -> bool {
+        let url = endpoints.url(service);
+        let get = |path: &str, text| self.holds(self.client.get(format!("{url}{path}")), text);
+        match service {
+            Service::Kafka => kafka_answers(url).unwrap_or(false),
+            Service::DynamoDb | Service::Aws => {
                 let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
                                   SignedHeaders=host;x-amz-date, Signature=none";
                 let request = self.client.post(url).header("content-type", "application/x-amz-json-1.0");
@@ -42,10 +36,14 @@ impl Prober {
                 let request = request.header("x-amz-date", "20260101T000000Z").header("authorization", credential);
                 self.holds(request.body("{}"), "TableNames")
             }
-            Ready::Get { url, holds } => self.holds(self.client.get(url), holds),
+            Service::Elasticsearch | Service::OpenSearch => {
+                get("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false")
+            }
+            Service::Registry => get("/subjects", "["),
         }
     }
 
+    /// Whether the answer is a good one, and has this text.
     fn holds(&self, request: reqwest::RequestBuilder, text: &str) -> bool {
         let body = async { request.send().await?.error_for_status()?.text().await };
         self.runtime.block_on(body).is_ok_and(|body| body.contains(text))

@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::folder::must_be_open;
 use crate::launch::{Launch, Place};
-use crate::ready::Ready;
-use crate::{Endpoints, Service, java, maven, pinned, program};
+use crate::{Service, java, maven, pinned, program};
 
 /// The version that the environment asks for.
 pub(crate) fn version(service: Service) -> Result<&'static str, String> {
@@ -57,7 +56,6 @@ pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
         program::run(Command::new("chown").args(["-R", "65534:65534"]).arg(place.folder))?;
     }
 
-    let url = format!("http://127.0.0.1:{}", place.ports[0]);
     let [java_home, path_conf, tmpdir] = if is_opensearch {
         ["OPENSEARCH_JAVA_HOME", "OPENSEARCH_PATH_CONF", "OPENSEARCH_TMPDIR"]
     } else {
@@ -74,11 +72,6 @@ pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
             (tmpdir, place.folder.join("tmp").into()),
         ],
         refuses_root: true,
-        ready: Ready::Get {
-            url: format!("{url}/_cluster/health?wait_for_status=yellow&timeout=1s"),
-            holds: "\"timed_out\":false",
-        },
-        endpoints: Endpoints::of(service, url),
     })
 }
 

@@ -49,3 +49,32 @@ impl fmt::Display for Unavailable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use anyhow::Context as _;
+
+    use super::*;
+    use crate::cache::fetch;
+
+    #[test]
+    fn what_a_repository_did_not_hand_out_is_told_apart_whatever_is_said_around_it() {
+        let refused =
+            || fetch(&mut Command::new("false")).context("Maven failed").context("kafka could not be fetched");
+        let why = Unavailable::from(refused().expect_err("it ends with 1"));
+        assert!(
+            matches!(&why, Unavailable::NotFetched(why) if why.starts_with("kafka could not be fetched: Maven")),
+            "{why:?}"
+        );
+        assert_eq!(Unavailable::from(anyhow::anyhow!("it ended")), Unavailable::Broken("it ended".to_owned()));
+    }
+
+    #[test]
+    fn several_services_are_as_bad_as_the_worst_and_each_is_told() {
+        let these = vec![Unavailable::Broken("it ended".to_owned()), Unavailable::NotFetched("no jar".to_owned())];
+        assert_eq!(Unavailable::all(these), Some(Unavailable::Broken("no jar\nit ended".to_owned())));
+        assert_eq!(Unavailable::all(Vec::new()), None);
+    }
+}
