@@ -740,6 +740,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_file_holds_is_handed_on_and_what_cannot_be_read_of_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arrays.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut values = Vec::new();
+            let done = parts(
+                std::slice::from_ref(&path),
+                &Options::default(),
+                |_| None,
+                |events, _| {
+                    values.extend(events.into_iter().filter_map(|event| event.record.value));
+                    true
+                },
+            );
+            (values, done.err().map(|error| error.to_string()).unwrap_or_default())
+        };
+        let (values, told) = read("[1 2]\n{\"a\":3}\n[4");
+        assert_eq!(values, ["1", "2", "{\"a\":3}"]);
+        assert!(told.contains("arrays.json, line 1, byte 3: a comma is missing"), "{told}");
+        assert!(told.contains("arrays.json, line 3, byte 15: the file ends"), "{told}");
+        let (values, told) = read(&format!("[{}]", "1 ".repeat(1_000)));
+        assert_eq!((values.len(), told.lines().count()), (1_000, 101));
+        assert!(told.ends_with("and at 899 further places; `lyceum validate` tells all of them"), "{told}");
+    }
+
+    #[test]
     fn an_invocation_under_way_is_no_standstill_as_long_as_nothing_fails() {
         assert!(!stands_still(Duration::from_secs(29), true));
         assert!(stands_still(STANDSTILL, true));
