@@ -129,6 +129,46 @@ fn of_a_truncated_gzip_file_what_came_before_the_cut_is_stored() {
 }
 
 #[test]
+fn arrays_behind_each_other_are_read_to_the_end_and_what_cannot_be_read_is_told_with_line_and_byte() {
+    let workplace = Workplace::new();
+    let statements: Vec<String> = video_statements(9, 4).iter().map(Value::to_string).collect();
+    let [a, b, c, d] = &statements[..] else { unreachable!() };
+    workplace.write("arrays.json", format!("\u{feff}[{a}]\r\n[{b},\n{c}]\n{d}\n"));
+    workplace.run(&["validate", "arrays.json"]).expect_code(0).expect_print(&["4 valid, 0 invalid"]);
+    let summary = ingest(&workplace, &["arrays.json"]).expect_code(0).json();
+    assert_eq!((&summary["read"], &summary["applied"]), (&json!(4), &json!(4)), "{summary}");
+
+    workplace.write("open.json", format!("[{a} {b},\n{c},"));
+    let told = [
+        format!("open.json, line 1, byte {}: a comma is missing", a.len() + 2),
+        format!("open.json, line 2, byte {}: the file ends here", a.len() + b.len() + c.len() + 5),
+    ];
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    workplace.run(&["validate", "open.json"]).expect_code(2).expect_report(&told).expect_print(&["3 valid, 0 invalid"]);
+    let finished = ingest(&workplace, &["open.json"]).expect_code(1).expect_report(&told);
+    assert_eq!(finished.json()["duplicate"], json!(3));
+
+    let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(a.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    workplace.write("wide.json", wide);
+    for command in ["validate", "ingest"] {
+        let finished = workplace.run(&[command, "wide.json"]);
+        finished.expect_code(if command == "validate" { 2 } else { 1 }).expect_report(&["wide.json", "UTF-16"]);
+    }
+}
+
+#[test]
+fn statements_of_one_line_are_told_apart_by_their_bytes() {
+    let workplace = Workplace::new();
+    workplace.write("line.json", "[{},{}]");
+    workplace
+        .run(&["validate", "line.json"])
+        .expect_code(1)
+        .expect_print(&["line.json:1: (whole)", "line.json:1: byte 4: (whole)"]);
+    let verdicts = workplace.run(&["validate", "line.json", "--format", "json"]).expect_code(1).json_lines();
+    assert_eq!((&verdicts[0]["byte"], &verdicts[1]["byte"]), (&Value::Null, &json!(4)));
+}
+
+#[test]
 fn what_only_begins_like_gzip_is_named() {
     let workplace = Workplace::new();
     workplace.write("odd.gz", [0x1f, 0x8b, 0xff, 0xff, 0xff]);

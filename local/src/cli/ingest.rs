@@ -21,7 +21,7 @@ use crate::runtime::Purpose;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON lines, a JSON array, or gzip of either; `-` is standard input
+    /// JSON lines, JSON arrays, or gzip of either, in UTF-8; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Publishes every event there; without it each goes to the topic of its event type

@@ -11,6 +11,7 @@ use super::Data;
 use super::say;
 use super::session::{Session, segment};
 use crate::config::Config;
+use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -25,8 +26,9 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let event = std::fs::read(&options.file).with_context(|| format!("cannot open {}", options.file.display()))?;
+    let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&event);
     let event: Value =
-        serde_json::from_slice(&event).with_context(|| format!("{} is no JSON", options.file.display()))?;
+        serde_json::from_slice(event).with_context(|| format!("{} is no JSON", options.file.display()))?;
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
     let answer: Value =

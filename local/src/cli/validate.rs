@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use lyceum_xapi::{Limits, Verdict, Version, validate};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Format;
-use crate::ingest::reader::{EVENT_LIMIT_BYTES, Events};
+use crate::ingest::reader::{EVENT_LIMIT_BYTES, Event, Events};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON lines, a JSON array, or gzip of either; `-` is standard input
+    /// JSON lines, JSON arrays, or gzip of either, in UTF-8; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Judges by this version; without it by the statement's own, else 1.0.3
@@ -56,18 +56,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
                 Err(error) => {
                     eprintln!("error: {error}");
                     unreadable = true;
-                    break;
+                    continue;
                 }
             };
             let is_valid = match &event.value {
                 Ok(value) => {
                     let verdict = validate(value, mode, &Limits::default());
-                    write_verdict(&mut out, options.format, file, event.line, &verdict)?;
+                    write_verdict(&mut out, options.format, file, &event, &verdict)?;
                     verdict.violations.is_empty()
                 }
                 Err(bytes) => {
                     let message = format!("{bytes} bytes, and {EVENT_LIMIT_BYTES} are read at most");
-                    write_oversized(&mut out, options.format, file, event.line, &message)?;
+                    write_oversized(&mut out, options.format, file, &event, &message)?;
                     false
                 }
             };
@@ -89,20 +89,19 @@ fn write_verdict(
     out: &mut impl Write,
     format: Format,
     file: &std::path::Path,
-    line: u64,
+    event: &Event,
     verdict: &Verdict<'_>,
 ) -> std::io::Result<()> {
     if format == Format::Json {
-        let verdict = json!({"line": line, "valid": verdict.violations.is_empty(), "violations": verdict.violations});
-        return writeln!(out, "{verdict}");
+        return write_json(out, event, verdict.violations.is_empty(), json!(verdict.violations));
     }
+    let place = place(file, event);
     for violation in &verdict.violations {
         let at = if violation.pointer.is_empty() { "(whole)" } else { &violation.pointer };
-        let (file, requirement) = (file.display(), violation.requirement);
-        writeln!(out, "{file}:{line}: {at}: {} [{}, {requirement}]", violation.message, violation.rule)?;
+        writeln!(out, "{place}: {at}: {} [{}, {}]", violation.message, violation.rule, violation.requirement)?;
     }
     if verdict.further > 0 {
-        writeln!(out, "{}:{line}: {} further violations", file.display(), verdict.further)?;
+        writeln!(out, "{place}: {} further violations", verdict.further)?;
     }
     Ok(())
 }
@@ -111,14 +110,28 @@ fn write_oversized(
     out: &mut impl Write,
     format: Format,
     file: &std::path::Path,
-    line: u64,
+    event: &Event,
     message: &str,
 ) -> std::io::Result<()> {
     match format {
         Format::Json => {
             let violation = json!({"rule": "limit.bytes", "pointer": "", "message": message, "requirement": "limit"});
-            writeln!(out, "{}", json!({"line": line, "valid": false, "violations": [violation]}))
+            write_json(out, event, false, json!([violation]))
         }
-        Format::Table => writeln!(out, "{}:{line}: (whole): {message} [limit.bytes]", file.display()),
+        Format::Table => writeln!(out, "{}: (whole): {message} [limit.bytes]", place(file, event)),
     }
+}
+
+/// `byte` is told where the line alone does not say which statement is meant.
+fn write_json(out: &mut impl Write, event: &Event, valid: bool, violations: Value) -> std::io::Result<()> {
+    let mut verdict = json!({"line": event.place.line, "valid": valid, "violations": violations});
+    if event.shares_line {
+        verdict["byte"] = event.place.byte.into();
+    }
+    writeln!(out, "{verdict}")
+}
+
+fn place(file: &std::path::Path, event: &Event) -> String {
+    let (file, line) = (file.display(), event.place.line);
+    if event.shares_line { format!("{file}:{line}: byte {}", event.place.byte) } else { format!("{file}:{line}") }
 }

@@ -280,7 +280,7 @@ fn for_each_prepared(
 ) -> Result<()> {
     let record_limit_bytes = EventLogOptions::default().max_record_bytes;
     let mut chunk = Chunk::default();
-    let mut failures = Vec::new();
+    let mut failures = Failures::default();
     for file in files {
         let spooled = match Spool::of(file) {
             Ok(spooled) => spooled,
@@ -298,17 +298,18 @@ fn for_each_prepared(
             }
         };
         for event in events {
-            let Event { line, value } = match event {
+            let event = match event {
                 Ok(event) => event,
                 Err(error) => {
                     failures.push(error.to_string());
-                    break;
+                    continue;
                 }
             };
             chunk.read += 1;
-            match value {
+            let at = |event: &Event| format!("{}, {}", file.display(), event.told_place());
+            match &event.value {
                 Ok(value) => {
-                    let route = route(&value);
+                    let route = route(value);
                     let mut headers = Vec::new();
                     if let Some(tenant) = &options.tenant {
                         headers.push(Header::new("tenant-id", tenant.clone()));
@@ -318,26 +319,29 @@ fn for_each_prepared(
                             Some(digest) => digest,
                             none => none.insert(reader::digest(spooled.path())?),
                         };
-                        headers.push(Header::new("event-id", ingested_event_id(digest, line).to_string()));
+                        headers.push(Header::new("event-id", ingested_event_id(digest, event.number).to_string()));
                     }
                     let (belongs, key) = route.map_or((FALLBACK_TOPIC, None), |route| (route.topic, route.key));
                     let topic = options.topic.clone().unwrap_or_else(|| belongs.to_owned());
                     let bytes = value.len();
-                    let record =
-                        NewRecord { key: key.map(Bytes::from), value: Some(value), headers, ..NewRecord::default() };
+                    let record = NewRecord {
+                        key: key.map(Bytes::from),
+                        value: Some(value.clone()),
+                        headers,
+                        ..NewRecord::default()
+                    };
                     // One that the log refuses would take the others of its chunk with it.
                     match check_sizes(std::slice::from_ref(&record), record_limit_bytes) {
                         Ok(()) => {
                             chunk.bytes += bytes;
                             chunk.events.push(Prepared { topic, record });
                         }
-                        Err(error) => chunk.not_published.push(format!("{}, line {line}: {error}", file.display())),
+                        Err(error) => chunk.not_published.push(format!("{}: {error}", at(&event))),
                     }
                 }
-                Err(bytes) => chunk.not_published.push(format!(
-                    "{}, line {line}: {bytes} bytes, and {EVENT_LIMIT_BYTES} are taken at most",
-                    file.display()
-                )),
+                Err(bytes) => chunk
+                    .not_published
+                    .push(format!("{}: {bytes} bytes, and {EVENT_LIMIT_BYTES} are taken at most", at(&event))),
             }
             let is_full = chunk.events.len() >= CHUNK_EVENTS || chunk.bytes >= CHUNK_BYTES;
             if is_full && !hand_on(std::mem::take(&mut chunk)) {
@@ -346,7 +350,31 @@ fn for_each_prepared(
         }
     }
     hand_on(chunk);
-    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+    failures.into_result()
+}
+
+/// What could not be read: the first hundred places, and how many more there are.
+#[derive(Default)]
+struct Failures {
+    told: Vec<String>,
+    further: u64,
+}
+
+impl Failures {
+    fn push(&mut self, failure: String) {
+        if self.told.len() < 100 {
+            self.told.push(failure);
+        } else {
+            self.further += 1;
+        }
+    }
+
+    fn into_result(mut self) -> Result<()> {
+        if self.further > 0 {
+            self.told.push(format!("and at {} further places; `lyceum validate` tells all of them", self.further));
+        }
+        if self.told.is_empty() { Ok(()) } else { bail!("{}", self.told.join("\n")) }
+    }
 }
 
 /// A file that can be read twice: standard input is written to a temporary file first.
@@ -710,6 +738,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_holds_is_handed_on_and_what_cannot_be_read_of_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arrays.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut values = Vec::new();
+            let done = parts(
+                std::slice::from_ref(&path),
+                &Options::default(),
+                |_| None,
+                |events, _| {
+                    values.extend(events.into_iter().filter_map(|event| event.record.value));
+                    true
+                },
+            );
+            (values, done.err().map(|error| error.to_string()).unwrap_or_default())
+        };
+        let (values, told) = read("[1 2]\n{\"a\":3}\n[4");
+        assert_eq!(values, ["1", "2", "{\"a\":3}"]);
+        assert!(told.contains("arrays.json, line 1, byte 3: a comma is missing"), "{told}");
+        assert!(told.contains("arrays.json, line 3, byte 15: the file ends"), "{told}");
+        let (values, told) = read(&format!("[{}]", "1 ".repeat(1_000)));
+        assert_eq!((values.len(), told.lines().count()), (1_000, 101));
+        assert!(told.ends_with("and at 899 further places; `lyceum validate` tells all of them"), "{told}");
+    }
 
     #[test]
     fn an_invocation_under_way_is_no_standstill_as_long_as_nothing_fails() {

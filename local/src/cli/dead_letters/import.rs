@@ -13,6 +13,7 @@ use crate::cli::say;
 use crate::cli::session::{Session, segment};
 use crate::config::Config;
 use crate::http::ports::Imported;
+use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -226,7 +227,10 @@ async fn from_path(session: &Session, path: &Path, tally: &mut Tally) -> Result<
     collect_files(path, &mut files)?;
     for file in files {
         let name = file.display().to_string();
-        let text = std::fs::read(&file).with_context(|| format!("cannot read {name}"))?;
+        let mut text = std::fs::read(&file).with_context(|| format!("cannot read {name}"))?;
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len());
+        }
         if serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok() {
             tally.hand_over(session, &name, text).await?;
             continue;
