@@ -275,6 +275,24 @@ impl Catalog {
         &self.families
     }
 
+    /// Every dead-letter topic of the families, each once.
+    pub fn dead_letter_topics(&self) -> Vec<&'static str> {
+        let mut topics = Vec::new();
+        for DeadLetterTopics { validation, processing, database } in self.families.iter().map(|of| of.dead_letters) {
+            for topic in [validation, processing, database] {
+                if !topics.contains(&topic) {
+                    topics.push(topic);
+                }
+            }
+        }
+        topics
+    }
+
+    /// Every kind of aggregate that a family keeps.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.families.iter().flat_map(|family| family.kinds).copied()
+    }
+
     /// The event type of that name.
     pub fn event_type(&self, name: &str) -> Option<Known> {
         if name == STATEMENT {

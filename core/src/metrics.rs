@@ -369,6 +369,11 @@ impl Metrics {
 impl Observer for Metrics {
     fn observe(&self, reports: &[Report]) {
         Metrics::observe(self, reports);
+        self.observe_batch_size(reports.len());
+    }
+
+    fn retried(&self, family: &'static str) {
+        self.count_retry(family);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lyceum_core::clock::ms_since_1970;
+use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::record::{Header, NewRecord};
 use lyceum_xapi::utc_time::UtcTime;
 use rand::seq::IndexedRandom;
@@ -15,7 +16,7 @@ use rand::{Rng, RngExt};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::runtime::Runtime;
+use crate::routing::Router;
 
 /// Whose the demo's events are.
 pub const TENANT: &str = "demo";
@@ -34,21 +35,20 @@ const QUESTIONS: &[&str] = &["recommend", "pace", "usefulness"];
 const HOUR_MS: i64 = 3_600_000;
 
 /// Publishes until it is dropped.
-pub async fn publish_for_ever(runtime: Arc<Runtime>) {
+pub async fn publish_for_ever(event_log: Arc<dyn EventLog>, router: Router) {
     let mut academy = Academy::default();
     loop {
         let events = academy.next_events(&mut rand::rng(), UtcTime::from_millis(ms_since_1970(SystemTime::now())));
         for event in events {
             let value = bytes::Bytes::from(event.to_string());
-            let route = runtime.router.route(&value);
-            let topic = route.as_ref().map_or("nlj.xapi.statements", |route| route.topic);
+            let route = router.route(&value);
             let record = NewRecord {
-                key: route.as_ref().and_then(|route| route.key.clone()).map(Into::into),
+                key: route.key.map(Into::into),
                 value: Some(value),
                 headers: vec![Header::new("tenant-id", TENANT)],
                 ..NewRecord::default()
             };
-            if let Err(error) = runtime.event_log.produce(topic, vec![record]).await {
+            if let Err(error) = event_log.produce(route.topic, vec![record]).await {
                 tracing::warn!(%error, "demo traffic could not be published; it goes on");
             }
         }

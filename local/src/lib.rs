@@ -1,15 +1,13 @@
 //! Lyceum on one machine: everything in one process with embedded stores and nothing else installed.
 //!
-//! [`cli`] is the command line, [`runtime`] the stores, functions and event source mappings, [`http`] the API and
-//! [`page`] what a person sees.
+//! [`cli`] is the command line, [`runtime`] the stores, functions and event source mappings; HTTP API, page and dead letters
+//! are those of any long-running process, [`lyceum_server`].
 
 pub mod cli;
 pub mod config;
 pub mod data_folder;
-pub mod dead_letters;
 pub mod demo;
-pub mod http;
+pub mod functions;
 pub mod ingest;
-pub mod live;
-pub mod page;
+pub mod routing;
 pub mod runtime;

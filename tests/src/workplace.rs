@@ -54,10 +54,10 @@ impl Workplace {
 
     /// Any command, prepared in the same way.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        for (name, ..) in lyceum::config::VARIABLES.iter().copied().flatten() {
+        for (name, ..) in lyceum::config::variables() {
             command.env_remove(name);
         }
-        command.env_remove("LYCEUM_TOKEN").env_remove("ANALYTICS_GROUP_ID").current_dir(self.path())
+        command.env_remove("ANALYTICS_GROUP_ID").current_dir(self.path())
     }
 
     /// Runs `lyceum` to its end.
@@ -236,6 +236,26 @@ impl Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         ran
+    }
+
+    /// The TCP sockets on which it listens, as Linux tells of them.
+    #[cfg(target_os = "linux")]
+    pub fn listening_sockets(&self) -> Vec<String> {
+        let process = format!("/proc/{}", self.child.id());
+        let files = std::fs::read_dir(format!("{process}/fd")).expect("the process runs");
+        let names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let sockets: Vec<String> = names
+            .filter_map(|name| Some(name.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+            .collect();
+        let tables =
+            ["tcp", "tcp6"].map(|of| std::fs::read_to_string(format!("{process}/net/{of}")).unwrap_or_default());
+        let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+        // Its fields: a number, the local and the remote address, the state (0A is LISTEN) … and, as tenth, the inode.
+        let listens = |line: &&str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(3) == Some(&"0A") && fields.get(9).is_some_and(|inode| sockets.iter().any(|of| of == inode))
+        };
+        lines.filter(listens).map(str::to_owned).collect()
     }
 
     /// Asks it to end, as Ctrl-C does.

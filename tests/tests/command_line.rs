@@ -585,3 +585,19 @@ async fn a_role_that_a_token_lacks_is_named() {
     replay.expect_report(&["operate"]);
     server.stop().expect_code(0);
 }
+
+/// A replay of three letters at one a second is under way for two seconds.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_has_the_data_itself_listens_on_nothing() {
+    let workplace = Workplace::new();
+    workplace.write_lines("broken.jsonl", &[json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
+    workplace.run(&["ingest", "broken.jsonl"]).expect_code(0);
+    let replay = workplace.start(&["dead-letters", "replay", "--per-second", "1"]);
+    replay.wait_for_line("→");
+    assert_eq!(replay.listening_sockets(), Vec::<String>::new());
+    replay.wait().expect_code(0).expect_print(&["3 sent again"]);
+    let server = workplace.up(&[]);
+    assert_eq!(server.running.listening_sockets().len(), 1, "the test sees a socket that listens");
+    server.stop().expect_code(0);
+}

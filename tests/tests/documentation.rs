@@ -159,9 +159,9 @@ fn every_command_line_of_the_documents_is_understood() {
 #[test]
 fn the_table_of_variables_is_the_programs_own() {
     let told = table(&document("docs/operations.md"), "variable");
-    let known = lyceum::config::VARIABLES.iter().copied().flatten().map(|(name, default, meaning)| {
+    let known = lyceum::config::variables().map(|(name, default, meaning)| {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        vec![format!("`{name}`"), default, (*meaning).to_owned()]
+        vec![format!("`{name}`"), default, meaning.to_owned()]
     });
     let mut known: Vec<_> = known.collect();
     known.sort();

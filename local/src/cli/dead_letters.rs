@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::say;
 use super::session::{Session, segment};
-use super::{Data, Format};
+use super::{Data, Format, one_of};
 use crate::config::Config;
 
 mod import;
@@ -72,8 +72,7 @@ struct Which {
     /// The topic that the event was on, or the dead-letter topic
     #[arg(long)]
     topic: Option<String>,
-    /// decode, validation, rejected, conflict, processing, database, oversized, unknown-type or undelivered
-    #[arg(long, value_parser = kind)]
+    #[arg(long, value_parser = kind, help = one_of(DeadLetterKind::ALL.map(DeadLetterKind::name)))]
     kind: Option<DeadLetterKind>,
     /// Whose they are
     #[arg(long)]
@@ -211,7 +210,7 @@ async fn replay(options: &Replay, config: &Config) -> Result<ExitCode> {
     if number("not_indexed") > 0 {
         say!("{} further records of dead-letter topics come after these", number("not_indexed"));
     }
-    if !dry_run && session.own.is_some() && sent > 0 {
+    if !dry_run && session.is_own() && sent > 0 {
         say!("they are processed at the next `lyceum up` or `lyceum ingest`");
     }
     Ok(ExitCode::SUCCESS)

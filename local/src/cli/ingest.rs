@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use lyceum_server::http::work::PreparedEvent;
+use lyceum_server::work::Summary;
 use serde_json::json;
 
 use super::capacity;
@@ -15,8 +17,7 @@ use super::say;
 use super::session::{Owned, Session, own_or_find};
 use super::{Data, Format, asked_to_end};
 use crate::config::Config;
-use crate::http::work::PreparedEvent;
-use crate::ingest::{self, Summary};
+use crate::ingest;
 use crate::runtime::Purpose;
 
 #[derive(Debug, Args)]
@@ -58,7 +59,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
             let progress = |at: ingest::Progress| bar.set_message(format!("{} read, {} settled", at.read, at.settled));
             let how = ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() };
             let done = tokio::select! {
-                done = ingest::ingest(&runtime, options.files.clone(), how, progress) => done,
+                done = ingest::ingest(&runtime.pipeline, options.files.clone(), how, progress) => done,
                 () = asked_to_end() => Err(anyhow::anyhow!(
                     "ended before everything was settled; what was published stays and is settled at the next start. \
                      Ingesting the files once more is harmless: what was applied counts as duplicate"
@@ -101,7 +102,7 @@ async fn ingest_elsewhere(
     let (send, mut parts) = tokio::sync::mpsc::channel(2);
     let (files, how) =
         (options.files.clone(), ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() });
-    let router = crate::runtime::Router::default();
+    let router = crate::routing::Router::default();
     let reading = tokio::task::spawn_blocking(move || {
         ingest::parts(
             &files,

@@ -11,7 +11,7 @@ use super::capacity;
 use super::say;
 use super::session::{Session, segment};
 use super::table::{Side, Table, escape};
-use super::{Data, Format};
+use super::{Data, Format, one_of};
 use crate::config::Config;
 
 /// Of a question so many different responses are listed, the most frequent ones, and so much of each.
@@ -20,7 +20,7 @@ const RESPONSE_CHARS: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// program, session, booking or response
+    #[arg(help = one_of(lyceum_catalog::catalog().kinds()))]
     kind: String,
     /// Its id; of a response the registration
     id: String,
@@ -99,7 +99,7 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
     match session.find(&path, &[("tenant", options.tenant.as_deref())]).await? {
         Some(state) => say!("{}", serde_json::to_string_pretty(&state)?),
         None => {
-            let tenant = options.tenant.as_deref().unwrap_or(&config.process.envelope.default_tenant);
+            let tenant = options.tenant.as_deref().unwrap_or(&config.server.process.envelope.default_tenant);
             bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id)
         }
     }
@@ -165,7 +165,7 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
     let health = session.get("/health", &[]).await?;
     let mut status = session.get("/events/status", &[]).await?;
     let is_healthy = health["status"] == "healthy";
-    let is_here = session.own.is_some();
+    let is_here = session.is_own();
     if options.format == Format::Json {
         status["health"] = health;
         print_json(&status)?;

@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
-use super::Data;
 use super::say;
 use super::session::{Session, segment};
+use super::{Data, one_of};
 use crate::config::Config;
 use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// training, survey or statement
+    #[arg(help = one_of(lyceum_functions::REGISTRY.iter().map(|entry| entry.spec.name)))]
     function: String,
     /// The event: JSON as AWS builds it (events/aws holds samples)
     #[arg(value_name = "FILE")]

@@ -84,6 +84,16 @@ struct Data {
     data: PathBuf,
 }
 
+/// Names as a sentence has them: "training, survey or statement".
+fn one_of(names: impl IntoIterator<Item = &'static str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// How an answer is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -136,14 +146,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
 
 fn start_log(config: &Config) -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.log.level).with_context(|| {
-        format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.log.level)
+    let filter = EnvFilter::try_new(&config.server.log.level).with_context(|| {
+        format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.server.log.level)
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    if config.log.is_json {
+    if config.server.log.is_json {
         log.json().init()
     } else {
         log.with_target(false).init()

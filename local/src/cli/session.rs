@@ -4,20 +4,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Request, StatusCode};
+use bytes::Bytes;
+use lyceum_server::access::Access;
+use lyceum_server::http;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tower::ServiceExt;
 
-use crate::config::Config;
+use crate::config::{CommandToken, Config};
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::runtime::{Purpose, Runtime};
 
 /// Where questions go.
 pub(super) struct Session {
     base: String,
-    client: reqwest::Client,
-    token: Option<String>,
-    /// Whether this process owns the data.
-    pub(super) own: Option<Arc<Runtime>>,
+    asked: Asked,
+}
+
+enum Asked {
+    /// The process that owns the data, over HTTP.
+    Elsewhere { client: reqwest::Client, token: Option<CommandToken> },
+    /// This very process: its routes are called as functions, so that nothing listens and no token is needed.
+    Here { router: Router, _runtime: Arc<Runtime> },
 }
 
 /// The data, owned or not.
@@ -39,49 +53,47 @@ pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) 
                 holder.process,
                 holder.address
             );
-            Ok(Owned::Elsewhere(Session::to(format!("http://{}", holder.address))))
+            let asked = Asked::Elsewhere { client: reqwest::Client::new(), token: config.token.clone() };
+            Ok(Owned::Elsewhere(Session { base: format!("http://{}", holder.address), asked }))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 impl Session {
-    /// Opens the data; where no other process has it, this one answers the questions over its own HTTP API.
+    /// Opens the data; where no other process has it, this one answers the questions itself.
     pub(super) async fn open(data: &Path, config: &Config) -> Result<Self> {
         match own_or_find(data, config, Purpose::Look).await? {
             Owned::Elsewhere(session) => Ok(session),
             Owned::Here(runtime) => {
                 let runtime = Arc::new(*runtime);
-                let mut config = config.clone();
-                // The questions come from this very process.
-                config.tokens.clear();
-                let listener =
-                    tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on 127.0.0.1")?;
-                let address = listener.local_addr()?;
-                let services = super::up::http_services(&runtime, &config);
-                tokio::spawn(crate::http::serve(listener, services, std::future::pending()));
-                let mut session = Self::to(format!("http://{address}"));
-                session.token = None;
-                session.own = Some(runtime);
-                Ok(session)
+                let router = http::router(runtime.http_services(Access::open()));
+                let asked = Asked::Here { router, _runtime: runtime };
+                Ok(Self { base: "http://127.0.0.1".to_owned(), asked })
             }
         }
     }
 
-    fn to(base: String) -> Self {
-        let token = std::env::var("LYCEUM_TOKEN").ok().filter(|token| !token.is_empty());
-        Self { base, client: reqwest::Client::new(), token, own: None }
+    /// Whether this process owns the data.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.asked, Asked::Here { .. })
     }
 
     /// Asks; `None` where there is no such thing.
     pub(super) async fn find(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Option<Value>> {
         let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
-        let mut url =
-            reqwest::Url::parse(&format!("{}{path}", self.base)).context("a part of the question is no path")?;
+        let mut url = self.url(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(self.send(self.client.get(url)).await?.ok())
+        let answer = self.exchange(Method::GET, url, Bytes::new()).await?;
+        // A process that is not well says so with all that it knows.
+        let is_health = answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.body["components"].is_object();
+        match answer.status {
+            status if status.is_success() || is_health => Ok(Some(answer.body)),
+            StatusCode::NOT_FOUND if answer.body["detail"].is_string() => Ok(None),
+            _ => self.refuse(&answer),
+        }
     }
 
     /// Asks for what must be there.
@@ -91,60 +103,86 @@ impl Session {
 
     /// Asks for something to be done.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
-        let request = self.client.post(format!("{}{path}", self.base)).json(body);
-        let answer = self.send(request).await?.map_err(anyhow::Error::msg)?;
-        serde_json::from_value(answer).context("the answer has another form than expected; are the releases the same?")
+        let answer = self.exchange(Method::POST, self.url(path)?, serde_json::to_vec(body)?.into()).await?;
+        match answer.status {
+            status if status.is_success() => answer.read(),
+            StatusCode::NOT_FOUND if answer.body["detail"].is_string() => bail!("{}", answer.detail()),
+            _ => self.refuse(&answer),
+        }
     }
 
     /// Hands bytes over; what is wrong with them is an answer, too.
     pub(super) async fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<Result<T, String>> {
-        let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
-        let status = response.status();
-        let body = response.bytes().await.context("the answer was cut off")?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let detail = answer["detail"].as_str().unwrap_or("no further word").to_owned();
-        match status.as_u16() {
-            200 => serde_json::from_value(answer).map(Ok).context("the answer has another form than expected"),
-            400 | 413 => Ok(Err(detail)),
-            401 | 403 => bail!("{detail} (commands take their token from LYCEUM_TOKEN)"),
-            _ => bail!("{} answered {status}: {detail}", self.base),
+        let answer = self.exchange(Method::POST, self.url(path)?, body.into()).await?;
+        match answer.status {
+            status if status.is_success() => answer.read().map(Ok),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Err(answer.detail().to_owned())),
+            _ => self.refuse(&answer),
         }
     }
 
-    /// The answer, or why there is no such thing.
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Result<Value, String>> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+    fn url(&self, path: &str) -> Result<Url> {
+        Url::parse(&format!("{}{path}", self.base)).context("a part of the question is no path")
+    }
+
+    fn refuse<T>(&self, answer: &Answer) -> Result<T> {
+        let detail = answer.detail();
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                bail!("{detail} (commands take their token from LYCEUM_TOKEN)")
+            }
+            status => bail!("{} answered {status}: {detail}", self.name()),
         }
-        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
-        let status = response.status();
-        let body = response.bytes().await.context("the answer was cut off")?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status.is_success() || status == reqwest::StatusCode::SERVICE_UNAVAILABLE && answer["components"].is_object()
-        {
-            return Ok(Ok(answer));
-        }
-        let detail = answer["detail"].as_str().unwrap_or("no further word");
-        match status.as_u16() {
-            404 if answer["detail"].is_string() => Ok(Err(detail.to_owned())),
-            401 | 403 => bail!("{detail} (commands take their token from LYCEUM_TOKEN)"),
-            _ => bail!("{} answered {status}: {detail}", self.base),
-        }
+    }
+
+    /// Who answers, for people.
+    fn name(&self) -> &str {
+        if self.is_own() { "this process" } else { &self.base }
+    }
+
+    async fn exchange(&self, method: Method, url: Url, body: Bytes) -> Result<Answer> {
+        let (status, body) = match &self.asked {
+            Asked::Here { router, .. } => {
+                let request = Request::builder().method(method).uri(url.as_str());
+                let request = request.header(CONTENT_TYPE, "application/json").body(Body::from(body))?;
+                let response = router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                let status = response.status();
+                (status, axum::body::to_bytes(response.into_body(), usize::MAX).await?)
+            }
+            Asked::Elsewhere { client, token } => {
+                let mut request = client.request(method, url).header(CONTENT_TYPE, "application/json").body(body);
+                if let Some(CommandToken(token)) = token {
+                    request = request.bearer_auth(token);
+                }
+                let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
+                let status = response.status();
+                (status, response.bytes().await.context("the answer was cut off")?)
+            }
+        };
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
     }
 }
 
+struct Answer {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Answer {
+    fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap_or("no further word")
+    }
+
+    fn read<T: DeserializeOwned>(self) -> Result<T> {
+        serde_json::from_value(self.body)
+            .context("the answer has another form than expected; are the releases the same?")
+    }
+}
+
+/// What stands for itself in a path (RFC 3986, 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// One segment of a path.
 pub(super) fn segment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
+    utf8_percent_encode(text, SEGMENT).to_string()
 }

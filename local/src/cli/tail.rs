@@ -54,7 +54,7 @@ async fn follow(options: &Options, config: &Config) -> Result<ExitCode> {
         next = page["next"].as_str().map(str::to_owned);
         if records.is_empty() {
             // Where no other process runs, nothing more can come.
-            if session.own.is_some() {
+            if session.is_own() {
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(Duration::from_millis(300)).await;

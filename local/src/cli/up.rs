@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lyceum_server::access::{Access, bind_address};
+use lyceum_server::http;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::say;
 use super::{Data, asked_to_end};
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::demo;
-use crate::http::{self, Access, bind_address};
-use crate::runtime::{Answers, Purpose, RemoteFunctions, Runtime};
+use crate::functions::RemoteFunctions;
+use crate::runtime::{Purpose, Runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -49,7 +52,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         ),
         other => other?,
     };
-    let access = Access::new(config.tokens.clone());
+    let access = Access::new(config.server.tokens.clone());
     let address = bind_address(&access, options.port);
     let listener = TcpListener::bind(address).await.with_context(|| match options.port {
         0 => format!("cannot listen on {address}"),
@@ -63,7 +66,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let shown = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
     runtime.folder().announce(shown).context("cannot write into the data folder")?;
     say!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
-    say!("{}", runtime.places);
+    say!("{}", runtime.stores.places);
     if !config.functions.is_empty() {
         say!("Functions run elsewhere; how events end is told by their own logs, and here by lag and dead letters.");
     }
@@ -75,13 +78,11 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     }
     std::io::stdout().flush()?;
 
-    let stop = tokio::sync::watch::Sender::new(false);
-    let stopped = |mut stop: tokio::sync::watch::Receiver<bool>| async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let server = tokio::spawn(http::serve(listener, http_services(&runtime, &config), stopped(stop.subscribe())));
-    let traffic = options.demo.then(|| tokio::spawn(demo::publish_for_ever(runtime.clone())));
-    let running = runtime.run(stopped(stop.subscribe()));
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, runtime.http_services(access), stop.clone().cancelled_owned()));
+    let (event_log, router) = (runtime.stores.event_log.clone(), runtime.pipeline.router.clone());
+    let traffic = options.demo.then(|| tokio::spawn(demo::publish_for_ever(event_log, router)));
+    let running = runtime.run(stop.clone().cancelled_owned());
     tokio::pin!(running);
     tokio::select! {
         () = asked_to_end() => {}
@@ -91,31 +92,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         traffic.abort();
     }
     eprintln!("ending: what is in hand is finished, the rest comes at the next start");
-    stop.send_replace(true);
+    stop.cancel();
     running.await;
     server.await.context("the HTTP server failed")??;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the page and the API are given.
-pub(super) fn http_services(runtime: &Arc<Runtime>, config: &Config) -> http::Services {
-    let answers = Arc::new(Answers(runtime.clone()));
-    http::Services {
-        event_log: runtime.event_log.clone(),
-        ledger: runtime.ledger.clone(),
-        statements: runtime.statements.clone(),
-        live: runtime.live.clone(),
-        metrics: runtime.metrics.clone(),
-        mappings: answers.clone(),
-        dead_letters: runtime.dead_letters.clone(),
-        analytics: answers.clone(),
-        state: answers.clone(),
-        keys: answers.clone(),
-        work: answers,
-        clock: runtime.clock.clone(),
-        guards: runtime.guards.clone(),
-        access: Access::new(config.tokens.clone()),
-        default_tenant: config.process.envelope.default_tenant.clone(),
-        data: runtime.folder().path().display().to_string(),
-    }
 }

@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use lyceum_core::capacity::Capacity;
 use lyceum_core::envelope::ingested_event_id;
-use lyceum_core::outcome::{Outcome, Report};
-use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::rules::check_sizes;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Header, NewRecord, Position};
 use lyceum_embedded::event_log::EventLogOptions;
 use lyceum_event_source_mapping::{EventSourceMapping, MappingConfig, MappingState};
-use serde::{Deserialize, Serialize};
+use lyceum_server::work::{Prepared, Summary};
 use tokio::sync::mpsc;
 
-use crate::runtime::{FUNCTION_TIME, Runtime};
+use crate::functions::FUNCTION_TIME;
+use crate::routing::{Route, Router};
 
 pub mod reader;
 
@@ -33,8 +34,23 @@ const UNSETTLED_LIMIT: usize = 50_000;
 const STANDSTILL: Duration = Duration::from_secs(30);
 /// And where nothing is known to fail, after so long: an invocation under way may take its whole time before it says why.
 const STANDSTILL_UNEXPLAINED: Duration = STANDSTILL.saturating_add(FUNCTION_TIME);
-/// Where an event goes that is no valid event of any family: its dead letter says what is wrong with it.
-const FALLBACK_TOPIC: &str = "nlj.xapi.statements";
+
+/// What an ingestion goes through.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// Where events are published, and read from.
+    pub event_log: Arc<dyn EventLog>,
+    /// One a topic.
+    pub mappings: Vec<Arc<EventSourceMapping>>,
+    /// Which event belongs where.
+    pub router: Router,
+    /// For the time and the capacity that an ingestion takes.
+    pub metrics: Arc<Metrics>,
+    /// Counts how the records of an ingestion end.
+    pub tally: Arc<Tally>,
+    /// Whether other processes may settle records of the same topics: then not every outcome is seen here.
+    pub shares_its_topics: bool,
+}
 
 /// What is to be published, and how.
 #[derive(Clone, Debug, Default)]
@@ -43,83 +59,6 @@ pub struct Options {
     pub topic: Option<String>,
     /// The header `tenant-id` of every event.
     pub tenant: Option<String>,
-}
-
-/// How an ingestion ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Events found in the files.
-    pub read: u64,
-    /// Events whose effect is in.
-    pub applied: u64,
-    /// Events that had been applied before.
-    pub duplicate: u64,
-    /// Events that were dead-lettered, by kind.
-    pub dead_lettered: BTreeMap<String, u64>,
-    /// Events that the mapping gave up; they went to its on-failure destination.
-    pub given_up: u64,
-    /// Events that another process, or a function elsewhere, settled; how they ended is not known here.
-    #[serde(default)]
-    pub elsewhere: u64,
-    /// Events that were published and not settled before the ingestion ended; the next start settles them.
-    #[serde(default)]
-    pub unsettled: u64,
-    /// Events that were not published, and why: file, line and size of those too large, the first hundred.
-    pub not_published: Vec<String>,
-    /// How many there were of them.
-    pub not_published_total: u64,
-    /// From the first byte read to the last event settled.
-    pub seconds: f64,
-    /// Events settled per second.
-    pub per_second: f64,
-    /// Seconds spent in each stage by this process: `function.<family>`, and `<store>.<operation>` within it or beside it.
-    /// Calls at once count each.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub stages: BTreeMap<String, f64>,
-    /// Capacity units of DynamoDB that this process consumed meanwhile, and what an event of each family cost; not told to a
-    /// caller that sees one tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capacity: Option<Capacity>,
-}
-
-impl Summary {
-    /// Adds another part of the same ingestion.
-    pub fn add(&mut self, other: Self) {
-        self.read += other.read;
-        self.applied += other.applied;
-        self.duplicate += other.duplicate;
-        for (kind, count) in other.dead_lettered {
-            *self.dead_lettered.entry(kind).or_default() += count;
-        }
-        for (stage, seconds) in other.stages {
-            *self.stages.entry(stage).or_default() += seconds;
-        }
-        if let Some(capacity) = other.capacity {
-            self.capacity.get_or_insert_default().add(&capacity);
-        }
-        self.given_up += other.given_up;
-        self.elsewhere += other.elsewhere;
-        self.unsettled += other.unsettled;
-        self.not_published_total += other.not_published_total;
-        self.not_published.extend(other.not_published);
-        self.not_published.truncate(100);
-    }
-
-    /// Sets the time that it took.
-    pub fn took(&mut self, time: Duration) {
-        self.seconds = time.as_secs_f64();
-        let settled = self.read - self.not_published_total - self.unsettled;
-        self.per_second = if self.seconds > 0.0 { settled as f64 / self.seconds } else { 0.0 };
-    }
-}
-
-/// One event on its way into a log, as commands hand it to a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    /// Where it goes.
-    pub topic: String,
-    /// What.
-    pub record: NewRecord,
 }
 
 /// How far it is.
@@ -136,31 +75,31 @@ pub struct Progress {
 /// # Errors
 /// A file that cannot be read, or a log that refuses; what was valid before it is settled first, and the error says so.
 pub async fn ingest(
-    runtime: &Arc<Runtime>,
+    pipeline: &Pipeline,
     files: Vec<PathBuf>,
     options: Options,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Summary, Option<anyhow::Error>)> {
     let started = Instant::now();
-    let before = (runtime.metrics.stages(), runtime.metrics.capacity());
+    let before = (pipeline.metrics.stages(), pipeline.metrics.capacity());
     if let Some(topic) = &options.topic {
-        check_topic(runtime, topic).await?;
+        check_topic(pipeline, topic).await?;
     }
     let (send, mut chunks) = mpsc::channel::<Chunk>(4);
     let preparing = {
-        let (runtime, options) = (runtime.clone(), options.clone());
-        tokio::task::spawn_blocking(move || prepare(&runtime, &files, &options, &send))
+        let (pipeline, options) = (pipeline.clone(), options.clone());
+        tokio::task::spawn_blocking(move || prepare(&pipeline, &files, &options, &send))
     };
-    let run = runtime.tally.begin();
+    let run = pipeline.tally.begin();
     let mut summary = Summary::default();
     let mut failed = None;
-    let mut standstill = Standstill::new(runtime, &run);
+    let mut standstill = Standstill::new(pipeline, &run);
     'reading: while let Some(chunk) = chunks.recv().await {
         summary.read += chunk.read;
         summary.not_published_total += chunk.not_published.len() as u64;
         summary.not_published.extend(chunk.not_published);
         summary.not_published.truncate(100);
-        if let Err(error) = publish(runtime, &run, chunk.events).await {
+        if let Err(error) = publish(pipeline, &run, chunk.events).await {
             let refused = summary.read - summary.not_published_total - run.published_total();
             summary.not_published_total += refused;
             summary.not_published.push(format!("{refused} events that were read: {error:#}"));
@@ -169,9 +108,9 @@ pub async fn ingest(
         }
         progress(Progress { read: summary.read, settled: run.settled() });
         while run.unsettled() > UNSETTLED_LIMIT {
-            let looked = if runtime.shares_its_topics() {
+            let looked = if pipeline.shares_its_topics {
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                run.look_elsewhere(runtime).await
+                run.look_elsewhere(pipeline).await
             } else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok(())
@@ -186,15 +125,15 @@ pub async fn ingest(
     drop(chunks);
     let read = preparing.await.context("the reading of files failed")?;
     let read_so_far = summary.read;
-    let settling = run.wait(runtime, |settled| {
+    let settling = run.wait(pipeline, |settled| {
         progress(Progress { read: read_so_far, settled });
         standstill.check()
     });
     let settled = settling.await;
-    run.finish(runtime, &mut summary, settled.is_ok());
+    run.finish(pipeline, &mut summary, settled.is_ok());
     summary.took(started.elapsed());
-    summary.stages = stages_since(&before.0, &runtime.metrics.stages());
-    summary.capacity = Some(runtime.metrics.capacity().since(&before.1));
+    summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
+    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1));
     let errors: Vec<String> =
         failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
     Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
@@ -210,30 +149,30 @@ fn stages_since(before: &BTreeMap<String, Duration>, now: &BTreeMap<String, Dura
 }
 
 /// Publishes events that are prepared already, and waits until all are settled.
-pub async fn ingest_prepared(runtime: &Arc<Runtime>, events: Vec<Prepared>) -> Result<Summary> {
-    let before = (runtime.metrics.stages(), runtime.metrics.capacity());
+pub async fn ingest_prepared(pipeline: &Pipeline, events: Vec<Prepared>) -> Result<Summary> {
+    let before = (pipeline.metrics.stages(), pipeline.metrics.capacity());
     let started = Instant::now();
-    let run = runtime.tally.begin();
+    let run = pipeline.tally.begin();
     let mut summary = Summary { read: events.len() as u64, ..Summary::default() };
-    publish(runtime, &run, events).await?;
-    let mut standstill = Standstill::new(runtime, &run);
-    run.wait(runtime, |_| standstill.check()).await?;
-    run.finish(runtime, &mut summary, true);
+    publish(pipeline, &run, events).await?;
+    let mut standstill = Standstill::new(pipeline, &run);
+    run.wait(pipeline, |_| standstill.check()).await?;
+    run.finish(pipeline, &mut summary, true);
     summary.took(started.elapsed());
-    summary.stages = stages_since(&before.0, &runtime.metrics.stages());
-    summary.capacity = Some(runtime.metrics.capacity().since(&before.1));
+    summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
+    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1));
     Ok(summary)
 }
 
-async fn check_topic(runtime: &Runtime, topic: &str) -> Result<()> {
-    match runtime.event_log.offsets(topic).await {
-        Ok(_) if runtime.mappings.iter().any(|mapping| mapping.config().topic == topic) => Ok(()),
+async fn check_topic(pipeline: &Pipeline, topic: &str) -> Result<()> {
+    match pipeline.event_log.offsets(topic).await {
+        Ok(_) if pipeline.mappings.iter().any(|mapping| mapping.config().topic == topic) => Ok(()),
         Ok(_) => bail!("no function reads topic {topic}; `lyceum topics` shows which ones have a function"),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn publish(runtime: &Runtime, run: &Run, events: Vec<Prepared>) -> Result<()> {
+async fn publish(pipeline: &Pipeline, run: &Run, events: Vec<Prepared>) -> Result<()> {
     let mut by_topic: BTreeMap<String, Vec<NewRecord>> = BTreeMap::new();
     for Prepared { topic, record } in events {
         by_topic.entry(topic).or_default().push(record);
@@ -241,7 +180,7 @@ async fn publish(runtime: &Runtime, run: &Run, events: Vec<Prepared>) -> Result<
     for (topic, records) in by_topic {
         let mut waited = Duration::ZERO;
         let positions = loop {
-            match runtime.event_log.produce(&topic, records.clone()).await {
+            match pipeline.event_log.produce(&topic, records.clone()).await {
                 Ok(positions) => break positions,
                 // A full disk may be freed while we wait; what was published before stays either way.
                 Err(error @ EventLogError::Unavailable(_)) if waited < Duration::from_secs(5) => {
@@ -267,15 +206,15 @@ struct Chunk {
 }
 
 /// Reads the files and hands their events on, in order; each with topic, key and headers.
-fn prepare(runtime: &Runtime, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
-    let route = |value: &Bytes| runtime.router.route(value);
+fn prepare(pipeline: &Pipeline, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
+    let route = |value: &Bytes| pipeline.router.route(value);
     for_each_prepared(files, options, route, |chunk| send.blocking_send(chunk).is_ok())
 }
 
 fn for_each_prepared(
     files: &[PathBuf],
     options: &Options,
-    route: impl Fn(&Bytes) -> Option<crate::runtime::Route>,
+    route: impl Fn(&Bytes) -> Route,
     mut hand_on: impl FnMut(Chunk) -> bool,
 ) -> Result<()> {
     let record_limit_bytes = EventLogOptions::default().max_record_bytes;
@@ -314,18 +253,17 @@ fn for_each_prepared(
                     if let Some(tenant) = &options.tenant {
                         headers.push(Header::new("tenant-id", tenant.clone()));
                     }
-                    if route.as_ref().is_some_and(|route| !route.has_id) {
+                    if route.has_id == Some(false) {
                         let digest = match &mut digest {
                             Some(digest) => digest,
                             none => none.insert(reader::digest(spooled.path())?),
                         };
                         headers.push(Header::new("event-id", ingested_event_id(digest, event.number).to_string()));
                     }
-                    let (belongs, key) = route.map_or((FALLBACK_TOPIC, None), |route| (route.topic, route.key));
-                    let topic = options.topic.clone().unwrap_or_else(|| belongs.to_owned());
+                    let topic = options.topic.clone().unwrap_or_else(|| route.topic.to_owned());
                     let bytes = value.len();
                     let record = NewRecord {
-                        key: key.map(Bytes::from),
+                        key: route.key.map(Bytes::from),
                         value: Some(value.clone()),
                         headers,
                         ..NewRecord::default()
@@ -413,7 +351,7 @@ impl Drop for Spool {
 pub fn parts(
     files: &[PathBuf],
     options: &Options,
-    route: impl Fn(&Bytes) -> Option<crate::runtime::Route>,
+    route: impl Fn(&Bytes) -> Route,
     mut part: impl FnMut(Vec<Prepared>, Summary) -> bool,
 ) -> Result<()> {
     for_each_prepared(files, options, route, |chunk| {
@@ -481,9 +419,10 @@ impl Tally {
         lock(&self.runs).push(counting.clone());
         Run { counting }
     }
+}
 
-    /// Called by the processing.
-    pub fn observe(&self, reports: &[Report]) {
+impl Observer for Tally {
+    fn observe(&self, reports: &[Report]) {
         let mut runs = lock(&self.runs);
         runs.retain(|run| Arc::strong_count(run) > 1);
         for run in runs.iter() {
@@ -555,23 +494,23 @@ impl Run {
     }
 
     /// The mappings of the topics that it published to.
-    fn mappings<'a>(&self, runtime: &'a Runtime) -> impl Iterator<Item = &'a Arc<EventSourceMapping>> {
+    fn mappings<'a>(&self, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a Arc<EventSourceMapping>> {
         let topics: HashSet<Arc<str>> = lock(&self.counting).ends.keys().cloned().collect();
-        runtime.mappings.iter().filter(move |mapping| topics.contains(mapping.config().topic.as_str()))
+        pipeline.mappings.iter().filter(move |mapping| topics.contains(mapping.config().topic.as_str()))
     }
 
     /// Counts what others have settled meanwhile.
-    async fn look_elsewhere(&self, runtime: &Runtime) -> Result<()> {
-        for mapping in self.mappings(runtime) {
-            self.ask_committed(runtime, mapping).await?;
+    async fn look_elsewhere(&self, pipeline: &Pipeline) -> Result<()> {
+        for mapping in self.mappings(pipeline) {
+            self.ask_committed(pipeline, mapping).await?;
         }
         Ok(())
     }
 
     /// What the mapping's group has committed; nothing where the log cannot say so now.
-    async fn ask_committed(&self, runtime: &Runtime, mapping: &EventSourceMapping) -> Result<BTreeMap<i32, i64>> {
+    async fn ask_committed(&self, pipeline: &Pipeline, mapping: &EventSourceMapping) -> Result<BTreeMap<i32, i64>> {
         let MappingConfig { group, topic, .. } = mapping.config();
-        match runtime.event_log.committed(group, topic).await {
+        match pipeline.event_log.committed(group, topic).await {
             Ok(committed) => {
                 let counting = &mut *lock(&self.counting);
                 for (partition, offset) in &committed {
@@ -588,13 +527,13 @@ impl Run {
     }
 
     /// Comes back once the mappings have committed past everything that was published, or `progress` has had enough.
-    async fn wait(&self, runtime: &Runtime, mut progress: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    async fn wait(&self, pipeline: &Pipeline, mut progress: impl FnMut(u64) -> Result<()>) -> Result<()> {
         let ends = lock(&self.counting).ends.clone();
-        if runtime.shares_its_topics() {
-            return self.wait_for_group(runtime, &ends, progress).await;
+        if pipeline.shares_its_topics {
+            return self.wait_for_group(pipeline, &ends, progress).await;
         }
         for (topic, ends) in ends {
-            for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == *topic) {
+            for mapping in pipeline.mappings.iter().filter(|mapping| *mapping.config().topic == *topic) {
                 let waiting = mapping.wait_until_settled(&ends);
                 tokio::pin!(waiting);
                 loop {
@@ -611,14 +550,14 @@ impl Run {
     /// Comes back once the groups have committed past everything that was published, whoever of their members did.
     async fn wait_for_group(
         &self,
-        runtime: &Runtime,
+        pipeline: &Pipeline,
         ends: &BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
         mut progress: impl FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         for (topic, ends) in ends {
-            for mapping in runtime.mappings.iter().filter(|mapping| *mapping.config().topic == **topic) {
+            for mapping in pipeline.mappings.iter().filter(|mapping| *mapping.config().topic == **topic) {
                 loop {
-                    let committed = self.ask_committed(runtime, mapping).await?;
+                    let committed = self.ask_committed(pipeline, mapping).await?;
                     if ends.iter().all(|(partition, end)| committed.get(partition) >= Some(end)) {
                         break;
                     }
@@ -631,13 +570,13 @@ impl Run {
     }
 
     /// What is not settled was settled elsewhere or given up, where everything is committed; else it is still to come.
-    fn finish(self, runtime: &Runtime, summary: &mut Summary, is_committed: bool) {
+    fn finish(self, pipeline: &Pipeline, summary: &mut Summary, is_committed: bool) {
         let counting = lock(&self.counting);
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
         summary.elsewhere += counting.counts.elsewhere;
-        let left = match (is_committed, runtime.shares_its_topics()) {
+        let left = match (is_committed, pipeline.shares_its_topics) {
             (false, _) => &mut summary.unsettled,
             (true, true) => &mut summary.elsewhere,
             (true, false) => &mut summary.given_up,
@@ -648,7 +587,7 @@ impl Run {
 
 /// Ends an ingestion that does not move any more: with a full disk it would wait for ever.
 struct Standstill<'a> {
-    runtime: &'a Runtime,
+    pipeline: &'a Pipeline,
     run: &'a Run,
     /// How far it was when that last changed, and when that was seen; nothing is seen before the first check.
     moved: Option<(Mark, Instant)>,
@@ -676,8 +615,8 @@ impl Mark {
 }
 
 impl<'a> Standstill<'a> {
-    fn new(runtime: &'a Runtime, run: &'a Run) -> Self {
-        Self { runtime, run, moved: None }
+    fn new(pipeline: &'a Pipeline, run: &'a Run) -> Self {
+        Self { pipeline, run, moved: None }
     }
 
     fn check(&mut self) -> Result<()> {
@@ -704,7 +643,7 @@ impl<'a> Standstill<'a> {
     }
 
     fn mark(&self) -> Mark {
-        let statuses = self.run.mappings(self.runtime).map(|mapping| mapping.status());
+        let statuses = self.run.mappings(self.pipeline).map(|mapping| mapping.status());
         let (mut committed, mut put_off) = (0, 0);
         for status in statuses {
             committed += status.partitions.iter().map(|partition| partition.committed).sum::<i64>();
@@ -717,7 +656,7 @@ impl<'a> Standstill<'a> {
     /// What fails since then, of what this ingestion waits for; an error from before is over.
     fn reason(&self, before: &Mark, now: &Mark, since: Instant) -> Option<String> {
         let failing = || {
-            let mut states = self.run.mappings(self.runtime).map(|mapping| mapping.status().state);
+            let mut states = self.run.mappings(self.pipeline).map(|mapping| mapping.status().state);
             states.find_map(|state| match state {
                 MappingState::Failing { reason, .. } => Some(reason),
                 _ => None,
@@ -749,7 +688,7 @@ mod tests {
             let done = parts(
                 std::slice::from_ref(&path),
                 &Options::default(),
-                |_| None,
+                |_| Route { topic: "nlj.xapi.statements", key: None, has_id: None },
                 |events, _| {
                     values.extend(events.into_iter().filter_map(|event| event.record.value));
                     true

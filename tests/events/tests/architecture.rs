@@ -49,7 +49,7 @@ fn crates_depend_downwards_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// tests → {local, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; an adapter knows the core and what
+/// tests → {local, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; local → server → core; an adapter knows the core and what
 /// it is made of. A family reaches no other family, and whoever stands above reaches a family through the registry alone, but for
 /// a function's main, which names its own; a part of the local runner knows the core and Lambda's protocol alone.
 fn may_depend(folder: &str, on: &str) -> bool {
@@ -75,8 +75,13 @@ fn may_depend(folder: &str, on: &str) -> bool {
                 || is_family(on)
         }
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
+        // Who runs the process brings the functions.
+        "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
         "local" => {
-            matches!(on, "functions" | "functions/catalog") || is_core(on) || is_adapter(on) || is_part_of_local(on)
+            matches!(on, "functions" | "functions/catalog" | "server")
+                || is_core(on)
+                || is_adapter(on)
+                || is_part_of_local(on)
         }
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
         _ if is_family(folder) => matches!(on, "core" | "functions/catalog"),
@@ -89,7 +94,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
 
 /// Contracts and models are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
-    matches!(on, "core/testing" | "infra/services")
+    // A server's tests show and replay what the registry's functions did.
+    let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog");
+    tests_functions
+        || matches!(on, "core/testing" | "infra/services")
         || folder.starts_with("core/adapters/") && matches!(on, "core/adapters/embedded" | "core/adapters/around")
 }
 
@@ -101,6 +109,7 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
+        ("lyceum-server", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
         ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
     ] {
         let linked = linked(package);

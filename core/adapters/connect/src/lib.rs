@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use lyceum_around::around::Source;
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
 use lyceum_around::lazily::Lazily;
 use lyceum_around::measured::Measured;
@@ -18,8 +19,9 @@ use lyceum_core::environment::{LogConfig, Reading, process_config};
 use lyceum_core::family::FamilySpec;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::Observer;
-use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::statements::{Statements, StatementsError};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
@@ -69,6 +71,54 @@ impl ProductionSettings {
     }
 }
 
+/// What stands around each client, the same in every process: a guard, and around that the measuring, so that what the guard
+/// gives up or refuses is measured, too.
+#[derive(Debug)]
+pub struct Wiring {
+    limits: GuardLimits,
+    metrics: Arc<Metrics>,
+    guards: Vec<Arc<Guard>>,
+}
+
+impl Wiring {
+    /// Nothing is wired yet.
+    pub fn new(limits: GuardLimits, metrics: &Arc<Metrics>) -> Self {
+        Self { limits, metrics: metrics.clone(), guards: Vec::new() }
+    }
+
+    /// An event log that is a service.
+    pub fn event_log<C: Source<EventLogError, Adapter: EventLog> + 'static>(&mut self, client: C) -> Arc<dyn EventLog> {
+        let guarded = Guarded::new(client, self.guard(Dependency::Kafka));
+        Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
+    }
+
+    /// A ledger that is a service.
+    pub fn ledger<C: Source<LedgerError, Adapter: Ledger> + 'static>(&mut self, client: C) -> Arc<dyn Ledger> {
+        let guarded = Guarded::new(client, self.guard(Dependency::DynamoDb));
+        Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
+    }
+
+    /// A statement store that is a service.
+    pub fn statements<C: Source<StatementsError, Adapter: Statements> + 'static>(
+        &mut self,
+        client: C,
+    ) -> Arc<dyn Statements> {
+        let guarded = Guarded::new(client, self.guard(Dependency::Elasticsearch));
+        Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
+    }
+
+    /// The guards of what was wired: they tell how each service is.
+    pub fn into_guards(self) -> Vec<Arc<Guard>> {
+        self.guards
+    }
+
+    fn guard(&mut self, dependency: Dependency) -> Arc<Guard> {
+        let guard = Arc::new(Guard::new(dependency, self.limits, self.metrics.clone()));
+        self.guards.push(guard.clone());
+        guard
+    }
+}
+
 /// The services of families that keep state. Nothing is called yet.
 pub fn connect(
     settings: &ProductionSettings,
@@ -79,16 +129,13 @@ pub fn connect(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let services = connect_stateless(settings, observer, metrics);
     let Some(dynamodb) = settings.dynamodb.clone() else { return services };
-    let guard = Guard::new(Dependency::DynamoDb, settings.guards, metrics.clone());
     let (counting, families) = (metrics.clone(), families.to_vec());
     let ledger = Lazily::new(move || {
         let (dynamodb, clock) = (dynamodb.clone(), clock.clone());
         let (metrics, families) = (counting.clone(), families.clone());
         async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
-    // Outside of the guard, so that what it gives up or refuses is told, too.
-    let ledger = Measured::new(Arc::new(Guarded::new(ledger, Arc::new(guard))), metrics.clone());
-    Services { ledger: Arc::new(ledger), ..services }
+    Services { ledger: Wiring::new(settings.guards, metrics).ledger(ledger), ..services }
 }
 
 /// The services of a family without state; its ledger refuses every call. Nothing is called yet.
@@ -119,13 +166,11 @@ pub fn connect_stateless(
             Ok(Arc::new(statements))
         }
     });
-    let guard = |dependency| Arc::new(Guard::new(dependency, settings.guards, metrics.clone()));
-    let event_log = Guarded::new(event_log, guard(Dependency::Kafka));
-    let statements = Guarded::new(statements, guard(Dependency::Elasticsearch));
+    let mut wiring = Wiring::new(settings.guards, metrics);
     Services {
-        event_log: Arc::new(Measured::new(Arc::new(event_log), metrics.clone())),
+        event_log: wiring.event_log(event_log),
         ledger: Arc::new(NoLedger),
-        statements: Arc::new(Measured::new(Arc::new(statements), metrics.clone())),
+        statements: wiring.statements(statements),
         clock: Arc::new(SystemClock),
         observer,
     }

@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lyceum_server::dead_letters::letters::Imported;
 use serde_json::Value;
 
 use crate::cli::Data;
 use crate::cli::say;
 use crate::cli::session::{Session, segment};
 use crate::config::Config;
-use crate::http::ports::Imported;
 use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]

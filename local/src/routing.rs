@@ -1,0 +1,69 @@
+//! Where an event belongs: its topic, and the key by which it keeps its order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lyceum_core::envelope::{EnvelopeConfig, recognise};
+use lyceum_core::family::Catalog;
+use lyceum_core::record::{Position, Record};
+use lyceum_functions::REGISTRY;
+use lyceum_server::questions::Keys;
+
+/// Tells where an event belongs.
+#[derive(Clone, Debug)]
+pub struct Router {
+    catalog: Arc<Catalog>,
+    config: EnvelopeConfig,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { catalog: Arc::new(lyceum_catalog::catalog()), config: EnvelopeConfig::default() }
+    }
+}
+
+impl Router {
+    /// Where an event belongs and by which key it keeps its order. A value that is no valid event of any family goes where
+    /// plain statements do: its dead letter says what is wrong with it.
+    pub fn route(&self, value: &Bytes) -> Route {
+        self.recognise(value).unwrap_or_else(|| {
+            let topic = self.catalog.plain_statement().map_or("", |known| known.topic);
+            Route { topic, key: None, has_id: None }
+        })
+    }
+
+    fn recognise(&self, value: &Bytes) -> Option<Route> {
+        let record = unplaced(value);
+        let (known, envelope) = recognise(&record, &self.catalog, &self.config)?;
+        let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
+        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: Some(envelope.statement.id.is_some()) })
+    }
+}
+
+impl Keys for Router {
+    fn key_of(&self, _topic: &str, value: &[u8]) -> Option<Bytes> {
+        self.route(&Bytes::copy_from_slice(value)).key.map(Bytes::from)
+    }
+}
+
+/// Where an event belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its topic.
+    pub topic: &'static str,
+    /// Its Kafka key.
+    pub key: Option<String>,
+    /// Whether the statement has an id of its own; `None` where it could not be read.
+    pub has_id: Option<bool>,
+}
+
+/// A record that stands nowhere yet.
+fn unplaced(value: &Bytes) -> Record {
+    Record {
+        position: Position::new("", 0, 0),
+        timestamp_ms: 0,
+        key: None,
+        value: Some(value.clone()),
+        headers: Vec::new(),
+    }
+}

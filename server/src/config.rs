@@ -1,0 +1,153 @@
+//! What the environment says to a process; the settings of single concerns are read by the core and its adapters.
+
+use lyceum_around::guarded::{GUARD_VARIABLES, GuardLimits};
+use lyceum_core::environment::{
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+};
+use lyceum_core::process::ProcessConfig;
+use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
+use lyceum_elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
+use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
+
+use crate::access::Token;
+use crate::connect::StoresConfig;
+
+/// The settings of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `LEARNER_HOME_PAGE`
+    pub learner_home_page: String,
+    /// `KAFKA_GROUP_ID`: with `-` and the subscriber it is a consumer group.
+    pub group: String,
+    /// `DEFAULT_TENANT`, `RETRY_ATTEMPTS`, `RETRY_BASE_MS`, `DEAD_LETTER_FORMAT`
+    pub process: ProcessConfig,
+    /// `API_TOKENS`
+    pub tokens: Vec<Token>,
+    /// `LOG_LEVEL`, `LOG_FORMAT`
+    pub log: LogConfig,
+    /// Which stores are services.
+    pub stores: StoresConfig,
+}
+
+/// What a process reads that serves people.
+pub const SERVER_VARIABLES: &[Variable] = &[
+    (
+        "API_TOKENS",
+        "",
+        "who may use the HTTP API: `tenant:roles:secret`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; a secret has 16 characters or more; without it the process listens on 127.0.0.1 only",
+    ),
+    ("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family; alias `ANALYTICS_GROUP_ID`"),
+    (
+        "LEARNER_HOME_PAGE",
+        "http://nlj.platform/users",
+        "the home page of a learner who is named by an account's name only",
+    ),
+];
+
+/// Every variable of such a process and of what it connects to, by concern.
+pub const VARIABLES: &[&[Variable]] = &[
+    FUNCTION_VARIABLES,
+    SERVER_VARIABLES,
+    PROCESS_VARIABLES,
+    LOG_VARIABLES,
+    KAFKA_VARIABLES,
+    DYNAMODB_VARIABLES,
+    ELASTICSEARCH_VARIABLES,
+    GUARD_VARIABLES,
+];
+
+/// Whoever sets one of these means a DynamoDB that is a service.
+const DYNAMODB_NAMES: [&str; 2] = ["DYNAMODB_TABLE", "AWS_ENDPOINT_URL_DYNAMODB"];
+
+impl Config {
+    /// Reads the settings. Every wrong value is reported together by [`Reading::finish`].
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        Self {
+            learner_home_page: reading.text(SERVER_VARIABLES, "LEARNER_HOME_PAGE"),
+            group: reading
+                .given("KAFKA_GROUP_ID")
+                .or_else(|| reading.given("ANALYTICS_GROUP_ID"))
+                .unwrap_or_else(|| reading.text(SERVER_VARIABLES, "KAFKA_GROUP_ID")),
+            process: process_config(reading),
+            tokens: reading.list("API_TOKENS", "token"),
+            log: LogConfig::read(reading),
+            stores: StoresConfig {
+                kafka: KafkaSettings::read(reading),
+                dynamodb: DYNAMODB_NAMES
+                    .iter()
+                    .any(|name| reading.given(name).is_some())
+                    .then(|| DynamoDbSettings::read(reading)),
+                elasticsearch: reading.given("ELASTICSEARCH_URL").map(|_| ElasticsearchSettings::read(reading)),
+                guards: GuardLimits::read(reading),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_core::environment::WrongEnvironment;
+    use lyceum_core::retry::RetryPolicy;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, WrongEnvironment> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let config = Config::read(&mut reading);
+        reading.finish(config)
+    }
+
+    #[test]
+    fn an_empty_environment_has_the_defaults_of_the_table() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.group.as_str(), config.process.retry), ("lyceum", RetryPolicy::default()));
+        assert_eq!(config.process.envelope.default_tenant, "default");
+    }
+
+    #[test]
+    fn every_wrong_value_is_reported_with_its_variable() {
+        let wrong = read(&[
+            ("LOG_FORMAT", "xml"),
+            ("RETRY_BASE_MS", "soon"),
+            ("API_TOKENS", "x:y"),
+            ("SERVICE_TIMEOUT_MS", "-1"),
+        ]);
+        let text = wrong.unwrap_err().to_string();
+        for name in ["LOG_FORMAT", "RETRY_BASE_MS", "API_TOKENS", "SERVICE_TIMEOUT_MS"] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_alias_stands_in_for_a_name_that_is_not_set_and_never_beats_it() {
+        let alias = ("ANALYTICS_GROUP_ID", "by-alias");
+        assert_eq!(read(&[alias]).unwrap().group, "by-alias");
+        assert_eq!(read(&[alias, ("KAFKA_GROUP_ID", "by-name")]).unwrap().group, "by-name");
+        let brokers = |variables: &[_]| read(variables).unwrap().stores.kafka.unwrap().bootstrap_servers;
+        let alias = ("KAFKA_BROKERS", "alias:9092");
+        assert_eq!(brokers(&[alias]), "alias:9092");
+        assert_eq!(brokers(&[alias, ("KAFKA_BOOTSTRAP_SERVERS", "name:9092")]), "name:9092");
+    }
+
+    #[test]
+    fn each_store_is_embedded_unless_it_is_named() {
+        let stores = read(&[]).unwrap().stores;
+        assert!(stores.kafka.is_none() && stores.dynamodb.is_none() && stores.elasticsearch.is_none());
+        let stores = read(&[("ELASTICSEARCH_URL", "http://127.0.0.1:9200")]).unwrap().stores;
+        assert!(stores.kafka.is_none() && stores.dynamodb.is_none() && stores.elasticsearch.is_some());
+        let stores = read(&[("KAFKA_BROKERS", "a:9092"), ("DYNAMODB_TABLE", "table")]).unwrap().stores;
+        assert!(stores.kafka.is_some() && stores.dynamodb.is_some() && stores.elasticsearch.is_none());
+        let at_home = read(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000")]).unwrap().stores.dynamodb;
+        assert_eq!(at_home.unwrap().table, "lyceum");
+    }
+
+    #[test]
+    fn a_secret_is_in_no_message() {
+        let text = read(&[("API_TOKENS", "acme:root:a-very-secret-secret")]).unwrap_err().to_string();
+        assert!(text.contains("root") && !text.contains("a-very-secret"), "{text}");
+        let config = read(&[("API_TOKENS", "acme:read:a-very-secret-secret")]).unwrap();
+        assert!(!format!("{config:?}").contains("a-very-secret"));
+    }
+}

@@ -1,0 +1,75 @@
+//! `GET /api/analytics/…`: the questions of a learning team.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use lyceum_xapi::utc_time::{Day, UtcTime};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{At, read_query};
+use crate::access::Caller;
+use crate::problem::Problem;
+use crate::questions::{Analytics, Span};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    tenant: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+type Answer = Result<Json<Value>, Problem>;
+type Asked = State<Arc<dyn Analytics>>;
+
+pub(super) async fn show_platform(State(analytics): Asked, caller: Caller, uri: Uri) -> Answer {
+    let span = read_span(&caller, &uri)?;
+    Ok(Json(analytics.platform(&span).await?))
+}
+
+pub(super) async fn show_survey(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+    let answer = analytics.survey(&id, &read_span(&caller, &uri)?).await?;
+    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id:?} in this time and tenant")))
+}
+
+pub(super) async fn show_learner(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+    let answer = analytics.learner(&id, &read_span(&caller, &uri)?).await?;
+    answer
+        .map(Json)
+        .ok_or_else(|| Problem::not_found(format!("no statement of learner {id:?} in this time and tenant")))
+}
+
+fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {
+    let query: Query = read_query(uri)?;
+    let read = |name: &str, text: Option<String>, extra_days: i64| {
+        let text = text.filter(|text| !text.is_empty());
+        text.map(|text| {
+            read_time(&text, extra_days).ok_or_else(|| {
+                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
+                Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"))
+            })
+        })
+        .transpose()
+    };
+    let span = Span {
+        tenant: caller.scope(query.tenant.as_deref())?,
+        from_ms: read("from", query.from, 0)?,
+        to_ms: read("to", query.to, 1)?,
+    };
+    if let (Some(from), Some(to)) = (span.from_ms, span.to_ms)
+        && from >= to
+    {
+        return Err(Problem::bad_request("from is not before to, so no time is left: swap them"));
+    }
+    Ok(span)
+}
+
+/// An instant, or the start of a UTC day that many days later.
+fn read_time(text: &str, extra_days: i64) -> Option<i64> {
+    let time = text.parse::<UtcTime>().ok();
+    let time = time.or_else(|| Some(text.parse::<Day>().ok()?.plus(extra_days).start()));
+    time.map(UtcTime::as_millis)
+}

@@ -1,0 +1,181 @@
+//! `POST /events/{topic}` and `GET /events/status`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use bytes::Bytes;
+use lyceum_core::capacity::Capacity;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
+use lyceum_core::record::{Header, NewRecord, Position};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::state::Query;
+use super::{At, PUBLISH_LIMIT_BYTES, read_body, read_query};
+use crate::access::Caller;
+use crate::consumers::{ConsumerStatus, Consumers};
+use crate::live::{Live, Totals, format_time};
+use crate::problem::{Kind, Problem};
+use crate::questions::Keys;
+
+/// The header that carries the tenant.
+const TENANT_HEADER: &str = "tenant-id";
+/// Headers that begin so are Lyceum's own.
+pub(super) const OWN_HEADERS: &str = "lyceum-";
+
+#[derive(Serialize)]
+pub(super) struct StatusReport {
+    timestamp: String,
+    mappings: Vec<ConsumerStatus>,
+    lag: i64,
+    events_per_second: f64,
+    success_rate: Option<f64>,
+    totals: Totals,
+    /// Capacity units of DynamoDB since the start of the process, and what an event of each family cost; over all tenants,
+    /// so that a caller that sees one is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<Capacity>,
+}
+
+pub(super) async fn show_status(
+    State(consumers): State<Arc<dyn Consumers>>,
+    State(live): State<Arc<Live>>,
+    State(metrics): State<Arc<Metrics>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<StatusReport>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let tenant = caller.scope(query.tenant.as_deref())?;
+    let mappings = consumers_for(&*consumers, &caller).await?;
+    let snapshot = live.snapshot(tenant.as_deref());
+    Ok(Json(StatusReport {
+        timestamp: format_time(snapshot.at_ms),
+        lag: mappings.iter().map(ConsumerStatus::lag).sum(),
+        mappings,
+        events_per_second: snapshot.events_per_second(),
+        success_rate: snapshot.totals.success_rate(),
+        totals: snapshot.totals,
+        capacity: caller.tenant.is_none().then(|| metrics.capacity()),
+    }))
+}
+
+/// The consumers as the caller may see them: how far they are concerns everybody, what they worked on does not.
+pub(super) async fn consumers_for(consumers: &dyn Consumers, caller: &Caller) -> Result<Vec<ConsumerStatus>, Problem> {
+    let mut consumers = consumers.status().await?;
+    if caller.tenant.is_some() {
+        consumers.iter_mut().for_each(|consumer| consumer.work = None);
+    }
+    Ok(consumers)
+}
+
+#[derive(Serialize)]
+pub(super) struct Published {
+    positions: Vec<Position>,
+}
+
+pub(super) async fn publish(
+    State(log): State<Arc<dyn EventLog>>,
+    State(keys): State<Arc<dyn Keys>>,
+    caller: Caller,
+    At(topic): At<String>,
+    uri: Uri,
+    body: Body,
+) -> Result<(StatusCode, Json<Published>), Problem> {
+    let query: Query = read_query(&uri)?;
+    let tenant = caller.scope(query.tenant.as_deref())?;
+    let body = read_body(body, PUBLISH_LIMIT_BYTES).await?;
+    let mut records = read_records(&body, &topic, &*keys)?;
+    if let Some(tenant) = tenant {
+        records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
+    }
+    match log.produce(&topic, records).await {
+        Ok(positions) => Ok((StatusCode::ACCEPTED, Json(Published { positions }))),
+        Err(EventLogError::UnknownTopic(_)) => {
+            let names: Vec<_> = log.topics().await?.into_iter().map(|topic| topic.name).collect();
+            let detail = format!("there is no topic {topic:?}; there are: {}", names.join(", "));
+            Err(Problem::new(Kind::UNKNOWN_TOPIC, detail))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A record with its key or headers beside it, instead of the raw event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dressed<'a> {
+    key: Option<String>,
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+}
+
+/// One event, or an array of them. The bytes of each are kept as they were sent.
+fn read_records(body: &[u8], topic: &str, keys: &dyn Keys) -> Result<Vec<NewRecord>, Problem> {
+    let not_json = |error: serde_json::Error| {
+        Problem::bad_request(format!("the body is no JSON: {error}. Send one event, or an array of events"))
+    };
+    let items: Vec<&RawValue> = if body.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice(body).map_err(not_json)?
+    } else {
+        vec![serde_json::from_slice(body).map_err(not_json)?]
+    };
+    if items.is_empty() {
+        return Err(Problem::bad_request("the array is empty: send at least one event"));
+    }
+    items.into_iter().enumerate().map(|(index, item)| read_record(index, item, topic, keys)).collect()
+}
+
+fn read_record(index: usize, item: &RawValue, topic: &str, keys: &dyn Keys) -> Result<NewRecord, Problem> {
+    // No event format has a member `value` at its top, so that one says which form this is.
+    let members: Option<HashMap<String, &RawValue>> = serde_json::from_str(item.get()).ok();
+    let is_dressed = members.is_some_and(|members| members.contains_key("value"));
+    let (key, value, headers) = if is_dressed {
+        let dressed: Dressed<'_> = serde_json::from_str(item.get()).map_err(|error| {
+            let form = r#"{"key": text or null, "value": any JSON, "headers": {name: text or null}}"#;
+            Problem::bad_request(format!("event {index}: {error}. With a value beside it, the form is {form}"))
+        })?;
+        (dressed.key, read_value(dressed.value), dressed.headers)
+    } else {
+        (None, Some(Bytes::copy_from_slice(item.get().as_bytes())), BTreeMap::new())
+    };
+    if let Some(name) = headers.keys().find(|name| name.to_ascii_lowercase().starts_with(OWN_HEADERS)) {
+        let detail =
+            format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
+        return Err(Problem::bad_request(detail));
+    }
+    let key = key.map(Bytes::from).or_else(|| value.as_deref().and_then(|value| keys.key_of(topic, value)));
+    let headers = headers.into_iter().map(|(name, value)| Header { name, value: value.map(Bytes::from) }).collect();
+    Ok(NewRecord { key, value, headers, ..NewRecord::default() })
+}
+
+/// A JSON text stands for its content, `null` for a tombstone, anything else for itself.
+fn read_value(value: &RawValue) -> Option<Bytes> {
+    match value.get() {
+        "null" => None,
+        json => Some(match serde_json::from_str::<String>(json) {
+            Ok(text) => text.into(),
+            Err(_) => Bytes::copy_from_slice(json.as_bytes()),
+        }),
+    }
+}
+
+/// Marks the record as the tenant's; one that says it is another's is refused.
+pub(super) fn claim_for_tenant(record: &mut NewRecord, tenant: &str) -> Result<(), Problem> {
+    let mut claims = record.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(TENANT_HEADER)).peekable();
+    if claims.peek().is_none() {
+        drop(claims);
+        record.headers.push(Header::new(TENANT_HEADER, tenant.to_owned()));
+        return Ok(());
+    }
+    if claims.all(|header| header.value.as_deref() == Some(tenant.as_bytes())) {
+        return Ok(());
+    }
+    let detail = format!("you publish for tenant {tenant:?}, and a header {TENANT_HEADER} names another: leave it out");
+    Err(Problem::new(Kind::FORBIDDEN_TENANT, detail))
+}

@@ -1,0 +1,157 @@
+//! `GET /health`: whether each part answers, and how fast.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use lyceum_around::guarded::{Circuit, Dependency, Guard};
+use lyceum_core::clock::Clock;
+use lyceum_core::metrics::CircuitState;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
+use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::statements::Statements;
+use serde::Serialize;
+
+use crate::access::Access;
+use crate::live::format_time;
+
+/// A part that takes longer than this counts as away.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Healthy,
+    /// Records are taken and state is kept, but statements are not found.
+    Degraded,
+    Unhealthy,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Component {
+    status: Status,
+    latency_ms: u64,
+    /// `closed`, `half-open` or `open`, of a store that is a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Health {
+    status: Status,
+    timestamp: String,
+    /// By `event_log` or, where it is one, `kafka`; `dynamodb`; `search` or, where it is one, `elasticsearch`.
+    components: BTreeMap<&'static str, Component>,
+}
+
+/// What people call the parts, in the order in which they are shown.
+const LABELS: [(&str, &str); 5] = [
+    ("event_log", "event log"),
+    ("kafka", "Kafka"),
+    ("dynamodb", "state"),
+    ("search", "search"),
+    ("elasticsearch", "search"),
+];
+
+impl Health {
+    /// Each part with its name for people and, where it does not answer, why.
+    pub(super) fn parts(&self) -> Vec<(&'static str, Option<String>)> {
+        let part = |(name, label): &(&str, &'static str)| Some((*label, self.components.get(name)?.error.clone()));
+        LABELS.iter().filter_map(part).collect()
+    }
+}
+
+/// The parts that are asked.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) event_log: Arc<dyn EventLog>,
+    /// A topic of the catalog: asking for its offsets is a cheap question.
+    pub(super) topic: &'static str,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) statements: Arc<dyn Statements>,
+    pub(super) guards: Vec<Arc<Guard>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Whoever asks is told which part is away; why, which may name hosts and files, only one with a credential.
+pub(super) async fn show(
+    State(parts): State<Parts>,
+    State(access): State<Access>,
+    headers: HeaderMap,
+) -> (StatusCode, Json<Health>) {
+    let mut health = probe_all(&parts).await;
+    if access.authenticate(&headers).is_err() {
+        health.components.values_mut().for_each(|component| component.error = None);
+    }
+    let code = if health.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(health))
+}
+
+/// Asks every part at once.
+pub(super) async fn probe_all(parts: &Parts) -> Health {
+    let circuit = |dependency| {
+        let guard = parts.guards.iter().find(|guard| guard.circuit().dependency == dependency);
+        guard.map(|guard| guard.circuit())
+    };
+    let [kafka, dynamodb, elasticsearch] =
+        [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch].map(circuit);
+    let names = [
+        if kafka.is_some() { "kafka" } else { "event_log" },
+        "dynamodb",
+        if elasticsearch.is_some() { "elasticsearch" } else { "search" },
+    ];
+    let (event_log, state, search) = tokio::join!(
+        probe(ask_the_log(&*parts.event_log, parts.topic, kafka.is_some()), kafka),
+        probe(parts.ledger.ping(), dynamodb),
+        probe(parts.statements.ping(), elasticsearch),
+    );
+    let status = match (event_log.status.max(state.status), search.status) {
+        (Status::Unhealthy, _) => Status::Unhealthy,
+        (Status::Healthy, Status::Healthy) => Status::Healthy,
+        _ => Status::Degraded,
+    };
+    let timestamp = format_time(parts.clock.now_ms());
+    Health { status, timestamp, components: names.into_iter().zip([event_log, state, search]).collect() }
+}
+
+/// Listing a cluster's topics with their settings takes it seconds; the offsets of one topic are a cheap question, and
+/// that there is no such topic is an answer, too.
+async fn ask_the_log(log: &dyn EventLog, topic: &str, is_kafka: bool) -> Result<(), EventLogError> {
+    if !is_kafka {
+        return log.topics().await.map(drop);
+    }
+    match log.offsets(topic).await {
+        Ok(_) | Err(EventLogError::UnknownTopic(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One part. Its circuit is the one before the question: an open one answers that no call is made, and one that is
+/// half-open makes it degraded, though the question was answered.
+async fn probe<E: Display>(call: impl Future<Output = Result<(), E>>, circuit: Option<Circuit>) -> Component {
+    let start = Instant::now();
+    let error = match tokio::time::timeout(PROBE_LIMIT, call).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
+    };
+    let is_trying = circuit.as_ref().is_some_and(|circuit| circuit.state != CircuitState::Closed);
+    let status = match (&error, is_trying) {
+        (Some(_), _) => Status::Unhealthy,
+        (None, true) => Status::Degraded,
+        (None, false) => Status::Healthy,
+    };
+    let circuit = circuit.map(|circuit| match circuit.state {
+        CircuitState::Closed => "closed",
+        CircuitState::HalfOpen => "half-open",
+        CircuitState::Open => "open",
+    });
+    Component { status, latency_ms: start.elapsed().as_millis() as u64, circuit, error }
+}

@@ -1,0 +1,461 @@
+//! The HTTP API and the page: one table of routes, one file a resource.
+//!
+//! A route is one line in [`ROUTES`]: the router, the roles, the OpenAPI document and the tests all read that table.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRef, FromRequestParts, Path, Request, State as Shared};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use bytes::Bytes;
+use futures::FutureExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use lyceum_around::guarded::Guard;
+use lyceum_core::clock::Clock;
+use lyceum_core::family::Catalog;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::ports::event_log::EventLog;
+use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::statements::Statements;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{Access, Role, check_where_from};
+use crate::consumers::Consumers;
+use crate::dead_letters::letters::DeadLetters;
+use crate::live::Live;
+use crate::problem::{Kind, Problem};
+use crate::questions::{Analytics, Keys, State};
+use crate::work::Work;
+
+mod analytics;
+mod dead_letters;
+mod events;
+mod health;
+mod metrics;
+mod openapi;
+mod page;
+mod state;
+mod statements;
+pub mod topics;
+pub mod work;
+
+/// How long one request may take, its body included.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a part of an ingestion may take: its events are published, and an answer that is cut off leaves whoever sent
+/// them in the dark. It ends by itself where nothing is settled for half a minute.
+const INGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
+/// How long a function may take, and its answer.
+const INVOKE_TIME_LIMIT: Duration = Duration::from_secs(90);
+/// How long a request's head may take to come, and a connection may be idle: whoever opens many and sends nothing holds
+/// them no longer.
+const HEAD_TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long a body may take to come.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long the listener rests where the system has no more connections to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// How long requests under way may take once the process is to end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// The largest body of a publication; Kafka's producers send 1 MiB a batch by default, Lambda takes 6 MB.
+const PUBLISH_LIMIT_BYTES: usize = 8 << 20;
+/// The largest other body.
+const BODY_LIMIT_BYTES: usize = 1 << 20;
+/// How many live feeds are served at once; each costs one rendering a second.
+const FEEDS: usize = 32;
+
+/// Everything that the page and the API need. A resource is given its own part of it alone.
+#[derive(Clone)]
+pub struct Services {
+    /// Where events are published, and records are looked at.
+    pub event_log: Arc<dyn EventLog>,
+    /// Asked for its health.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where statements are found by id.
+    pub statements: Arc<dyn Statements>,
+    /// The last minutes.
+    pub live: Arc<Live>,
+    /// For Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// How far each function has come.
+    pub consumers: Arc<dyn Consumers>,
+    /// What failed for good.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Numbers over statements.
+    pub analytics: Arc<dyn Analytics>,
+    /// The state kept by the families.
+    pub state: Arc<dyn State>,
+    /// Finds the key of an event that was sent without one.
+    pub keys: Arc<dyn Keys>,
+    /// Ingests events and calls functions.
+    pub work: Arc<dyn Work>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Before each store that is a service.
+    pub guards: Vec<Arc<Guard>>,
+    /// Which topics there are.
+    pub catalog: Arc<Catalog>,
+    /// Who may.
+    pub access: Access,
+    /// Whose state and statements are meant where nobody says.
+    pub default_tenant: String,
+    /// Where the data is, for people.
+    pub data: String,
+}
+
+/// What handlers are given parts of.
+#[derive(Clone)]
+struct App(Arc<Served>);
+
+struct Served {
+    services: Services,
+    /// Feeds, which never end by themselves, end when the process is to end.
+    feeds: page::Feeds,
+}
+
+macro_rules! parts {
+    ($($field:ident: $part:ty,)*) => {
+        $(impl FromRef<App> for $part {
+            fn from_ref(App(served): &App) -> Self {
+                served.services.$field.clone()
+            }
+        })*
+    };
+}
+
+parts! {
+    access: Access,
+    analytics: Arc<dyn Analytics>,
+    consumers: Arc<dyn Consumers>,
+    dead_letters: Arc<dyn DeadLetters>,
+    event_log: Arc<dyn EventLog>,
+    keys: Arc<dyn Keys>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    state: Arc<dyn State>,
+    statements: Arc<dyn Statements>,
+    work: Arc<dyn Work>,
+}
+
+/// Whose state and statements are meant where nobody says.
+struct DefaultTenant(String);
+
+impl FromRef<App> for DefaultTenant {
+    fn from_ref(App(served): &App) -> Self {
+        Self(served.services.default_tenant.clone())
+    }
+}
+
+impl FromRef<App> for page::Feeds {
+    fn from_ref(App(served): &App) -> Self {
+        served.feeds.clone()
+    }
+}
+
+impl FromRef<App> for health::Parts {
+    fn from_ref(App(served): &App) -> Self {
+        let Services { event_log, ledger, statements, guards, clock, catalog, .. } = &served.services;
+        Self {
+            event_log: event_log.clone(),
+            topic: catalog.dead_letter_topics().first().copied().unwrap_or_default(),
+            ledger: ledger.clone(),
+            statements: statements.clone(),
+            guards: guards.clone(),
+            clock: clock.clone(),
+        }
+    }
+}
+
+impl FromRef<App> for page::Sources {
+    fn from_ref(app: &App) -> Self {
+        let Services { live, consumers, dead_letters, analytics, data, .. } = &app.0.services;
+        Self {
+            live: live.clone(),
+            consumers: consumers.clone(),
+            dead_letters: dead_letters.clone(),
+            analytics: analytics.clone(),
+            health: FromRef::from_ref(app),
+            data: data.clone(),
+        }
+    }
+}
+
+/// One route: a line for the router, the roles and the OpenAPI document.
+pub struct Route {
+    /// In capitals.
+    pub method: &'static str,
+    /// With `{parameters}`.
+    pub path: &'static str,
+    /// The role that a caller must have; `None` is open to everybody.
+    pub needs: Option<Role>,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Query parameters: name and meaning.
+    pub query: &'static [(&'static str, &'static str)],
+    /// The type of a good answer.
+    pub answer: &'static str,
+    handler: fn() -> MethodRouter<App>,
+}
+
+const JSON: &str = "application/json";
+const HTML: &str = "text/html";
+const TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else all of them");
+const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
+const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
+const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
+const KIND: (&str, &str) = ("kind", "Why they were dead-lettered: decode, validation, rejected …");
+const TOPIC: (&str, &str) = ("topic", "The topic that they were on, or the dead-letter topic");
+const WHERE: (&str, &str) =
+    ("from", "Where to begin: beginning, end, an RFC 3339 time, or an offset in each partition");
+const OFFSETS: (&str, &str) = ("offsets", "Where to go on: the `next` of the answer before");
+const LIMIT: (&str, &str) = ("limit", "At most so many, 1 to 1000; 100 where it is left out");
+
+/// Every route of the process.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    Route { method: "GET", path: "/", needs: Some(Role::Read), summary: "The page", query: &[TENANT], answer: HTML, handler: || get(page::show_overview) },
+    Route { method: "GET", path: "/live", needs: Some(Role::Read), summary: "What changes on the page, each second, as server-sent events", query: &[TENANT], answer: "text/event-stream", handler: || get(page::stream_live) },
+    Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
+    Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters, from which they are sent again", query: &[TENANT, TOPIC, KIND], answer: HTML, handler: || get(page::show_dead_letters) },
+    Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
+    Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
+    Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
+    Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
+    Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
+    Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?}; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
+    Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
+    Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_survey) },
+    Route { method: "GET", path: "/api/analytics/learners/{learner_id}", needs: Some(Role::Read), summary: "Numbers of one learner, by any of its identifiers", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learner) },
+    Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
+    Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
+    Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
+    Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
+    Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/dead-letters/import", needs: Some(Role::Operate), summary: "Makes dead letters of an on-failure record of AWS Lambda: for `lyceum dead-letters import`", query: &[], answer: JSON, handler: || post(dead_letters::import) },
+    Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and tells how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
+    Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },
+    Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
+    Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
+];
+
+/// The router, for tests and for a server of one's own; [`serve`] is what a process calls.
+pub fn router(services: Services) -> Router {
+    build_router(services, CancellationToken::new())
+}
+
+/// Serves until `shutdown` is ready, then lets requests under way end. Without tokens it refuses to listen on anything
+/// but this machine's own address.
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    serve_within(HEAD_TIME_LIMIT, listener, services, shutdown).await
+}
+
+/// The same with another limit for a request's head, and an idle connection.
+///
+/// # Errors
+/// Where it would listen to other machines without asking for a token.
+pub async fn serve_within(
+    head_time_limit: Duration,
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the listener has no address")?;
+    ensure!(
+        address.ip().is_loopback() || !services.access.is_open(),
+        "without tokens Lyceum listens on 127.0.0.1 only, not on {address}: set API_TOKENS, or listen there"
+    );
+    let stop = CancellationToken::new();
+    let router = build_router(services, stop.clone());
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time_limit);
+    let connections = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted; the listener goes on in a moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are small and written at once; whether this could be set makes no difference to them.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    stop.cancel();
+    if tokio::time::timeout(SHUTDOWN_LIMIT, connections.shutdown()).await.is_err() {
+        tracing::warn!(limit_s = SHUTDOWN_LIMIT.as_secs(), "requests were cut off, because they took too long to end");
+    }
+    Ok(())
+}
+
+fn build_router(services: Services, stop: CancellationToken) -> Router {
+    let access = services.access.clone();
+    let feeds = page::Feeds { stop, places: Arc::new(Semaphore::new(FEEDS)) };
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| {
+        router.route(
+            route.path,
+            (route.handler)().route_layer(from_fn_with_state((access.clone(), route.needs), authorize)),
+        )
+    });
+    routes
+        .fallback(|| async { Problem::not_found("no such path; GET /openapi.json lists every one") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Kind::WRONG_METHOD, "no such method on this path; GET /openapi.json lists every one")
+        })
+        .with_state(App(Arc::new(Served { services, feeds })))
+        .layer(from_fn_with_state(access, guard))
+}
+
+/// Before a handler runs: who asks, and may they?
+async fn authorize(
+    Shared((access, needs)): Shared<(Access, Option<Role>)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if let Some(role) = needs {
+        let caller = access.authenticate(request.headers())?;
+        caller.require(role)?;
+        request.extensions_mut().insert(caller);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Around everything: where a request may come from, how long it may take, and what an answer tells a browser.
+async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let answer = async {
+        if let Err(problem) = check_where_from(&access, &request) {
+            return problem.into_response();
+        }
+        next.run(request).await
+    };
+    let mut response = answer_within(time_limit(&path), &path, answer).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn time_limit(path: &str) -> Duration {
+    match path {
+        "/api/ingest" => INGEST_TIME_LIMIT,
+        _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
+        _ => TIME_LIMIT,
+    }
+}
+
+/// The answer, or the problem that there is none: it panicked, or took too long.
+async fn answer_within(limit: Duration, path: &str, answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!(path, "a handler panicked");
+            Problem::new(Kind::INTERNAL, "this is a defect; the log has its place. Other requests go on")
+                .into_response()
+        }
+        Err(_) => {
+            let detail = format!("no answer within {limit:?}; GET /health tells which part is slow");
+            Problem::new(Kind::TIMED_OUT, detail).into_response()
+        }
+    }
+}
+
+/// Nothing from elsewhere, nothing inline, no frame. `same-origin` as referrer policy, because under `no-referrer` a
+/// browser sends a form's origin as `null`.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Reads a body up to a limit.
+async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIME_LIMIT, axum::body::to_bytes(body, limit_bytes)).await {
+        Ok(read) => read.map_err(|_| {
+            let detail = format!("the body is cut off or larger than {limit_bytes} bytes; send less at once");
+            Problem::new(Kind::TOO_LARGE, detail)
+        }),
+        Err(_) => {
+            let detail = format!("the body did not come within {BODY_TIME_LIMIT:?}; send less at once");
+            Err(Problem::new(Kind::TIMED_OUT, detail))
+        }
+    }
+}
+
+/// The parameters of a path, refused with a problem where they cannot be read.
+struct At<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Path(at) = Path::from_request_parts(parts, app).await.map_err(|error| {
+            Problem::bad_request(format!("{}; partitions and offsets are whole numbers", error.body_text()))
+        })?;
+        Ok(Self(at))
+    }
+}
+
+/// Reads a query string; an unknown parameter is an error, since a misspelt one would silently not filter.
+fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Problem> {
+    axum::extract::Query::try_from_uri(request)
+        .map(|axum::extract::Query(query)| query)
+        .map_err(|error| Problem::bad_request(format!("{}; GET /openapi.json lists the parameters", error.body_text())))
+}
+
+/// JSON bytes as an answer.
+fn json_bytes(body: impl Into<Body>) -> Response {
+    ([(CONTENT_TYPE, JSON)], body.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_answered_with_a_problem() {
+        let response = answer_within(Duration::from_millis(1), "/", std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
+}

@@ -1,0 +1,300 @@
+//! The page's routes: they gather what a view shows, `crate::page` renders it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, Uri};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use futures::{Stream, stream};
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
+use lyceum_core::record::{Position, Record};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::events::consumers_for;
+use super::state::Query;
+use super::{At, dead_letters, health, read_query};
+use crate::access::{Caller, Role};
+use crate::consumers::{ConsumerStatus, Consumers};
+use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters};
+use crate::live::{Live, OUTCOMES};
+use crate::page::dead_letters::{DeadLettersView, Sent};
+use crate::page::event::EventView;
+use crate::page::overview::Overview;
+use crate::page::{Frame, find_asset};
+use crate::problem::{Kind, Problem};
+use crate::questions::{Analytics, AskError, Span};
+
+/// How often the feed looks.
+const TICK: Duration = Duration::from_secs(1);
+/// How many ticks pass between two looks at what is dear to ask for: totals over all statements, and health.
+const DEAR_TICKS: u64 = 5;
+/// How long the page waits for one part of itself.
+const PART_LIMIT: Duration = Duration::from_secs(3);
+/// How many letters a page lists.
+const LETTERS: usize = 50;
+
+/// What the page shows parts of.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) live: Arc<Live>,
+    pub(super) consumers: Arc<dyn Consumers>,
+    pub(super) dead_letters: Arc<dyn DeadLetters>,
+    pub(super) analytics: Arc<dyn Analytics>,
+    pub(super) health: health::Parts,
+    /// Where the data is, for people.
+    pub(super) data: String,
+}
+
+/// What ends the live feeds, and how many there may be.
+#[derive(Clone)]
+pub(super) struct Feeds {
+    pub(super) stop: CancellationToken,
+    pub(super) places: Arc<Semaphore>,
+}
+
+pub(super) async fn show_overview(
+    State(sources): State<Sources>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Html<String>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
+    let dear = view.gather_dear(&sources).await;
+    Ok(Html(view.gather(&sources, dear).await.render().into_string()))
+}
+
+/// Who looks at what.
+struct View {
+    caller: Caller,
+    tenant: Option<String>,
+    host: String,
+}
+
+/// What is asked for less often.
+#[derive(Clone)]
+struct Dear {
+    platform: Result<Value, String>,
+    health: Vec<(&'static str, Option<String>)>,
+}
+
+impl View {
+    fn new(caller: &Caller, tenant: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080").to_owned();
+        Ok(Self { caller: caller.clone(), tenant: caller.scope(tenant)?, host })
+    }
+
+    async fn gather_dear(&self, sources: &Sources) -> Dear {
+        let span = Span { tenant: self.tenant.clone(), ..Span::default() };
+        let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
+        let (platform, health) = tokio::join!(platform, health::probe_all(&sources.health));
+        Dear { platform, health: health.parts() }
+    }
+
+    async fn gather(&self, sources: &Sources, dear: Dear) -> Overview {
+        let filter = DeadLetterFilter { tenant: self.tenant.clone(), ..DeadLetterFilter::default() };
+        let count = async { sources.dead_letters.count(&filter).await.map_err(Problem::from) };
+        let (mappings, dead_letters) =
+            tokio::join!(part(consumers_for(&*sources.consumers, &self.caller)), part(count));
+        Overview {
+            frame: frame(sources, &self.caller, self.tenant.clone()),
+            snapshot: sources.live.snapshot(self.tenant.as_deref()),
+            mappings,
+            dead_letters,
+            platform: dear.platform,
+            health: dear.health,
+            host: self.host.clone(),
+        }
+    }
+}
+
+/// One part of the page: what it asks for, or why there is nothing to show.
+async fn part<T>(ask: impl Future<Output = Result<T, Problem>>) -> Result<T, String> {
+    match timeout(PART_LIMIT, ask).await {
+        Ok(answer) => answer.map_err(|problem| problem.detail),
+        Err(_) => Err(AskError::Unavailable(format!("no answer within {} s", PART_LIMIT.as_secs())).to_string()),
+    }
+}
+
+fn frame(sources: &Sources, caller: &Caller, tenant: Option<String>) -> Frame {
+    let tenants = if caller.tenant.is_none() { sources.live.tenants() } else { Vec::new() };
+    Frame { tenant, tenants, data: sources.data.clone() }
+}
+
+/// One reader of the live feed.
+struct Feed {
+    sources: Sources,
+    view: View,
+    stop: CancellationToken,
+    ticks: Interval,
+    tick: u64,
+    dear: Option<Dear>,
+    /// What was sent last, by part.
+    sent: HashMap<&'static str, String>,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+pub(super) async fn stream_live(
+    State(sources): State<Sources>,
+    State(feeds): State<Feeds>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
+    let place = feeds.places.try_acquire_owned();
+    let place = place.map_err(|_| Problem::new(Kind::UNAVAILABLE, "too many live feeds are open: close one"))?;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let feed =
+        Feed { sources, view, stop: feeds.stop, ticks, tick: 0, dear: None, sent: HashMap::new(), _place: place };
+    let events = stream::unfold(feed, |mut feed| async { Some((Ok(feed.next().await?), feed)) });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+impl Feed {
+    /// The next event, or `None` where the process is to end.
+    async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            () = self.stop.cancelled() => return None,
+            _ = self.ticks.tick() => {}
+        }
+        let dear = match self.dear.take() {
+            Some(dear) if !self.tick.is_multiple_of(DEAR_TICKS) => dear,
+            _ => self.view.gather_dear(&self.sources).await,
+        };
+        self.tick += 1;
+        self.dear = Some(dear.clone());
+        let overview = self.view.gather(&self.sources, dear).await;
+        let data = describe_change(&overview, &mut self.sent);
+        Some(Event::default().event("change").retry(Duration::from_secs(2)).data(data.to_string()))
+    }
+}
+
+/// The numbers for programs, and the parts of the page that differ from what was sent before.
+fn describe_change(overview: &Overview, sent: &mut HashMap<&'static str, String>) -> Value {
+    let snapshot = &overview.snapshot;
+    let last_second = snapshot.seconds.iter().rev().nth(1).copied().unwrap_or_default();
+    let counts: serde_json::Map<_, _> =
+        OUTCOMES.iter().zip(last_second).map(|(name, number)| (name.to_string(), number.into())).collect();
+    let lag: serde_json::Map<_, _> = overview
+        .mappings
+        .iter()
+        .flatten()
+        .map(|consumer: &ConsumerStatus| (consumer.name.clone(), consumer.lag().into()))
+        .collect();
+    let mut parts = serde_json::Map::new();
+    for (id, markup) in overview.render_parts() {
+        let html = markup.into_string();
+        if sent.get(id) != Some(&html) {
+            parts.insert(id.to_owned(), html.clone().into());
+            sent.insert(id, html);
+        }
+    }
+    json!({
+        "at_ms": snapshot.at_ms,
+        "last_second": counts,
+        "totals": snapshot.totals.outcomes,
+        "lag": lag,
+        "parts": parts,
+    })
+}
+
+pub(super) async fn show_asset(At(file): At<String>) -> Result<Response, Problem> {
+    let asset = find_asset(&file).ok_or_else(|| Problem::not_found("no such file; load the page again"))?;
+    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    Ok((headers, asset.content).into_response())
+}
+
+pub(super) async fn show_event(
+    State(sources): State<Sources>,
+    State(log): State<Arc<dyn EventLog>>,
+    caller: Caller,
+    At((topic, partition, offset)): At<(String, i32, i64)>,
+    uri: Uri,
+) -> Result<Html<String>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let tenant = caller.scope(query.tenant.as_deref())?;
+    let position = Position::new(topic, partition, offset);
+    let event = sources.live.find_event(tenant.as_deref(), &position);
+    let letter = dead_letters::find_one(&*sources.dead_letters, &caller, &position).await?;
+    if caller.tenant.is_some() && event.is_none() && letter.is_none() {
+        // Whose record it is was told when it was processed; of any other this caller may not know that it exists.
+        let detail = format!("{position} is no dead letter of yours and not among the latest events of your tenant");
+        return Err(Problem::not_found(detail));
+    }
+    let record = read_record(&*log, &position).await?;
+    if record.is_none() && event.is_none() && letter.is_none() {
+        return Err(Problem::not_found(format!("there is no record at {position}; `lyceum topics` lists the offsets")));
+    }
+    let view = EventView {
+        frame: frame(&sources, &caller, tenant),
+        record,
+        position: position.to_string(),
+        event,
+        letter,
+        may_operate: caller.roles.contains(&Role::Operate),
+    };
+    Ok(Html(view.render().into_string()))
+}
+
+/// The record at a position; `None` where retention has dropped it or nothing is there yet.
+async fn read_record(log: &dyn EventLog, position: &Position) -> Result<Option<Record>, Problem> {
+    let Position { topic, partition, offset } = position;
+    match log.fetch(topic, *partition, *offset, 1, 0).await {
+        Ok(records) => Ok(records.into_iter().next().filter(|record| record.position == *position)),
+        Err(EventLogError::OffsetOutOfRange { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LettersQuery {
+    tenant: Option<String>,
+    topic: Option<String>,
+    kind: Option<String>,
+    sent: Option<u64>,
+    parked: Option<u64>,
+    remaining: Option<u64>,
+}
+
+pub(super) async fn show_dead_letters(
+    State(sources): State<Sources>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Html<String>, Problem> {
+    let query: LettersQuery = read_query(&uri)?;
+    let filter = dead_letters::read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
+    let found = dead_letters::find(&*sources.dead_letters, &filter, LETTERS).await?;
+    let counts = sources.dead_letters.count(&filter).await?;
+    let number = counts.values().fold(DeadLetterCount::default(), |sum, count| DeadLetterCount {
+        waiting: sum.waiting + count.waiting,
+        parked: sum.parked + count.parked,
+    });
+    let sent = query.sent.map(|sent| Sent {
+        sent,
+        parked: query.parked.unwrap_or(0),
+        remaining: query.remaining.unwrap_or(0),
+    });
+    let view = DeadLettersView {
+        frame: frame(&sources, &caller, filter.tenant.clone()),
+        filter,
+        letters: found.letters,
+        not_indexed: found.not_indexed,
+        number,
+        sent,
+        may_operate: caller.roles.contains(&Role::Operate),
+    };
+    Ok(Html(view.render().into_string()))
+}

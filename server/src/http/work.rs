@@ -1,0 +1,124 @@
+//! `POST /api/ingest` and the invoke endpoint of AWS Lambda: work that a command hands to the running process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use lyceum_core::record::{Header, NewRecord};
+use serde::{Deserialize, Serialize};
+
+use super::events::{OWN_HEADERS, claim_for_tenant};
+use super::state::Query;
+use super::{PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
+use crate::access::Caller;
+use crate::consumers::Consumers;
+use crate::problem::{Kind, Problem};
+use crate::work::{Prepared, Summary, Work};
+
+/// A part of an ingestion is at most so large: a thousand events, each byte of them base64.
+const INGEST_LIMIT_BYTES: usize = 4 * PUBLISH_LIMIT_BYTES;
+
+/// An event on its way from a command to the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PreparedEvent {
+    topic: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Base64: an event may be any bytes.
+    value: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
+}
+
+impl From<Prepared> for PreparedEvent {
+    fn from(Prepared { topic, record }: Prepared) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            topic,
+            key: record.key.as_deref().map(text),
+            value: BASE64.encode(record.value.unwrap_or_default()),
+            headers: record
+                .headers
+                .iter()
+                .map(|header| (header.name.clone(), text(header.value.as_deref().unwrap_or_default())))
+                .collect(),
+        }
+    }
+}
+
+impl PreparedEvent {
+    fn prepared(self) -> Result<Prepared, Problem> {
+        let value = BASE64.decode(&self.value);
+        let value = value.map_err(|error| Problem::bad_request(format!("an event's value is no base64: {error}")))?;
+        if let Some((name, _)) =
+            self.headers.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with(OWN_HEADERS))
+        {
+            let detail = format!("headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
+            return Err(Problem::bad_request(detail));
+        }
+        let record = NewRecord {
+            key: self.key.map(Bytes::from),
+            value: Some(value.into()),
+            headers: self.headers.into_iter().map(|(name, value)| Header::new(name, value)).collect(),
+            ..NewRecord::default()
+        };
+        Ok(Prepared { topic: self.topic, record })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    events: Vec<PreparedEvent>,
+}
+
+pub(super) async fn ingest(
+    State(work): State<Arc<dyn Work>>,
+    caller: Caller,
+    uri: Uri,
+    body: Body,
+) -> Result<Json<Summary>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let tenant = caller.scope(query.tenant.as_deref())?;
+    let body = read_body(body, INGEST_LIMIT_BYTES).await?;
+    let request: Request = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
+    let mut events = request.events.into_iter().map(PreparedEvent::prepared).collect::<Result<Vec<_>, _>>()?;
+    if let Some(tenant) = tenant {
+        events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
+    }
+    let mut summary = work.ingest(events).await?;
+    // What was consumed meanwhile may be others', too.
+    summary.capacity = summary.capacity.filter(|_| caller.tenant.is_none());
+    Ok(Json(summary))
+}
+
+pub(super) async fn invoke(
+    State(work): State<Arc<dyn Work>>,
+    State(consumers): State<Arc<dyn Consumers>>,
+    caller: Caller,
+    Path(function): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    if caller.tenant.is_some() {
+        let detail = "a batch may hold events of any tenant: this needs a token for every tenant";
+        return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
+    }
+    let payload = read_body(body, PUBLISH_LIMIT_BYTES).await?;
+    match work.invoke(&function, payload).await? {
+        Some(answer) => Ok(json_bytes(answer)),
+        None => {
+            let consumers = consumers.status().await?;
+            let names: BTreeSet<&str> = consumers.iter().map(|consumer| consumer.function.as_str()).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            Err(Problem::not_found(format!("there is no function {function:?}; there are {names}")))
+        }
+    }
+}

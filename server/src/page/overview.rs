@@ -1,0 +1,416 @@
+//! The overview: what happened in the last minutes, how far the mappings are, what failed.
+
+use std::collections::BTreeMap;
+
+use lyceum_core::outcome::DeadLetterKind;
+use lyceum_xapi::utc_time::Day;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{Frame, count, layout, outcome_badge, percent, plot, time, words};
+use crate::consumers::{ConsumerState, ConsumerStatus};
+use crate::dead_letters::letters::DeadLetterCount;
+use crate::live::{LiveEvent, Snapshot};
+
+/// How many of the latest events are listed.
+const EVENTS: usize = 30;
+/// How many anomalies are listed.
+const ANOMALIES: usize = 8;
+/// How many lines a ranking has.
+const RANKS: usize = 8;
+
+/// Everything that the overview shows. What could not be asked is the reason why.
+pub struct Overview {
+    /// Around it.
+    pub frame: Frame,
+    /// The last minutes.
+    pub snapshot: Snapshot,
+    /// How far each mapping has come.
+    pub mappings: Result<Vec<ConsumerStatus>, String>,
+    /// How many dead letters there are of each kind.
+    pub dead_letters: Result<BTreeMap<DeadLetterKind, DeadLetterCount>, String>,
+    /// The answer to the question "platform".
+    pub platform: Result<Value, String>,
+    /// Each part of the system and, where it does not answer, why.
+    pub health: Vec<(&'static str, Option<String>)>,
+    /// Host and port of this server, for the commands that an empty page names.
+    pub host: String,
+}
+
+impl Overview {
+    /// The whole document.
+    pub fn render(&self) -> Markup {
+        let parts: BTreeMap<&str, Markup> = self.render_parts().into_iter().collect();
+        let part = |id: &'static str| html! { div id=(id) { @if let Some(part) = parts.get(id) { (part) } } };
+        let bar = html! {
+            (part("health"))
+            @if !self.frame.tenants.is_empty() { (self.render_tenants()) }
+            @else if let Some(tenant) = &self.frame.tenant { p.tenant { "Tenant " b { (tenant) } } }
+            p.feed {
+                span #feed-state role="status" { "as of " (time(self.snapshot.at_ms)) }
+                button #feed-pause type="button" hidden { "Pause" }
+            }
+        };
+        let section = |id: &'static str, title: &str, class: &str| {
+            html! { section class=(class) aria-label=(title) { h2 { (title) } (part(id)) } }
+        };
+        let content = html! {
+            h1.hidden { "Overview" }
+            div.overview data-live=(self.frame.path("/live", &[])) {
+                section.wide aria-label="In numbers" { (part("numbers")) }
+                (section("plot", "Events per second", "wide"))
+                div.main {
+                    (section("events", "Latest events", ""))
+                    (section("totals", "Stored statements", ""))
+                }
+                div.side {
+                    (section("mappings", "Mappings", ""))
+                    (section("letters", "Dead letters", ""))
+                    (section("rules", "Validation", ""))
+                    (section("anomalies", "Anomalies", ""))
+                }
+            }
+        };
+        layout(&self.frame, "Overview", &bar, &content)
+    }
+
+    /// The parts that the live feed keeps current, by element id.
+    pub fn render_parts(&self) -> Vec<(&'static str, Markup)> {
+        vec![
+            ("health", self.render_health()),
+            ("numbers", self.render_numbers()),
+            ("plot", plot::render(&self.snapshot)),
+            ("events", self.render_events()),
+            ("mappings", self.render_mappings()),
+            ("letters", self.render_letters()),
+            ("rules", self.render_rules()),
+            ("anomalies", self.render_anomalies()),
+            ("totals", self.render_totals()),
+        ]
+    }
+
+    fn render_tenants(&self) -> Markup {
+        html! {
+            form.tenant method="get" action="/" {
+                label for="tenant" { "Tenant" }
+                select #tenant name="tenant" {
+                    option value="" { "all" }
+                    @for tenant in &self.frame.tenants {
+                        option value=(tenant) selected[self.frame.tenant.as_ref() == Some(tenant)] { (tenant) }
+                    }
+                }
+                button type="submit" { "Show" }
+            }
+        }
+    }
+
+    fn render_health(&self) -> Markup {
+        html! {
+            ul.health aria-label="Health" {
+                @for (name, error) in &self.health {
+                    li title=[error.as_deref()] {
+                        span.badge.up[error.is_none()].down[error.is_some()] { (name) @if error.is_some() { " is away" } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn render_numbers(&self) -> Markup {
+        let totals = &self.snapshot.totals;
+        let lag = self.mappings.as_ref().ok().map(|mappings| mappings.iter().map(ConsumerStatus::lag).sum::<i64>());
+        let letters = self.dead_letters.as_ref().ok();
+        let waiting = letters.map(|letters| letters.values().map(|count| count.waiting + count.parked).sum::<u64>());
+        let known = |number: Option<i128>| number.map_or("–".to_owned(), count);
+        let stored = self.platform.as_ref().ok().and_then(|answer| answer.get("total")).and_then(Value::as_u64);
+        let numbers = [
+            ("events since start", count(totals.records())),
+            ("events per second", format!("{:.1}", self.snapshot.events_per_second())),
+            ("without a dead letter", percent(totals.success_rate())),
+            ("records behind", known(lag.map(i128::from))),
+            ("dead letters", known(waiting.map(i128::from))),
+            ("statements stored", known(stored.map(i128::from))),
+        ];
+        html! {
+            dl.numbers {
+                @for (label, number) in numbers { div { dt { (label) } dd { (number) } } }
+            }
+        }
+    }
+
+    fn render_events(&self) -> Markup {
+        let tenant = self.frame.tenant.as_deref().unwrap_or("this tenant");
+        let shows_tenant = self.frame.tenant.is_none();
+        html! {
+            @if !self.snapshot.is_counted {
+                p.empty { "Numbers are kept for the first tenants that were seen, and " b { (tenant) } " came after them. \
+                    Events and dead letters are processed all the same; give the tenant a token of its own to see it here." }
+            } @else if self.snapshot.events.is_empty() {
+                (self.render_first_steps())
+            } @else {
+                table.events {
+                    caption.hidden { "The latest events, the newest first" }
+                    thead { tr {
+                        th scope="col" { "Time" } th scope="col" { "Event" } th scope="col" { "Outcome" }
+                        @if shows_tenant { th.roomy scope="col" { "Tenant" } }
+                        th.roomy scope="col" { "Record" }
+                    } }
+                    tbody {
+                        @for event in self.snapshot.events.iter().take(EVENTS) { (self.render_event(event, shows_tenant)) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn render_event(&self, event: &LiveEvent, shows_tenant: bool) -> Markup {
+        // One record may end more than once: it is delivered again.
+        let id = format!("e-{}-{}", event.position.to_string().replace('/', "-"), event.at_ms);
+        html! {
+            tr id=(id) {
+                td.time { (time(event.at_ms)) }
+                td {
+                    a href=(self.frame.path(&format!("/events/{}", event.position), &[])) { (event.event_type) }
+                    @if let Some(finding) = event.findings.first() {
+                        p.why {
+                            (finding.message)
+                            @if !finding.pointer.is_empty() { " " code { (finding.pointer) } }
+                            @if event.findings_total > 1 { " and " (event.findings_total - 1) " more" }
+                        }
+                    } @else if let lyceum_core::outcome::Outcome::RetryLater { reason } = &event.outcome {
+                        p.why { (reason) }
+                    }
+                }
+                td { (outcome_badge(event.outcome.name())) }
+                @if shows_tenant { td.roomy { (event.tenant.as_deref().unwrap_or("–")) } }
+                td.roomy.quiet { (event.position) }
+            }
+        }
+    }
+
+    fn render_first_steps(&self) -> Markup {
+        html! {
+            div.empty {
+                p { "Nothing has arrived yet. Any of these changes that:" }
+                pre tabindex="0" {
+                    "lyceum up --demo                    # made-up traffic, to look around\n"
+                    "lyceum ingest statements.jsonl      # a file of xAPI statements\n"
+                    "curl -H 'content-type: application/json' --data @statement.json \\\n"
+                    "     http://" (self.host) "/events/nlj.xapi.statements"
+                }
+            }
+        }
+    }
+
+    fn render_mappings(&self) -> Markup {
+        let mappings = match &self.mappings {
+            Ok(mappings) => mappings,
+            Err(error) => return unavailable(error),
+        };
+        html! {
+            @if mappings.is_empty() { p.empty { "No function is mapped to a topic." } }
+            @else {
+                table.mappings {
+                    caption.hidden { "Event source mappings and how far behind they are" }
+                    thead { tr { th scope="col" { "Mapping" } th scope="col" { "State" } th.number scope="col" { "Behind" } } }
+                    tbody { @for mapping in mappings { (render_mapping(mapping)) } }
+                }
+            }
+        }
+    }
+
+    fn render_letters(&self) -> Markup {
+        let letters = match &self.dead_letters {
+            Ok(letters) => letters,
+            Err(error) => return unavailable(error),
+        };
+        let review = |kind: DeadLetterKind| self.frame.path("/dead-letters", &[("kind", kind.name())]);
+        html! {
+            @if letters.is_empty() { p.empty { "None: every record was processed or is still to come." } }
+            @else {
+                table {
+                    caption.hidden { "Dead letters by kind" }
+                    thead { tr {
+                        th scope="col" { "Kind" } th.number scope="col" { "Waiting" } th.number scope="col" { "Parked" }
+                        td { span.hidden { "Action" } }
+                    } }
+                    tbody {
+                        @for (kind, number) in letters {
+                            tr id={ "kind-" (kind.name()) } {
+                                th scope="row" { (words(kind.name())) }
+                                td.number { (count(number.waiting)) }
+                                td.number { (count(number.parked)) }
+                                td.action { a.button href=(review(*kind)) aria-label={ "Replay… " (words(kind.name())) ", after a look" } { "Replay…" } }
+                            }
+                        }
+                    }
+                }
+                p.quiet { a href=(self.frame.path("/dead-letters", &[])) { "All of them" } }
+            }
+        }
+    }
+
+    fn render_rules(&self) -> Markup {
+        let totals = &self.snapshot.totals;
+        let rules = rank(totals.violations.iter().map(|(rule, number)| (rule.to_string(), *number)));
+        html! {
+            p { b { (percent(totals.valid_rate())) } " of " (count(totals.settled())) " settled records could be read and broke no rule." }
+            @if !rules.is_empty() { (bars("The rules that were broken most, those of the state among them", &rules)) }
+        }
+    }
+
+    fn render_anomalies(&self) -> Markup {
+        html! {
+            @if self.snapshot.anomalies.is_empty() { p.empty { "None: nothing odd in the state after any event." } }
+            @else {
+                ul.anomalies {
+                    @for anomaly in self.snapshot.anomalies.iter().take(ANOMALIES) {
+                        li {
+                            (time(anomaly.at_ms)) " "
+                            a href=(self.frame.path(&format!("/events/{}", anomaly.position), &[])) { (words(&anomaly.name)) }
+                            " " (anomaly.message)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn render_totals(&self) -> Markup {
+        let answer = match &self.platform {
+            Ok(answer) => answer,
+            Err(error) => return unavailable(error),
+        };
+        let members: Vec<_> = answer.as_object().into_iter().flatten().collect();
+        let numbers = members.iter().filter_map(|(name, value)| Some((words(name), value.as_number()?)));
+        let groups = members.iter().map(|(name, value)| (words(name), rank(read_ranking(value).into_iter())));
+        let groups: Vec<_> = groups.filter(|(_, ranking)| !ranking.is_empty()).collect();
+        html! {
+            dl.facts {
+                @for (name, number) in numbers {
+                    div { dt { (name) } dd { (number.as_u64().map_or_else(|| number.to_string(), count)) } }
+                }
+            }
+            div.groups {
+                @for (name, ranking) in &groups { (bars(name, ranking)) }
+            }
+        }
+    }
+}
+
+fn render_mapping(mapping: &ConsumerStatus) -> Markup {
+    let state = match mapping.state {
+        ConsumerState::Running => "up",
+        ConsumerState::BackingOff => "retry_later",
+        ConsumerState::Stopped => "down",
+    };
+    html! {
+        tr id={ "mapping-" (mapping.name) } {
+            th scope="row" {
+                details {
+                    summary { (mapping.name) }
+                    p.quiet { (mapping.topic) " → " (mapping.function) " as " (mapping.group) }
+                    @if let Some(work) = &mapping.work {
+                        p.quiet { (count(work.records)) " records in " (count(work.batches)) " batches, " (count(work.failed_batches)) " failed" }
+                        @if let Some(error) = &work.last_error { p.why { (error) } }
+                    }
+                    table.partitions {
+                        caption.hidden { "Partitions of " (mapping.topic) }
+                        thead { tr {
+                            th scope="col" { "Partition" } th.number scope="col" { "Settled" }
+                            th.number scope="col" { "End" } th.number scope="col" { "Behind" }
+                        } }
+                        tbody {
+                            @for partition in &mapping.partitions {
+                                tr {
+                                    th scope="row" { (partition.partition) }
+                                    td.number { (partition.committed.map_or("–".to_owned(), count)) }
+                                    td.number { (count(partition.end)) }
+                                    td.number { (count(partition.lag)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            td { span.badge.(state) { (mapping.state.label()) } }
+            td.number { (count(mapping.lag())) }
+        }
+    }
+}
+
+fn unavailable(error: &str) -> Markup {
+    html! { p.why role="alert" { (error) } }
+}
+
+/// The largest first, at most [`RANKS`]; of days the last ones, in their order.
+fn rank(numbers: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
+    let mut ranking: Vec<_> = numbers.collect();
+    if ranking.iter().all(|(name, _)| name.parse::<Day>().is_ok()) {
+        ranking.sort_by_key(|(name, _)| name.parse::<Day>().ok());
+        return ranking.split_off(ranking.len().saturating_sub(RANKS));
+    }
+    ranking.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    ranking.truncate(RANKS);
+    ranking
+}
+
+/// Reads `{"name": 3}` and `[{"any": "name", "any": 3}]`; anything else is no ranking.
+fn read_ranking(value: &Value) -> Vec<(String, u64)> {
+    match value {
+        Value::Object(members) => {
+            members.iter().filter_map(|(name, number)| Some((name.clone(), number.as_u64()?))).collect()
+        }
+        Value::Array(items) => items
+            .iter()
+            .filter_map(|item| {
+                let members = item.as_object()?;
+                let name = members.values().find_map(Value::as_str)?;
+                Some((name.to_owned(), members.values().find_map(Value::as_u64)?))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A ranking as bars; of an IRI the last segment is shown.
+fn bars(title: &str, ranking: &[(String, u64)]) -> Markup {
+    let most = ranking.iter().map(|(_, number)| *number).max().unwrap_or(0).max(1);
+    html! {
+        table.bars {
+            caption { (title) }
+            tbody {
+                @for (name, number) in ranking {
+                    tr {
+                        th scope="row" title=(name) { (name.rsplit('/').find(|part| !part.is_empty()).unwrap_or(name)) }
+                        td {
+                            svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true" {
+                                rect width={ (format!("{:.2}", *number as f64 / most as f64 * 100.0)) } height="1" {}
+                            }
+                        }
+                        td.number { (count(*number)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rankings_are_read_in_either_shape_and_sorted_but_for_days() {
+        let wanted = [("b".to_owned(), 3), ("a".to_owned(), 1), ("c".to_owned(), 1)];
+        assert_eq!(rank(read_ranking(&json!({"a": 1, "b": 3, "c": 1})).into_iter()), wanted);
+        let list = json!([{"verb": "a", "count": 1}, {"verb": "b", "count": 3}, {"verb": "c", "count": 1}]);
+        assert_eq!(rank(read_ranking(&list).into_iter()), wanted);
+        let days = json!({"2026-03-02": 1, "2026-03-01": 9});
+        let wanted = [("2026-03-01".to_owned(), 9), ("2026-03-02".to_owned(), 1)];
+        assert_eq!(rank(read_ranking(&days).into_iter()), wanted);
+        assert_eq!(read_ranking(&json!(7)), []);
+    }
+}

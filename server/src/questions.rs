@@ -1,0 +1,143 @@
+//! The questions that a process answers from its stores: numbers over statements, the state of an aggregate, an event's key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lyceum_core::analytics::{learner, platform, survey};
+use lyceum_core::ports::ledger::LedgerError;
+use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
+use lyceum_lambda_event::handler::FamilyFunction;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The question makes no sense; the text tells which ones do.
+    #[error("{0}")]
+    Invalid(String),
+    /// A store is away; the same question may be answered later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What no repetition mends.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Whose statements, of which time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// `None` is every tenant.
+    pub tenant: Option<String>,
+    /// From here on, milliseconds since 1970 UTC.
+    pub from_ms: Option<i64>,
+    /// Before this.
+    pub to_ms: Option<i64>,
+}
+
+/// The questions of a learning team. The answers are the JSON of `lyceum query`.
+#[async_trait]
+pub trait Analytics: Send + Sync {
+    /// All statements: how many, by verb, by day, active learners.
+    async fn platform(&self, span: &Span) -> Result<Value, AskError>;
+
+    /// One survey, by the last segment of its IRI or the whole of it; `None` where nothing is known of it.
+    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError>;
+
+    /// One learner, by any of its identifiers; `None` where nothing is known of it.
+    async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
+}
+
+/// The state kept of programs, sessions, bookings …
+#[async_trait]
+pub trait State: Send + Sync {
+    /// One aggregate, as `lyceum show` prints it; `None` where there is none. A kind that does not exist is
+    /// [`AskError::Invalid`], naming those that do.
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError>;
+}
+
+/// Knows by which key a family keeps order.
+pub trait Keys: Send + Sync {
+    /// The key of a record that was sent without one; `None` where the value does not tell.
+    fn key_of(&self, topic: &str, value: &[u8]) -> Option<Bytes>;
+}
+
+/// Answers from the stored statements.
+pub struct StatementAnalytics {
+    /// Where they are.
+    pub statements: Arc<dyn Statements>,
+    /// `LEARNER_HOME_PAGE`
+    pub learner_home_page: String,
+}
+
+#[async_trait]
+impl Analytics for StatementAnalytics {
+    async fn platform(&self, span: &Span) -> Result<Value, AskError> {
+        let filter =
+            Filter { tenant: span.tenant.clone(), from_ms: span.from_ms, to_ms: span.to_ms, ..Filter::default() };
+        json(platform::overview(&*self.statements, &filter).await)
+    }
+
+    async fn survey(&self, survey_id: &str, span: &Span) -> Result<Option<Value>, AskError> {
+        let (statements, tenant) = (&*self.statements, span.tenant.as_deref());
+        let answers = survey::survey(statements, tenant, survey_id, span.from_ms, span.to_ms).await.map_err(failed)?;
+        if answers.started == 0 && answers.completed == 0 && answers.questions.is_empty() {
+            return Ok(None);
+        }
+        json(Ok(answers)).map(Some)
+    }
+
+    async fn learner(&self, who: &str, span: &Span) -> Result<Option<Value>, AskError> {
+        let (statements, tenant) = (&*self.statements, span.tenant.as_deref());
+        let who = self.learner_id(who);
+        let activity = learner::learner(statements, tenant, &who, span.from_ms, span.to_ms).await.map_err(failed)?;
+        if activity.statements == 0 {
+            return Ok(None);
+        }
+        json(Ok(activity)).map(Some)
+    }
+}
+
+impl StatementAnalytics {
+    /// A bare name is the name of an account under `LEARNER_HOME_PAGE`.
+    fn learner_id(&self, who: &str) -> String {
+        if who.contains(['@', ':', '|']) {
+            return who.to_owned();
+        }
+        format!("account:{}|{who}", self.learner_home_page)
+    }
+}
+
+fn json(answer: Result<impl Serialize, StatementsError>) -> Result<Value, AskError> {
+    serde_json::to_value(answer.map_err(failed)?).map_err(|error| AskError::Failed(error.to_string()))
+}
+
+fn failed(error: StatementsError) -> AskError {
+    match error {
+        StatementsError::Unavailable(_) => AskError::Unavailable(error.to_string()),
+        StatementsError::Refused(why) => AskError::Invalid(why),
+    }
+}
+
+/// Answers from the functions' own stores.
+pub struct FamilyStates {
+    /// By family.
+    pub functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+}
+
+#[async_trait]
+impl State for FamilyStates {
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError> {
+        let functions = &self.functions;
+        let Some(function) = functions.values().find(|function| function.spec().kinds.contains(&kind)) else {
+            let kinds: Vec<&str> = functions.values().flat_map(|function| function.spec().kinds).copied().collect();
+            return Err(AskError::Invalid(format!("no state is kept of {kind:?}; there is {}", kinds.join(", "))));
+        };
+        function.show(tenant, kind, id).await.map_err(|error| match error {
+            LedgerError::Refused(_) => AskError::Failed(error.to_string()),
+            _ => AskError::Unavailable(error.to_string()),
+        })
+    }
+}

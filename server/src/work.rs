@@ -1,0 +1,98 @@
+//! Work that a process does for others: it ingests prepared events, and calls functions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lyceum_core::capacity::Capacity;
+use lyceum_core::record::NewRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::questions::AskError;
+
+/// What the process does for others.
+#[async_trait::async_trait]
+pub trait Work: Send + Sync {
+    /// Publishes events, waits until each is settled, and counts how they ended.
+    async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError>;
+
+    /// Calls a function with a payload; `None` where there is no function of that name.
+    async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError>;
+}
+
+/// One event on its way into a log, as commands hand it to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Where it goes.
+    pub topic: String,
+    /// What.
+    pub record: NewRecord,
+}
+
+/// How an ingestion ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Events found in the files.
+    pub read: u64,
+    /// Events whose effect is in.
+    pub applied: u64,
+    /// Events that had been applied before.
+    pub duplicate: u64,
+    /// Events that were dead-lettered, by kind.
+    pub dead_lettered: BTreeMap<String, u64>,
+    /// Events that the mapping gave up; they went to its on-failure destination.
+    pub given_up: u64,
+    /// Events that another process, or a function elsewhere, settled; how they ended is not known here.
+    #[serde(default)]
+    pub elsewhere: u64,
+    /// Events that were published and not settled before the ingestion ended; the next start settles them.
+    #[serde(default)]
+    pub unsettled: u64,
+    /// Events that were not published, and why: file, line and size of those too large, the first hundred.
+    pub not_published: Vec<String>,
+    /// How many there were of them.
+    pub not_published_total: u64,
+    /// From the first byte read to the last event settled.
+    pub seconds: f64,
+    /// Events settled per second.
+    pub per_second: f64,
+    /// Seconds spent in each stage by this process: `function.<family>`, and `<store>.<operation>` within it or beside it.
+    /// Calls at once count each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<String, f64>,
+    /// Capacity units of DynamoDB that this process consumed meanwhile, and what an event of each family cost; not told to a
+    /// caller that sees one tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+}
+
+impl Summary {
+    /// Adds another part of the same ingestion.
+    pub fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.applied += other.applied;
+        self.duplicate += other.duplicate;
+        for (kind, count) in other.dead_lettered {
+            *self.dead_lettered.entry(kind).or_default() += count;
+        }
+        for (stage, seconds) in other.stages {
+            *self.stages.entry(stage).or_default() += seconds;
+        }
+        if let Some(capacity) = other.capacity {
+            self.capacity.get_or_insert_default().add(&capacity);
+        }
+        self.given_up += other.given_up;
+        self.elsewhere += other.elsewhere;
+        self.unsettled += other.unsettled;
+        self.not_published_total += other.not_published_total;
+        self.not_published.extend(other.not_published);
+        self.not_published.truncate(100);
+    }
+
+    /// Sets the time that it took.
+    pub fn took(&mut self, time: Duration) {
+        self.seconds = time.as_secs_f64();
+        let settled = self.read - self.not_published_total - self.unsettled;
+        self.per_second = if self.seconds > 0.0 { settled as f64 / self.seconds } else { 0.0 };
+    }
+}

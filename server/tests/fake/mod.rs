@@ -1,0 +1,579 @@
+//! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use lyceum_core::clock::Clock;
+use lyceum_core::dead_letter::DeadLetter;
+use lyceum_core::metrics::Metrics;
+use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
+use lyceum_core::ports::event_log::groups::Groups;
+use lyceum_core::ports::event_log::{
+    Administer, EventLogError, Follow, Membership, OffsetRange, Publish, Retention, TopicSpec,
+};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::statements::{
+    Filter, Page, QueryDocuments, StatementDocument, StatementFields, StatementsError, StoreDocuments, StoreOutcome,
+    StoredStatement,
+};
+use lyceum_core::record::{Header, NewRecord, Position, Record};
+use lyceum_server::access::Access;
+use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Consumers, PartitionProgress};
+use lyceum_server::dead_letters::letters::*;
+use lyceum_server::http::Services;
+use lyceum_server::live::Live;
+use lyceum_server::questions::{Analytics, AskError, Keys, Span, State};
+use lyceum_server::work::{Prepared, Summary, Work};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub const BOOKINGS: &str = "nlj.training.bookings";
+pub const STATEMENTS: &str = "nlj.xapi.statements";
+pub const LETTERS: &str = "nlj.errors.validation";
+pub const STATEMENT_ID: Uuid = Uuid::from_u128(0x6f7d_0a1e_55aa_4bce_9d51_0d5b_a4c1_f001);
+/// 2026-03-05T09:30:00Z.
+pub const NOW_MS: i64 = 1_772_703_000_000;
+
+pub struct FakeClock(pub AtomicI64);
+
+#[async_trait]
+impl Clock for FakeClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.fetch_add(duration.as_millis() as i64, Ordering::SeqCst);
+    }
+
+    fn jitter(&self) -> f64 {
+        0.5
+    }
+}
+
+/// Topics of one partition.
+#[derive(Default)]
+pub struct FakeLog {
+    topics: Mutex<BTreeMap<String, Vec<Record>>>,
+    pub is_away: AtomicBool,
+    pub panics: AtomicBool,
+}
+
+impl FakeLog {
+    pub fn with_topics(names: &[&str]) -> Self {
+        let topics = names.iter().map(|name| (name.to_string(), Vec::new())).collect();
+        Self { topics: Mutex::new(topics), ..Self::default() }
+    }
+
+    pub fn records(&self, topic: &str) -> Vec<Record> {
+        self.topics.lock().unwrap()[topic].clone()
+    }
+
+    fn check(&self) -> Result<(), EventLogError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "the log was told to panic");
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(EventLogError::Unavailable("the disk is full".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Publish for FakeLog {
+    async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
+        self.check()?;
+        let mut topics = self.topics.lock().unwrap();
+        let kept = topics.get_mut(topic).ok_or_else(|| EventLogError::UnknownTopic(topic.to_owned()))?;
+        let append = |record: NewRecord| {
+            let position = Position::new(topic, 0, kept.len() as i64);
+            let NewRecord { key, value, headers, .. } = record;
+            kept.push(Record { position: position.clone(), timestamp_ms: NOW_MS, key, value, headers });
+            position
+        };
+        Ok(records.into_iter().map(append).collect())
+    }
+}
+
+#[async_trait]
+impl Follow for FakeLog {
+    async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_records: usize,
+        _: usize,
+    ) -> Result<Vec<Record>, EventLogError> {
+        self.check()?;
+        let topics = self.topics.lock().unwrap();
+        let kept = topics.get(topic).ok_or_else(|| EventLogError::UnknownTopic(topic.to_owned()))?;
+        let end = kept.len() as i64;
+        if !(0..=end).contains(&offset) {
+            let range = OffsetRange { start: 0, end };
+            return Err(EventLogError::OffsetOutOfRange { topic: topic.to_owned(), partition, offset, range });
+        }
+        Ok(kept.iter().skip(offset as usize).take(max_records).cloned().collect())
+    }
+
+    async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
+        Ok(vec![OffsetRange { start: 0, end: self.records(topic).len() as i64 }])
+    }
+
+    async fn offset_at(&self, _: &str, _: i32, _: i64) -> Result<Option<i64>, EventLogError> {
+        Ok(None)
+    }
+
+    async fn committed(&self, _: &str, _: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn commit(&self, _: &str, _: &str, _: &[(i32, i64)]) -> Result<(), EventLogError> {
+        Ok(())
+    }
+
+    async fn join(&self, group: &str, topic: &str, _: Duration) -> Result<Box<dyn Membership>, EventLogError> {
+        let write = |_| -> BoxFuture<'static, _> { Box::pin(async { Ok(()) }) };
+        Ok(Box::new(Groups::default().join(group, topic, 1, Box::new(write))))
+    }
+
+    async fn wait_for_records(&self, _: &str, _: Duration) {}
+}
+
+#[async_trait]
+impl Administer for FakeLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
+        self.topics.lock().unwrap().entry(spec.name).or_default();
+        Ok(())
+    }
+
+    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
+        self.check()?;
+        let topics = self.topics.lock().unwrap();
+        let spec = |name: &String| TopicSpec { name: name.clone(), partitions: 1, retention: Retention::default() };
+        Ok(topics.keys().map(spec).collect())
+    }
+
+    async fn apply_retention(&self, _: i64) -> Result<u64, EventLogError> {
+        Ok(0)
+    }
+}
+
+/// Only its health is asked for.
+#[derive(Default)]
+pub struct FakeLedger {
+    pub hangs: AtomicBool,
+}
+
+#[async_trait]
+impl Ledger for FakeLedger {
+    async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
+        Ok(Loaded::default())
+    }
+
+    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    async fn commit(&self, _: Commit) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
+        Ok(1)
+    }
+
+    async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self) -> Result<(), LedgerError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub struct FakeStatements {
+    documents: Mutex<Vec<StatementDocument>>,
+    pub is_away: AtomicBool,
+}
+
+#[async_trait]
+impl StoreDocuments for FakeStatements {
+    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
+        let outcomes = documents.iter().map(|_| StoreOutcome::Created).collect();
+        self.documents.lock().unwrap().extend(documents);
+        Ok(outcomes)
+    }
+}
+
+#[async_trait]
+impl QueryDocuments for FakeStatements {
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
+        let documents = self.documents.lock().unwrap();
+        let found = documents.iter().find(|document| document.tenant == tenant && document.id == id);
+        Ok(found.map(|document| StoredStatement { document: document.clone(), voided: false }))
+    }
+
+    async fn search(&self, _: &Filter, _: usize, _: Option<&str>) -> Result<Page, StatementsError> {
+        Ok(Page { statements: Vec::new(), total: 0, next: None })
+    }
+
+    async fn aggregate(&self, _: &Filter, _: &Value) -> Result<Value, StatementsError> {
+        Ok(json!({"hits": 0, "aggregations": {}}))
+    }
+
+    async fn ping(&self) -> Result<(), StatementsError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(StatementsError::Unavailable("connection refused".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub struct FakeConsumers(pub Mutex<Vec<ConsumerStatus>>);
+
+#[async_trait]
+impl Consumers for FakeConsumers {
+    async fn status(&self) -> Result<Vec<ConsumerStatus>, AskError> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+#[derive(Default)]
+pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>);
+
+impl FakeDeadLetters {
+    fn matching(&self, filter: &DeadLetterFilter) -> Vec<ShownLetter> {
+        let fits = |letter: &&ShownLetter| {
+            filter.kind.is_none_or(|kind| letter.kind == kind)
+                && filter.topic.as_ref().is_none_or(|topic| letter.topic == *topic)
+                && (filter.tenant.is_none() || letter.tenant == filter.tenant)
+        };
+        self.0.lock().unwrap().iter().filter(fits).cloned().collect()
+    }
+}
+
+#[async_trait]
+impl DeadLetters for FakeDeadLetters {
+    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError> {
+        let letters = self.matching(filter).into_iter().rev().take(limit).collect();
+        Ok(Letters { letters, not_indexed: 0 })
+    }
+
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
+        let mut counts = BTreeMap::<_, DeadLetterCount>::new();
+        for letter in self.matching(filter).iter().filter(|letter| !letter.is_replayed) {
+            let count = counts.entry(letter.kind).or_default();
+            if letter.is_parked { count.parked += 1 } else { count.waiting += 1 }
+        }
+        Ok(counts)
+    }
+
+    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
+        Ok(self.0.lock().unwrap().iter().find(|letter| letter.position == *position).cloned())
+    }
+
+    async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError> {
+        let mut summary = ReplaySummary { is_dry_run: request.is_dry_run, ..ReplaySummary::default() };
+        let chosen: Vec<Position> = match &request.which {
+            Which::Positions(positions) => positions.clone(),
+            Which::Matching(filter) => {
+                let matching = self.matching(filter);
+                let waiting: Vec<_> =
+                    matching.iter().filter(|letter| !letter.is_replayed && !letter.is_parked).collect();
+                summary.parked = matching.iter().filter(|letter| letter.is_parked).count() as u64;
+                summary.remaining = waiting.len().saturating_sub(request.limit) as u64;
+                waiting.iter().take(request.limit).map(|letter| letter.position.clone()).collect()
+            }
+        };
+        for letter in self.0.lock().unwrap().iter_mut().filter(|letter| chosen.contains(&letter.position)) {
+            letter.is_replayed |= !request.is_dry_run;
+            let sent_to = (!request.is_dry_run).then(|| Position::new(letter.topic.as_str(), 0, 99));
+            let (position, kind, topic) = (letter.position.clone(), letter.kind, letter.topic.clone());
+            summary.replayed.push(Replayed { position, kind, topic, why: String::new(), sent_to });
+        }
+        Ok(summary)
+    }
+
+    async fn import(&self, document: &[u8]) -> Result<Imported, AskError> {
+        let letters = document.len() as u64;
+        Ok(Imported { letters, ..Imported::default() })
+    }
+}
+
+/// Tells what it was asked.
+pub struct FakeAnalytics {
+    pub platform: Value,
+}
+
+fn echo(id: &str, span: &Span) -> Option<Value> {
+    (id != "unknown").then(|| json!({"id": id, "tenant": span.tenant, "from_ms": span.from_ms, "to_ms": span.to_ms}))
+}
+
+#[async_trait]
+impl Analytics for FakeAnalytics {
+    async fn platform(&self, span: &Span) -> Result<Value, AskError> {
+        let mut answer = self.platform.clone();
+        answer["tenant"] = json!(span.tenant);
+        Ok(answer)
+    }
+
+    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError> {
+        Ok(echo(survey, span))
+    }
+
+    async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError> {
+        Ok(echo(learner, span))
+    }
+}
+
+pub struct FakeState;
+
+#[async_trait]
+impl State for FakeState {
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError> {
+        if kind != "session" {
+            return Err(AskError::Invalid(format!("{kind:?} is no kind of state; there is: session")));
+        }
+        Ok((tenant == "acme" && id == "s-1").then(|| json!({"tenant": tenant, "capacity": 2})))
+    }
+}
+
+/// The member `key`, where the value has one.
+pub struct FakeKeys;
+
+impl Keys for FakeKeys {
+    fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
+        let value: Value = serde_json::from_slice(value).ok()?;
+        Some(value.get("key")?.as_str()?.to_owned().into())
+    }
+}
+
+/// Counts every event as applied; knows the function `training`, which answers with what it got.
+pub struct FakeWork;
+
+#[async_trait]
+impl Work for FakeWork {
+    async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError> {
+        let count = events.len() as u64;
+        Ok(Summary { read: count, applied: count, ..Summary::default() })
+    }
+
+    async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
+        Ok((function == "training").then_some(payload))
+    }
+}
+
+/// The services, and what tests turn on them.
+pub struct Fakes {
+    pub clock: Arc<FakeClock>,
+    pub log: Arc<FakeLog>,
+    pub ledger: Arc<FakeLedger>,
+    pub statements: Arc<FakeStatements>,
+    pub consumers: Arc<FakeConsumers>,
+    pub dead_letters: Arc<FakeDeadLetters>,
+    pub live: Arc<Live>,
+    pub services: Services,
+}
+
+/// Services in which nothing has happened yet.
+pub fn empty(access: Access) -> Fakes {
+    let clock = Arc::new(FakeClock(AtomicI64::new(NOW_MS)));
+    let log = Arc::new(FakeLog::with_topics(&[BOOKINGS, STATEMENTS, LETTERS]));
+    let ledger = Arc::new(FakeLedger::default());
+    let statements = Arc::new(FakeStatements::default());
+    let consumers = Arc::new(FakeConsumers::default());
+    let dead_letters = Arc::new(FakeDeadLetters::default());
+    let live = Arc::new(Live::new(clock.clone(), access.tenants()));
+    let services = Services {
+        event_log: log.clone(),
+        ledger: ledger.clone(),
+        statements: statements.clone(),
+        live: live.clone(),
+        metrics: Arc::new(Metrics::new()),
+        consumers: consumers.clone(),
+        dead_letters: dead_letters.clone(),
+        analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}) }),
+        state: Arc::new(FakeState),
+        keys: Arc::new(FakeKeys),
+        work: Arc::new(FakeWork),
+        clock: clock.clone(),
+        guards: Vec::new(),
+        catalog: Arc::new(lyceum_catalog::catalog()),
+        access,
+        default_tenant: "acme".to_owned(),
+        data: ".lyceum".to_owned(),
+    };
+    Fakes { clock, log, ledger, statements, consumers, dead_letters, live, services }
+}
+
+/// A few things have happened at two tenants, `acme` and `globex`.
+pub async fn busy(access: Access) -> Fakes {
+    let mut fakes = empty(access);
+    fakes.services.analytics = Arc::new(FakeAnalytics {
+        platform: json!({
+            "total": 48_213,
+            "active_learners": 1_204,
+            "verbs": {
+                "http://adlnet.gov/expapi/verbs/answered": 30_112,
+                "http://adlnet.gov/expapi/verbs/completed": 9_840,
+                "http://adlnet.gov/expapi/verbs/initialized": 8_261,
+            },
+            "by_day": [{"day": "2026-03-04", "count": 20_113}, {"day": "2026-03-05", "count": 28_100}],
+        }),
+    });
+    let raw = br#"{"actor":{"mbox":"mailto:ada@example.org","name":"<script>alert('name')</script>"},"verb":{"id":"confirmed"},"object":{"id":"http://nlj.platform/activities/booking/b-1"}}"#;
+    let records = vec![record("acme", raw), record("globex", br#"{"secret": "of globex"}"#)];
+    fakes.log.produce(BOOKINGS, records).await.unwrap();
+    fakes.log.produce(LETTERS, vec![record("acme", raw), record("globex", b"\xff\x00")]).await.unwrap();
+    let document = StatementDocument {
+        tenant: "acme".to_owned(),
+        id: STATEMENT_ID,
+        raw: Bytes::from_static(b"{ \"as\" : \"it was sent\" }"),
+        stored_ms: NOW_MS,
+        source: Position::new(STATEMENTS, 0, 0),
+        correlation_id: "c-1".to_owned(),
+        fields: StatementFields::default(),
+    };
+    fakes.statements.store(vec![document]).await.unwrap();
+    *fakes.consumers.0.lock().unwrap() = vec![
+        mapping("training-bookings", BOOKINGS, ConsumerState::Running, &[(40, 40), (38, 40), (12, 12)]),
+        mapping("statement", STATEMENTS, ConsumerState::BackingOff, &[(900, 1_500), (870, 870)]),
+    ];
+    *fakes.dead_letters.0.lock().unwrap() = vec![
+        letter(0, DeadLetterKind::Validation, Some("acme"), false),
+        letter(1, DeadLetterKind::Decode, Some("globex"), false),
+        letter(2, DeadLetterKind::Validation, Some("acme"), true),
+        letter(3, DeadLetterKind::Decode, None, false),
+    ];
+    fakes.clock.0.store(NOW_MS - 240_000, Ordering::SeqCst);
+    fakes.observe(&(0..30).map(|offset| report("acme", 100 + offset, Outcome::Applied)).collect::<Vec<_>>());
+    fakes.clock.0.store(NOW_MS - 5_000, Ordering::SeqCst);
+    let mut overbooked = report("acme", 41, Outcome::Applied);
+    overbooked.anomalies =
+        vec![Anomaly { name: "overbooked".into(), message: "session s-1 has 3 confirmed bookings and 2 seats".into() }];
+    let mut invalid = report("acme", 0, Outcome::DeadLettered { kind: DeadLetterKind::Validation });
+    invalid.findings = findings();
+    fakes.observe(&[
+        overbooked,
+        invalid,
+        report("globex", 1, Outcome::Duplicate),
+        report("globex", 2, Outcome::RetryLater { reason: "the ledger is unavailable: throttled".to_owned() }),
+    ]);
+    fakes.clock.0.store(NOW_MS, Ordering::SeqCst);
+    fakes
+}
+
+impl Fakes {
+    pub fn observe(&self, reports: &[Report]) {
+        self.live.observe(reports);
+        self.services.metrics.observe(reports);
+    }
+}
+
+pub fn report(tenant: &str, offset: i64, outcome: Outcome) -> Report {
+    Report {
+        position: Position::new(BOOKINGS, 0, offset),
+        family: "training",
+        event_type: "booking.confirmed",
+        event_id: Some(Uuid::from_u128(offset as u128)),
+        tenant: Some(tenant.to_owned()),
+        correlation_id: Some(format!("correlation of {tenant}")),
+        trace_id: None,
+        outcome,
+        findings: Vec::new(),
+        anomalies: Vec::new(),
+    }
+}
+
+pub fn findings() -> Vec<Finding> {
+    vec![
+        Finding {
+            rule: "verb.id.iri".into(),
+            pointer: "/verb/id".to_owned(),
+            message: "the verb's id \"confirmed\" is no absolute IRI: begin it with a scheme".to_owned(),
+            requirement: "XAPI-00045".into(),
+        },
+        Finding {
+            rule: "agent.name.string".into(),
+            pointer: "/actor/name".to_owned(),
+            message: "<script>alert('message')</script>".to_owned(),
+            requirement: "XAPI-00030".into(),
+        },
+    ]
+}
+
+fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
+    let headers = vec![Header::new("tenant-id", tenant.to_owned()), Header::new("note", "<b>bold</b>")];
+    NewRecord { key: Some("s-1".into()), value: Some(value.into()), headers, ..NewRecord::default() }
+}
+
+fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64, i64)]) -> ConsumerStatus {
+    let partition = |(index, (committed, end)): (usize, &(i64, i64))| PartitionProgress {
+        partition: index as i32,
+        committed: Some(*committed),
+        end: *end,
+        lag: end - committed,
+    };
+    ConsumerStatus {
+        name: name.to_owned(),
+        topic: topic.to_owned(),
+        group: format!("lyceum-{name}"),
+        function: name.split('-').next().unwrap_or(name).to_owned(),
+        state,
+        partitions: partitions.iter().enumerate().map(partition).collect(),
+        work: Some(ConsumerWork {
+            batches: 12,
+            records: 1_090,
+            failed_batches: 1,
+            last_error: (state == ConsumerState::BackingOff).then(|| "the search index of globex is full".to_owned()),
+        }),
+    }
+}
+
+pub fn letter(offset: i64, kind: DeadLetterKind, tenant: Option<&str>, is_parked: bool) -> ShownLetter {
+    let is_validation = kind == DeadLetterKind::Validation;
+    let undecodable = Finding {
+        rule: "wire.json".into(),
+        pointer: String::new(),
+        message: "the value is no JSON: expected value at byte 1".to_owned(),
+        requirement: "catalog".into(),
+    };
+    let letter = DeadLetter {
+        position: Position::new(LETTERS, 0, offset),
+        id: Uuid::from_u128(1_000 + offset as u128),
+        kind,
+        findings: if is_validation { findings() } else { vec![undecodable] },
+        source: Position::new(BOOKINGS, 0, offset),
+        source_timestamp_ms: Some(NOW_MS - 5_000),
+        family: "training".to_owned(),
+        tenant: tenant.map(str::to_owned),
+        correlation_id: Some("c-7".to_owned()),
+        attempts: 1,
+        first_failed_at: Some("2026-03-05T09:29:55Z".to_owned()),
+        last_failed_at: Some("2026-03-05T09:29:55Z".to_owned()),
+        replay_count: if is_parked { 3 } else { 0 },
+        value_omitted: false,
+        value_is_entry: false,
+        original: NewRecord::default(),
+    };
+    ShownLetter {
+        letter,
+        topic: BOOKINGS.to_owned(),
+        event_id: is_validation.then(|| Uuid::from_u128(7)),
+        is_replayed: false,
+        sent_to: None,
+        is_parked,
+        preview: format!("<script>preview of {}</script>", tenant.unwrap_or("nobody")),
+    }
+}

@@ -1,0 +1,683 @@
+//! The page and the API as a program meets them: every route, every error, who may, and what stays hidden.
+
+mod fake;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use base64::Engine;
+use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
+use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
+use lyceum_core::capacity;
+use lyceum_core::outcome::{DeadLetterKind, Outcome};
+use lyceum_core::record::header_text;
+use lyceum_server::access::{Access, Role, Token, bind_address};
+use lyceum_server::http::{ROUTES, router, serve, serve_within};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+const HOST: &str = "127.0.0.1:8080";
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Self { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.into()).unwrap() }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// Asserts that it is a problem of that kind which says `hint`.
+    #[track_caller]
+    fn is_problem(&self, status: u16, slug: &str, hint: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("urn:problem-type:lyceum:{slug}"));
+        assert_eq!(problem["status"], status);
+        assert!(problem["title"].is_string());
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(hint), "{detail:?} does not say {hint:?}");
+    }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).header(header::HOST, HOST).body(Body::empty()).unwrap()
+}
+
+fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post(path).header(header::HOST, HOST).header(header::CONTENT_TYPE, "application/json");
+    request.body(body.into()).unwrap()
+}
+
+fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+async fn send(fakes: &Fakes, request: Request<Body>) -> Answer {
+    Answer::read(router(fakes.services.clone()).oneshot(request).await.unwrap()).await
+}
+
+/// A path that the busy academy answers well, of a route's pattern.
+fn example_of(path: &str) -> String {
+    let path = match path {
+        "/events/{topic}/{partition}/{offset}" => format!("/events/{BOOKINGS}/0/0"),
+        "/api/dead-letters/{topic}/{partition}/{offset}" => format!("/api/dead-letters/{LETTERS}/0/0"),
+        "/api/state/{kind}/{id}" => "/api/state/session/s-1".to_owned(),
+        "/api/statements/{id}" => format!("/api/statements/{STATEMENT_ID}"),
+        other => other.to_owned(),
+    };
+    path.replace("{topic}", BOOKINGS)
+        .replace("{survey_id}", "s")
+        .replace("{learner_id}", "l")
+        .replace("{function}", "training")
+}
+
+fn example_request(method: &str, path: &str) -> Request<Body> {
+    let path = example_of(path);
+    match (method, path.as_str()) {
+        ("POST", "/api/dead-letters/replay") => post(&path, r#"{"all": true, "dry_run": true}"#),
+        ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
+        ("POST", _) => post(&path, r#"{"an": "event"}"#),
+        _ => get(&path),
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_as_the_table_says_and_is_in_the_openapi_document() {
+    let fakes = busy(Access::open()).await;
+    let page = send(&fakes, get("/")).await.text;
+    let style = page.split('"').find(|text| text.starts_with("/assets/style-")).unwrap().to_owned();
+    let document = send(&fakes, get("/openapi.json")).await.json();
+    let mut described = 0;
+    for route in ROUTES {
+        let mut request = example_request(route.method, route.path);
+        if route.path == "/assets/{file}" {
+            request = get(&style);
+        }
+        let response = router(fakes.services.clone()).oneshot(request).await.unwrap();
+        assert!(response.status().is_success(), "{} {} answers {}", route.method, route.path, response.status());
+        let media_type = response.headers()[header::CONTENT_TYPE].to_str().unwrap();
+        assert!(media_type.starts_with(route.answer.trim_end_matches("*/*")), "{}: {media_type}", route.path);
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
+        assert_eq!(operation["summary"], route.summary);
+        assert_eq!(operation["x-role"].as_str(), route.needs.map(Role::name));
+        described += 1;
+    }
+    let operations = document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len());
+    assert_eq!(operations.sum::<usize>(), described, "the document has operations that the router has not");
+}
+
+#[tokio::test]
+async fn an_unknown_path_and_a_wrong_method_are_problems() {
+    let fakes = empty(Access::open());
+    send(&fakes, get("/nowhere")).await.is_problem(404, "not-found", "/openapi.json");
+    send(&fakes, get("/events/topic/first/0")).await.is_problem(400, "bad-request", "whole numbers");
+    send(&fakes, post("/health", "")).await.is_problem(405, "wrong-method", "/openapi.json");
+    send(&fakes, get("/assets/style.css")).await.is_problem(404, "not-found", "load the page again");
+}
+
+#[tokio::test]
+async fn health_tells_which_part_is_away() {
+    let fakes = empty(Access::open());
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::OK, &json!("healthy")));
+
+    fakes.statements.is_away.store(true, Ordering::SeqCst);
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::OK, &json!("degraded")));
+    let search = answer.json()["components"]["search"].clone();
+    assert_eq!(search["status"], "unhealthy");
+    assert!(search["error"].as_str().unwrap().contains("connection refused") && search["latency_ms"].is_u64());
+
+    fakes.log.is_away.store(true, Ordering::SeqCst);
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+    assert_eq!(answer.json()["timestamp"], "2026-03-05T09:30:00Z");
+}
+
+#[tokio::test]
+async fn why_a_part_is_away_is_told_to_a_credential_only() {
+    let fakes = empty(tokens());
+    fakes.statements.is_away.store(true, Ordering::SeqCst);
+    let search = async |request| send(&fakes, request).await.json()["components"]["search"].clone();
+    let anonymous = search(get("/health")).await;
+    assert_eq!((&anonymous["status"], anonymous.get("error")), (&json!("unhealthy"), None));
+    assert!(search(by(get("/health"), "acme reads")).await["error"].is_string());
+}
+
+#[tokio::test]
+async fn a_part_that_hangs_counts_as_away() {
+    let fakes = empty(Access::open());
+    fakes.ledger.hangs.store(true, Ordering::SeqCst);
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json()["components"]["dynamodb"]["error"], "no answer within 2 s");
+}
+
+#[tokio::test]
+async fn metrics_carry_the_lag_of_this_moment() {
+    let fakes = busy(Access::open()).await;
+    let text = send(&fakes, get("/metrics")).await.text;
+    for line in [
+        format!(r#"lyceum_consumer_lag{{topic="{BOOKINGS}",partition="1"}} 2"#),
+        format!(r#"lyceum_consumer_lag{{topic="{STATEMENTS}",partition="0"}} 600"#),
+        r#"lyceum_events_total{family="training",event_type="booking.confirmed",outcome="applied"} 31"#.to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line}\nis not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_tells_lag_rate_and_outcomes() {
+    let fakes = busy(Access::open()).await;
+    let status = send(&fakes, get("/events/status")).await.json();
+    assert_eq!(status["lag"], 602);
+    assert_eq!(status["mappings"][1]["state"], "backing_off");
+    assert_eq!(status["totals"]["outcomes"]["applied"], 31);
+    assert_eq!(status["events_per_second"], 0.4);
+    let status = send(&fakes, get("/events/status?tenant=globex")).await.json();
+    assert_eq!(status["totals"]["outcomes"], json!({"duplicate": 1, "retry_later": 1}));
+}
+
+#[tokio::test]
+async fn the_status_tells_capacity_units_and_what_an_event_cost_to_who_sees_every_tenant() {
+    let fakes = busy(Access::open()).await;
+    fakes.services.metrics.add_capacity_units("GetItem", capacity::Access::Read, None, 0.5);
+    fakes.services.metrics.add_capacity_units("TransactWriteItems", capacity::Access::Write, Some("training"), 68.0);
+    let capacity = send(&fakes, get("/events/status")).await.json()["capacity"].take();
+    assert_eq!((&capacity["read_units"], &capacity["write_units"]), (&json!(0.5), &json!(68.0)));
+    assert_eq!(capacity["families"]["training"]["events"], 34);
+    assert_eq!(capacity["families"]["training"]["write_units_per_event"], 2.0);
+    let document = send(&fakes, get("/openapi.json")).await.json();
+    let answer = &document["paths"]["/events/status"]["get"]["responses"]["200"]["content"]["application/json"];
+    assert_eq!(answer["schema"]["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
+    let described = &document["components"]["schemas"]["Capacity"]["properties"];
+    for name in capacity.as_object().unwrap().keys() {
+        assert!(described[name].is_object(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_raw_event_is_published_byte_for_byte_under_the_key_that_it_tells() {
+    let fakes = empty(Access::open());
+    let body = "{ \"key\": \"learner\",  \"score\": 1.50, \"score\": 2 }";
+    let answer = send(&fakes, post(&format!("/events/{STATEMENTS}"), body)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(answer.json(), json!({"positions": [format!("{STATEMENTS}/0/0")]}));
+    let record = &fakes.log.records(STATEMENTS)[0];
+    assert_eq!(record.value.as_deref(), Some(body.as_bytes()));
+    assert_eq!(record.key.as_deref(), Some(&b"learner"[..]));
+}
+
+#[tokio::test]
+async fn an_array_is_published_in_its_order_with_keys_headers_texts_and_tombstones() {
+    let fakes = empty(Access::open());
+    let body = r#"[{"key": "k", "value": {"a":  1}, "headers": {"event-type": "x", "none": null}}, {"value": "as text"}, {"key": "k", "value": null}, 42]"#;
+    let answer = send(&fakes, post(&format!("/events/{STATEMENTS}?tenant=acme"), body)).await;
+    assert_eq!(answer.json()["positions"].as_array().map(Vec::len), Some(4), "{}", answer.text);
+    let records = fakes.log.records(STATEMENTS);
+    let values: Vec<_> = records.iter().map(|record| record.value.as_deref()).collect();
+    assert_eq!(values, [Some(&br#"{"a":  1}"#[..]), Some(b"as text"), None, Some(b"42")]);
+    assert_eq!(records[0].key.as_deref(), Some(&b"k"[..]));
+    assert_eq!(header_text(&records[0].headers, "event-type"), Some("x"));
+    assert!(records[0].headers.iter().any(|header| header.name == "none" && header.value.is_none()));
+    assert!(records.iter().all(|record| header_text(&record.headers, "tenant-id") == Some("acme")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_is_refused_with_a_reason_and_nothing_is_written() {
+    let fakes = empty(Access::open());
+    let topic = format!("/events/{BOOKINGS}");
+    let publish = async |body: &str| send(&fakes, post(&topic, body.to_owned())).await;
+    send(&fakes, post("/events/nowhere", "{}")).await.is_problem(404, "unknown-topic", BOOKINGS);
+    publish("{").await.is_problem(400, "bad-request", "Send one event");
+    publish("[{}, ").await.is_problem(400, "bad-request", "Send one event");
+    publish("[]").await.is_problem(400, "bad-request", "at least one");
+    publish(r#"[{}, {"value": 1, "hedaers": {}}]"#).await.is_problem(400, "bad-request", "event 1: unknown field");
+    let own = r#"{"value": 1, "headers": {"Lyceum-Source": "a/0/0"}}"#;
+    publish(own).await.is_problem(400, "bad-request", "leave \"Lyceum-Source\" out");
+    let huge = format!("\"{}\"", "x".repeat(8 << 20));
+    publish(&huge).await.is_problem(413, "too-large", "send less at once");
+    assert_eq!(fakes.log.records(BOOKINGS), []);
+    fakes.log.is_away.store(true, Ordering::SeqCst);
+    let answer = publish("{}").await;
+    answer.is_problem(503, "unavailable", "the disk is full");
+    assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn analytics_take_instants_and_days_and_refuse_anything_else() {
+    let fakes = busy(Access::open()).await;
+    let ask = async |query: &str| send(&fakes, get(&format!("/api/analytics/surveys/pulse{query}"))).await;
+    let answer = ask("?tenant=acme&from=2026-03-01&to=2026-03-05").await.json();
+    assert_eq!(answer["from_ms"], 1_772_323_200_000_i64);
+    assert_eq!(answer["to_ms"], 1_772_755_200_000_i64, "the last day counts as a whole");
+    assert_eq!(answer["tenant"], "acme");
+    let answer = ask("?from=2026-03-05T10:30:00%2B01:00&to=").await.json();
+    assert_eq!((&answer["from_ms"], &answer["to_ms"]), (&json!(fake::NOW_MS), &Value::Null));
+    ask("?from=yesterday").await.is_problem(400, "bad-request", "from is \"yesterday\"");
+    ask("?from=2026-03-05&to=2026-03-01").await.is_problem(400, "bad-request", "swap them");
+    ask("?since=2026-03-05").await.is_problem(400, "bad-request", "unknown field `since`");
+    send(&fakes, get("/api/analytics/learners/unknown")).await.is_problem(404, "not-found", "learner \"unknown\"");
+    send(&fakes, get("/api/analytics/surveys/unknown")).await.is_problem(404, "not-found", "survey \"unknown\"");
+    let iri = "mailto:ada@example.org";
+    let answer = send(&fakes, get("/api/analytics/learners/mailto%3Aada%40example.org")).await.json();
+    assert_eq!(answer["id"], iri);
+}
+
+#[tokio::test]
+async fn state_and_statements_are_found_by_tenant() {
+    let fakes = busy(Access::open()).await;
+    assert_eq!(send(&fakes, get("/api/state/session/s-1")).await.json()["capacity"], 2);
+    send(&fakes, get("/api/state/session/s-1?tenant=globex")).await.is_problem(404, "not-found", "globex");
+    send(&fakes, get("/api/state/seson/s-1")).await.is_problem(400, "bad-request", "there is: session");
+    let path = format!("/api/statements/{STATEMENT_ID}");
+    let answer = send(&fakes, get(&path)).await;
+    assert_eq!(answer.text, "{ \"as\" : \"it was sent\" }");
+    assert_eq!(answer.headers["lyceum-source"], format!("{STATEMENTS}/0/0"));
+    send(&fakes, get(&format!("{path}?tenant=globex"))).await.is_problem(404, "not-found", "globex");
+    send(&fakes, get("/api/statements/17")).await.is_problem(400, "bad-request", "no UUID");
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_shown() {
+    let fakes = busy(Access::open()).await;
+    let offsets = async |query: &str| {
+        let letters = send(&fakes, get(&format!("/api/dead-letters{query}"))).await.json();
+        let position = |letter: &Value| letter["position"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        letters["dead_letters"].as_array().unwrap().iter().map(position).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets("").await, ["3", "2", "1", "0"]);
+    assert_eq!(offsets("?kind=decode&limit=1").await, ["3"]);
+    assert_eq!(offsets("?tenant=acme&topic=").await, ["2", "0"]);
+    assert_eq!(offsets("?topic=nowhere").await, [""; 0]);
+    send(&fakes, get("/api/dead-letters?kind=bad")).await.is_problem(400, "bad-request", "unknown-type");
+    send(&fakes, get("/api/dead-letters?limit=0")).await.is_problem(400, "bad-request", "1 to 1000");
+    let letter = send(&fakes, get(&format!("/api/dead-letters/{LETTERS}/0/0"))).await.json();
+    assert_eq!(letter["findings"][0]["rule"], "verb.id.iri");
+    send(&fakes, get(&format!("/api/dead-letters/{LETTERS}/0/9"))).await.is_problem(404, "not-found", "/0/9");
+}
+
+#[tokio::test]
+async fn dead_letters_are_sent_again_once_it_is_said_which() {
+    let fakes = busy(Access::open()).await;
+    let replay = async |body: Value| send(&fakes, post("/api/dead-letters/replay", body.to_string())).await;
+    let dry = replay(json!({"kind": "validation", "dry_run": true})).await.json();
+    assert_eq!((&dry["is_dry_run"], dry["replayed"].as_array().map(Vec::len)), (&json!(true), Some(1)));
+    assert_eq!(dry["parked"], 1);
+    assert!(fakes.dead_letters.0.lock().unwrap().iter().all(|letter| !letter.is_replayed));
+
+    let parked = replay(json!({"positions": [format!("{LETTERS}/0/2")]})).await.json();
+    assert_eq!(parked["replayed"][0]["sent_to"], format!("{BOOKINGS}/0/99"));
+    let rest = replay(json!({"all": true, "limit": 2})).await.json();
+    assert_eq!((rest["replayed"].as_array().map(Vec::len), &rest["remaining"]), (Some(2), &json!(1)));
+
+    replay(json!({})).await.is_problem(400, "bad-request", "say which");
+    replay(json!({"kind": "bad"})).await.is_problem(400, "bad-request", "no kind");
+    replay(json!({"positions": ["x"]})).await.is_problem(400, "bad-request", "topic/partition/offset");
+    replay(json!({"positions": [format!("{LETTERS}/0/77")]})).await.is_problem(404, "not-found", "/0/77");
+    replay(json!({"positions": [format!("{LETTERS}/0/0")], "kind": "decode"})).await.is_problem(
+        400,
+        "bad-request",
+        "both",
+    );
+}
+
+#[tokio::test]
+async fn the_form_of_the_page_sends_letters_again_and_shows_what_it_did() {
+    let fakes = busy(Access::open()).await;
+    let page = send(&fakes, get("/dead-letters?kind=decode&tenant=globex")).await.text;
+    assert!(page.contains(r#"<form class="replay" method="post" action="/api/dead-letters/replay">"#), "{page}");
+    let form = with(
+        with(
+            post("/api/dead-letters/replay", "kind=decode&tenant=globex"),
+            "content-type",
+            "application/x-www-form-urlencoded",
+        ),
+        "origin",
+        "http://127.0.0.1:8080",
+    );
+    let answer = send(&fakes, form).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+    let next = answer.headers[header::LOCATION].to_str().unwrap();
+    assert_eq!(next, "/dead-letters?kind=decode&tenant=globex&sent=1&parked=0&remaining=0");
+    assert!(send(&fakes, get(next)).await.text.contains("<b>1</b> record was sent again."));
+}
+
+fn tokens() -> Access {
+    let token = |secret: &str, tenant: Option<&str>, roles: &[Role]| {
+        Token::new(secret, tenant.map(str::to_owned), roles.iter().copied())
+    };
+    Access::new(vec![
+        token("acme reads", Some("acme"), &[Role::Read]),
+        token("acme publishes", Some("acme"), &[Role::Publish]),
+        token("acme operates", Some("acme"), &[Role::Read, Role::Operate]),
+        token("globex does all", Some("globex"), &Role::ALL),
+        token("operator of all", None, &Role::ALL),
+    ])
+}
+
+fn by(request: Request<Body>, secret: &str) -> Request<Body> {
+    with(request, "authorization", &format!("Bearer {secret}"))
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_role() {
+    let fakes = busy(tokens()).await;
+    let roles: [(&str, &[Role]); 4] = [
+        ("acme reads", &[Role::Read]),
+        ("acme publishes", &[Role::Publish]),
+        ("acme operates", &[Role::Read, Role::Operate]),
+        ("operator of all", &Role::ALL),
+    ];
+    for route in ROUTES.iter().filter(|route| route.path != "/assets/{file}") {
+        let status =
+            async |request: Request<Body>| router(fakes.services.clone()).oneshot(request).await.unwrap().status();
+        let anonymous = status(example_request(route.method, route.path)).await;
+        let unknown = status(by(example_request(route.method, route.path), "guessed")).await;
+        let Some(role) = route.needs else {
+            assert!(anonymous.is_success() && unknown.is_success(), "{}", route.path);
+            continue;
+        };
+        assert_eq!([anonymous, unknown], [StatusCode::UNAUTHORIZED; 2], "{}", route.path);
+        for (secret, has) in roles {
+            // What counts every tenant's events is for whoever may see every tenant.
+            let of_all = [
+                "/metrics",
+                "/api/topics/{topic}/records",
+                "/api/dead-letters/import",
+                "/2015-03-31/functions/{function}/invocations",
+            ];
+            let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };
+            let status = status(by(example_request(route.method, route.path), secret)).await;
+            assert_eq!(status == StatusCode::FORBIDDEN, !has.contains(&role), "{secret} at {}: {status}", route.path);
+            assert_eq!(status.is_success(), has.contains(&role), "{secret} at {}: {status}", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_route_shows_or_moves_what_is_another_tenants() {
+    let fakes = busy(tokens()).await;
+    let as_acme = async |request| send(&fakes, by(request, "acme operates")).await;
+    for route in ROUTES.iter().filter(|route| route.needs == Some(Role::Read) && route.path != "/live") {
+        let text = as_acme(get(&example_of(route.path))).await.text;
+        assert!(!text.contains("globex"), "{} tells acme of globex:\n{text}", route.path);
+        if route.query.iter().any(|(name, _)| *name == "tenant") {
+            let answer = as_acme(get(&format!("{}?tenant=globex", example_of(route.path)))).await;
+            answer.is_problem(403, "forbidden-tenant", "leave the parameter tenant out");
+        }
+    }
+    for path in [
+        format!("/events/{BOOKINGS}/0/1"),
+        format!("/events/{LETTERS}/0/1"),
+        format!("/api/dead-letters/{LETTERS}/0/1"),
+        format!("/api/dead-letters/{LETTERS}/0/3"),
+        // A record that exists, whose tenant is not known.
+        format!("/events/{BOOKINGS}/0/5000"),
+    ] {
+        as_acme(get(&path)).await.is_problem(404, "not-found", "of yours");
+    }
+    let foreign = json!({"positions": [format!("{LETTERS}/0/0"), format!("{LETTERS}/0/1")]}).to_string();
+    as_acme(post("/api/dead-letters/replay", foreign)).await.is_problem(404, "not-found", "/0/1");
+    as_acme(post("/api/dead-letters/replay?tenant=globex", r#"{"all": true}"#)).await.is_problem(
+        403,
+        "forbidden-tenant",
+        "acme",
+    );
+    as_acme(post("/api/dead-letters/replay", r#"{"all": true}"#)).await;
+    let letters = fakes.dead_letters.0.lock().unwrap().clone();
+    let moved: Vec<_> =
+        letters.iter().filter(|letter| letter.is_replayed).map(|letter| letter.position.offset).collect();
+    assert_eq!(moved, [0]);
+}
+
+#[tokio::test]
+async fn an_event_is_published_for_the_tenant_of_the_token_only() {
+    let fakes = empty(tokens());
+    let publish = async |path: &str, body: &str| send(&fakes, by(post(path, body.to_owned()), "acme publishes")).await;
+    let path = format!("/events/{BOOKINGS}");
+    assert_eq!(publish(&path, "{}").await.status, StatusCode::ACCEPTED);
+    let own = r#"{"value": {}, "headers": {"tenant-id": "acme"}}"#;
+    assert_eq!(publish(&path, own).await.status, StatusCode::ACCEPTED);
+    let headers: Vec<_> = fakes.log.records(BOOKINGS).into_iter().map(|record| record.headers).collect();
+    assert!(headers.iter().all(|headers| headers.len() == 1 && header_text(headers, "tenant-id") == Some("acme")));
+    let foreign = r#"[{}, {"value": {}, "headers": {"tenant-id": "globex"}}]"#;
+    publish(&path, foreign).await.is_problem(403, "forbidden-tenant", "tenant-id");
+    publish(&format!("{path}?tenant=globex"), "{}").await.is_problem(403, "forbidden-tenant", "acme");
+    assert_eq!(fakes.log.records(BOOKINGS).len(), 2);
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_the_token_as_password() {
+    let fakes = empty(tokens());
+    let answer = send(&fakes, get("/")).await;
+    answer.is_problem(401, "unauthenticated", "Authorization: Bearer");
+    let challenges: Vec<_> = answer.headers.get_all(header::WWW_AUTHENTICATE).iter().collect();
+    assert!(challenges.iter().any(|challenge| challenge.to_str().unwrap().starts_with("Basic ")));
+    let basic = |pair: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let page = send(&fakes, with(get("/"), "authorization", &basic("ada:acme reads"))).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("<b>acme</b>"));
+    for wrong in [basic("acme reads:ada"), basic("acme reads"), "Basic ###".to_owned(), "acme reads".to_owned()] {
+        let answer = send(&fakes, with(get("/"), "authorization", &wrong)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+}
+
+#[test]
+fn a_token_is_read_from_its_text_and_never_written_back() {
+    let token: Token = "acme:read+publish:a:long:secret:text".parse().unwrap();
+    let debug = format!("{token:?} {:?}", Access::new(vec![token.clone()]));
+    assert!(debug.contains("acme") && !debug.contains("secret") && !debug.contains("digest"), "{debug}");
+    for (text, hint) in [
+        ("acme:read", "tenant:roles:secret"),
+        (":read:0123456789abcdef", "tenant:roles:secret"),
+        ("acme:rule:0123456789abcdef", "\"rule\" is no role"),
+        ("acme:read:too-short", "shorter than 16"),
+    ] {
+        let error = text.parse::<Token>().unwrap_err().to_string();
+        assert!(error.contains(hint) && !error.contains("0123456789abcdef") && !error.contains("too-short"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_tokens_only_this_machines_own_names_are_served() {
+    let fakes = empty(Access::open());
+    for host in ["localhost", "localhost:8080", "127.0.0.1:9", "[::1]:8080", "[::1]"] {
+        assert_eq!(send(&fakes, with(get("/health"), "host", host)).await.status, StatusCode::OK, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example:8080", "10.0.0.7", "127.0.0.1.evil.example", ""] {
+        send(&fakes, with(get("/health"), "host", host)).await.is_problem(403, "forbidden-host", "127.0.0.1");
+    }
+    let fakes = empty(tokens());
+    assert_eq!(send(&fakes, with(get("/health"), "host", "lyceum.example")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_changes_nothing() {
+    let fakes = busy(Access::open()).await;
+    let publish = || post(&format!("/events/{STATEMENTS}"), "{}");
+    let refused = [
+        with(publish(), "origin", "http://evil.example"),
+        with(publish(), "origin", "http://127.0.0.1:9999"),
+        with(publish(), "origin", "null"),
+        with(publish(), "sec-fetch-site", "cross-site"),
+        with(with(publish(), "sec-fetch-site", "same-site"), "origin", "http://127.0.0.1:8080"),
+    ];
+    for request in refused {
+        send(&fakes, request).await.is_problem(403, "forbidden-origin", "own page");
+    }
+    assert_eq!(fakes.log.records(STATEMENTS), []);
+    for request in [
+        publish(),
+        with(publish(), "origin", "http://127.0.0.1:8080"),
+        with(publish(), "sec-fetch-site", "same-origin"),
+        with(publish(), "sec-fetch-site", "none"),
+    ] {
+        assert_eq!(send(&fakes, request).await.status, StatusCode::ACCEPTED);
+    }
+    assert_eq!(send(&fakes, with(get("/"), "sec-fetch-site", "cross-site")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_panic_answers_with_a_problem_and_the_next_request_is_served() {
+    let fakes = empty(Access::open());
+    fakes.log.panics.store(true, Ordering::SeqCst);
+    send(&fakes, post(&format!("/events/{BOOKINGS}"), "{}")).await.is_problem(500, "internal", "defect");
+    fakes.log.panics.store(false, Ordering::SeqCst);
+    assert_eq!(send(&fakes, post(&format!("/events/{BOOKINGS}"), "{}")).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn without_tokens_it_listens_on_this_machine_only() {
+    assert_eq!(bind_address(&Access::open(), 8080).to_string(), "127.0.0.1:8080");
+    assert_eq!(bind_address(&tokens(), 0).to_string(), "0.0.0.0:0");
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let error = serve(listener, empty(Access::open()).services, std::future::pending()).await.unwrap_err();
+    assert!(error.to_string().contains("API_TOKENS"), "{error}");
+}
+
+/// Reads the feed up to the next change.
+async fn next_change(response: &mut reqwest::Response, buffer: &mut String) -> Option<Value> {
+    loop {
+        if let Some((event, rest)) = buffer.split_once("\n\n") {
+            let data = event.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned);
+            *buffer = rest.to_owned();
+            if let Some(data) = data {
+                return Some(serde_json::from_str(&data).unwrap());
+            }
+            continue;
+        }
+        buffer.push_str(std::str::from_utf8(&response.chunk().await.unwrap()?).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_live_feed_sends_what_changed_to_each_tenant_its_own_and_ends_with_the_server() {
+    let fakes = busy(tokens()).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/live", listener.local_addr().unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server =
+        tokio::spawn(serve(listener, fakes.services.clone(), async move { stopped.await.unwrap_or_default() }));
+
+    let client = reqwest::Client::new();
+    let mut feed = client.get(url).bearer_auth("acme reads").send().await.unwrap();
+    assert_eq!(feed.headers()["content-type"], "text/event-stream");
+    let mut buffer = String::new();
+    let first = next_change(&mut feed, &mut buffer).await.unwrap();
+    assert_eq!(first["totals"], json!({"applied": 31, "dead_lettered": 1}));
+    assert_eq!(first["lag"]["statement"], 600);
+    assert!(!first.to_string().contains("globex"), "{first}");
+    assert_eq!(first["parts"].as_object().map(serde_json::Map::len), Some(9));
+
+    let report = fake::report("acme", 4711, Outcome::DeadLettered { kind: DeadLetterKind::Rejected });
+    fakes.observe(&[report, fake::report("globex", 4712, Outcome::Applied)]);
+    let second = next_change(&mut feed, &mut buffer).await.unwrap();
+    assert_eq!(second["totals"]["dead_lettered"], 2);
+    let parts: Vec<_> = second["parts"].as_object().unwrap().keys().cloned().collect();
+    assert!(parts.contains(&"events".to_owned()) && !parts.contains(&"mappings".to_owned()), "{parts:?}");
+    let events = second["parts"]["events"].as_str().unwrap();
+    assert!(events.contains("4711") && !events.contains("4712"), "{events}");
+
+    stop.send(()).unwrap();
+    while next_change(&mut feed, &mut buffer).await.is_some() {}
+    tokio::time::timeout(Duration::from_secs(20), server).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_page_of_a_fixed_state_is_as_it_was_seen() {
+    let page = send(&busy(Access::open()).await, get("/")).await.text;
+    // The versions of the assets change with their content, which is not what is held fast here.
+    let is_version = |text: &&str| text.starts_with("/assets/");
+    let versions: Vec<&str> = page.split('"').filter(is_version).collect();
+    let fixed = versions.iter().fold(page.clone(), |page, version| page.replace(version, "/assets/…"));
+    insta::assert_snapshot!("overview", fixed.replace('>', ">\n"));
+}
+
+#[tokio::test]
+async fn an_empty_page_says_what_to_do_next() {
+    let page = send(&empty(Access::open()), get("/")).await.text;
+    for command in
+        ["lyceum up --demo", "lyceum ingest statements.jsonl", "http://127.0.0.1:8080/events/nlj.xapi.statements"]
+    {
+        assert!(page.contains(command), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_sender_wrote_is_escaped_on_every_page() {
+    let fakes = busy(Access::open()).await;
+    for path in [
+        "/".to_owned(),
+        "/dead-letters".to_owned(),
+        "/dead-letters?topic=%3Cscript%3Ealert(1)".to_owned(),
+        "/?tenant=%3Cscript%3Ealert(1)".to_owned(),
+        format!("/events/{BOOKINGS}/0/0"),
+        format!("/events/{LETTERS}/0/0"),
+    ] {
+        let page = send(&fakes, get(&path)).await.text;
+        let scripts: Vec<_> =
+            page.match_indices("<script").map(|(at, _)| &page[at..page[at..].find('>').unwrap() + at]).collect();
+        assert_eq!(scripts.len(), 1, "{path}: {scripts:?}");
+        assert!(scripts[0].starts_with("<script src=\"/assets/live-"), "{path}: {scripts:?}");
+        assert!(!page.contains("<b>bold"), "{path}");
+        assert!(!page.contains(" style="), "{path}: the policy forbids inline style");
+    }
+    let page = send(&fakes, get(&format!("/events/{BOOKINGS}/0/0"))).await.text;
+    assert!(page.contains("&lt;script&gt;alert('name')&lt;/script&gt;"), "{page}");
+    assert!(page.contains("<mark>    &quot;id&quot;: &quot;confirmed&quot;</mark>"), "{page}");
+}
+
+#[tokio::test]
+async fn who_opens_a_connection_and_sends_half_a_request_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fakes = empty(Access::open());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let services = fakes.services.clone();
+    let server = tokio::spawn(serve_within(Duration::from_millis(100), listener, services, std::future::pending()));
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ").await.unwrap();
+    let mut answer = Vec::new();
+    // The end of the connection is what is waited for, with or without a word before it.
+    let _ = slow.read_to_end(&mut answer).await;
+    let after = reqwest::get(format!("http://{address}/health")).await.unwrap();
+    assert_eq!(after.status(), StatusCode::OK);
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
+    let fakes = empty(Access::open());
+    let embedded = send(&fakes, get("/health")).await.json()["components"].clone();
+    assert!(embedded["event_log"].is_object() && embedded["search"].is_object(), "{embedded}");
+    assert!(embedded["event_log"]["circuit"].is_null(), "{embedded}");
+    let mut fakes = empty(Access::open());
+    let metrics = fakes.services.metrics.clone();
+    for dependency in [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch] {
+        let guard = Guard::new(dependency, GuardLimits::default(), metrics.clone());
+        fakes.services.guards.push(std::sync::Arc::new(guard));
+    }
+    let services = send(&fakes, get("/health")).await.json()["components"].clone();
+    for part in ["kafka", "dynamodb", "elasticsearch"] {
+        assert_eq!(services[part]["circuit"], "closed", "{services}");
+    }
+}
