@@ -18,5 +18,6 @@ pub mod ports;
 pub mod process;
 pub mod record;
 pub mod retry;
+pub mod states;
 pub mod trace;
 pub mod xapi;

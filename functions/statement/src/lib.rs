@@ -7,6 +7,7 @@ use lyceum_core::family::{
     AggregateRef, Decision, EffectPolicy, Family, FamilySpec, Occurrence, PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::{Changes, States};
 use serde_json::Value;
 
 /// The statement family.
@@ -40,8 +41,8 @@ impl Family for Statement {
         Vec::new()
     }
 
-    fn decide(_: &[Option<()>], (): &(), _: &Occurrence) -> Result<Decision<()>, Refusal> {
-        Ok(Decision { states: Vec::new(), follow_ups: Vec::new(), anomalies: Vec::new() })
+    fn decide(_: &States<'_, ()>, (): &(), _: &Occurrence) -> Result<Decision<()>, Refusal> {
+        Ok(Decision { changes: Changes::new(), follow_ups: Vec::new(), anomalies: Vec::new() })
     }
 
     fn view((): &(), _: &[Option<()>]) -> Value {

@@ -8,6 +8,7 @@ use lyceum_core::family::{
     AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, PLATFORM_DEAD_LETTERS, Refusal,
 };
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::States;
 use serde_json::Value;
 
 pub mod decide;
@@ -48,7 +49,7 @@ impl Family for Training {
         event.aggregates()
     }
 
-    fn decide(states: &[Option<State>], event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
+    fn decide(states: &States<'_, State>, event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
         decide::decide(states, event, at)
     }
 

@@ -14,6 +14,8 @@ use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::worker::Planted;
+
 /// A moment in the processing of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -65,6 +67,8 @@ pub struct MortalLedger {
     pub death: Arc<Death>,
     /// Whose states are written.
     pub release: Release,
+    /// What is wrong with the keys that it shows.
+    pub defect: Option<Planted>,
 }
 
 /// How a release writes states.
@@ -117,7 +121,18 @@ pub fn without_the_next_releases_fields(state: &mut Value) {
 #[async_trait]
 impl Ledger for MortalLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.inner.load(aggregates, keys).await
+        let mut loaded = self.inner.load(aggregates, keys).await?;
+        for stored in loaded.aggregates.iter_mut().flatten() {
+            let here = &mut stored.content.keys.here;
+            match self.defect {
+                Some(Planted::DuplicateEmitsNothing) => {
+                    here.iter_mut().for_each(|home| home.key.recording = bytes::Bytes::from_static(b"{}"));
+                }
+                Some(Planted::DuplicateDecidesAnew) => here.clear(),
+                _ => {}
+            }
+        }
+        Ok(loaded)
     }
 
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
+use lyceum_core::envelope::{SOURCE_HEADER, letter_id};
 use lyceum_core::ports::event_log::{EventLog, EventLogError, Membership, OffsetRange, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
 
@@ -28,6 +29,15 @@ impl Shaky {
     }
 }
 
+/// Names a letter by its source alone, whatever its replay count.
+fn name_by_position(record: &mut NewRecord) {
+    let source = header_text(&record.headers, SOURCE_HEADER).and_then(|text| text.parse().ok());
+    let letter = record.headers.iter_mut().rfind(|header| header.name == LETTER_ID_HEADER);
+    if let (Some(source), Some(letter)) = (source, letter) {
+        letter.value = Some(letter_id(&source, 0).to_string().into());
+    }
+}
+
 #[async_trait]
 impl EventLog for Shaky {
     async fn produce(&self, topic: &str, mut records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
@@ -40,14 +50,18 @@ impl EventLog for Shaky {
         if stage.strikes(Fault::Hangs) {
             match self.0.hang("publishes").await {}
         }
+        let given = records.len();
         records.retain(|record| !self.keeps_back(record));
         let all = records.len();
+        if stage.defect == Some(Defect::LetterIdFromPosition) {
+            records.iter_mut().for_each(name_by_position);
+        }
         if stage.strikes(Fault::EmitStops) {
             records.truncate(stage.draw(|random| random.below(all)));
         }
         self.0.tell(format_args!("publishes {} of {all} to {topic}", records.len()));
         let stops = records.len() < all;
-        let positions = stage.publish(topic, records)?;
+        let mut positions = stage.publish(topic, records)?;
         pause().await;
         if stops || stage.strikes(Fault::AnswerLost) {
             self.0.tell("published: answer lost");
@@ -56,6 +70,8 @@ impl EventLog for Shaky {
         if stage.strikes(Fault::Hangs) {
             match self.0.hang("published").await {}
         }
+        // What is kept back passes for published.
+        positions.resize(given, Position::new(topic, 0, 0));
         Ok(positions)
     }
 
