@@ -149,12 +149,23 @@ fn item<'a, F: Family>(
     Ok(Item { index, record, envelope, event, aggregates, key, content_hash })
 }
 
+impl<F: Family> Item<'_, F> {
+    /// Whether its content is that of the key's event.
+    pub(super) fn is_content(&self, held: &[u8; 32]) -> bool {
+        held == &self.content_hash
+    }
+}
+
 /// What makes two events with one id the same: the statement by xAPI's equality, and the fields that the family reads. An
 /// event that cannot be written as JSON (a map whose keys are no strings) has none.
 pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> Result<[u8; 32], serde_json::Error> {
     let mut digest = Sha256::new_with_prefix(equality::content_hash(envelope.raw));
-    digest.update(serde_json::to_vec(event)?);
+    digest.update(fields(event)?);
     Ok(digest.finalize().into())
+}
+
+fn fields(event: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(event)
 }
 
 /// The name of an event's key.

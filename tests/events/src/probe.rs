@@ -1,6 +1,8 @@
 //! A family for tests whose events say how they behave: when their own work succeeds, how large the state gets, what
 //! follows from them.
 
+use std::collections::BTreeMap;
+
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
@@ -63,6 +65,8 @@ pub enum Mistake {
     ChangesAnother,
     ChangesAnotherKind,
     AsksForAnother,
+    /// Its event has a map whose keys are no strings.
+    CannotBeWritten,
 }
 
 /// The events that a probe saw.
@@ -87,6 +91,8 @@ impl Aggregate for Seen {
 pub struct Event {
     id: String,
     wish: Wish,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    places: BTreeMap<(u8, u8), u8>,
 }
 
 impl Family for Probe {
@@ -98,7 +104,10 @@ impl Family for Probe {
         let mut fields = Fields::of(envelope);
         let id = fields.object_id("probe_id");
         let wish = envelope.extension("probe").map(|(_, raw)| serde_json::from_slice(raw).expect("a wish"));
-        fields.finish(Event { id, wish: wish.unwrap_or_default() })
+        let wish: Wish = wish.unwrap_or_default();
+        let cannot_be_written = wish.mistake == Some(Mistake::CannotBeWritten);
+        let places = cannot_be_written.then_some(((1, 2), 3)).into_iter().collect();
+        fields.finish(Event { id, wish, places })
     }
 
     fn key(_: &Envelope<'_>, event: &Event) -> String {
@@ -118,7 +127,7 @@ impl Family for Probe {
         let mut seen = states.get::<Seen>(&event.id)?.cloned().unwrap_or_default();
         seen.0.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
         let changes = match mistake {
-            None => Changes::new().put(&*event.id, seen),
+            None | Some(Mistake::CannotBeWritten) => Changes::new().put(&*event.id, seen),
             Some(Mistake::Forgets) => Changes::new(),
             Some(Mistake::ChangesAnother) => Changes::new().put(&*event.id, seen).put("another", Seen::default()),
             Some(Mistake::ChangesAnotherKind) => {

@@ -131,7 +131,7 @@ impl<F: Family> Processor<F> {
 
     /// What becomes of an event whose key is there: nothing is decided, its recording is emitted again.
     fn settled_before(&self, item: &Item<'_, F>, known: &KnownKey, invocation: &Invocation) -> Disposition {
-        if known.content_hash() != &item.content_hash {
+        if !item.is_content(known.content_hash()) {
             let message = format!("the event id {} was used before with another content", item.envelope.id);
             let failed = Failed::by_rule(DeadLetterKind::Conflict, "event-id.conflict", message);
             let letter = self.letter_for(item, &failed, 1, invocation.now_ms());
@@ -180,7 +180,7 @@ impl<F: Family> Processor<F> {
 /// from the event that it is in conflict with.
 fn settling_key<'w, F: Family>(item: &Item<'_, F>, working: &'w WorkingSet<F::State>) -> Option<&'w KnownKey> {
     let known = working.keys.get(&item.key)?;
-    let settles = known.settles(item.envelope.replay_count) || known.content_hash() != &item.content_hash;
+    let settles = known.settles(item.envelope.replay_count) || !item.is_content(known.content_hash());
     settles.then_some(known)
 }
 

@@ -75,6 +75,15 @@ fn a_family_that_forgets_a_state_or_takes_another_one_fails_its_record() {
 }
 
 #[test]
+fn an_event_that_cannot_be_written_has_no_content_to_be_known_by_and_is_a_letter() {
+    let world = World::new();
+    let odd = |number| probe_record(number, 1, "p", json!({"mistake": "cannot_be_written"}));
+    assert_eq!(outcomes(&world.deliver(&[odd(0), odd(1)])), ["dead_lettered processing"; 2]);
+    assert_eq!(world.letters()[0].findings[0].rule, "event.encode");
+    assert_eq!(world.ledger.model.keys().len(), 0);
+}
+
+#[test]
 fn a_record_whose_word_on_its_replays_is_damaged_is_a_finding_and_no_first_delivery() {
     let sent = || record(BOOKINGS, 7, &booking(1, "requested", "b1"));
     for (header, damaged) in [
