@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::envelope::Envelope;
 use crate::outcome::{Anomaly, Finding};
 use crate::record::Position;
+use crate::states::{Changes, States};
 use lyceum_xapi::statement::{Activity, Object, Statement};
 
 /// Where the platform's extensions live: this and a snake_case name.
@@ -108,6 +109,11 @@ impl EffectPolicy {
     pub fn keeps_state(self) -> bool {
         matches!(self, Self::StateAndKey { .. })
     }
+
+    /// Whether keys lie with the aggregate that their event names first, while that has few.
+    pub fn keys_at_home(self) -> bool {
+        matches!(self, Self::StateAndKey { keys: KeyPlace::Home })
+    }
 }
 
 /// Where the idempotency keys of a family's events are. docs/cost.md tells what either costs.
@@ -148,8 +154,8 @@ pub struct Occurrence {
 /// What a family decided.
 #[derive(Debug)]
 pub struct Decision<S> {
-    /// For each aggregate that the event named, in that order: its new state, or `None` where it stays as it is.
-    pub states: Vec<Option<S>>,
+    /// What becomes of each aggregate that the event names.
+    pub changes: Changes<S>,
     /// Events to be published.
     pub follow_ups: Vec<FollowUp>,
     /// What is odd about the state now.
@@ -184,6 +190,12 @@ pub enum Refusal {
         /// What failed.
         reason: String,
     },
+    /// The family itself is wrong: it asked for, or decided about, an aggregate that the event does not name, or forgot one
+    /// that it names. The record becomes a letter of kind `processing`, and waits there for a family that is mended.
+    Faulty {
+        /// What it did.
+        message: String,
+    },
 }
 
 impl Refusal {
@@ -214,9 +226,9 @@ pub trait Family: Send + Sync + 'static {
     /// The aggregates that the event reads or changes; none for a family without state.
     fn aggregates(event: &Self::Event) -> Vec<AggregateRef>;
 
-    /// Decides, given the state of each of [`Family::aggregates`], in that order.
+    /// Decides, given the states of [`Family::aggregates`].
     fn decide(
-        states: &[Option<Self::State>],
+        states: &States<'_, Self::State>,
         event: &Self::Event,
         at: &Occurrence,
     ) -> Result<Decision<Self::State>, Refusal>;

@@ -16,4 +16,5 @@ pub mod ports;
 pub mod process;
 pub mod record;
 pub mod retry;
+pub mod states;
 pub mod trace;

@@ -29,6 +29,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What holds of a record until something is decided about it.
+    pub fn undecided() -> Self {
+        Self::RetryLater {
+            reason: "nothing was decided about this record; report it, with the log of this batch".into(),
+        }
+    }
+
     /// The closed set of names for labels and columns.
     pub fn name(&self) -> &'static str {
         match self {
@@ -128,6 +135,8 @@ impl From<lyceum_xapi::Violation> for Finding {
         }
     }
 }
+/// The event type of what the catalog lacks.
+pub const UNKNOWN: &str = "unknown";
 
 /// What is told of one processed record: to the log, the metrics, the page, and `ingest`'s summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -154,6 +163,47 @@ pub struct Report {
     /// What is odd about the state after it, though it was applied: `overbooked` …
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
+}
+
+impl Report {
+    /// Of a record that nothing was decided about yet: without a further word it is delivered again.
+    pub fn of(position: Position, family: &'static str) -> Self {
+        Self {
+            position,
+            family,
+            event_type: UNKNOWN,
+            event_id: None,
+            tenant: None,
+            correlation_id: None,
+            trace_id: None,
+            outcome: Outcome::undecided(),
+            findings: Vec::new(),
+            anomalies: Vec::new(),
+        }
+    }
+
+    /// The same of an event as far as it could be read.
+    #[must_use]
+    pub fn about(mut self, event_type: &'static str, event_id: Option<Uuid>) -> Self {
+        self.event_type = event_type;
+        self.event_id = event_id;
+        self
+    }
+
+    /// The same with whose it is and what it belongs to, as far as that could be read.
+    #[must_use]
+    pub fn belonging(mut self, tenant: Option<String>, correlation_id: Option<String>) -> Self {
+        self.tenant = tenant;
+        self.correlation_id = correlation_id;
+        self
+    }
+
+    /// The same with its sender's trace.
+    #[must_use]
+    pub fn traced(mut self, trace_id: Option<String>) -> Self {
+        self.trace_id = trace_id;
+        self
+    }
 }
 
 /// Something odd that is no error.

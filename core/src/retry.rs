@@ -1,6 +1,24 @@
-//! How often and when something is tried again. A value: nothing here waits.
+//! How often and when something is tried again. Values: nothing here waits.
 
 use std::time::Duration;
+
+/// How long to wait before something is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait before the first further attempt; each later one doubles.
+    pub base: Duration,
+    /// No wait is longer.
+    pub cap: Duration,
+}
+
+impl Backoff {
+    /// The wait before attempt `attempt` (1 is the first after the first try). `jitter` in `[0, 1)` takes off up to a half,
+    /// so that workers who failed together do not come back together, and none comes back at once.
+    pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
+        let doubled = self.base.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
+        doubled.min(self.cap).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+    }
+}
 
 /// When to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +41,14 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait before attempt `attempt` (1 is the first after the first try), or `None` when the attempts are
-    /// spent or the wait would outlast `remaining`. `jitter` in `[0, 1)` takes off up to a half, so that workers who
-    /// failed together do not come back together.
-    pub fn delay(&self, attempt: u32, jitter: f64, remaining: Duration) -> Option<Duration> {
-        if attempt > self.attempts {
-            return None;
-        }
-        let full = self.base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-        let delay = full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
-        (delay < remaining).then_some(delay)
+    /// The waits between attempts in place. An invocation ends long before they reach their cap.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { base: self.base, cap: Duration::from_secs(900) }
+    }
+
+    /// The waits after conflicts, which are soon over.
+    pub fn conflict_backoff(&self) -> Backoff {
+        Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(640) }
     }
 }
 
@@ -40,27 +56,21 @@ impl RetryPolicy {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(900);
-
     #[test]
-    fn waits_double_and_end_after_three() {
-        let policy = RetryPolicy::default();
-        let waits: Vec<_> = (1..=4).map(|attempt| policy.delay(attempt, 0.0, LONG)).collect();
-        let seconds = |n| Some(Duration::from_secs(n));
-        assert_eq!(waits, [seconds(1), seconds(2), seconds(4), None]);
+    fn waits_double_up_to_their_cap() {
+        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(5) };
+        let waits: Vec<_> = [1, 2, 3, 4, u32::MAX].map(|attempt| backoff.delay(attempt, 0.0).as_secs()).into();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
     }
 
     #[test]
-    fn jitter_takes_off_at_most_a_half() {
+    fn jitter_takes_off_at_most_a_half_so_that_nobody_comes_back_at_once() {
         let policy = RetryPolicy::default();
-        for jitter in [0.0, 0.3, 0.999] {
-            let delay = policy.delay(2, jitter, LONG).unwrap();
-            assert!(delay > Duration::from_secs(1) && delay <= Duration::from_secs(2), "{jitter}: {delay:?}");
+        for backoff in [policy.backoff(), policy.conflict_backoff()] {
+            for jitter in [0.0, 0.3, 0.999] {
+                let (delay, full) = (backoff.delay(2, jitter), backoff.delay(2, 0.0));
+                assert!(delay > full / 2 && delay <= full, "{jitter}: {delay:?}");
+            }
         }
-    }
-
-    #[test]
-    fn nothing_is_tried_again_that_would_outlast_the_invocation() {
-        assert_eq!(RetryPolicy::default().delay(3, 0.0, Duration::from_secs(4)), None);
     }
 }

@@ -1,14 +1,16 @@
 //! The handler that every function runs: the JSON of a batch in, the failed records out.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::event::{self, Entry, InvalidEvent};
 use super::response::{BatchResponse, ItemIdentifier};
 use lyceum_core::family::{Family, FamilySpec};
-use lyceum_core::outcome::Outcome;
+use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
-use lyceum_core::process::{Delivery, Processor};
+use lyceum_core::process::{Delivery, Processor, Subscriber};
 use lyceum_core::record::{NO_TIMESTAMP, Position, Record};
 
 /// Why an invocation failed as a whole: the batch comes again.
@@ -24,6 +26,14 @@ pub enum HandlerError {
         partition: String,
         /// What failed.
         reason: String,
+    },
+    /// Not every entry has a report: which one is missing is not known, so all of them come again.
+    #[error("{reports} reports for a batch of {entries} entries; report it, with the log of this batch")]
+    Unreported {
+        /// How many entries there are.
+        entries: usize,
+        /// How many reports there are.
+        reports: usize,
     },
 }
 
@@ -58,17 +68,7 @@ impl<F: Family> FamilyFunction for Processor<F> {
             names.push((entry.batch_identifier().clone(), entry.offset()));
             deliveries.push(delivery(entry, now_ms));
         }
-        let reports = self.process(&deliveries, deadline_ms).await;
-        let mut failed = Vec::new();
-        for ((partition, offset), report) in names.into_iter().zip(reports) {
-            let Outcome::RetryLater { reason } = report.outcome else { continue };
-            let partition = partition.to_string();
-            match offset {
-                Some(offset) => failed.push(ItemIdentifier { partition, offset }),
-                None => return Err(HandlerError::Unnameable { partition, reason }),
-            }
-        }
-        Ok(BatchResponse::failing(failed))
+        answer(names, self.process(&deliveries, &self.invocation(deadline_ms)).await)
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
@@ -78,6 +78,23 @@ impl<F: Family> FamilyFunction for Processor<F> {
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         Self::ended(self, records).await
     }
+}
+
+/// What of the batch comes again, by the names that its entries have there.
+fn answer(names: Vec<(Arc<str>, Option<i64>)>, reports: Vec<Report>) -> Result<BatchResponse, HandlerError> {
+    if names.len() != reports.len() {
+        return Err(HandlerError::Unreported { entries: names.len(), reports: reports.len() });
+    }
+    let mut failed = Vec::new();
+    for ((partition, offset), report) in names.into_iter().zip(reports) {
+        let Outcome::RetryLater { reason } = report.outcome else { continue };
+        let partition = partition.to_string();
+        match offset {
+            Some(offset) => failed.push(ItemIdentifier { partition, offset }),
+            None => return Err(HandlerError::Unnameable { partition, reason }),
+        }
+    }
+    Ok(BatchResponse::failing(failed))
 }
 
 /// The entry as it is processed; a record without a timestamp gets this moment's.
@@ -95,5 +112,34 @@ fn delivery(entry: Entry, now_ms: i64) -> Delivery {
             raw: malformed.raw,
             reason: malformed.reason,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reports(count: i64) -> Vec<Report> {
+        (0..count).map(|offset| Report::of(Position::new("t", 0, offset), "any")).collect()
+    }
+
+    fn names(count: i64) -> Vec<(Arc<str>, Option<i64>)> {
+        (0..count).map(|offset| ("t-0".into(), Some(offset))).collect()
+    }
+
+    #[test]
+    fn an_entry_without_a_report_fails_the_batch() {
+        for (entries, reported) in [(2, 1), (1, 2), (1, 0)] {
+            let answer = answer(names(entries), reports(reported));
+            assert!(matches!(answer, Err(HandlerError::Unreported { .. })), "{entries} {reported}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_was_decided_about_comes_again() {
+        let answer = answer(names(2), reports(2)).unwrap();
+        let offsets: Vec<i64> =
+            answer.batch_item_failures.iter().map(|failure| failure.item_identifier.offset).collect();
+        assert_eq!(offsets, [0, 1]);
     }
 }

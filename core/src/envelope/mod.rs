@@ -103,14 +103,39 @@ pub struct Invalid {
     pub correlation_id: Option<String>,
 }
 
-/// The event type of what the catalog lacks.
-pub const UNKNOWN: &str = "unknown";
+pub use crate::outcome::UNKNOWN;
 
-/// Where a record first stood and how often it was sent again.
+/// Where a record first stood and how often it was sent again. One whose own word on that cannot be read
+/// (a damaged header of ours) is known by where it stands, as a first delivery: so its letter takes the name of no other one.
 pub fn source_of(record: &Record) -> (Position, u32) {
-    let source = header_text(&record.headers, SOURCE_HEADER).and_then(|text| text.parse().ok());
-    let count = header_text(&record.headers, REPLAY_COUNT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
-    (source.unwrap_or_else(|| record.position.clone()), count)
+    match replay_headers(record) {
+        Ok((source, count)) => (source.unwrap_or_else(|| record.position.clone()), count.unwrap_or(0)),
+        Err(_) => (record.position.clone(), 0),
+    }
+}
+
+/// What a record says of being sent again. What is damaged is no first delivery: taken for one, a replay would count as a
+/// duplicate of what it is to repair, and its letter would be lost behind the first one. So it is a finding.
+fn replay_headers(record: &Record) -> Result<(Option<Position>, Option<u32>), Finding> {
+    let read = |name: &'static str| {
+        record
+            .headers
+            .iter()
+            .any(|header| header.name == name)
+            .then(|| header_text(&record.headers, name).unwrap_or_default())
+    };
+    let damaged = |name: &str, text: &str, is: &str| {
+        let shown: String = text.chars().take(64).collect();
+        let message = format!(
+            "the header {name} is {shown:?} and must be {is}; replay the dead letter anew, or leave the header out"
+        );
+        finding("replay.headers", "", message)
+    };
+    let source = read(SOURCE_HEADER)
+        .map(|text| text.parse().map_err(|_| damaged(SOURCE_HEADER, text, "topic/partition/offset of the original")));
+    let count = read(REPLAY_COUNT_HEADER)
+        .map(|text| text.parse().map_err(|_| damaged(REPLAY_COUNT_HEADER, text, "the number of replays")));
+    Ok((source.transpose()?, count.transpose()?))
 }
 
 /// The id of an event that brings none: from its source position, so that a redelivery and a replay give the same one.
@@ -187,10 +212,11 @@ impl<'a, 'c> Reading<'a, 'c> {
             self.findings.push(finding);
             return self.invalid(DeadLetterKind::Oversized);
         }
+        self.findings.extend(replay_headers(self.record).err());
         let message = match wrapped::read(self.value) {
             Ok(message) => message,
             Err((kind, findings)) => {
-                self.findings = findings;
+                self.findings.extend(findings);
                 return self.invalid(kind);
             }
         };
@@ -448,6 +474,7 @@ pub const RULES: &[&str] = &[
     "message.metadata",
     "message.xapi-data",
     "record.malformed",
+    "replay.headers",
     "tenant.differs",
     "tenant.format",
 ];

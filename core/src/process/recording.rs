@@ -91,6 +91,21 @@ impl Recording {
     }
 }
 
+/// What a stored recording emits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emits {
+    /// The event's statement.
+    pub document: bool,
+    /// Follow-ups, or the letter.
+    pub publications: Vec<Publication>,
+}
+
+/// Looks into a key's recording, to compare what is out with what was decided; `None` where it cannot be read.
+pub fn look_into(recording: &[u8]) -> Option<Emits> {
+    let recording = Recording::decode(recording).ok()?;
+    Some(Emits { document: recording.statement_stored_ms.is_some(), publications: recording.publications })
+}
+
 fn from_base64(text: String) -> Result<Bytes, Unreadable> {
     BASE64.decode(text).map(Bytes::from).map_err(|error| Unreadable(error.to_string()))
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Delivery, Item, Processor, Read};
+use super::batch::Item;
+use super::stateful::read_state;
+use super::{Delivery, Processor};
 use crate::family::{AggregateRef, Family};
 use crate::ports::ledger::{AggregateId, KeyStatus, LedgerError, StoredAggregate};
 use crate::record::Record;
@@ -30,8 +32,13 @@ impl<F: Family> Processor<F> {
         let loaded = self.services.ledger.load(ids, &[]).await?;
         let read = |(id, stored): (&AggregateId, Option<StoredAggregate>)| {
             let Some(StoredAggregate { version, content }) = stored else { return Ok(None) };
-            Ok(super::commit::read_state(id, content.state.as_ref())?.map(|state| (state, version)))
+            Ok(read_state(id, content.state.as_ref())?.map(|state| (state, version)))
         };
+        if loaded.aggregates.len() != ids.len() {
+            let answered = loaded.aggregates.len();
+            let reason = format!("it was asked for {} aggregates and answered {answered}", ids.len());
+            return Err(LedgerError::Unavailable(reason));
+        }
         ids.iter().zip(loaded.aggregates).map(read).collect()
     }
 
@@ -43,13 +50,8 @@ impl<F: Family> Processor<F> {
         }
         let deliveries: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
         let now_ms = self.now_ms();
-        let items: Vec<Option<Item<'_, F>>> = (0..)
-            .zip(&deliveries)
-            .map(|(index, delivery)| match self.read(index, delivery, now_ms).1 {
-                Read::Event(item) => Some(item),
-                Read::Decided(_) | Read::Tombstone => None,
-            })
-            .collect();
+        let items: Vec<Option<Item<'_, F>>> =
+            (0..).zip(&deliveries).map(|(index, delivery)| self.read(index, delivery, now_ms).item).collect();
         let events: Vec<&Item<'_, F>> = items.iter().flatten().collect();
         match self.load(&events, false).await {
             Ok(working) => return Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect()),

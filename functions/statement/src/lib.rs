@@ -6,6 +6,7 @@ pub use lyceum_catalog::statement::SPEC;
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::{Changes, States};
 use serde_json::Value;
 
 /// The statement family.
@@ -29,8 +30,8 @@ impl Family for Statement {
         Vec::new()
     }
 
-    fn decide(_: &[Option<()>], (): &(), _: &Occurrence) -> Result<Decision<()>, Refusal> {
-        Ok(Decision { states: Vec::new(), follow_ups: Vec::new(), anomalies: Vec::new() })
+    fn decide(_: &States<'_, ()>, (): &(), _: &Occurrence) -> Result<Decision<()>, Refusal> {
+        Ok(Decision { changes: Changes::new(), follow_ups: Vec::new(), anomalies: Vec::new() })
     }
 
     fn view((): &(), _: &[Option<()>]) -> Value {

@@ -10,13 +10,15 @@
 use std::collections::BTreeMap;
 
 use lyceum_core::family::{Decision, Occurrence, Refusal};
+use lyceum_core::states::{Changes, States};
 
 use crate::events::{Event, What};
 use crate::state::{Answer, Moment, Response};
 
-/// Decides, given the response's state.
-pub fn decide(response: Option<Response>, event: &Event, at: &Occurrence) -> Result<Decision<Response>, Refusal> {
-    let mut response = match response {
+/// Decides.
+pub fn decide(states: &States<'_, Response>, event: &Event, at: &Occurrence) -> Result<Decision<Response>, Refusal> {
+    let id = event.response_id();
+    let mut response = match states.get::<Response>(&id)?.cloned() {
         Some(response) if response.survey_id != event.survey_id => {
             let message = format!(
                 "registration {} is a response to survey {}, not to {}",
@@ -69,7 +71,7 @@ pub fn decide(response: Option<Response>, event: &Event, at: &Occurrence) -> Res
     response.learner = response.learner.or_else(|| event.learner.clone());
     response.demographics = event.demographics.clone().or(response.demographics);
     let anomalies = response.anomalies();
-    Ok(Decision { states: vec![Some(response)], follow_ups: Vec::new(), anomalies })
+    Ok(Decision { changes: Changes::new().put(id, response), follow_ups: Vec::new(), anomalies })
 }
 
 #[cfg(test)]
@@ -78,6 +80,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::state::RESPONSE;
 
     fn event(what: What) -> Event {
         let (learner, demographics) = (Some("mbox:a@b.example".into()), None);
@@ -89,7 +92,7 @@ mod tests {
     }
 
     fn run(events: impl IntoIterator<Item = Event>) -> Result<Response, &'static str> {
-        let mut state = None;
+        let mut state: Option<Response> = None;
         for (offset, event) in (0..).zip(events) {
             let at = Occurrence {
                 event_id: Uuid::nil(),
@@ -98,10 +101,12 @@ mod tests {
                 occurred_at_ms: offset,
                 now_ms: 0,
             };
-            state = match decide(state, &event, &at) {
-                Ok(mut decision) => decision.states.pop().flatten(),
+            let id = event.response_id();
+            let decided = decide(&States::new([(RESPONSE, &*id, state.as_ref())]), &event, &at);
+            state = match decided {
+                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
                 Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(Refusal::Transient { reason }) => panic!("{reason}"),
+                Err(Refusal::Transient { reason: wrong } | Refusal::Faulty { message: wrong }) => panic!("{wrong}"),
             };
         }
         Ok(state.expect("at least one event"))

@@ -23,6 +23,13 @@ pub struct Event {
     pub what: What,
 }
 
+impl Event {
+    /// The id of the response, which is also the Kafka key.
+    pub fn response_id(&self) -> String {
+        self.registration.to_string()
+    }
+}
+
 /// What happened to a response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum What {

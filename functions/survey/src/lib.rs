@@ -7,6 +7,7 @@ pub use lyceum_catalog::survey::SPEC;
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, SurveyFields};
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::States;
 use serde_json::Value;
 
 pub mod decide;
@@ -30,15 +31,15 @@ impl Family for Survey {
     }
 
     fn key(_: &Envelope<'_>, event: &Event) -> String {
-        event.registration.to_string()
+        event.response_id()
     }
 
     fn aggregates(event: &Event) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: state::RESPONSE, id: event.registration.to_string() }]
+        vec![AggregateRef { kind: state::RESPONSE, id: event.response_id() }]
     }
 
-    fn decide(states: &[Option<Response>], event: &Event, at: &Occurrence) -> Result<Decision<Response>, Refusal> {
-        decide::decide(states.first().cloned().flatten(), event, at)
+    fn decide(states: &States<'_, Response>, event: &Event, at: &Occurrence) -> Result<Decision<Response>, Refusal> {
+        decide::decide(states, event, at)
     }
 
     fn survey_fields(event: &Event) -> Option<SurveyFields> {

@@ -13,6 +13,6 @@ fn main() -> ExitCode {
         let catalog = Arc::new(lyceum_catalog::catalog());
         let services =
             lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
-        telemetry.serve(Processor::<Survey>::new(services, catalog, settings.process)).await
+        telemetry.serve(Processor::<Survey>::new(services.into(), catalog, settings.process)).await
     })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
+use lyceum_core::states::Aggregate;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -57,6 +58,19 @@ pub struct Answer {
     pub times: u32,
     /// The last time.
     pub last: Moment,
+}
+
+impl Aggregate for Response {
+    type State = Self;
+    const KIND: &'static str = RESPONSE;
+
+    fn of(state: &Self) -> Option<&Self> {
+        Some(state)
+    }
+
+    fn into_state(self) -> Self {
+        self
+    }
 }
 
 impl Response {

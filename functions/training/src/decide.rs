@@ -12,40 +12,53 @@
 
 use lyceum_core::family::{Decision, Occurrence, Refusal};
 use lyceum_core::outcome::Anomaly;
+use lyceum_core::states::{Aggregate, Changes, States};
 
 use crate::events::Event;
 use crate::state::{Booking, BookingStatus, Program, ProgramOwn, ProgramStatus, Scheduled, Session, State, remember};
 
 type Decided = Result<Decision<State>, Refusal>;
 
-/// Decides; `states` are those of [`Event::aggregates`], in that order.
-pub fn decide(states: &[Option<State>], event: &Event, at: &Occurrence) -> Decided {
+/// Decides.
+pub fn decide(states: &States<'_, State>, event: &Event, at: &Occurrence) -> Decided {
     match event {
-        Event::ProgramCreated { program_id, title } => create_program(program(states, 0), program_id, title, at),
-        Event::ProgramPublished { program_id } => publish_program(program(states, 0), program_id, at),
+        Event::ProgramCreated { program_id, title } => {
+            create_program(known_or_new(states, program_id)?, program_id, title, at)
+        }
+        Event::ProgramPublished { program_id } => publish_program(known_or_new(states, program_id)?, program_id, at),
         Event::SessionScheduled { session_id, program_id, starts_at_ms, ends_at_ms, capacity } => {
-            let (program_id, history) = (program_id.clone(), Vec::new());
             let own = Scheduled {
-                program_id,
+                program_id: program_id.clone(),
                 starts_at_ms: *starts_at_ms,
                 ends_at_ms: *ends_at_ms,
                 capacity: *capacity,
-                history,
+                history: Vec::new(),
             };
-            schedule_session(session(states, 0), program(states, 1), session_id, own, at)
+            schedule_session(known_or_new(states, session_id)?, known_or_new(states, program_id)?, session_id, own, at)
         }
         Event::BookingRequested { booking_id, session_id, learner } => {
-            request_booking(booking(states), session(states, 1), booking_id, session_id, learner, at)
+            let learner = learner.clone();
+            let (session_id, status, history) = (session_id.clone(), BookingStatus::Requested, Vec::new());
+            let requested = Booking { session_id, learner, status, history };
+            request_booking(states, booking_id, requested, at)
         }
         Event::BookingConfirmed { booking_id, session_id } => {
-            let booking = own_booking(booking(states), booking_id, session_id, "confirm")?;
-            confirm_booking(booking, session(states, 1), booking_id, at)
+            let booking = own_booking(states.get(booking_id)?, booking_id, session_id, "confirm")?;
+            confirm_booking(booking, known_or_new(states, session_id)?, booking_id, at)
         }
         Event::BookingWaitlisted { booking_id, session_id } => {
-            let booking = own_booking(booking(states), booking_id, session_id, "waitlist")?;
-            waitlist_booking(booking, session(states, 1), booking_id, at)
+            let booking = own_booking(states.get(booking_id)?, booking_id, session_id, "waitlist")?;
+            waitlist_booking(booking, known_or_new(states, session_id)?, booking_id, at)
         }
     }
+}
+
+/// What is known of an aggregate; a new one is a placeholder until its own topic tells of it.
+fn known_or_new<T: Aggregate<State = State> + Clone + Default>(
+    states: &States<'_, State>,
+    id: &str,
+) -> Result<T, Refusal> {
+    Ok(states.get::<T>(id)?.cloned().unwrap_or_default())
 }
 
 fn create_program(mut program: Program, id: &str, title: &str, at: &Occurrence) -> Decided {
@@ -56,7 +69,7 @@ fn create_program(mut program: Program, id: &str, title: &str, at: &Occurrence) 
     let mut own = ProgramOwn { title: title.to_owned(), status: ProgramStatus::Draft, history: Vec::new() };
     remember(&mut own.history, at);
     program.own = Some(own);
-    accept(vec![Some(State::Program(program))], Vec::new())
+    accept(Changes::new().put(id, program), Vec::new())
 }
 
 fn publish_program(mut program: Program, id: &str, at: &Occurrence) -> Decided {
@@ -65,11 +78,11 @@ fn publish_program(mut program: Program, id: &str, at: &Occurrence) -> Decided {
         return Refusal::rejected("program.publish.after-created", message);
     };
     if own.status == ProgramStatus::Published {
-        return accept(vec![None], Vec::new());
+        return accept(Changes::new().keep::<Program>(id), Vec::new());
     }
     own.status = ProgramStatus::Published;
     remember(&mut own.history, at);
-    accept(vec![Some(State::Program(program))], Vec::new())
+    accept(Changes::new().put(id, program), Vec::new())
 }
 
 fn schedule_session(
@@ -88,39 +101,31 @@ fn schedule_session(
         own.history = before.history;
     }
     remember(&mut own.history, at);
+    let program_id = own.program_id.clone();
     session.own = Some(own);
-    // The program learns of the session once; an unknown program becomes a placeholder by it.
-    let program = program.sessions.insert(id.to_owned()).then_some(State::Program(program));
     let anomalies = session.anomalies();
-    accept(vec![Some(State::Session(session)), program], anomalies)
+    let changes = Changes::new().put(id, session);
+    // The program learns of the session once; an unknown program becomes a placeholder by it.
+    let is_new = program.sessions.insert(id.to_owned());
+    let changes = if is_new { changes.put(program_id, program) } else { changes.keep::<Program>(program_id) };
+    accept(changes, anomalies)
 }
 
-fn request_booking(
-    booking: Option<Booking>,
-    mut session: Session,
-    id: &str,
-    session_id: &str,
-    learner: &str,
-    at: &Occurrence,
-) -> Decided {
-    if let Some(booking) = booking {
+fn request_booking(states: &States<'_, State>, id: &str, mut booking: Booking, at: &Occurrence) -> Decided {
+    if let Some(booking) = states.get::<Booking>(id)? {
         let message = format!("booking {id} exists already and is {}", booking.status.name());
         return Refusal::rejected("booking.request.once", message);
     }
-    let mut booking = Booking {
-        session_id: session_id.to_owned(),
-        learner: learner.to_owned(),
-        status: BookingStatus::Requested,
-        history: Vec::new(),
-    };
+    let session_id = booking.session_id.clone();
+    let mut session: Session = known_or_new(states, &session_id)?;
     remember(&mut booking.history, at);
     session.requested += 1;
-    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], Vec::new())
+    accept(Changes::new().put(id, booking).put(session_id, session), Vec::new())
 }
 
-fn own_booking(booking: Option<Booking>, id: &str, session_id: &str, verb: &str) -> Result<Booking, Refusal> {
+fn own_booking(booking: Option<&Booking>, id: &str, session_id: &str, verb: &str) -> Result<Booking, Refusal> {
     match booking {
-        Some(booking) if booking.session_id == session_id => Ok(booking),
+        Some(booking) if booking.session_id == session_id => Ok(booking.clone()),
         Some(booking) => {
             let message = format!("booking {id} is for session {}, not for {session_id}", booking.session_id);
             Refusal::rejected("booking.same-session", message)
@@ -149,8 +154,8 @@ fn confirm_booking(mut booking: Booking, mut session: Session, id: &str, at: &Oc
     booking.status = BookingStatus::Confirmed;
     remember(&mut booking.history, at);
     session.confirmed += 1;
-    let anomalies = session.anomalies();
-    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], anomalies)
+    let (session_id, anomalies) = (booking.session_id.clone(), session.anomalies());
+    accept(Changes::new().put(id, booking).put(session_id, session), anomalies)
 }
 
 fn waitlist_booking(mut booking: Booking, mut session: Session, id: &str, at: &Occurrence) -> Decided {
@@ -164,38 +169,18 @@ fn waitlist_booking(mut booking: Booking, mut session: Session, id: &str, at: &O
     session.waitlist.insert(sequence, id.to_owned());
     booking.status = BookingStatus::Waitlisted(sequence);
     remember(&mut booking.history, at);
-    accept(vec![Some(State::Booking(booking)), Some(State::Session(session))], Vec::new())
+    let session_id = booking.session_id.clone();
+    accept(Changes::new().put(id, booking).put(session_id, session), Vec::new())
 }
 
-fn accept(states: Vec<Option<State>>, anomalies: Vec<Anomaly>) -> Decided {
-    Ok(Decision { states, follow_ups: Vec::new(), anomalies })
+fn accept(changes: Changes<State>, anomalies: Vec<Anomaly>) -> Decided {
+    Ok(Decision { changes, follow_ups: Vec::new(), anomalies })
 }
 
 fn status(status: ProgramStatus) -> &'static str {
     match status {
         ProgramStatus::Draft => "draft",
         ProgramStatus::Published => "published",
-    }
-}
-
-fn program(states: &[Option<State>], at: usize) -> Program {
-    match states.get(at) {
-        Some(Some(State::Program(program))) => program.clone(),
-        _ => Program::default(),
-    }
-}
-
-fn session(states: &[Option<State>], at: usize) -> Session {
-    match states.get(at) {
-        Some(Some(State::Session(session))) => session.clone(),
-        _ => Session::default(),
-    }
-}
-
-fn booking(states: &[Option<State>]) -> Option<Booking> {
-    match states.first() {
-        Some(Some(State::Booking(booking))) => Some(booking.clone()),
-        _ => None,
     }
 }
 

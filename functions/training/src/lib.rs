@@ -7,6 +7,7 @@ pub use lyceum_catalog::training::SPEC;
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::States;
 use serde_json::Value;
 
 pub mod decide;
@@ -37,7 +38,7 @@ impl Family for Training {
         event.aggregates()
     }
 
-    fn decide(states: &[Option<State>], event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
+    fn decide(states: &States<'_, State>, event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
         decide::decide(states, event, at)
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lyceum_core::family::{AggregateRef, Occurrence};
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
+use lyceum_core::states::Aggregate;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +27,45 @@ pub enum State {
     Session(Session),
     /// One booking.
     Booking(Booking),
+}
+
+impl Aggregate for Program {
+    type State = State;
+    const KIND: &'static str = PROGRAM;
+
+    fn of(state: &State) -> Option<&Self> {
+        if let State::Program(program) = state { Some(program) } else { None }
+    }
+
+    fn into_state(self) -> State {
+        State::Program(self)
+    }
+}
+
+impl Aggregate for Session {
+    type State = State;
+    const KIND: &'static str = SESSION;
+
+    fn of(state: &State) -> Option<&Self> {
+        if let State::Session(session) = state { Some(session) } else { None }
+    }
+
+    fn into_state(self) -> State {
+        State::Session(self)
+    }
+}
+
+impl Aggregate for Booking {
+    type State = State;
+    const KIND: &'static str = BOOKING;
+
+    fn of(state: &State) -> Option<&Self> {
+        if let State::Booking(booking) = state { Some(booking) } else { None }
+    }
+
+    fn into_state(self) -> State {
+        State::Booking(self)
+    }
 }
 
 /// A program.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use lyceum_core::retry::Backoff;
 use lyceum_lambda_event::event::EventSource;
 
 use crate::filter::FilterCriteria;
@@ -87,7 +88,7 @@ impl MappingConfig {
             filter: None,
             mix_partitions: false,
             function_timeout: Duration::from_secs(900),
-            backoff: Backoff::default(),
+            backoff: Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(60) },
             shutdown_grace: Duration::from_secs(10),
         }
     }
@@ -164,8 +165,8 @@ impl MappingConfig {
             ),
         );
         require(
-            self.backoff.initial <= self.backoff.cap,
-            format_args!("backoff starts at {:?}, above its cap of {:?}", self.backoff.initial, self.backoff.cap),
+            self.backoff.base <= self.backoff.cap,
+            format_args!("backoff starts at {:?}, above its cap of {:?}", self.backoff.base, self.backoff.cap),
         );
         if wrong.is_empty() { Ok(()) } else { Err(InvalidConfig { name: self.name.clone(), wrong }) }
     }
@@ -251,30 +252,6 @@ impl FromStr for Destination {
     }
 }
 
-/// Exponential waiting with jitter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first failure.
-    pub initial: Duration,
-    /// Never longer.
-    pub cap: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { initial: Duration::from_millis(100), cap: Duration::from_secs(60) }
-    }
-}
-
-impl Backoff {
-    /// The wait after `failures` (1 for the first) in a row: doubled each time, capped, and of that between a half and all
-    /// by `jitter`, a number in `[0, 1)`.
-    pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
-        let doubled = self.initial.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
-        doubled.min(self.cap).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +271,7 @@ mod tests {
             maximum_record_age: Some(Duration::from_secs(59)),
             on_failure: Some(Destination::Topic("a b".into())),
             function_timeout: Duration::ZERO,
-            backoff: Backoff { initial: Duration::from_secs(2), cap: Duration::from_secs(1) },
+            backoff: Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(1) },
             ..MappingConfig::new("", "..", "")
         };
         let invalid = config.validate().unwrap_err();
@@ -355,13 +332,5 @@ mod tests {
         for text in ["failed", "kafka://", "arn:aws:sqs:eu-central-1:123456789012:q"] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn waiting_doubles_up_to_its_cap_and_is_jittered_downwards() {
-        let backoff = Backoff { initial: Duration::from_millis(100), cap: Duration::from_secs(60) };
-        let full: Vec<_> = [1, 2, 3, 10, 11, u32::MAX].map(|failures| backoff.delay(failures, 1.0).as_millis()).into();
-        assert_eq!(full, [100, 200, 400, 51_200, 60_000, 60_000]);
-        assert_eq!(backoff.delay(1, 0.0), Duration::from_millis(50));
     }
 }

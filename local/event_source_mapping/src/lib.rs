@@ -12,11 +12,12 @@ mod poller;
 mod status;
 
 pub use config::{
-    Backoff, Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES,
-    RETRY_LIMIT_WITH_DESTINATION, Redelivery, StartingPosition,
+    Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES, RETRY_LIMIT_WITH_DESTINATION,
+    Redelivery, StartingPosition,
 };
 pub use filter::{Filter, FilterCriteria, FilterPattern, Filtering, InvalidFilter};
 pub use function::{HttpFunction, Invoke, InvokeError};
+pub use lyceum_core::retry::Backoff;
 pub use mapping::EventSourceMapping;
 pub use on_failure::Condition;
 pub use status::{Counts, LastError, MappingState, MappingStatus, PartitionStatus};

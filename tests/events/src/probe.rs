@@ -1,6 +1,8 @@
 //! A family for tests whose events say how they behave: when their own work succeeds, how large the state gets, what
 //! follows from them.
 
+use std::collections::BTreeMap;
+
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
@@ -8,6 +10,7 @@ use lyceum_core::family::{
     PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::{Aggregate, Change, Changes, States};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -49,6 +52,38 @@ pub struct Wish {
     pub grows_by: usize,
     /// So many events follow.
     pub follow_ups: usize,
+    /// The family decides wrongly.
+    pub mistake: Option<Mistake>,
+}
+
+/// A mistake of the family about the aggregates of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Mistake {
+    Forgets,
+    ChangesAnother,
+    ChangesAnotherKind,
+    AsksForAnother,
+    /// Its event has a map whose keys are no strings.
+    CannotBeWritten,
+}
+
+/// The events that a probe saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(Vec<String>);
+
+impl Aggregate for Seen {
+    type State = Self;
+    const KIND: &'static str = "probe";
+
+    fn of(state: &Self) -> Option<&Self> {
+        Some(state)
+    }
+
+    fn into_state(self) -> Self {
+        self
+    }
 }
 
 /// An event.
@@ -56,18 +91,23 @@ pub struct Wish {
 pub struct Event {
     id: String,
     wish: Wish,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    places: BTreeMap<(u8, u8), u8>,
 }
 
 impl Family for Probe {
     const SPEC: &'static FamilySpec = Self::FAMILY;
     type Event = Event;
-    type State = Vec<String>;
+    type State = Seen;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
         let id = fields.object_id("probe_id");
         let wish = envelope.extension("probe").map(|(_, raw)| serde_json::from_slice(raw).expect("a wish"));
-        fields.finish(Event { id, wish: wish.unwrap_or_default() })
+        let wish: Wish = wish.unwrap_or_default();
+        let cannot_be_written = wish.mistake == Some(Mistake::CannotBeWritten);
+        let places = cannot_be_written.then_some(((1, 2), 3)).into_iter().collect();
+        fields.finish(Event { id, wish, places })
     }
 
     fn key(_: &Envelope<'_>, event: &Event) -> String {
@@ -78,18 +118,26 @@ impl Family for Probe {
         vec![AggregateRef { kind: "probe", id: event.id.clone() }]
     }
 
-    fn decide(
-        states: &[Option<Vec<String>>],
-        event: &Event,
-        at: &Occurrence,
-    ) -> Result<Decision<Vec<String>>, Refusal> {
-        let Wish { works_from_ms, panics, grows_by, follow_ups } = event.wish;
+    fn decide(states: &States<'_, Seen>, event: &Event, at: &Occurrence) -> Result<Decision<Seen>, Refusal> {
+        let Wish { works_from_ms, panics, grows_by, follow_ups, ref mistake } = event.wish;
         assert!(!panics || at.now_ms >= works_from_ms, "a probe that panics on demand");
         if at.now_ms < works_from_ms {
             return Err(Refusal::Transient { reason: "a probe that fails on demand".into() });
         }
-        let mut seen = states.first().cloned().flatten().unwrap_or_default();
-        seen.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
+        let mut seen = states.get::<Seen>(&event.id)?.cloned().unwrap_or_default();
+        seen.0.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
+        let changes = match mistake {
+            None | Some(Mistake::CannotBeWritten) => Changes::new().put(&*event.id, seen),
+            Some(Mistake::Forgets) => Changes::new(),
+            Some(Mistake::ChangesAnother) => Changes::new().put(&*event.id, seen).put("another", Seen::default()),
+            Some(Mistake::ChangesAnotherKind) => {
+                Changes::from_iter([Change { kind: "another", id: event.id.clone(), state: Some(seen) }])
+            }
+            Some(Mistake::AsksForAnother) => {
+                let another = states.get::<Seen>("another")?.cloned().unwrap_or_default();
+                Changes::new().put(&*event.id, another)
+            }
+        };
         let follow_up = |ordinal: usize| FollowUp {
             topic: Self::TOPIC,
             event_type: Self::FOLLOW_UP,
@@ -97,10 +145,10 @@ impl Family for Probe {
             value: json!({"follows": at.event_id, "ordinal": ordinal}).to_string().into_bytes(),
         };
         let follow_ups = (0..follow_ups).map(follow_up).collect();
-        Ok(Decision { states: vec![Some(seen)], follow_ups, anomalies: Vec::new() })
+        Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
     }
 
-    fn view(seen: &Vec<String>, _: &[Option<Vec<String>>]) -> Value {
-        json!({"seen": seen})
+    fn view(seen: &Seen, _: &[Option<Seen>]) -> Value {
+        json!({"seen": seen.0})
     }
 }

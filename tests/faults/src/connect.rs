@@ -14,7 +14,6 @@ use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
-use lyceum_core::process::Services;
 use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_elasticsearch::Elasticsearch;
 use lyceum_kafka::event_log::KafkaEventLog;
@@ -89,7 +88,7 @@ impl Addresses {
     /// Where a setting is wrong.
     pub fn connect(&self) -> Result<Connected> {
         let metrics = Arc::new(Metrics::new());
-        let Services { event_log, ledger, statements, .. } =
+        let lyceum_connect::Connected { event_log, ledger, statements, .. } =
             lyceum_connect::connect(&self.settings()?, Arc::new(Nobody), &metrics, &[]);
         Ok(Connected { log: Arc::new(Prefixed::new(&self.prefix, event_log)), ledger, statements })
     }

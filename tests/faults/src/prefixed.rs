@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lyceum_core::ports::event_log::{
-    Administer, EventLog, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
-};
+use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record};
 
 /// See the module.
-pub struct Prefixed {
+pub struct Prefixed<T: ?Sized> {
     prefix: String,
-    inner: Arc<dyn EventLog>,
+    inner: Arc<T>,
 }
 
-impl Prefixed {
+impl<T: ?Sized> Prefixed<T> {
     /// The part of `inner` whose names begin with `prefix`.
-    pub fn new(prefix: impl Into<String>, inner: Arc<dyn EventLog>) -> Self {
+    pub fn new(prefix: impl Into<String>, inner: Arc<T>) -> Self {
         Self { prefix: prefix.into(), inner }
     }
 
@@ -36,7 +34,7 @@ impl Prefixed {
 }
 
 #[async_trait]
-impl Publish for Prefixed {
+impl<T: Publish + ?Sized> Publish for Prefixed<T> {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let positions = self.inner.produce(&self.outer(topic), records).await?;
         Ok(positions.into_iter().map(|position| self.strip(position)).collect())
@@ -44,7 +42,7 @@ impl Publish for Prefixed {
 }
 
 #[async_trait]
-impl Follow for Prefixed {
+impl<T: Follow + ?Sized> Follow for Prefixed<T> {
     async fn fetch(
         &self,
         topic: &str,
@@ -84,7 +82,7 @@ impl Follow for Prefixed {
 }
 
 #[async_trait]
-impl Administer for Prefixed {
+impl<T: Administer + ?Sized> Administer for Prefixed<T> {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
         self.inner.create_topic(TopicSpec { name: self.outer(&spec.name), ..spec }).await
     }

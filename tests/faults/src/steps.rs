@@ -10,12 +10,14 @@ use lyceum_around::around::{Around, Call, StoreError};
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::Effect;
 use lyceum_core::ports::event_log::{
-    Administer, Change, EventLog, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
+    Administer, Change, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
 };
 use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::worker::Planted;
 
 /// A moment in the processing of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,8 @@ pub struct MortalLedger {
     pub death: Arc<Death>,
     /// Whose states are written.
     pub release: Release,
+    /// What is wrong with the keys that it shows.
+    pub defect: Option<Planted>,
 }
 
 /// How a release writes states.
@@ -120,7 +124,18 @@ pub fn without_the_next_releases_fields(state: &mut Value) {
 #[async_trait]
 impl Ledger for MortalLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.inner.load(aggregates, keys).await
+        let mut loaded = self.inner.load(aggregates, keys).await?;
+        for stored in loaded.aggregates.iter_mut().flatten() {
+            let here = &mut stored.content.keys.here;
+            match self.defect {
+                Some(Planted::DuplicateEmitsNothing) => {
+                    here.iter_mut().for_each(|home| home.key.recording = bytes::Bytes::from_static(b"{}"));
+                }
+                Some(Planted::DuplicateDecidesAnew) => here.clear(),
+                _ => {}
+            }
+        }
+        Ok(loaded)
     }
 
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
@@ -179,15 +194,15 @@ impl Around for Death {
 }
 
 /// An event log at whose calls the process dies.
-pub struct MortalEventLog {
+pub struct MortalEventLog<T: ?Sized> {
     /// The log.
-    pub inner: Arc<dyn EventLog>,
+    pub inner: Arc<T>,
     /// When.
     pub death: Arc<Death>,
 }
 
 #[async_trait]
-impl Publish for MortalEventLog {
+impl<T: Publish + ?Sized> Publish for MortalEventLog<T> {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let answer = self.inner.produce(topic, records).await;
         self.death.reach(Step::AfterLetters);
@@ -196,7 +211,7 @@ impl Publish for MortalEventLog {
 }
 
 #[async_trait]
-impl Follow for MortalEventLog {
+impl<T: Follow + ?Sized> Follow for MortalEventLog<T> {
     async fn fetch(
         &self,
         topic: &str,
@@ -238,7 +253,7 @@ impl Follow for MortalEventLog {
 }
 
 #[async_trait]
-impl Administer for MortalEventLog {
+impl<T: Administer + ?Sized> Administer for MortalEventLog<T> {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
         self.inner.create_topic(spec).await
     }

@@ -16,7 +16,6 @@ use lyceum_around::around::Wrapped;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::process::defect::Defect;
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
@@ -54,9 +53,9 @@ pub struct Order {
 /// A defect of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Planted {
-    /// A key found `applied` is skipped, and what it recorded is not emitted.
+    /// The ledger gives keys at home back without their recordings: what was applied before emits nothing.
     DuplicateEmitsNothing,
-    /// A key found `applied` is decided once more.
+    /// The ledger forgets the keys at home: what was applied before is decided anew.
     DuplicateDecidesAnew,
     /// The function answers that everything is done, whatever failed.
     FailuresAreNotAnswered,
@@ -90,17 +89,17 @@ async fn work(order: Order) -> Result<()> {
     let polled = mortal(order.addresses.connect_log()?);
     let services = Services {
         event_log: mortal(log),
-        ledger: Arc::new(MortalLedger { inner: ledger, death: death.clone(), release: order.release }),
+        ledger: Arc::new(MortalLedger {
+            inner: ledger,
+            death: death.clone(),
+            release: order.release,
+            defect: order.defect,
+        }),
         statements: Arc::new(Wrapped::around(statements, death.clone())),
         clock: clock.clone(),
         observer: Arc::new(Told),
     };
     let catalog = Arc::new(lyceum_catalog::catalog());
-    let defect = match order.defect {
-        Some(Planted::DuplicateEmitsNothing) => Some(Defect::DuplicateEmitsNothing),
-        Some(Planted::DuplicateDecidesAnew) => Some(Defect::DuplicateDecidesAnew),
-        _ => None,
-    };
     let mapped = MappingOrder {
         group: &order.group,
         batch_size: order.batch_size,
@@ -108,8 +107,7 @@ async fn work(order: Order) -> Result<()> {
     };
     let mut running = JoinSet::new();
     for entry in REGISTRY.iter().filter(|entry| order.families.iter().any(|name| name == entry.spec.name)) {
-        let config = ProcessConfig { defect, ..ProcessConfig::default() };
-        let function = (entry.build)(services.clone(), catalog.clone(), config);
+        let function = (entry.build)(services.clone(), catalog.clone(), ProcessConfig::default());
         for topic in entry.spec.topics {
             let invoke = Function {
                 function: function.clone(),
@@ -151,7 +149,7 @@ pub fn mapping_config(order: &MappingOrder<'_>, family: &str, topic: &str) -> Ma
         batching_window: Duration::from_millis(50),
         report_batch_item_failures: true,
         function_timeout: Duration::from_millis(order.function_timeout_ms),
-        backoff: Backoff { initial: Duration::from_millis(200), cap: Duration::from_secs(2) },
+        backoff: Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(2) },
         ..MappingConfig::new(topic, topic, format!("{}-{family}", order.group))
     }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use lyceum_core::ports::ledger::MAX_HOME_KEYS;
+use lyceum_core::ports::ledger::{MAX_ACTIONS, MAX_HOME_KEYS};
 use lyceum_core::process::ProcessConfig;
-use lyceum_core::process::defect::Defect as InProcess;
 use lyceum_core::record::{NewRecord, Record};
 use lyceum_core::retry::RetryPolicy;
 use uuid::Uuid;
@@ -208,12 +207,12 @@ fn start(
     let who = format!("W{}", at + 1);
     let places: Vec<_> = batch.iter().map(|record| record.position.to_string()).collect();
     stage.tell(format!("{who} starts{}: {places:?}", if zombie { " as a zombie" } else { "" }));
-    let small = stage.one_key_a_commit.then_some(InProcess::OneKeyACommit);
+    let small = stage.one_key_a_commit || stage.defect.is_some_and(Defect::wants_small_commits);
     let process = ProcessConfig {
         retry: manner.retry,
         // Few, so that keys move away from their homes although a run has few events; and not the same for all workers.
         home_keys: stage.draw(|random| *random.pick(&[0, 1, 2, 3, MAX_HOME_KEYS])),
-        defect: stage.defect.and_then(Defect::in_process).or(small),
+        decisions_a_commit: if small { 1 } else { MAX_ACTIONS },
         ..ProcessConfig::default()
     };
     let Manner { only_failed, time_ms, .. } = *manner;

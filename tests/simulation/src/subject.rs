@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::envelope::{self, Decoded, EnvelopeConfig, letter_id, source_of};
 use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
-use lyceum_core::outcome::{DeadLetterKind, Report};
+use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
-use lyceum_core::process::{Delivery, ProcessConfig, Processor, Services, content_hash, key_id};
+use lyceum_core::process::{ProcessConfig, Processor, Services, Subscriber, content_hash, key_id};
 use lyceum_core::record::{Position, Record};
+use lyceum_core::states::States;
 use uuid::Uuid;
 
 /// What a record is.
@@ -56,26 +56,12 @@ pub struct Folded {
     pub letters: BTreeMap<Uuid, DeadLetterKind>,
 }
 
-/// A processor of whatever family.
-#[async_trait]
-pub trait Processes: Send + Sync {
-    /// See [`Processor::process`].
-    async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report>;
-}
-
-#[async_trait]
-impl<F: Family> Processes for Processor<F> {
-    async fn process(&self, batch: &[Delivery], deadline_ms: i64) -> Vec<Report> {
-        Processor::process(self, batch, deadline_ms).await
-    }
-}
-
 /// A family under attack.
 pub trait Subject: Send + Sync {
     /// The family as data.
     fn spec(&self) -> &'static FamilySpec;
     /// A worker's own processor.
-    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Processes>;
+    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Subscriber>;
     /// What a record is.
     fn read(&self, record: &Record) -> Fact;
     /// Records one after another, without any protocol: what must come out.
@@ -109,7 +95,7 @@ impl<F: Family> Subject for Of<F> {
         F::SPEC
     }
 
-    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Processes> {
+    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Subscriber> {
         Box::new(Processor::<F>::new(services, Arc::clone(&self.catalog), config))
     }
 
@@ -125,7 +111,9 @@ impl<F: Family> Subject for Of<F> {
                     .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
                     .collect();
                 let (event_id, key) = (envelope.id, key_id::<F>(&envelope, &aggregates));
-                let content_hash = content_hash(&envelope, &event);
+                let Ok(content_hash) = content_hash(&envelope, &event) else {
+                    return Fact::Invalid(DeadLetterKind::Processing);
+                };
                 let raw = Bytes::copy_from_slice(envelope.raw);
                 let epoch = envelope.replay_count;
                 Fact::Event(Arc::new(EventFact { event_id, key, content_hash, epoch, aggregates, raw }))
@@ -168,10 +156,14 @@ impl<F: Family> Subject for Of<F> {
                 occurred_at_ms: envelope.occurred_at_ms(),
                 now_ms,
             };
-            let held: Vec<_> = fact.aggregates.iter().map(|id| states.get(id).cloned()).collect();
-            let status = match F::decide(&held, &event, &at) {
-                Ok(decision) => {
-                    let changed = fact.aggregates.iter().zip(decision.states);
+            let named = |id: &AggregateId| (id.kind.clone(), id.id.clone());
+            let named: Vec<_> = fact.aggregates.iter().map(named).collect();
+            let held = named.iter().zip(&fact.aggregates).map(|((kind, id), of)| (&**kind, &**id, states.get(of)));
+            let decided = F::decide(&States::new(held), &event, &at)
+                .and_then(|decision| decision.changes.of_each(named.iter().map(|(kind, id)| (&**kind, &**id))));
+            let status = match decided {
+                Ok(changed) => {
+                    let changed = fact.aggregates.iter().zip(changed);
                     states.extend(changed.filter_map(|(id, state)| Some((id.clone(), state?))));
                     let document = (fact.raw.clone(), record.position.clone(), record.timestamp_ms);
                     folded.documents.insert((fact.key.tenant.clone(), fact.event_id), document);
@@ -181,7 +173,7 @@ impl<F: Family> Subject for Of<F> {
                     folded.letters.insert(letter, DeadLetterKind::Rejected);
                     KeyStatus::Dead
                 }
-                Err(Refusal::Transient { .. }) => {
+                Err(Refusal::Transient { .. } | Refusal::Faulty { .. }) => {
                     folded.letters.insert(letter, DeadLetterKind::Processing);
                     KeyStatus::Dead
                 }

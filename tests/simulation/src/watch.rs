@@ -5,7 +5,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLogError, Publish};
 use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
 use lyceum_core::ports::statements::{QueryDocuments, StatementDocument};
-use lyceum_core::process::defect::look_into;
+use lyceum_core::process::look_into;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use uuid::Uuid;
 

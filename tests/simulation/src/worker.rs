@@ -57,7 +57,8 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
         let delivered =
             if stage.defect == Some(Defect::BatchDedupedById) { dedupe(&stage, &batch) } else { batch.clone() };
         let deliveries: Vec<_> = delivered.iter().cloned().map(Delivery::Record).collect();
-        let reports = processor.process(&deliveries, stage.now_ms() + time_ms).await;
+        let invocation = processor.invocation(stage.now_ms() + time_ms);
+        let reports = processor.process(&deliveries, &invocation).await;
         pause().await;
         let failed: Vec<&Report> = reports.iter().filter(|report| !report.outcome.is_settled()).collect();
         tell(&stage, &who, &reports);

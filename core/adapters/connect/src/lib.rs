@@ -119,13 +119,33 @@ impl Wiring {
     }
 }
 
+/// A deployment's services, each with all that its port can do.
+pub struct Connected {
+    /// For follow-ups and dead letters.
+    pub event_log: Arc<dyn EventLog>,
+    /// State and idempotency keys.
+    pub ledger: Arc<dyn Ledger>,
+    /// Accepted statements.
+    pub statements: Arc<dyn Statements>,
+    /// The machine's.
+    pub clock: Arc<dyn Clock>,
+    /// Gets the report of every record.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl From<Connected> for Services {
+    fn from(Connected { event_log, ledger, statements, clock, observer }: Connected) -> Self {
+        Self { event_log, ledger, statements, clock, observer }
+    }
+}
+
 /// The services of families that keep state. Nothing is called yet.
 pub fn connect(
     settings: &ProductionSettings,
     observer: Arc<dyn Observer>,
     metrics: &Arc<Metrics>,
     families: &[&'static FamilySpec],
-) -> Services {
+) -> Connected {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let services = connect_stateless(settings, observer, metrics);
     let Some(dynamodb) = settings.dynamodb.clone() else { return services };
@@ -135,7 +155,7 @@ pub fn connect(
         let (metrics, families) = (counting.clone(), families.clone());
         async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
-    Services { ledger: Wiring::new(settings.guards, metrics).ledger(ledger), ..services }
+    Connected { ledger: Wiring::new(settings.guards, metrics).ledger(ledger), ..services }
 }
 
 /// The services of a family without state; its ledger refuses every call. Nothing is called yet.
@@ -143,7 +163,7 @@ pub fn connect_stateless(
     settings: &ProductionSettings,
     observer: Arc<dyn Observer>,
     metrics: &Arc<Metrics>,
-) -> Services {
+) -> Connected {
     let kafka = settings.kafka.clone();
     let event_log = Lazily::new(move || {
         let kafka = kafka.clone();
@@ -167,7 +187,7 @@ pub fn connect_stateless(
         }
     });
     let mut wiring = Wiring::new(settings.guards, metrics);
-    Services {
+    Connected {
         event_log: wiring.event_log(event_log),
         ledger: Arc::new(NoLedger),
         statements: wiring.statements(statements),

@@ -26,6 +26,7 @@ use lyceum_core::ports::ledger::{
     AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
     StoredAggregate, StoredKey,
 };
+use lyceum_core::retry::Backoff;
 
 /// Source: API Reference, `BatchGetItem`: "as many as 100 items".
 const BATCH_GET_ITEMS: usize = 100;
@@ -187,8 +188,8 @@ impl DynamoDbLedger {
     }
 
     async fn back_off(&self, round: u32) {
-        let longest = self.options.backoff.saturating_mul(1 << (round - 1).min(6));
-        self.clock.sleep(longest.mul_f64(0.5 + self.clock.jitter() / 2.0)).await;
+        let backoff = Backoff { base: self.options.backoff, cap: self.options.backoff.saturating_mul(64) };
+        self.clock.sleep(backoff.delay(round, self.clock.jitter())).await;
     }
 
     async fn get(&self, key: ItemKey, family: Option<&str>) -> Result<Option<Item>, LedgerError> {

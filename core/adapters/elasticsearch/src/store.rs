@@ -77,9 +77,14 @@ pub(super) async fn store(
             });
         }
     }
-    let outcomes: Vec<StoreOutcome> = outcomes.into_iter().flatten().collect();
+    let outcomes: Vec<StoreOutcome> = outcomes.into_iter().map(or_unavailable).collect();
     make_visible(requests, documents, &ids, &outcomes).await?;
     Ok(outcomes)
+}
+
+/// One that nothing was found out about is not left out: every outcome behind it would be another document's.
+fn or_unavailable(outcome: Option<StoreOutcome>) -> StoreOutcome {
+    outcome.unwrap_or_else(|| StoreOutcome::Unavailable { reason: "the store's answer says nothing of it".to_owned() })
 }
 
 /// Creates documents of different ids, by their places in `documents`.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::record::Position;
 
 mod limits;
+pub mod placed;
 
 pub use limits::MAX_NAME_BYTES;
 
@@ -251,8 +252,8 @@ pub trait Ledger: Send + Sync {
     /// Reads aggregates and keys, strongly consistent each, in few calls; they are not one snapshot.
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError>;
 
-    /// Reads keys so that no commit is seen in part: of one of which an earlier load has shown an aggregate, this shows the
-    /// keys. [`load`](Self::load) does not promise that, and costs half.
+    /// Reads keys consistently with commits: if an earlier load returned an aggregate that a commit wrote, this returns
+    /// that commit's keys, too. [`load`](Self::load) does not promise that, and costs half.
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError>;
 
     /// Writes all of it, or nothing. At most [`MAX_ACTIONS`]; sizes within [`MAX_ITEM_BYTES`] and [`MAX_COMMIT_BYTES`].

@@ -16,7 +16,7 @@ struct World {
 impl World {
     fn apply(&mut self, event: Event) -> Result<(), &'static str> {
         let ids = event.aggregates();
-        let states: Vec<_> = ids.iter().map(|id| self.states.get(id).cloned()).collect();
+        let states = States::new(ids.iter().map(|id| (id.kind, &*id.id, self.states.get(id))));
         let at = Occurrence {
             event_id: Uuid::nil(),
             event_type: "any",
@@ -27,11 +27,12 @@ impl World {
         match decide(&states, &event, &at) {
             Ok(decision) => {
                 self.anomalies.extend(decision.anomalies.iter().map(|anomaly| anomaly.name.to_string()));
-                self.states.extend(ids.into_iter().zip(decision.states).filter_map(|(id, state)| Some((id, state?))));
+                let changed = decision.changes.of_each(ids.iter().map(|id| (id.kind, &*id.id))).expect("each is named");
+                self.states.extend(ids.into_iter().zip(changed).filter_map(|(id, state)| Some((id, state?))));
                 Ok(())
             }
             Err(Refusal::Rejected { rule, .. }) => Err(rule),
-            Err(Refusal::Transient { reason }) => panic!("{reason}"),
+            Err(Refusal::Transient { reason: wrong } | Refusal::Faulty { message: wrong }) => panic!("{wrong}"),
         }
     }
 

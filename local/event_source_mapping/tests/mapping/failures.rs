@@ -376,7 +376,7 @@ async fn waits_grow_up_to_the_cap() {
         if times.len() < 8 { Err(error()) } else { Ok(Answer::Ok) }
     });
     let mut config = config();
-    config.backoff.initial = Duration::from_millis(100);
+    config.backoff.base = Duration::from_millis(100);
     config.backoff.cap = Duration::from_secs(1);
     let running = Running::start(config, &log, &function);
     running.settled().await;

@@ -386,7 +386,7 @@ pub(crate) fn has_value(record: &Record, value: &str) -> bool {
 pub(crate) fn config() -> MappingConfig {
     let mut config = MappingConfig::new("mapping", TOPIC, "group");
     config.batching_window = Duration::ZERO;
-    config.backoff.initial = Duration::from_millis(1);
+    config.backoff.base = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(4);
     config
 }

@@ -4,3 +4,4 @@ mod failures;
 mod identity;
 mod letters;
 mod once;
+mod undecided;

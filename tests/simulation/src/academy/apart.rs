@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::States;
 use serde_json::Value;
 
 /// The family with its keys apart.
@@ -28,7 +29,7 @@ impl<F: Family> Family for Apart<F> {
         F::aggregates(event)
     }
 
-    fn decide(states: &[Option<F::State>], event: &F::Event, at: &Occurrence) -> Result<Decision<F::State>, Refusal> {
+    fn decide(states: &States<'_, F::State>, event: &F::Event, at: &Occurrence) -> Result<Decision<F::State>, Refusal> {
         F::decide(states, event, at)
     }
 

@@ -3,6 +3,7 @@
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::{Change, States};
 use lyceum_training::events::Event;
 use lyceum_training::state::{Program, ProgramOwn, ProgramStatus, Session, State};
 use lyceum_training::{SPEC, Training};
@@ -43,29 +44,38 @@ impl<const RULE: u8> Family for Bent<RULE> {
         Training::aggregates(event)
     }
 
-    fn decide(states: &[Option<Counting>], event: &Event, at: &Occurrence) -> Result<Decision<Counting>, Refusal> {
-        let mut inner: Vec<_> = states.iter().map(|held| held.as_ref().map(|held| held.state.clone())).collect();
-        if RULE == PLACEHOLDER
-            && matches!(event, Event::ProgramPublished { .. })
-            && let Some(Some(State::Program(program @ Program { own: None, .. }))) = inner.first_mut()
-        {
-            let (title, status, history) = (String::new(), ProgramStatus::Draft, Vec::new());
-            program.own = Some(ProgramOwn { title, status, history });
+    fn decide(states: &States<'_, Counting>, event: &Event, at: &Occurrence) -> Result<Decision<Counting>, Refusal> {
+        let mut bent: Vec<_> =
+            states.iter().map(|(kind, id, held)| (kind, id, held.map(|held| held.state.clone()))).collect();
+        for (_, _, state) in &mut bent {
+            match state {
+                Some(State::Program(program @ Program { own: None, .. }))
+                    if RULE == PLACEHOLDER && matches!(event, Event::ProgramPublished { .. }) =>
+                {
+                    let (title, status, history) = (String::new(), ProgramStatus::Draft, Vec::new());
+                    program.own = Some(ProgramOwn { title, status, history });
+                }
+                Some(State::Session(Session { own: Some(own), confirmed, .. }))
+                    if RULE == CAPACITY
+                        && matches!(event, Event::BookingConfirmed { .. })
+                        && *confirmed >= own.capacity =>
+                {
+                    return Refusal::rejected("booking.confirm.capacity", "the session is full");
+                }
+                _ => {}
+            }
         }
-        if RULE == CAPACITY
-            && matches!(event, Event::BookingConfirmed { .. })
-            && let Some(Some(State::Session(Session { own: Some(own), confirmed, .. }))) = inner.get(1)
-            && *confirmed >= own.capacity
-        {
-            return Refusal::rejected("booking.confirm.capacity", "the session is full");
-        }
+        let inner = States::new(bent.iter().map(|(kind, id, state)| (*kind, *id, state.as_ref())));
         let decision = Training::decide(&inner, event, at)?;
         let met = u64::from(RULE == BREACHES && !decision.anomalies.is_empty());
-        let count = |(state, held): (Option<State>, &Option<Counting>)| {
-            Some(Counting { state: state?, breaches: held.as_ref().map_or(0, |held| held.breaches) + met })
+        let count = |Change { kind, id, state }: Change<State>| {
+            let held =
+                states.iter().find_map(|(of_kind, of_id, held)| (of_kind == kind && of_id == id).then_some(held?));
+            let breaches = held.map_or(0, |held| held.breaches) + met;
+            Change { kind, id, state: state.map(|state| Counting { state, breaches }) }
         };
-        let states = decision.states.into_iter().zip(states).map(count).collect();
-        Ok(Decision { states, follow_ups: decision.follow_ups, anomalies: decision.anomalies })
+        let changes = decision.changes.into_iter().map(count).collect();
+        Ok(Decision { changes, follow_ups: decision.follow_ups, anomalies: decision.anomalies })
     }
 
     fn view(state: &Counting, _: &[Option<Counting>]) -> Value {

@@ -10,6 +10,7 @@ use lyceum_core::family::{
     PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
 };
 use lyceum_core::outcome::Finding;
+use lyceum_core::states::{Aggregate, Changes, States};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -102,6 +103,19 @@ pub struct Counter {
     pub applied: Vec<Uuid>,
 }
 
+impl Aggregate for Counter {
+    type State = Self;
+    const KIND: &'static str = COUNTER;
+
+    fn of(state: &Self) -> Option<&Self> {
+        Some(state)
+    }
+
+    fn into_state(self) -> Self {
+        self
+    }
+}
+
 /// An event as counters remember it: an id may come again for another first counter, and is another event there.
 pub fn name_of(event_id: Uuid, first_counter: &str) -> Uuid {
     Uuid::new_v5(&event_id, first_counter.as_bytes())
@@ -158,8 +172,9 @@ impl<const HOME: bool> Family for Counters<HOME> {
         event.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.clone() }).collect()
     }
 
-    fn decide(states: &[Option<Counter>], event: &Event, at: &Occurrence) -> Result<Decision<Counter>, Refusal> {
-        let mut counters: Vec<Counter> = states.iter().map(|state| state.clone().unwrap_or_default()).collect();
+    fn decide(states: &States<'_, Counter>, event: &Event, at: &Occurrence) -> Result<Decision<Counter>, Refusal> {
+        let counters = event.counters.iter().map(|id| Ok(states.get::<Counter>(id)?.cloned().unwrap_or_default()));
+        let mut counters: Vec<Counter> = counters.collect::<Result<_, Refusal>>()?;
         let total: i64 = counters.iter().map(|counter| counter.value).sum();
         let late = at.now_ms >= BEGINNING_MS + TICK.as_millis() as i64;
         let rule = match event.kind {
@@ -189,7 +204,9 @@ impl<const HOME: bool> Family for Counters<HOME> {
             value: json!({"values": values}).to_string().into_bytes(),
         };
         let follow_ups = if event.kind == Kind::Followed { vec![follow_up] } else { Vec::new() };
-        Ok(Decision { states: counters.into_iter().map(Some).collect(), follow_ups, anomalies: Vec::new() })
+        let put = |changes: Changes<Counter>, (id, counter): (&String, Counter)| changes.put(id, counter);
+        let changes = event.counters.iter().zip(counters).fold(Changes::new(), put);
+        Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
     }
 
     fn view(state: &Counter, _: &[Option<Counter>]) -> Value {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::ledger::{AggregateId, KeyStatus};
-use lyceum_core::process::defect::look_into;
+use lyceum_core::process::look_into;
 use lyceum_core::record::{Position, Record};
 use uuid::Uuid;
 

@@ -1,12 +1,10 @@
 //! The event log, made unreliable.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
-use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
-use lyceum_core::record::{NewRecord, Position, Record, header_text};
+use lyceum_core::envelope::{SOURCE_HEADER, letter_id};
+use lyceum_core::ports::event_log::{EventLogError, Publish};
+use lyceum_core::record::{NewRecord, Position, header_text};
 
 use super::Line;
 use crate::defect::Defect;
@@ -28,6 +26,15 @@ impl Shaky {
     }
 }
 
+/// Names a letter by its source alone, whatever its replay count.
+fn name_by_position(record: &mut NewRecord) {
+    let source = header_text(&record.headers, SOURCE_HEADER).and_then(|text| text.parse().ok());
+    let letter = record.headers.iter_mut().rfind(|header| header.name == LETTER_ID_HEADER);
+    if let (Some(source), Some(letter)) = (source, letter) {
+        letter.value = Some(letter_id(&source, 0).to_string().into());
+    }
+}
+
 #[async_trait]
 impl Publish for Shaky {
     async fn produce(&self, topic: &str, mut records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
@@ -40,14 +47,18 @@ impl Publish for Shaky {
         if stage.strikes(Fault::Hangs) {
             match self.0.hang("publishes").await {}
         }
+        let given = records.len();
         records.retain(|record| !self.keeps_back(record));
         let all = records.len();
+        if stage.defect == Some(Defect::LetterIdFromPosition) {
+            records.iter_mut().for_each(name_by_position);
+        }
         if stage.strikes(Fault::EmitStops) {
             records.truncate(stage.draw(|random| random.below(all)));
         }
         self.0.tell(format_args!("publishes {} of {all} to {topic}", records.len()));
         let stops = records.len() < all;
-        let positions = stage.publish(topic, records)?;
+        let mut positions = stage.publish(topic, records)?;
         pause().await;
         if stops || stage.strikes(Fault::AnswerLost) {
             self.0.tell("published: answer lost");
@@ -56,59 +67,8 @@ impl Publish for Shaky {
         if stage.strikes(Fault::Hangs) {
             match self.0.hang("published").await {}
         }
+        // What is kept back passes for published.
+        positions.resize(given, Position::new(topic, 0, 0));
         Ok(positions)
-    }
-}
-
-#[async_trait]
-impl Follow for Shaky {
-    async fn fetch(
-        &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<Record>, EventLogError> {
-        self.0.stage.log.fetch(topic, partition, offset, max_records, max_bytes).await
-    }
-
-    async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        self.0.stage.log.offsets(topic).await
-    }
-
-    async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
-        self.0.stage.log.offset_at(topic, partition, timestamp_ms).await
-    }
-
-    async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
-        self.0.stage.log.committed(group, topic).await
-    }
-
-    async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        self.0.stage.log.commit(group, topic, offsets).await
-    }
-
-    async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
-        self.0.stage.log.join(group, topic, patience).await
-    }
-
-    async fn wait_for_records(&self, topic: &str, timeout: Duration) {
-        self.0.stage.log.wait_for_records(topic, timeout).await;
-    }
-}
-
-#[async_trait]
-impl Administer for Shaky {
-    async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.0.stage.log.create_topic(spec).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.0.stage.log.topics().await
-    }
-
-    async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
-        self.0.stage.log.apply_retention(now_ms).await
     }
 }

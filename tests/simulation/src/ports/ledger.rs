@@ -1,12 +1,13 @@
 //! The ledger, made unreliable, and the defects that are planted around it.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
+    AggregateId, AggregateWrite, Commit, Home, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
     StoredAggregate, StoredKey,
 };
-use lyceum_core::process::defect::{Defect as InProcess, look_into};
+use lyceum_core::process::look_into;
 use lyceum_core::record::header_text;
 use uuid::Uuid;
 
@@ -40,12 +41,15 @@ impl Ledger for Shaky {
                 for (name, key) in names.iter().zip(&mut loaded.keys) {
                     *key = stage.state().seen(name, key.take());
                 }
+                loaded.keys.iter_mut().flatten().for_each(|key| self.silence(key));
                 let found = loaded.keys.iter().flatten().count();
                 self.0.tell(format_args!("reads {} keys, finds {found}", keys.len()));
             } else {
                 loaded.aggregates = answer(stage.ledger.load(aggregates, &[]))?.aggregates;
                 let versions: Vec<_> =
                     loaded.aggregates.iter().map(|of| of.as_ref().map_or(0, |of| of.version)).collect();
+                let at_home = loaded.aggregates.iter_mut().flatten().flat_map(|of| &mut of.content.keys.here);
+                at_home.for_each(|home| self.silence(&mut home.key));
                 self.0.tell(format_args!("reads aggregates, versions {versions:?}"));
             }
             pause().await;
@@ -54,6 +58,9 @@ impl Ledger for Shaky {
     }
 
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+        if self.0.stage.defect == Some(Defect::KeysReadPlainly) {
+            return Ok(self.load(&[], keys).await?.keys);
+        }
         pause().await;
         let stage = &self.0.stage;
         if stage.strikes(Fault::CallFails) {
@@ -64,7 +71,8 @@ impl Ledger for Shaky {
             match self.0.hang("reads settled keys").await {}
         }
         let names: Vec<KeyId> = keys.iter().map(|id| stage.state().name_of(id)).collect();
-        let found = answer(stage.ledger.load_settled_keys(&names))?;
+        let mut found = answer(stage.ledger.load_settled_keys(&names))?;
+        found.iter_mut().flatten().for_each(|key| self.silence(key));
         self.0.tell(format_args!("reads {} settled keys, finds {}", keys.len(), found.iter().flatten().count()));
         pause().await;
         Ok(found)
@@ -192,16 +200,12 @@ impl Shaky {
                     return Ok(());
                 }
             }
-            Some(Defect::KeyPutUnconditional | Defect::InProcess(InProcess::ReplayDecidesAnew)) => {
-                let always = self.0.stage.defect == Some(Defect::KeyPutUnconditional);
+            Some(Defect::KeyPutUnconditional) => {
                 let mut forgotten = Vec::new();
                 for write in &mut commit.keys {
-                    // The defect in the core wants to overwrite an applied key, which the port cannot even say.
-                    if always || matches!(write.expected, KeyExpectation::DeadAt(_)) {
-                        self.0.stage.state().forget(&write.id);
-                        forgotten.push(write.id.clone());
-                        write.expected = KeyExpectation::Absent;
-                    }
+                    self.0.stage.state().forget(&write.id);
+                    forgotten.push(write.id.clone());
+                    write.expected = KeyExpectation::Absent;
                 }
                 return self.transact(commit).inspect_err(|_| self.0.stage.state().remember(&forgotten));
             }
@@ -259,14 +263,52 @@ impl Shaky {
                 }
                 return Ok(());
             }
+            Some(Defect::RejectionLeavesHome) => {
+                for write in &mut commit.aggregates {
+                    if write.content.is_some() && write.content == self.stored(&write.id)?.map(|stored| stored.content)
+                    {
+                        write.content = None;
+                    }
+                }
+            }
+            Some(Defect::HomeForgetsKeysApart) => {
+                let contents = commit.aggregates.iter_mut().filter_map(|write| write.content.as_mut());
+                contents.for_each(|content| content.keys.apart = false);
+            }
+            Some(Defect::MovedKeysVanish) => {
+                for write in &commit.aggregates {
+                    let Some(stored) = self.stored(&write.id)? else { continue };
+                    let moves = |key: &KeyId| {
+                        let is_home = |home: &Home| home.kind == write.id.kind && home.id == write.id.id;
+                        key.tenant == write.id.tenant
+                            && key.home.as_ref().is_some_and(is_home)
+                            && stored.content.keys.here.iter().any(|home| home.event_id == key.event_id)
+                    };
+                    commit.keys.retain(|key| !moves(&key.id));
+                }
+            }
             _ => {}
         }
         self.transact(commit)
     }
 
+    fn stored(&self, id: &AggregateId) -> Result<Option<StoredAggregate>, LedgerError> {
+        Ok(answer(self.0.stage.ledger.load(std::slice::from_ref(id), &[]))?.aggregates.pop().flatten())
+    }
+
     fn version(&self, id: &AggregateId) -> Result<Option<u64>, LedgerError> {
-        let mut loaded = answer(self.0.stage.ledger.load(std::slice::from_ref(id), &[]))?;
-        Ok(loaded.aggregates.pop().flatten().map(|stored| stored.version))
+        Ok(self.stored(id)?.map(|stored| stored.version))
+    }
+
+    /// Takes out what a key that is found would emit, where that is the defect.
+    fn silence(&self, key: &mut StoredKey) {
+        let silent = match key.status {
+            KeyStatus::Applied => Defect::DuplicateEmitsNothing,
+            KeyStatus::Dead => Defect::DeadDuplicateEmitsNothing,
+        };
+        if self.0.stage.defect == Some(silent) {
+            key.recording = Bytes::from_static(b"{}");
+        }
     }
 
     /// The letter of that key is never published.

@@ -1,11 +1,7 @@
 //! The statement store, made unreliable.
 
 use async_trait::async_trait;
-use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
-};
-use serde_json::Value;
-use uuid::Uuid;
+use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreDocuments, StoreOutcome};
 
 use super::Line;
 use crate::executor::{answer, pause};
@@ -57,24 +53,5 @@ impl StoreDocuments for Shaky {
             match self.0.hang("stored").await {}
         }
         Ok(outcomes)
-    }
-}
-
-#[async_trait]
-impl QueryDocuments for Shaky {
-    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        self.0.stage.statements.get(tenant, id).await
-    }
-
-    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
-        self.0.stage.statements.search(filter, limit, after).await
-    }
-
-    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
-        self.0.stage.statements.aggregate(filter, aggregations).await
-    }
-
-    async fn ping(&self) -> Result<(), StatementsError> {
-        Ok(())
     }
 }

@@ -1,0 +1,141 @@
+//! A batch on its way: what each of its deliveries is, what was decided about it, and which belong together.
+
+use std::collections::HashMap;
+
+use super::recording::Recording;
+use crate::dead_letter::Publication;
+use crate::envelope::Envelope;
+use crate::family::{Family, Occurrence};
+use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Report};
+use crate::ports::ledger::{AggregateId, KeyId};
+use crate::record::{Position, Record};
+
+/// The deliveries of a batch, in order.
+pub(super) struct Batch<'a, F: Family> {
+    pub(super) entries: Vec<Entry<'a, F>>,
+    /// The places of those that share aggregates, in order.
+    pub(super) groups: Vec<Vec<usize>>,
+}
+
+/// One delivery.
+pub(super) struct Entry<'a, F: Family> {
+    /// What it is, where it is a valid event.
+    pub(super) item: Option<Item<'a, F>>,
+    pub(super) disposition: Disposition,
+    /// Complete but for the outcome.
+    pub(super) report: Report,
+}
+
+/// An event with everything that its decision needs.
+pub(super) struct Item<'a, F: Family> {
+    /// Its place in the batch.
+    pub(super) index: usize,
+    pub(super) record: &'a Record,
+    pub(super) envelope: Box<Envelope<'a>>,
+    pub(super) event: F::Event,
+    /// None twice.
+    pub(super) aggregates: Vec<AggregateId>,
+    pub(super) key: KeyId,
+    pub(super) content_hash: [u8; 32],
+}
+
+impl<F: Family> Item<'_, F> {
+    pub(super) fn occurrence(&self, now_ms: i64) -> Occurrence {
+        Occurrence {
+            event_id: self.envelope.id,
+            event_type: self.envelope.event_type,
+            source: self.envelope.source.clone(),
+            occurred_at_ms: self.envelope.occurred_at_ms(),
+            now_ms,
+        }
+    }
+}
+
+/// What becomes of a delivery; nothing of it is out yet.
+#[derive(Debug, Default)]
+pub(super) enum Disposition {
+    /// Nobody decided anything: it is redelivered.
+    #[default]
+    Undecided,
+    /// There is nothing to do.
+    Tombstone,
+    /// Decided for good.
+    Emit(Box<Emission>),
+    /// The same event as another record of this batch, whose outcome is its outcome.
+    LikeFirst { first: usize },
+    /// It is redelivered.
+    Redeliver { reason: String },
+}
+
+/// What is to be emitted of a decision, and the outcome that the record has once all of it is out.
+#[derive(Debug)]
+pub(super) struct Emission {
+    pub(super) outcome: Outcome,
+    pub(super) recording: Recording,
+    /// The record that was decided on.
+    pub(super) source: Position,
+    pub(super) findings: Vec<Finding>,
+    pub(super) anomalies: Vec<Anomaly>,
+}
+
+impl Disposition {
+    pub(super) fn redeliver(reason: impl Into<String>) -> Self {
+        Self::Redeliver { reason: reason.into() }
+    }
+
+    pub(super) fn emit(outcome: Outcome, recording: Recording, source: Position) -> Self {
+        let (findings, anomalies) = (Vec::new(), Vec::new());
+        Self::Emit(Box::new(Emission { outcome, recording, source, findings, anomalies }))
+    }
+
+    /// A letter that no key records: every worker decides the same.
+    pub(super) fn letter(letter: Publication, kind: DeadLetterKind, source: Position, findings: Vec<Finding>) -> Self {
+        let recording = Recording { publications: vec![letter], ..Recording::default() };
+        let outcome = Outcome::DeadLettered { kind };
+        Self::Emit(Box::new(Emission { outcome, recording, source, findings, anomalies: Vec::new() }))
+    }
+}
+
+impl<'a, F: Family> Batch<'a, F> {
+    pub(super) fn new(entries: impl Iterator<Item = Entry<'a, F>>) -> Self {
+        let entries: Vec<_> = entries.collect();
+        let groups = group_by_aggregate(entries.iter().filter_map(|entry| entry.item.as_ref()));
+        Self { entries, groups }
+    }
+
+    /// Decides about every event by itself.
+    pub(super) fn decide_each(&mut self, decide: impl Fn(&Item<'a, F>) -> Disposition) {
+        for entry in &mut self.entries {
+            if let Some(item) = &entry.item {
+                entry.disposition = decide(item);
+            }
+        }
+    }
+}
+
+/// Events that share an aggregate are decided together, in order, and commit together; the others do not wait for them.
+fn group_by_aggregate<'b, 'a: 'b, F: Family>(items: impl Iterator<Item = &'b Item<'a, F>>) -> Vec<Vec<usize>> {
+    let mut group_of: HashMap<&AggregateId, usize> = HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for item in items {
+        let mut mine: Vec<usize> = item.aggregates.iter().filter_map(|id| group_of.get(id).copied()).collect();
+        mine.sort_unstable();
+        mine.dedup();
+        let group = mine.first().copied().unwrap_or_else(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        for other in mine.into_iter().skip(1) {
+            let moved = std::mem::take(&mut groups[other]);
+            groups[group].extend(moved);
+            group_of.values_mut().filter(|of| **of == other).for_each(|of| *of = group);
+        }
+        groups[group].push(item.index);
+        for id in &item.aggregates {
+            group_of.insert(id, group);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    groups
+}

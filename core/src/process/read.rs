@@ -1,0 +1,174 @@
+//! Step 1: what each delivery is. Pure: every worker reads the same.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::batch::{Disposition, Entry, Item};
+use super::{Delivery, Failed, Processor};
+use crate::dead_letter::{self, ENTRY_RULE, Failure};
+use crate::envelope::{self, Decoded, Envelope, Invalid};
+use crate::family::{AggregateRef, Family};
+use crate::outcome::{DeadLetterKind, Report};
+use crate::ports::ledger::{AggregateId, KeyId, placed};
+use crate::record::{Position, Record};
+use crate::trace;
+use lyceum_xapi::equality;
+
+/// What a record is.
+enum Read<'a, E> {
+    Tombstone,
+    Event(Box<Envelope<'a>>, E),
+    Invalid(Box<Invalid>),
+    /// A valid envelope whose event is not.
+    InvalidEvent(Box<Envelope<'a>>, Failed),
+}
+
+impl<F: Family> Processor<F> {
+    /// Reads one delivery; its report is complete but for the outcome.
+    pub(super) fn read<'a>(&self, index: usize, delivery: &'a Delivery, now_ms: i64) -> Entry<'a, F> {
+        let record = match delivery {
+            Delivery::Record(record) => record,
+            Delivery::Malformed { position, raw, reason } => {
+                let (disposition, report) = self.malformed(position, raw, reason, now_ms);
+                return Entry { item: None, disposition, report };
+            }
+        };
+        let report = Report::of(record.position.clone(), F::SPEC.name).traced(trace::trace_id(&record.headers));
+        // A family that panics must not take its partition with it.
+        let read = catch_unwind(AssertUnwindSafe(|| self.read_record(record))).unwrap_or_else(|_| {
+            let message = "the program failed on this record; report it with the record's bytes";
+            Read::Invalid(Box::new(Invalid {
+                kind: DeadLetterKind::Processing,
+                findings: vec![envelope::finding("record.malformed", "", message)],
+                event_type: envelope::UNKNOWN,
+                tenant: None,
+                correlation_id: None,
+            }))
+        });
+        let invalid = match read {
+            Read::Tombstone => return Entry { item: None, disposition: Disposition::Tombstone, report },
+            Read::Event(envelope, event) => {
+                let report = of_event(report, &envelope);
+                match item::<F>(index, record, envelope, event) {
+                    Ok(item) => {
+                        return Entry { item: Some(item), disposition: Disposition::Undecided, report };
+                    }
+                    Err(failed) => (report, failed),
+                }
+            }
+            Read::InvalidEvent(envelope, failed) => (of_event(report, &envelope), failed),
+            Read::Invalid(invalid) => {
+                let Invalid { kind, findings, event_type, tenant, correlation_id } = *invalid;
+                (report.about(event_type, None).belonging(tenant, correlation_id), Failed { kind, findings })
+            }
+        };
+        let (report, Failed { kind, findings }) = invalid;
+        let failure = Failure {
+            kind,
+            findings: &findings,
+            family: F::SPEC.name,
+            correlation_id: report.correlation_id.as_deref(),
+            tenant: report.tenant.as_deref(),
+            attempts: 1,
+            failed_at_ms: now_ms,
+        };
+        let letter = dead_letter::write(record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
+        let disposition = Disposition::letter(letter, kind, record.position.clone(), findings);
+        Entry { item: None, disposition, report }
+    }
+
+    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, F::Event> {
+        match envelope::decode(record, F::SPEC, &self.catalog, &self.config.envelope) {
+            Decoded::Tombstone => Read::Tombstone,
+            Decoded::Invalid(invalid) => Read::Invalid(invalid),
+            Decoded::Event(envelope) => match F::read(&envelope) {
+                Ok(event) => Read::Event(envelope, event),
+                Err(findings) => Read::InvalidEvent(envelope, Failed { kind: DeadLetterKind::Validation, findings }),
+            },
+        }
+    }
+
+    fn malformed(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> (Disposition, Report) {
+        let kind = DeadLetterKind::Decode;
+        let findings =
+            vec![envelope::finding(ENTRY_RULE, "", format!("the invocation's entry is no Kafka record: {reason}"))];
+        let record = Record {
+            position: position.clone(),
+            timestamp_ms: now_ms,
+            key: None,
+            value: Some(raw.clone()),
+            headers: Vec::new(),
+        };
+        let failure = Failure {
+            kind,
+            findings: &findings,
+            family: F::SPEC.name,
+            correlation_id: None,
+            tenant: None,
+            attempts: 1,
+            failed_at_ms: now_ms,
+        };
+        let letter = dead_letter::write_entry(&record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
+        (Disposition::letter(letter, kind, position.clone(), findings), Report::of(position.clone(), F::SPEC.name))
+    }
+}
+
+fn of_event(report: Report, envelope: &Envelope<'_>) -> Report {
+    let (tenant, correlation_id) = (envelope.tenant.to_string(), envelope.correlation_id.to_string());
+    report.about(envelope.event_type, Some(envelope.id)).belonging(Some(tenant), Some(correlation_id))
+}
+
+fn item<'a, F: Family>(
+    index: usize,
+    record: &'a Record,
+    envelope: Box<Envelope<'a>>,
+    event: F::Event,
+) -> Result<Item<'a, F>, Failed> {
+    let mut aggregates: Vec<AggregateId> = Vec::new();
+    for AggregateRef { kind, id } in F::aggregates(&event) {
+        let id = AggregateId { tenant: envelope.tenant.to_string(), kind: kind.to_owned(), id };
+        if !aggregates.contains(&id) {
+            aggregates.push(id);
+        }
+    }
+    let content_hash = match F::SPEC.effect.keeps_state() {
+        false => [0; 32],
+        true => match content_hash(&envelope, &event) {
+            Ok(hash) => hash,
+            Err(error) => {
+                let message =
+                    format!("the event cannot be written as JSON, so that it could not be known again: {error}");
+                return Err(Failed::by_rule(DeadLetterKind::Processing, "event.encode", message));
+            }
+        },
+    };
+    let key = key_id::<F>(&envelope, &aggregates);
+    Ok(Item { index, record, envelope, event, aggregates, key, content_hash })
+}
+
+impl<F: Family> Item<'_, F> {
+    /// Whether its content is that of the key's event.
+    pub(super) fn is_content(&self, held: &[u8; 32]) -> bool {
+        // The hash decides it, but for the keys of earlier releases.
+        equality::same_content(held, &self.content_hash)
+            || fields(&self.event).is_ok_and(|fields| equality::is_former_hash(held, self.envelope.raw, &fields))
+    }
+}
+
+/// What makes two events with one id the same: the statement by xAPI's equality, and the fields that the family reads. To be
+/// compared by [`equality::same_content`]. An event that cannot be written as JSON (a map whose keys are no strings) has none.
+pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> Result<[u8; 32], serde_json::Error> {
+    Ok(equality::content_hash(envelope.raw, &fields(event)?))
+}
+
+fn fields(event: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(event)
+}
+
+/// The name of an event's key.
+pub fn key_id<F: Family>(envelope: &Envelope<'_>, aggregates: &[AggregateId]) -> KeyId {
+    let at_home = F::SPEC.effect.keys_at_home();
+    placed::key_of(at_home, F::SPEC.name, &envelope.tenant, aggregates, envelope.id)
+}
