@@ -105,30 +105,6 @@ pub fn write(
         ..0 => Uuid::new_v5(&letter_id(&source, replay_count), record.value.as_deref().unwrap_or_default()),
         _ => letter_id(&source, replay_count),
     };
-    write_as(record, failure, topics, format, id)
-}
-
-/// Writes the letter for an entry of a Lambda event that is no record: its value is the entry's JSON.
-pub fn write_entry(
-    entry: &Record,
-    failure: &Failure<'_>,
-    topics: &DeadLetterTopics,
-    format: DeadLetterFormat,
-) -> Publication {
-    let mut letter = write(entry, failure, topics, format);
-    letter.record.headers.push(Header::new(VALUE_IS_ENTRY, "true"));
-    letter
-}
-
-/// Writes the letter under a given id.
-pub(crate) fn write_as(
-    record: &Record,
-    failure: &Failure<'_>,
-    topics: &DeadLetterTopics,
-    format: DeadLetterFormat,
-    id: Uuid,
-) -> Publication {
-    let (source, replay_count) = source_of(record);
     let failed_at = UtcTime::from_millis(failure.failed_at_ms).to_string();
     // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
     let earlier =
@@ -163,6 +139,18 @@ pub(crate) fn write_as(
     };
     let record = NewRecord { partition: None, key: record.key.clone(), value, headers, timestamp_ms: None };
     Publication { topic: topic_for(failure.kind, topics).to_owned(), record }
+}
+
+/// Writes the letter for an entry of a Lambda event that is no record: its value is the entry's JSON.
+pub fn write_entry(
+    entry: &Record,
+    failure: &Failure<'_>,
+    topics: &DeadLetterTopics,
+    format: DeadLetterFormat,
+) -> Publication {
+    let mut letter = write(entry, failure, topics, format);
+    letter.record.headers.push(Header::new(VALUE_IS_ENTRY, "true"));
+    letter
 }
 
 /// The same letter without its value, for one that is larger than the log takes, and without a key or headers that may
