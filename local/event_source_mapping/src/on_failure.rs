@@ -48,7 +48,7 @@ pub(crate) fn letter_of(
         invocations: item.invocations,
         // What was never invoked has no answer; and AWS tells a function's error by its kind alone.
         error: (item.invocations > 0).then_some("Unhandled"),
-        at_ms: now.as_millisecond(),
+        at_ms: now.as_millis(),
         source: &config.source,
     };
     // An error may be as long as a function likes; a header should not.
