@@ -8,9 +8,13 @@
 pub(super) fn find_fault(iri: &str) -> Option<&'static str> {
     let bytes = iri.as_bytes();
     // RFC 3986, 3.1: ALPHA *( ALPHA / DIGIT / "+" / "-" / "." ).
-    let known = if bytes.starts_with(b"http") { 4 } else { 0 };
-    let scheme = bytes[known..].iter().position(|&byte| CLASSES[byte as usize] & SCHEME == 0);
-    let scheme = scheme.map_or(bytes.len(), |at| known + at);
+    let scheme = if bytes.starts_with(b"https:") {
+        5
+    } else if bytes.starts_with(b"http:") {
+        4
+    } else {
+        bytes.iter().position(|&byte| CLASSES[byte as usize] & SCHEME == 0).unwrap_or(bytes.len())
+    };
     if bytes.get(scheme) != Some(&b':') || !bytes[0].is_ascii_alphabetic() {
         return Some("has no scheme: begin it with one, such as https:");
     }
