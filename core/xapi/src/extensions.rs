@@ -22,6 +22,9 @@ impl<'a> Validator<'a> {
             let start = self.reader.at();
             self.free_value(at)?;
             if keep {
+                if kept.is_empty() {
+                    kept = Extensions::with_capacity(8);
+                }
                 kept.push((key, self.reader.since(start)));
             }
         }

@@ -17,7 +17,8 @@ pub(super) enum Fault {
     OtherVersion,
 }
 
-pub(super) type Read<T> = Result<T, Fault>;
+/// A fault is rare and large, a box keeps what is read in registers.
+pub(super) type Read<T> = Result<T, Box<Fault>>;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn enter(&mut self) -> Read<()> {
         if self.depth == self.max_depth {
-            return Err(Fault::Depth { at: self.at });
+            return Err(Box::new(Fault::Depth { at: self.at }));
         }
         self.depth += 1;
         self.at += 1;
@@ -98,11 +99,45 @@ impl<'a> Reader<'a> {
     /// The next key of the object entered, its colon read; `None` at its end. `first` starts as true.
     #[inline]
     pub(super) fn next_key(&mut self, first: &mut bool) -> Read<Option<Cow<'a, str>>> {
+        if !self.reaches_key(first)? {
+            return Ok(None);
+        }
+        let key = self.string()?;
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// As `next_key`, for a key that is probably known: `find` looks for one at the beginning of the text behind the
+    /// quote, and tells it with the length of its name and the quote behind that.
+    #[inline]
+    pub(super) fn next_known_key<K>(
+        &mut self,
+        first: &mut bool,
+        find: impl FnOnce(&[u8]) -> Option<(K, usize)>,
+    ) -> Read<Option<Result<K, Cow<'a, str>>>> {
+        if !self.reaches_key(first)? {
+            return Ok(None);
+        }
+        let behind_quote = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
+        let key = match find(behind_quote) {
+            Some((key, length)) if length <= self.max_string => {
+                self.at += 1 + length;
+                Ok(key)
+            }
+            _ => Err(self.string()?),
+        };
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// Whether the object entered has another key, whose quote is then the next byte; steps over its end.
+    #[inline(always)]
+    fn reaches_key(&mut self, first: &mut bool) -> Read<bool> {
         self.skip_space();
         match self.byte() {
             Some(b'}') => {
                 self.leave();
-                return Ok(None);
+                return Ok(false);
             }
             Some(b',') if !*first => {
                 self.at += 1;
@@ -115,13 +150,17 @@ impl<'a> Reader<'a> {
         if self.byte() != Some(b'"') {
             return Err(self.expected("a key in double quotes"));
         }
-        let key = self.string()?;
+        Ok(true)
+    }
+
+    #[inline(always)]
+    fn colon(&mut self) -> Read<()> {
         self.skip_space();
         if self.byte() != Some(b':') {
             return Err(self.expected("':'"));
         }
         self.at += 1;
-        Ok(Some(key))
+        Ok(())
     }
 
     /// Whether the array entered has another element; steps over its end. `first` starts as true.
@@ -142,8 +181,27 @@ impl<'a> Reader<'a> {
     }
 
     /// The string that `peek` saw, unescaped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Read<Cow<'a, str>> {
+        match self.plain_string() {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => self.odd_string(),
+        }
+    }
+
+    /// The string that `peek` saw, if it has no escapes and nothing is wrong with it.
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let end = find_special(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) != Some(&b'"') || end - start > self.max_string {
+            return None;
+        }
+        self.at = end + 1;
+        Some(&self.text[start..end])
+    }
+
+    #[cold]
+    fn odd_string(&mut self) -> Read<Cow<'a, str>> {
         let (raw, escaped) = self.scan_string()?;
         Ok(if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
     }
@@ -188,8 +246,9 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn expected(&self, expected: &'static str) -> Fault {
-        Fault::Syntax { at: self.at, expected }
+    #[cold]
+    fn expected(&self, expected: &'static str) -> Box<Fault> {
+        Box::new(Fault::Syntax { at: self.at, expected })
     }
 
     #[inline]
@@ -227,7 +286,6 @@ impl<'a> Reader<'a> {
     }
 
     /// What stands between the quotes, and whether it has escapes, which are then known to be sound.
-    #[inline]
     fn scan_string(&mut self) -> Read<(&'a str, bool)> {
         let bytes = self.text.as_bytes();
         let start = self.at + 1;
@@ -241,60 +299,73 @@ impl<'a> Reader<'a> {
                     escaped = true;
                     at = skip_escape(bytes, at)?;
                 }
-                Some(_) => return Err(Fault::Syntax { at, expected: "control characters in a string to be escaped" }),
-                None => return Err(Fault::Syntax { at, expected: "'\"' at the end of the string" }),
+                Some(_) => return Err(syntax(at, "control characters in a string to be escaped")),
+                None => return Err(syntax(at, "'\"' at the end of the string")),
             }
         }
         if at - start > self.max_string {
-            return Err(Fault::String { at: self.at });
+            return Err(Box::new(Fault::String { at: self.at }));
         }
         self.at = at + 1;
         Ok((&self.text[start..at], escaped))
     }
 }
 
-/// The first quote, backslash or control character from `at` on; eight bytes at a time.
-#[inline]
-fn find_special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    // The high bit of every byte below `n`; a borrow may set further ones, but only above the first true one.
-    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let found = (quotes | backslashes | below(word, 0x20)) & HIGH;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+#[cold]
+fn syntax(at: usize, expected: &'static str) -> Box<Fault> {
+    Box::new(Fault::Syntax { at, expected })
+}
+
+/// Where the first quote, backslash or control character from `at` on is; sixteen bytes at a time.
+#[inline(always)]
+fn find_special(bytes: &[u8], at: usize) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
+        let mut is_there = false;
+        for &byte in chunk {
+            is_there |= byte < 0x20 || byte == b'"' || byte == b'\\';
         }
-        at += 8;
+        if is_there {
+            return bytes.len() - rest.len() + place_of_special(chunk);
+        }
+        rest = behind;
     }
-    while bytes.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        at += 1;
-    }
-    at
+    let is_plain = |&&byte: &&u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
+}
+
+/// Where in sixteen bytes it is, if it is there.
+#[inline(always)]
+fn place_of_special(chunk: &[u8; 16]) -> usize {
+    const ONES: u128 = u128::MAX / 255;
+    let word = u128::from_le_bytes(*chunk);
+    let quotes = (word ^ (ONES * b'"' as u128)).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * b'\\' as u128)).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(ONES * 0x20);
+    // The high bit of every byte sought; a borrow may set further ones, but only above the first true one.
+    let found = (quotes | backslashes | controls) & !word & (ONES << 7);
+    (found.trailing_zeros() / 8) as usize
 }
 
 /// Where the escape that begins at `at` ends; surrogates must come in pairs.
 fn skip_escape(bytes: &[u8], at: usize) -> Read<usize> {
-    let surrogates = Fault::Syntax { at, expected: "surrogates in pairs, the high one first" };
+    let surrogates = || syntax(at, "surrogates in pairs, the high one first");
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => match code_unit(bytes, at)? {
             0xD800..=0xDBFF => {
                 if bytes.get(at + 6..at + 8) != Some(b"\\u") {
-                    return Err(surrogates);
+                    return Err(surrogates());
                 }
                 match code_unit(bytes, at + 6)? {
                     0xDC00..=0xDFFF => Ok(at + 12),
-                    _ => Err(surrogates),
+                    _ => Err(surrogates()),
                 }
             }
-            0xDC00..=0xDFFF => Err(surrogates),
+            0xDC00..=0xDFFF => Err(surrogates()),
             _ => Ok(at + 6),
         },
-        _ => Err(Fault::Syntax { at, expected: "one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX" }),
+        _ => Err(syntax(at, "one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX")),
     }
 }
 
@@ -302,7 +373,7 @@ fn skip_escape(bytes: &[u8], at: usize) -> Read<usize> {
 fn code_unit(bytes: &[u8], at: usize) -> Read<u32> {
     let digits = bytes.get(at + 2..at + 6).unwrap_or_default();
     let unit = digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?));
-    unit.filter(|_| digits.len() == 4).ok_or(Fault::Syntax { at, expected: "four hex digits after \\u" })
+    unit.filter(|_| digits.len() == 4).ok_or_else(|| syntax(at, "four hex digits after \\u"))
 }
 
 /// The text of a string whose escapes were found sound.

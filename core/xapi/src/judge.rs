@@ -29,12 +29,12 @@ keys!(StatementKey {
 
 impl<'a> Validator<'a> {
     /// A statement or, `nested`, a SubStatement. All that holds for the one holds for the other (XAPI-00066).
-    pub(super) fn statement(&mut self, nested: bool, path: &Path<'_>) -> Read<Statement<'a>> {
+    /// What was read is written into `statement`, which is large.
+    pub(super) fn statement(&mut self, nested: bool, statement: &mut Statement<'a>, path: &Path<'_>) -> Read<()> {
         use StatementKey as Key;
-        let mut statement = Statement::default();
         let mut object = None;
         let mut context = JudgedContext::default();
-        let Some(mut members) = self.members::<Key>(path)? else { return Ok(statement) };
+        let Some(mut members) = self.members::<Key>(path)? else { return Ok(()) };
         while let Some(key) = self.next(&mut members, path)? {
             let at = &path.key(key.name());
             match key {
@@ -75,11 +75,11 @@ impl<'a> Validator<'a> {
             }
         }
         if let Some(object) = object {
-            self.judge_with_object(&statement, &context, &object, path);
+            self.judge_with_object(statement, &context, &object, path);
             statement.object = object;
         }
         statement.context = context.context;
-        Ok(statement)
+        Ok(())
     }
 
     /// What depends on what the object is, which may come last.
@@ -134,7 +134,7 @@ impl<'a> Validator<'a> {
         match Version::of_statement(&text) {
             Some(Version::V2_0) if self.version_is_open => {
                 if self.version_mattered {
-                    return Err(Fault::OtherVersion);
+                    return Err(Box::new(Fault::OtherVersion));
                 }
                 self.version = Version::V2_0;
             }

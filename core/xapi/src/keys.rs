@@ -9,6 +9,9 @@ pub(super) trait Key: Copy {
     const NAMES: &'static [&'static str];
     /// The key of that name.
     fn find(name: &str) -> Option<Self>;
+    /// The key whose name and a quote the text begins with, and the length of both; near the end of a text it may not
+    /// be seen.
+    fn begins(text: &[u8]) -> Option<(Self, usize)>;
     /// Its place in `NAMES`.
     fn place(self) -> usize;
 }
@@ -40,6 +43,20 @@ macro_rules! keys {
             }
 
             #[inline]
+            fn begins(text: &[u8]) -> Option<(Self, usize)> {
+                let first = u64::from_le_bytes(*text.first_chunk()?);
+                $({
+                    const FIRST: $crate::xapi::keys::First = $crate::xapi::keys::First::of($name);
+                    if first & FIRST.mask == FIRST.bytes
+                        && ($name.len() < 8 || text.starts_with(concat!($name, "\"").as_bytes()))
+                    {
+                        return Some((Self::$key, $name.len() + 1));
+                    }
+                })+
+                None
+            }
+
+            #[inline]
             fn place(self) -> usize {
                 self as usize
             }
@@ -48,12 +65,31 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
+/// The first eight bytes of a key and its quote, by which most keys are told from each other.
+pub(super) struct First {
+    pub(super) bytes: u64,
+    /// Which of the bytes belong to them.
+    pub(super) mask: u64,
+}
+
+impl First {
+    pub(super) const fn of(name: &str) -> Self {
+        let (mut bytes, mut mask, mut at) = ([0; 8], [0; 8], 0);
+        while at < 8 && at <= name.len() {
+            bytes[at] = if at < name.len() { name.as_bytes()[at] } else { b'"' };
+            mask[at] = u8::MAX;
+            at += 1;
+        }
+        Self { bytes: u64::from_le_bytes(bytes), mask: u64::from_le_bytes(mask) }
+    }
+}
+
 /// A set of free keys: the first few side by side, since most objects have no more, all others hashed.
 #[derive(Default)]
 pub(super) struct KeySet<'a> {
     few: [&'a str; 8],
     length: usize,
-    rest: Option<HashSet<Cow<'a, str>>>,
+    rest: Option<Box<HashSet<Cow<'a, str>>>>,
 }
 
 impl<'a> KeySet<'a> {

@@ -70,39 +70,51 @@ pub fn validate<'a>(bytes: &'a [u8], mode: Option<Version>, limits: &Limits) -> 
         }
     };
     let mut validator = Validator::new(text, mode, limits);
-    match read_statement(&mut validator) {
-        Ok(statement) => Verdict {
-            statement: statement.filter(|_| validator.violations.is_empty() && validator.further == 0),
-            violations: validator.violations,
-            further: validator.further,
-            version: validator.version,
+    let mut verdict = Verdict {
+        statement: Some(Statement::default()),
+        violations: Vec::new(),
+        further: 0,
+        version: Version::default(),
+    };
+    match read_statement(&mut validator, &mut verdict.statement) {
+        Ok(()) => {
+            if !validator.violations.is_empty() || validator.further > 0 {
+                verdict.statement = None;
+            }
+            verdict.violations = validator.violations;
+            verdict.further = validator.further;
+            verdict.version = validator.version;
+            verdict
+        }
+        Err(fault) => match *fault {
+            Fault::OtherVersion => validate(bytes, Some(Version::V2_0), limits),
+            Fault::Syntax { at, expected } => {
+                refuse(&rules::JSON_SYNTAX, format!("This is no JSON: at byte {at} it lacks {expected}."))
+            }
+            Fault::Depth { at } => {
+                let message =
+                    format!("At byte {at} objects and arrays nest deeper than the limit of {}.", limits.depth);
+                refuse(&rules::LIMIT_DEPTH, message)
+            }
+            Fault::String { at } => {
+                let message =
+                    format!("The string at byte {at} is longer than the limit of {} bytes.", limits.string_bytes);
+                refuse(&rules::LIMIT_STRING, message)
+            }
         },
-        Err(Fault::OtherVersion) => validate(bytes, Some(Version::V2_0), limits),
-        Err(Fault::Syntax { at, expected }) => {
-            refuse(&rules::JSON_SYNTAX, format!("This is no JSON: at byte {at} it lacks {expected}."))
-        }
-        Err(Fault::Depth { at }) => {
-            let message = format!("At byte {at} objects and arrays nest deeper than the limit of {}.", limits.depth);
-            refuse(&rules::LIMIT_DEPTH, message)
-        }
-        Err(Fault::String { at }) => {
-            let message = format!("The string at byte {at} is longer than the limit of {} bytes.", limits.string_bytes);
-            refuse(&rules::LIMIT_STRING, message)
-        }
     }
 }
 
-fn read_statement<'a>(validator: &mut Validator<'a>) -> Read<Option<Statement<'a>>> {
+/// Reads into a statement that is there, since moving one about costs more than reading a part of it.
+fn read_statement<'a>(validator: &mut Validator<'a>, statement: &mut Option<Statement<'a>>) -> Read<()> {
     let found = validator.reader.peek()?;
     // XAPI-00014.
-    let statement = if found == Kind::Object {
-        Some(validator.statement(false, &Path::Root)?)
+    if found == Kind::Object {
+        validator.statement(false, statement.get_or_insert_default(), &Path::Root)?;
     } else {
         let message = format!("This is {}, but a statement is an object: send one statement at a time.", found.name());
         validator.report(&rules::STATEMENT_OBJECT, &Path::Root, message);
         validator.free_value(&Path::Root)?;
-        None
-    };
-    validator.reader.end()?;
-    Ok(statement)
+    }
+    validator.reader.end()
 }

@@ -9,7 +9,7 @@ use super::json::{Kind, Read};
 use super::keys::keys;
 use super::path::Path;
 use super::rules::{self, Rule};
-use super::statement::Object;
+use super::statement::{Object, Statement};
 use super::validator::Validator;
 
 keys!(StatementRefKey { ObjectType = "objectType", Id = "id" });
@@ -98,7 +98,7 @@ impl<'a> Validator<'a> {
     }
 
     fn sub_statement(&mut self, path: &Path<'_>) -> Read<Option<Object<'a>>> {
-        self.statement(true, path)?;
+        self.statement(true, &mut Statement::default(), path)?;
         Ok(Some(Object::SubStatement))
     }
 

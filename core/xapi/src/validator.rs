@@ -33,7 +33,7 @@ pub(super) struct Members<'a, K> {
     first: bool,
     seen: u32,
     miswritten: u32,
-    unknown: Option<HashSet<Cow<'a, str>>>,
+    unknown: Option<Box<HashSet<Cow<'a, str>>>>,
     keys: PhantomData<K>,
 }
 
@@ -102,12 +102,14 @@ impl<'a> Validator<'a> {
     }
 
     /// Whether the next value is of that kind; if not, reports it and steps over it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn expect(&mut self, kind: Kind, path: &Path<'_>) -> Read<bool> {
         let found = self.reader.peek()?;
-        if found == kind {
-            return Ok(true);
-        }
+        if found == kind { Ok(true) } else { self.step_over_other(found, kind, path) }
+    }
+
+    #[cold]
+    fn step_over_other(&mut self, found: Kind, kind: Kind, path: &Path<'_>) -> Read<bool> {
         if found == Kind::Null {
             self.report(
                 &rules::VALUE_NULL,
@@ -174,18 +176,38 @@ impl<'a> Validator<'a> {
     /// The next known key; `None` at the object's end. All other keys are reported and their values stepped over.
     #[inline]
     pub(super) fn next<K: Key>(&mut self, members: &mut Members<'a, K>, path: &Path<'_>) -> Read<Option<K>> {
-        while let Some(name) = self.reader.next_key(&mut members.first)? {
-            match K::find(&name) {
-                Some(key) if members.seen >> key.place() & 1 == 0 => {
+        while let Some(found) = self.reader.next_known_key(&mut members.first, K::begins)? {
+            match found {
+                Ok(key) if members.seen >> key.place() & 1 == 0 => {
                     members.seen |= 1 << key.place();
                     return Ok(Some(key));
                 }
-                Some(_) => self.report_duplicate(&path.key(&name)),
-                None => self.report_unknown(members, name.clone(), path),
+                Ok(key) => self.step_over_odd_key(members, Cow::Borrowed(K::NAMES[key.place()]), path)?,
+                Err(name) => match K::find(&name) {
+                    Some(key) if members.seen >> key.place() & 1 == 0 => {
+                        members.seen |= 1 << key.place();
+                        return Ok(Some(key));
+                    }
+                    _ => self.step_over_odd_key(members, name, path)?,
+                },
             }
-            self.free_value(&path.key(&name))?;
         }
         Ok(None)
+    }
+
+    /// Reports a key that is not known or was there before, and steps over its value.
+    #[cold]
+    fn step_over_odd_key<K: Key>(
+        &mut self,
+        members: &mut Members<'a, K>,
+        name: Cow<'a, str>,
+        path: &Path<'_>,
+    ) -> Read<()> {
+        match K::find(&name) {
+            Some(_) => self.report_duplicate(&path.key(&name)),
+            None => self.report_unknown(members, name.clone(), path),
+        }
+        self.free_value(&path.key(&name))
     }
 
     fn report_duplicate(&mut self, path: &Path<'_>) {
