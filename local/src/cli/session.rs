@@ -75,13 +75,18 @@ impl Session {
 
     /// Asks; `None` where there is no such thing.
     pub(super) async fn find(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Option<Value>> {
+        Ok(self.ask(path, query).await?.ok())
+    }
+
+    /// Asks; where there is no such thing, why.
+    pub(super) async fn ask(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Result<Value, String>> {
         let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
         let mut url =
             reqwest::Url::parse(&format!("{}{path}", self.base)).context("a part of the question is no path")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(self.send(self.client.get(url)).await?.ok())
+        self.send(self.client.get(url)).await
     }
 
     /// Asks for what must be there.

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use lyceum_core::xapi::{Limits, Verdict, Version, validate};
+use lyceum_core::envelope::{EnvelopeConfig, judge};
+use lyceum_core::outcome::Finding;
+use lyceum_core::xapi::Version;
 use serde_json::json;
 
 use super::Format;
 use crate::ingest::reader::{EVENT_LIMIT_BYTES, Events};
+use crate::runtime::unplaced;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -39,6 +42,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         Mode::V1_0_3 => Version::V1_0_3,
         Mode::V2_0 => Version::V2_0,
     });
+    let (catalog, config) = (lyceum_functions::catalog(), EnvelopeConfig::default());
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut valid, mut invalid, mut unreadable) = (0_u64, 0_u64, false);
     for file in &options.files {
@@ -61,9 +65,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
             };
             let is_valid = match &event.value {
                 Ok(value) => {
-                    let verdict = validate(value, mode, &Limits::default());
-                    write_verdict(&mut out, options.format, file, event.line, &verdict)?;
-                    verdict.violations.is_empty()
+                    let record = unplaced(value);
+                    let judged = judge(&record, mode, &catalog, &config);
+                    let findings = judged.err().map(|invalid| invalid.findings).unwrap_or_default();
+                    write_findings(&mut out, options.format, file, event.line, &findings)?;
+                    findings.is_empty()
                 }
                 Err(bytes) => {
                     let message = format!("{bytes} bytes, and {EVENT_LIMIT_BYTES} are read at most");
@@ -85,24 +91,21 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-fn write_verdict(
+fn write_findings(
     out: &mut impl Write,
     format: Format,
     file: &std::path::Path,
     line: u64,
-    verdict: &Verdict<'_>,
+    findings: &[Finding],
 ) -> std::io::Result<()> {
     if format == Format::Json {
-        let verdict = json!({"line": line, "valid": verdict.violations.is_empty(), "violations": verdict.violations});
+        let verdict = json!({"line": line, "valid": findings.is_empty(), "violations": findings});
         return writeln!(out, "{verdict}");
     }
-    for violation in &verdict.violations {
-        let at = if violation.pointer.is_empty() { "(whole)" } else { &violation.pointer };
-        let (file, requirement) = (file.display(), violation.requirement);
-        writeln!(out, "{file}:{line}: {at}: {} [{}, {requirement}]", violation.message, violation.rule)?;
-    }
-    if verdict.further > 0 {
-        writeln!(out, "{}:{line}: {} further violations", file.display(), verdict.further)?;
+    for finding in findings {
+        let at = if finding.pointer.is_empty() { "(whole)" } else { &finding.pointer };
+        let (file, requirement) = (file.display(), &finding.requirement);
+        writeln!(out, "{file}:{line}: {at}: {} [{}, {requirement}]", finding.message, finding.rule)?;
     }
     Ok(())
 }

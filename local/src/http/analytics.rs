@@ -30,14 +30,12 @@ pub(super) async fn show_platform(State(app): SharedApp, caller: Caller, uri: Ur
 
 pub(super) async fn show_survey(State(app): SharedApp, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = app.services.analytics.survey(&id, &read_span(&caller, &uri)?).await?;
-    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id:?} in this time and tenant")))
+    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id} in this time and tenant")))
 }
 
 pub(super) async fn show_learner(State(app): SharedApp, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = app.services.analytics.learner(&id, &read_span(&caller, &uri)?).await?;
-    answer
-        .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("no statement of learner {id:?} in this time and tenant")))
+    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of learner {id} in this time and tenant")))
 }
 
 fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {

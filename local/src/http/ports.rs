@@ -19,6 +19,9 @@ pub enum AskError {
     /// The question makes no sense; the text tells which ones do.
     #[error("{0}")]
     Invalid(String),
+    /// There is no such thing; the text tells what was looked for.
+    #[error("{0}")]
+    NotFound(String),
     /// A store is away; the same question may be answered later.
     #[error("{0}")]
     Unavailable(String),
@@ -31,6 +34,7 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Invalid(detail) => Self::bad_request(detail),
+            AskError::NotFound(detail) => Self::not_found(detail),
             AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
             AskError::Failed(detail) => Self::new(Kind::INTERNAL, detail),
         }
@@ -301,10 +305,11 @@ pub trait Analytics: Send + Sync {
     /// All statements: how many, by verb, by day, active learners.
     async fn platform(&self, span: &Span) -> Result<Value, AskError>;
 
-    /// One survey, by the last segment of its IRI or the whole of it; `None` where nothing is known of it.
+    /// One survey, by its whole IRI or a last segment that names it alone; `None` where nothing is known of it.
+    /// [`AskError::Invalid`] lists the surveys that a segment names, where there are several.
     async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError>;
 
-    /// One learner, by any of its identifiers; `None` where nothing is known of it.
+    /// One learner, by any of its identifiers; `None` or [`AskError::NotFound`] where nothing is known of it.
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::{learner, platform, survey};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, StatementsError};
@@ -77,10 +78,10 @@ impl Analytics for Answers {
 
     async fn learner(&self, who: &str, span: &Span) -> Result<Option<Value>, AskError> {
         let (statements, tenant) = (&*self.0.statements, span.tenant.as_deref());
-        let who = self.learner_id(who);
-        let activity = learner::learner(statements, tenant, &who, span.from_ms, span.to_ms).await.map_err(failed)?;
+        let id = self.learner_id(who);
+        let activity = learner::learner(statements, tenant, &id, span.from_ms, span.to_ms).await.map_err(failed)?;
         if activity.statements == 0 {
-            return Ok(None);
+            return Err(AskError::NotFound(looked_for(who, &activity.learner)));
         }
         json(Ok(activity)).map(Some)
     }
@@ -94,6 +95,17 @@ impl Answers {
         }
         format!("account:{}|{who}", self.0.config.learner_home_page)
     }
+}
+
+/// As what a learner was looked for without success, and how else one is named.
+fn looked_for(who: &str, canonical: &str) -> String {
+    let sha1 = LearnerId::parse(canonical).ok().and_then(|id| id.sha1()).filter(|_| canonical.starts_with("mbox:"));
+    let also = sha1.map(|sha1| format!(" and sha1:{sha1}")).unwrap_or_default();
+    format!(
+        "no statement of learner {who} in this time and tenant; looked for {canonical}{also}. A learner is named by an \
+         e-mail address, mbox:<address>, sha1:<40 hex digits>, openid:<URI>, account:<homePage>|<name>, or the name alone \
+         of an account under LEARNER_HOME_PAGE"
+    )
 }
 
 fn json(answer: Result<impl Serialize, StatementsError>) -> Result<Value, AskError> {
