@@ -316,7 +316,8 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
             // Tantivy keeps whole and broken numbers apart when it orders buckets, so `shape` orders and cuts them.
             AggregationKind::Terms { field, .. } => terms(field.name, MAX_BUCKETS),
             AggregationKind::Filter { field, value } => json!({"filter": query_text(field.name, value)}),
-            AggregationKind::Missing { field } => json!({"filter": format!("* AND NOT {}:*", field.name)}),
+            // `* AND NOT` would nest the exclusion in a clause of its own, and such a one finds nothing.
+            AggregationKind::Missing { field } => json!({"filter": format!("+* -{}:*", field.name)}),
             AggregationKind::Cardinality { field } if distinct == Distinct::Exact => terms(field.name, MAX_BUCKETS + 1),
             AggregationKind::Cardinality { field } => json!({"cardinality": {"field": field.name}}),
             AggregationKind::Metric { metric, field } => json!({metric.name(): {"field": field.name}}),
