@@ -21,6 +21,10 @@ pub const EXTENSIONS: &str = "http://nlj.platform/extensions/";
 pub const ACTIVITIES: &str = "http://nlj.platform/activities/";
 /// Activity type of an interaction (xAPI-Data 2.4.4.1).
 pub const CMI_INTERACTION: &str = "http://adlnet.gov/expapi/activities/cmi.interaction";
+/// Activity type of a question, as ADL's vocabulary has it.
+pub const QUESTION_TYPE: &str = "http://adlnet.gov/expapi/activities/question";
+/// Activity type of a survey, as tools of the field send it.
+pub const SURVEY_TYPE: &str = "http://id.tincanapi.com/activitytype/survey";
 
 /// A family as data.
 #[derive(Debug)]
@@ -70,7 +74,7 @@ pub struct EventType {
 pub enum ObjectIs {
     /// An activity `http://nlj.platform/activities/<kind>/<id>`.
     Kind(&'static str),
-    /// An activity of kind `question`, or a `cmi.interaction` whose parent is a survey.
+    /// An activity of kind `question`, or a `cmi.interaction` whose parent is a survey of the platform.
     SurveyQuestion,
 }
 
@@ -247,13 +251,36 @@ pub trait Family: Send + Sync + 'static {
     fn view(state: &Self::State, related: &[Option<Self::State>]) -> Value;
 }
 
-/// What a survey event is counted by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an event of a survey is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SurveyFields {
-    /// Last segment of the survey's IRI.
+    /// The survey, by its [`survey_id`].
     pub survey: String,
-    /// Last segment of the question's IRI.
+    /// The question, by its [`question_id`].
     pub question: Option<String>,
+}
+
+impl SurveyFields {
+    /// What a statement of any tool is about, by the types of the field: a survey, or a question whose parent or grouping
+    /// is one.
+    pub fn of(statement: &Statement<'_>) -> Option<Self> {
+        let Object::Activity(activity) = &statement.object else { return None };
+        if is_survey(&activity.id, activity.kind.as_deref()) {
+            return Some(Self { survey: survey_id(&activity.id).to_owned(), question: None });
+        }
+        let is_question = activity_kind(&activity.id) == Some("question")
+            || matches!(activity.kind.as_deref(), Some(CMI_INTERACTION | QUESTION_TYPE))
+            || activity.interaction_type.is_some();
+        let survey = is_question.then(|| survey_of(statement)).flatten()?;
+        Some(Self { survey: survey_id(survey).to_owned(), question: Some(question_id(&activity.id).to_owned()) })
+    }
+}
+
+/// The IRI of the survey among a statement's parents and groupings; one of the platform comes before others.
+pub fn survey_of<'s>(statement: &'s Statement<'_>) -> Option<&'s str> {
+    let around = || statement.context.parents.iter().chain(&statement.context.groupings);
+    let of_platform = around().find(|(id, _)| activity_kind(id) == Some("survey"));
+    of_platform.or_else(|| around().find(|(id, kind)| is_survey(id, kind.as_deref()))).map(|(id, _)| &**id)
 }
 
 /// All families of a deployment: which event type belongs where.
@@ -350,7 +377,7 @@ impl ObjectIs {
             Self::SurveyQuestion => {
                 activity_kind(&activity.id) == Some("question")
                     || (activity.kind.as_deref() == Some(CMI_INTERACTION)
-                        && statement.context.parents.iter().any(|(id, kind)| is_survey(id, kind.as_deref())))
+                        && statement.context.parents.iter().any(|(id, _)| activity_kind(id) == Some("survey")))
             }
         }
     }
@@ -358,7 +385,25 @@ impl ObjectIs {
 
 /// Whether an activity is a survey: by the platform's IRI, or by the type that tools of the field use.
 pub fn is_survey(id: &str, kind: Option<&str>) -> bool {
-    activity_kind(id) == Some("survey") || kind == Some("http://id.tincanapi.com/activitytype/survey")
+    activity_kind(id) == Some("survey") || kind == Some(SURVEY_TYPE)
+}
+
+/// By what a survey is kept and counted: the `<id>` of the platform's own form, of every other survey the whole IRI, since
+/// a part of it is another site's, too.
+pub fn survey_id(iri: &str) -> &str {
+    id_of_kind(iri, "survey")
+}
+
+/// By what a question is kept and counted, as [`survey_id`] is for surveys.
+pub fn question_id(iri: &str) -> &str {
+    id_of_kind(iri, "question")
+}
+
+/// No two IRIs give the same id: one of the platform's has no colon, and an absolute IRI has one.
+fn id_of_kind<'i>(iri: &'i str, kind: &str) -> &'i str {
+    let of_kind = iri.strip_prefix(ACTIVITIES).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix('/'));
+    let id = of_kind.map(|id| id.strip_suffix('/').unwrap_or(id));
+    id.filter(|id| !id.is_empty() && !id.contains(['/', '?', '#', ':'])).unwrap_or(iri)
 }
 
 /// The kind in `http://nlj.platform/activities/<kind>/<id>`.
@@ -391,5 +436,26 @@ mod tests {
         assert_eq!(last_segment("http://lms.example/course/42/?tab=1#top"), Some("42"));
         assert_eq!(last_segment("urn:uuid:7"), Some("7"));
         assert_eq!(last_segment("http://"), None);
+    }
+
+    #[test]
+    fn a_surveys_id_is_short_in_the_platforms_own_form_only() {
+        for own in ["http://nlj.platform/activities/survey/pulse", "http://nlj.platform/activities/survey/pulse/"] {
+            assert_eq!(survey_id(own), "pulse");
+        }
+        assert_eq!(question_id("http://nlj.platform/activities/question/q1"), "q1");
+        for whole in [
+            "https://lms.example/mod/survey/view.php?id=1",
+            "https://lms.example/survey#a",
+            "https://elsewhere.example/activities/survey/pulse",
+            "urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001",
+            "http://nlj.platform/activities/survey/2026/pulse",
+            "http://nlj.platform/activities/survey/pulse?wave=2",
+            "http://nlj.platform/activities/survey/urn:pulse",
+            "http://nlj.platform/activities/survey//",
+            "http://nlj.platform/activities/question/q1",
+        ] {
+            assert_eq!(survey_id(whole), whole);
+        }
     }
 }

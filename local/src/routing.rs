@@ -58,7 +58,7 @@ pub struct Route {
 }
 
 /// A record that stands nowhere yet.
-fn unplaced(value: &Bytes) -> Record {
+pub(crate) fn unplaced(value: &Bytes) -> Record {
     Record {
         position: Position::new("", 0, 0),
         timestamp_ms: 0,

@@ -124,6 +124,7 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Invalid(detail) => Self::bad_request(detail),
+            AskError::NotFound(detail) => Self::not_found(detail),
             AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
             AskError::Failed(detail) => Self::new(Kind::INTERNAL, detail),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::{learner, platform, survey};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
@@ -18,6 +19,9 @@ pub enum AskError {
     /// The question makes no sense; the text tells which ones do.
     #[error("{0}")]
     Invalid(String),
+    /// There is no such thing; the text tells what was looked for.
+    #[error("{0}")]
+    NotFound(String),
     /// A store is away; the same question may be answered later.
     #[error("{0}")]
     Unavailable(String),
@@ -43,10 +47,11 @@ pub trait Analytics: Send + Sync {
     /// All statements: how many, by verb, by day, active learners.
     async fn platform(&self, span: &Span) -> Result<Value, AskError>;
 
-    /// One survey, by the last segment of its IRI or the whole of it; `None` where nothing is known of it.
+    /// One survey, by its whole IRI or a last segment that names it alone; `None` where nothing is known of it.
+    /// [`AskError::Invalid`] lists the surveys that a segment names, where there are several.
     async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError>;
 
-    /// One learner, by any of its identifiers; `None` where nothing is known of it.
+    /// One learner, by any of its identifiers; `None` or [`AskError::NotFound`] where nothing is known of it.
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
 }
 
@@ -91,10 +96,10 @@ impl Analytics for StatementAnalytics {
 
     async fn learner(&self, who: &str, span: &Span) -> Result<Option<Value>, AskError> {
         let (statements, tenant) = (&*self.statements, span.tenant.as_deref());
-        let who = self.learner_id(who);
-        let activity = learner::learner(statements, tenant, &who, span.from_ms, span.to_ms).await.map_err(failed)?;
+        let id = self.learner_id(who);
+        let activity = learner::learner(statements, tenant, &id, span.from_ms, span.to_ms).await.map_err(failed)?;
         if activity.statements == 0 {
-            return Ok(None);
+            return Err(AskError::NotFound(looked_for(who, &activity.learner)));
         }
         json(Ok(activity)).map(Some)
     }
@@ -108,6 +113,17 @@ impl StatementAnalytics {
         }
         format!("account:{}|{who}", self.learner_home_page)
     }
+}
+
+/// As what a learner was looked for without success, and how else one is named.
+fn looked_for(who: &str, canonical: &str) -> String {
+    let sha1 = LearnerId::parse(canonical).ok().and_then(|id| id.sha1()).filter(|_| canonical.starts_with("mbox:"));
+    let also = sha1.map(|sha1| format!(" and sha1:{sha1}")).unwrap_or_default();
+    format!(
+        "no statement of learner {who} in this time and tenant; looked for {canonical}{also}. A learner is named by an \
+         e-mail address, mbox:<address>, sha1:<40 hex digits>, openid:<URI>, account:<homePage>|<name>, or the name alone \
+         of an account under LEARNER_HOME_PAGE"
+    )
 }
 
 fn json(answer: Result<impl Serialize, StatementsError>) -> Result<Value, AskError> {

@@ -274,8 +274,8 @@ async fn analytics_take_instants_and_days_and_refuse_anything_else() {
     ask("?from=yesterday").await.is_problem(400, "bad-request", "from is \"yesterday\"");
     ask("?from=2026-03-05&to=2026-03-01").await.is_problem(400, "bad-request", "swap them");
     ask("?since=2026-03-05").await.is_problem(400, "bad-request", "unknown field `since`");
-    send(&fakes, get("/api/analytics/learners/unknown")).await.is_problem(404, "not-found", "learner \"unknown\"");
-    send(&fakes, get("/api/analytics/surveys/unknown")).await.is_problem(404, "not-found", "survey \"unknown\"");
+    send(&fakes, get("/api/analytics/learners/unknown")).await.is_problem(404, "not-found", "learner unknown");
+    send(&fakes, get("/api/analytics/surveys/unknown")).await.is_problem(404, "not-found", "survey unknown");
     let iri = "mailto:ada@example.org";
     let answer = send(&fakes, get("/api/analytics/learners/mailto%3Aada%40example.org")).await.json();
     assert_eq!(answer["id"], iri);

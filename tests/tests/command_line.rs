@@ -210,6 +210,11 @@ fn questions_are_answered_as_a_table_and_as_json() {
         .expect_code(0)
         .expect_print(&["completions", "days"]);
     workplace.run(&["query", "survey", "nope"]).expect_code(1).expect_report(&["survey nope"]);
+    workplace.run(&["query", "learner", "1"]).expect_code(1).expect_report(&[
+        "learner 1",
+        "looked for account:http://nlj.platform/users|1",
+        "mbox:<address>",
+    ]);
     workplace.run(&["query", "platform", "--from", "someday"]).expect_code(1).expect_report(&["someday"]);
     let before = workplace.run(&["query", "platform", "--to", "2020-01-01", "--format", "json"]).expect_code(0).json();
     assert_eq!(before["total"], json!(0));

@@ -15,8 +15,9 @@ pub struct PlatformOverview {
     pub total: u64,
     /// Most used first, then by IRI; the first 1,000.
     pub verbs: Vec<VerbCount>,
-    /// Different identified actors. One person under two identifiers counts twice; anonymous groups do not count. A store
-    /// may estimate large numbers (Elasticsearch beyond some thousands, the embedded one beyond 65,000).
+    /// Different identified actors. An e-mail address and its SHA-1 are one person; under two other identifiers one counts
+    /// twice; anonymous groups do not count. A store may estimate large numbers (Elasticsearch beyond some thousands, the
+    /// embedded one beyond 65,000).
     pub active_learners: u64,
     /// Statements a UTC day of their timestamp, oldest first; days without any are left out.
     pub by_day: Vec<DayCount>,
@@ -51,10 +52,17 @@ struct Aggregations {
     verbs: Terms,
     event_types: Terms,
     days: Terms,
-    learners: Number,
+    /// Those with an address or its SHA-1, each by the latter.
+    by_address: Number,
+    others: Others,
     anonymous: Filtered,
     first: Number,
     last: Number,
+}
+
+#[derive(Deserialize)]
+struct Others {
+    learners: Number,
 }
 
 /// Counts what the filter leaves.
@@ -78,7 +86,7 @@ fn fold(total: u64, answer: Aggregations) -> Result<PlatformOverview, Statements
     Ok(PlatformOverview {
         total,
         verbs: answer.verbs.into_verbs(),
-        active_learners: answer.learners.count().saturating_sub(nobody),
+        active_learners: answer.by_address.count() + answer.others.learners.count().saturating_sub(nobody),
         by_day: by_day.collect(),
         event_types: event_types.collect(),
         first: answer.first.instant(),

@@ -1,23 +1,28 @@
 //! What did a survey find out?
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Number, ask};
-use crate::ports::statements::{Filter, StatementDocument, Statements, StatementsError};
+use super::{Terms, ask};
+use crate::family::{ACTIVITIES, STATEMENT, last_segment, survey_id};
+use crate::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StatementsError};
 use crate::record::Position;
 
 const QUESTION: &str = include_str!("survey.json");
 const PAGE: usize = 1_000;
+/// So many surveys are listed where a name means several.
+const LISTED: usize = 20;
 
 /// A survey's answers in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SurveyAnswers {
-    /// Different registrations that started it.
+    /// The survey that the asker's name was taken for: `<id>` of the platform's own form, else the whole IRI.
+    pub survey: String,
+    /// Different attempts that started it: registrations and, where a statement has none, learners.
     pub started: u64,
-    /// Different registrations that completed it.
+    /// Different attempts that completed it.
     pub completed: u64,
     /// `completed` of `started`, from 0 to 1; `None` where nobody started. 1 at most, though a start may lie before the
     /// period that is asked for.
@@ -26,11 +31,11 @@ pub struct SurveyAnswers {
     pub questions: Vec<QuestionAnswers>,
 }
 
-/// One question's answers. Of several answers under one registration the last one by source position counts: all of one
-/// registration lie in one partition.
+/// One question's answers. Of several answers in one attempt (a registration; without one, a learner) the last one by
+/// source position counts: all of one attempt lie in one partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QuestionAnswers {
-    /// The last segment of the question's IRI.
+    /// `<id>` of `http://nlj.platform/activities/question/<id>`, of any other question the whole IRI.
     pub question: String,
     /// How many answers count.
     pub answers: u64,
@@ -55,57 +60,142 @@ pub struct ResponseCount {
 
 #[derive(Deserialize)]
 struct Aggregations {
-    started: Registrations,
-    completed: Registrations,
-}
-
-#[derive(Deserialize)]
-struct Registrations {
-    registrations: Number,
+    surveys: Terms,
 }
 
 /// Counts a survey's starts, completions and answers with timestamps from `from_ms` (inclusive) to `to_ms` (exclusive),
-/// milliseconds; without `tenant` of every one. `survey_id` is the survey's whole IRI or its last segment.
+/// milliseconds; without `tenant` of every one. `name` is the survey's whole IRI, or a last segment that names one survey.
 ///
 /// # Errors
-/// Those of the store.
+/// `Refused` where the name means several surveys, with their IRIs; else those of the store.
 pub async fn survey(
     statements: &dyn Statements,
     tenant: Option<&str>,
-    survey_id: &str,
+    name: &str,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
 ) -> Result<SurveyAnswers, StatementsError> {
-    let survey = survey_id.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let mut filter = Filter {
-        tenant: tenant.map(str::to_owned),
-        survey: Some(survey.to_owned()),
-        from_ms,
-        to_ms,
-        ..Filter::default()
-    };
-    let answer = ask::<Aggregations>(statements, &filter, QUESTION).await?.aggregations;
-    filter.event_types = vec!["survey.answered".to_owned()];
-    let mut last_answers = LastAnswers::default();
+    let survey = find(statements, tenant, name).await?;
+    let filter =
+        Filter { tenant: tenant.map(str::to_owned), survey: Some(survey.clone()), from_ms, to_ms, ..Filter::default() };
+    let mut attempts = Attempts::default();
     let mut after = None;
     loop {
         let page = statements.search(&filter, PAGE, after.as_deref()).await?;
-        page.statements.into_iter().for_each(|found| last_answers.take(found.document));
+        page.statements.into_iter().for_each(|found| attempts.take(found.document));
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    let (started, completed) = (answer.started.registrations.count(), answer.completed.registrations.count());
+    let (started, completed) = (attempts.started.len() as u64, attempts.completed.len() as u64);
     Ok(SurveyAnswers {
+        survey,
         started,
         completed,
         completion_rate: (started > 0).then(|| (completed as f64 / started as f64).min(1.0)),
-        questions: last_answers.fold(),
+        questions: attempts.last_answers.fold(),
     })
 }
 
-/// What was answered last, by question and registration.
+/// The one survey that a name means; the name itself where nothing is known of it.
+async fn find(statements: &dyn Statements, tenant: Option<&str>, name: &str) -> Result<String, StatementsError> {
+    let id = survey_id(name.trim());
+    let of_tenant = Filter { tenant: tenant.map(str::to_owned), ..Filter::default() };
+    // A whole IRI is nobody else's, whatever else ends like it.
+    if name.contains(':') {
+        let exactly = Filter { survey: Some(id.to_owned()), ..of_tenant.clone() };
+        if statements.search(&exactly, 1, None).await?.total > 0 {
+            return Ok(id.to_owned());
+        }
+    }
+    let answer = ask::<Aggregations>(statements, &of_tenant, QUESTION).await?.aggregations;
+    let mut meant: Vec<String> =
+        answer.surveys.buckets.into_iter().map(|bucket| bucket.key).filter(|known| is_named(known, id)).collect();
+    meant.sort();
+    match meant.as_slice() {
+        [] => Ok(id.to_owned()),
+        [one] => Ok(one.clone()),
+        several => Err(StatementsError::Refused(several_are_named(name, several))),
+    }
+}
+
+/// Whether a survey's id is or ends with this name.
+fn is_named(id: &str, name: &str) -> bool {
+    let is_end = || id.strip_suffix(name).is_some_and(|before| before.ends_with(['/', ':', '#']));
+    id == name || (id.contains(':') && (last_segment(id) == Some(name) || is_end()))
+}
+
+fn several_are_named(name: &str, ids: &[String]) -> String {
+    let whole = |id: &String| if id.contains(':') { id.clone() } else { format!("{ACTIVITIES}survey/{id}") };
+    let mut listed: Vec<String> = ids.iter().take(LISTED).map(whole).collect();
+    if ids.len() > LISTED {
+        listed.push(format!("and {} more", ids.len() - LISTED));
+    }
+    format!("{name:?} names {} surveys; ask for one by its whole IRI: {}", ids.len(), listed.join(", "))
+}
+
+/// What was done in a survey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Started,
+    Answered,
+    Completed,
+}
+
+impl Step {
+    /// Of an event of the survey family by its type, of a plain statement by its verb.
+    fn of(fields: &StatementFields) -> Option<Self> {
+        match fields.event_type.as_str() {
+            "survey.started" => Some(Self::Started),
+            "survey.answered" => Some(Self::Answered),
+            "survey.completed" => Some(Self::Completed),
+            STATEMENT => {
+                let namespaces = ["http://adlnet.gov/expapi/verbs/", "http://nlj.platform/verbs/"];
+                let verb = namespaces.iter().find_map(|namespace| fields.verb.strip_prefix(namespace))?;
+                // To complete a question is not to complete its survey.
+                match (verb, fields.question.is_some()) {
+                    ("initialized", false) => Some(Self::Started),
+                    ("answered", true) => Some(Self::Answered),
+                    ("completed", false) => Some(Self::Completed),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whose attempt a statement belongs to: its registration's, else its learner's (an address is its SHA-1), else it is one of
+/// its own.
+fn attempt_of(document: &StatementDocument) -> String {
+    let fields = &document.fields;
+    let sha1 = || fields.actor_sha1.as_ref().map(|sha1| format!("sha1:{sha1}"));
+    let actor = || Some(fields.actor.clone()).filter(|actor| !actor.is_empty());
+    fields.registration.clone().or_else(sha1).or_else(actor).unwrap_or_else(|| document.id.to_string())
+}
+
+/// Who started, who completed, and who answered what.
+#[derive(Default)]
+struct Attempts {
+    started: BTreeSet<String>,
+    completed: BTreeSet<String>,
+    last_answers: LastAnswers,
+}
+
+impl Attempts {
+    fn take(&mut self, document: StatementDocument) {
+        let Some(step) = Step::of(&document.fields) else { return };
+        let attempt = attempt_of(&document);
+        match step {
+            Step::Started => drop(self.started.insert(attempt)),
+            Step::Completed => drop(self.completed.insert(attempt)),
+            Step::Answered => self.last_answers.take(attempt, document),
+        }
+    }
+}
+
+/// What was answered last, by question and attempt.
 #[derive(Default)]
 struct LastAnswers(BTreeMap<String, BTreeMap<String, GivenAnswer>>);
 
@@ -118,18 +208,17 @@ struct GivenAnswer {
 }
 
 impl LastAnswers {
-    fn take(&mut self, document: StatementDocument) {
+    fn take(&mut self, attempt: String, document: StatementDocument) {
         let fields = document.fields;
         let Some(question) = fields.question else { return };
-        let registration = fields.registration.unwrap_or_else(|| document.id.to_string());
         let number = fields.score_raw.or_else(|| fields.response.as_ref()?.trim().parse().ok());
         let number = number.filter(|number| number.is_finite());
         let response = fields.response.or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
         let scale = scale_of(&document.raw);
         let answer = GivenAnswer { source: document.source, number, scale, response };
         let given = self.0.entry(question).or_default();
-        if given.get(&registration).is_none_or(|earlier| earlier.source < answer.source) {
-            given.insert(registration, answer);
+        if given.get(&attempt).is_none_or(|earlier| earlier.source < answer.source) {
+            given.insert(attempt, answer);
         }
     }
 
@@ -192,6 +281,46 @@ fn net_promoter_score(numbers: &[f64], scales: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_last_segment_names_what_ends_with_it_and_no_part_of_a_word() {
+        let site = "https://lms.example/mod/survey/view.php?id=1";
+        for (id, name) in [
+            ("pulse", "pulse"),
+            (site, site),
+            (site, "view.php"),
+            (site, "view.php?id=1"),
+            ("https://lms.example/surveys/pulse/", "pulse"),
+            ("https://lms.example/surveys#a", "a"),
+            ("urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001", "5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001"),
+        ] {
+            assert!(is_named(id, name), "{name} names {id}");
+        }
+        for (id, name) in [("pulse", "ulse"), (site, "1"), (site, "php"), (site, ""), ("impulse", "pulse")] {
+            assert!(!is_named(id, name), "{name} does not name {id}");
+        }
+    }
+
+    #[test]
+    fn other_tools_statements_are_steps_by_their_verbs() {
+        let step = |event_type: &str, verb: &str, question: Option<&str>| {
+            Step::of(&StatementFields {
+                event_type: event_type.into(),
+                verb: verb.into(),
+                question: question.map(str::to_owned),
+                ..StatementFields::default()
+            })
+        };
+        let adl = |verb: &str| format!("http://adlnet.gov/expapi/verbs/{verb}");
+        assert_eq!(step(STATEMENT, &adl("initialized"), None), Some(Step::Started));
+        assert_eq!(step(STATEMENT, &adl("answered"), Some("q")), Some(Step::Answered));
+        assert_eq!(step(STATEMENT, &adl("completed"), None), Some(Step::Completed));
+        assert_eq!(step(STATEMENT, "http://nlj.platform/verbs/completed", None), Some(Step::Completed));
+        assert_eq!(step(STATEMENT, &adl("completed"), Some("q")), None, "a question's end is not the survey's");
+        assert_eq!(step(STATEMENT, &adl("experienced"), None), None);
+        assert_eq!(step("survey.completed", &adl("experienced"), None), Some(Step::Completed));
+        assert_eq!(step("booking.confirmed", &adl("completed"), None), None);
+    }
 
     const TOLD: &[(f64, f64)] = &[(0.0, 10.0)];
 

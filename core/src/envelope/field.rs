@@ -14,6 +14,9 @@ use lyceum_xapi::utc_time::UtcTime;
 /// An id names an aggregate in every store, whose keys have limits of their own.
 pub const MAX_ID_BYTES: usize = 512;
 
+/// What a state keeps of an IRI that names no aggregate; browsers and servers take no longer ones either.
+pub const MAX_IRI_BYTES: usize = 2_048;
+
 /// Reads fields and gathers what is wrong with them; a reader returns a stand-in and the findings decide at the end.
 #[derive(Debug)]
 pub struct Fields<'e, 'a> {
@@ -37,6 +40,19 @@ impl<'e, 'a> Fields<'e, 'a> {
         self.required(id, "/object/id", || {
             format!("{name} is the last segment of the object's activity IRI, and there is none")
         })
+    }
+
+    /// The object's activity IRI, or the part of it that `id_of` takes for the id; at most [`MAX_IRI_BYTES`].
+    pub fn object_iri(&mut self, name: &str, id_of: fn(&str) -> &str) -> String {
+        let id = match &self.envelope.statement.object {
+            Object::Activity(activity) => Some(id_of(&activity.id).to_owned()),
+            _ => None,
+        };
+        if let Some(id) = id.as_ref().filter(|id| id.len() > MAX_IRI_BYTES) {
+            let message = format!("{name} has {} bytes, and an IRI may have {MAX_IRI_BYTES} here", id.len());
+            self.wrong("field.range", "/object/id", message);
+        }
+        self.required(id, "/object/id", || format!("{name} is the object's activity IRI, and there is none"))
     }
 
     /// A text or a whole number under the extension of that name, at most [`MAX_ID_BYTES`].

@@ -11,8 +11,8 @@ use crate::family::{Catalog, EXTENSIONS, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, Position, Record, header_text};
 use crate::trace;
-use lyceum_xapi::Limits;
 use lyceum_xapi::statement::{Object, Statement};
+use lyceum_xapi::{Limits, Version};
 
 pub mod field;
 mod wrapped;
@@ -177,7 +177,24 @@ pub fn decode<'a>(
 
 /// What a valid value is, on whatever topic it may come: where it belongs, and the event. For whoever publishes.
 pub fn recognise<'a>(record: &'a Record, catalog: &Catalog, config: &EnvelopeConfig) -> Option<(Known, Envelope<'a>)> {
-    Reading::of(record, record.value.as_deref()?, None, catalog, config).read().ok()
+    judge(record, None, catalog, config).ok()
+}
+
+/// The same judgement as that of [`decode`], before there is a topic: what is a plain statement here is taken there. By
+/// `version`, else by the statement's own.
+///
+/// # Errors
+/// All that is wrong with the value.
+pub fn judge<'a>(
+    record: &'a Record,
+    version: Option<Version>,
+    catalog: &Catalog,
+    config: &EnvelopeConfig,
+) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
+    let value = record.value.as_deref().unwrap_or_default();
+    let mut reading = Reading::of(record, value, None, catalog, config);
+    reading.version = version;
+    reading.read()
 }
 
 /// The state of decoding one record.
@@ -186,6 +203,8 @@ struct Reading<'a, 'c> {
     value: &'a [u8],
     /// Whose topic it came on; `None` where it has not come on any.
     family: Option<&'static FamilySpec>,
+    /// By which it is judged; `None` by the one that the statement states.
+    version: Option<Version>,
     catalog: &'c Catalog,
     config: &'c EnvelopeConfig,
     known: Option<Known>,
@@ -203,7 +222,7 @@ impl<'a, 'c> Reading<'a, 'c> {
         config: &'c EnvelopeConfig,
     ) -> Self {
         let (known, tenant, correlation_id, findings) = (None, None, None, Vec::new());
-        Self { record, value, family, catalog, config, known, tenant, correlation_id, findings }
+        Self { record, value, family, version: None, catalog, config, known, tenant, correlation_id, findings }
     }
 
     fn read(mut self) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
@@ -224,7 +243,7 @@ impl<'a, 'c> Reading<'a, 'c> {
             Some(message) => (message.statement, "/xapi_data"),
             None => (self.value, ""),
         };
-        let verdict = lyceum_xapi::validate(raw, None, &self.config.statement);
+        let verdict = lyceum_xapi::validate(raw, self.version, &self.config.statement);
         let kind = kind_of(&verdict.violations);
         let further = verdict.further;
         self.findings.extend(verdict.violations.into_iter().map(|violation| {

@@ -14,6 +14,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use lyceum_core::analytics::learner_id::LearnerId;
+use lyceum_core::analytics::platform;
+use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::{
     Filter, StatementDocument, StatementFields, Statements, StoreOutcome, StoredStatement,
 };
@@ -66,6 +69,9 @@ macro_rules! statements_contract {
             terms_count_booleans_numbers_and_each_of_several_values
             sub_aggregations_count_within_their_bucket
             a_filter_aggregation_counts_what_has_the_value
+            a_missing_aggregation_counts_what_has_no_value
+            one_learner_under_an_address_and_its_sha1_is_active_once
+            a_survey_of_any_tool_is_found_by_its_iri_and_by_a_segment_that_names_it_alone
             different_values_are_counted_exactly_when_they_are_few
             metrics_measure_numbers
             aggregations_of_a_field_that_no_statement_has_are_empty
@@ -699,6 +705,118 @@ pub async fn sub_aggregations_count_within_their_bucket(statements: &dyn Stateme
     assert_number(&question["score"]["avg"], 2.0);
     assert_eq!(question["succeeded"]["doc_count"], 2);
     assert_number(&question["succeeded"]["n"]["value"], 2.0);
+}
+
+pub async fn a_missing_aggregation_counts_what_has_no_value(statements: &dyn Statements) {
+    let tenant = new_tenant();
+    let documents: Vec<_> = (0..7)
+        .map(|number| {
+            with_fields(&tenant, number, |fields| {
+                fields.verb = if number < 3 { "a" } else { "b" }.to_owned();
+                fields.response = (number % 3 == 0).then(|| if number == 0 { "" } else { "yes" }.to_owned());
+                fields.success = (number != 4).then_some(false);
+                fields.score_raw = (number == 5).then_some(0.0);
+                fields.parents = if number == 6 { vec!["http://example.org/p".into()] } else { Vec::new() };
+            })
+        })
+        .collect();
+    create(statements, &documents[..4]).await;
+    create(statements, &documents[4..]).await;
+    let by_field: [(&str, &[(&str, u64)]); 6] = [
+        ("response", &[("a", 2), ("b", 2)]),
+        ("success", &[("b", 1)]),
+        ("score_raw", &[("a", 3), ("b", 3)]),
+        ("parents", &[("a", 3), ("b", 3)]),
+        ("verb", &[]),
+        ("question", &[("b", 4), ("a", 3)]),
+    ];
+    for (field, expected) in by_field {
+        let asked = json!({"none": {"missing": {"field": field}, "aggs": {"verbs": {"terms": {"field": "verb"}}}}});
+        let answer = aggregate(statements, &all_of(&tenant), asked).await;
+        assert_eq!(buckets(&answer["none"]["verbs"]), counted(expected), "{field}");
+        let all: u64 = expected.iter().map(|(_, count)| count).sum();
+        assert_eq!(answer["none"]["doc_count"], all, "{field}");
+    }
+    let nothing = aggregate(statements, &all_of(&new_tenant()), json!({"n": {"missing": {"field": "verb"}}})).await;
+    assert_eq!(nothing["n"]["doc_count"], 0);
+}
+
+pub async fn one_learner_under_an_address_and_its_sha1_is_active_once(statements: &dyn Statements) {
+    let tenant = new_tenant();
+    let known_as = |number: u32, id: &str| {
+        with_fields(&tenant, number, |fields| {
+            fields.actor = id.to_owned();
+            fields.actor_sha1 = LearnerId::parse(id).ok().and_then(|id| id.sha1());
+        })
+    };
+    let sha1_of = |id: &str| format!("sha1:{}", LearnerId::parse(id).ok().and_then(|id| id.sha1()).unwrap_or_default());
+    let (ada, ben) = (sha1_of("ada@example.org"), sha1_of("ben@example.org"));
+    let names = [
+        "mbox:ada@example.org",
+        &ada,
+        &ben,
+        "mbox:cleo@example.org",
+        "account:http://nlj.platform/users|ada",
+        "openid:https://ada.example.org/",
+        "",
+        "mbox:ada@example.org",
+    ];
+    let documents: Vec<_> = (0..).zip(names).map(|(number, id)| known_as(number, id)).collect();
+    create(statements, &documents).await;
+    let active =
+        async |filter: &Filter| platform::overview(statements, filter).await.expect("an answer").active_learners;
+    assert_eq!(active(&all_of(&tenant)).await, 5, "Ada's address, Ben, Cleo, an account and an OpenID; nobody is none");
+    let of_ada =
+        Filter { actors: vec!["mbox:ada@example.org".into()], actor_sha1: Some(ada[5..].into()), ..all_of(&tenant) };
+    assert_eq!(active(&of_ada).await, 1);
+    assert_eq!(active(&Filter { actors: vec![String::new()], ..all_of(&tenant) }).await, 0);
+}
+
+pub async fn a_survey_of_any_tool_is_found_by_its_iri_and_by_a_segment_that_names_it_alone(
+    statements: &dyn Statements,
+) {
+    let tenant = new_tenant();
+    let (first, second) = ("https://a.example/q/view.php?id=1", "https://a.example/q/view.php?id=2");
+    let urn = "urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001";
+    let step = |number: u32, survey: &str, verb: &str, question: Option<&str>| {
+        with_fields(&tenant, number, |fields| {
+            fields.event_type = "statement".into();
+            fields.actor = format!("account:https://a.example|{}", number % 2);
+            fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}");
+            fields.survey = Some(survey.to_owned());
+            fields.question = question.map(str::to_owned);
+            fields.response = question.map(|_| format!("answer {number}"));
+        })
+    };
+    let documents = [
+        step(0, first, "initialized", None),
+        step(2, first, "answered", Some("https://a.example/q/item.php?id=1")),
+        step(4, first, "answered", Some("https://a.example/q/item.php?id=2")),
+        step(6, first, "answered", Some("https://a.example/q/item.php?id=2")),
+        step(8, first, "completed", None),
+        step(1, first, "initialized", None),
+        step(3, second, "completed", None),
+        step(5, urn, "answered", Some("urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000002")),
+    ];
+    create(statements, &documents).await;
+    let ask = async |name: &str| survey(statements, Some(&tenant), name, None, None).await;
+
+    let answers = ask(first).await.expect("an answer");
+    assert_eq!((&*answers.survey, answers.started, answers.completed), (first, 2, 1));
+    let questions: Vec<_> =
+        answers.questions.iter().map(|of| (&*of.question, of.answers, &*of.distribution[0].response)).collect();
+    let expected =
+        [("https://a.example/q/item.php?id=1", 1, "answer 2"), ("https://a.example/q/item.php?id=2", 1, "answer 6")];
+    assert_eq!(questions, expected, "the last answer of a learner counts");
+    for name in [urn, "5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001"] {
+        let answers = ask(name).await.expect("an answer");
+        assert_eq!((&*answers.survey, answers.questions.len()), (urn, 1), "{name}");
+    }
+    assert_eq!(ask("view.php?id=2").await.expect("an answer").survey, second);
+    let several = ask("view.php").await.expect_err("two surveys end so").to_string();
+    assert!(several.contains(first) && several.contains(second) && !several.contains(urn), "{several}");
+    let unknown = ask("https://a.example/q/view.php?id=3").await.expect("an answer");
+    assert_eq!((unknown.started, unknown.completed, unknown.questions.len()), (0, 0, 0));
 }
 
 pub async fn a_filter_aggregation_counts_what_has_the_value(statements: &dyn Statements) {

@@ -39,7 +39,7 @@ pub(super) struct JudgedContext<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// A context; parents and extensions are kept if asked for.
+    /// A context; parents, groupings and extensions are kept if asked for.
     pub(super) fn context(&mut self, keep: bool, path: &Path<'_>) -> Read<JudgedContext<'a>> {
         use ContextKey as Key;
         let mut judged = JudgedContext::default();
@@ -89,11 +89,15 @@ impl<'a> Validator<'a> {
         let Some(mut members) = self.members::<ContextActivitiesKey>(path)? else { return Ok(()) };
         while let Some(key) = self.next(&mut members, path)? {
             let at = &path.key(key.name());
-            let keep = keep && matches!(key, ContextActivitiesKey::Parent);
+            let mut kept = match key {
+                ContextActivitiesKey::Parent if keep => Some(&mut context.parents),
+                ContextActivitiesKey::Grouping if keep => Some(&mut context.groupings),
+                _ => None,
+            };
             let mut judge = |validator: &mut Self, at: &Path<'_>| {
                 let activity = validator.activity(&rules::ACTIVITY_OBJECT_TYPE, false, at)?;
-                if keep {
-                    context.parents.push((activity.id, activity.kind));
+                if let Some(kept) = &mut kept {
+                    kept.push((activity.id, activity.kind));
                 }
                 Ok(())
             };

@@ -46,7 +46,7 @@ macro_rules! keys {
             fn begins(text: &[u8]) -> Option<(Self, usize)> {
                 let first = u64::from_le_bytes(*text.first_chunk()?);
                 $({
-                    const FIRST: $crate::xapi::keys::First = $crate::xapi::keys::First::of($name);
+                    const FIRST: $crate::keys::First = $crate::keys::First::of($name);
                     if first & FIRST.mask == FIRST.bytes
                         && ($name.len() < 8 || text.starts_with(concat!($name, "\"").as_bytes()))
                     {

@@ -119,6 +119,8 @@ pub struct Context<'a> {
     pub registration: Option<Uuid>,
     /// `contextActivities.parent`: id and `definition.type` of each.
     pub parents: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
+    /// `contextActivities.grouping`, likewise.
+    pub groupings: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
     /// `extensions`.
     pub extensions: Extensions<'a>,
 }

@@ -2,7 +2,7 @@
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::envelope::field::Fields;
-use lyceum_core::family::{is_survey, last_segment};
+use lyceum_core::family::{question_id, survey_id, survey_of};
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// An event with its fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Last segment of the survey's IRI.
+    /// The survey, by its [`survey_id`].
     pub survey_id: String,
     /// The participant's attempt.
     pub registration: Uuid,
@@ -37,7 +37,7 @@ pub enum What {
     Started,
     /// `survey.answered`
     Answered {
-        /// Last segment of the question's IRI.
+        /// The question, by its [`question_id`].
         question_id: String,
         /// `result.response`.
         response: Option<String>,
@@ -53,8 +53,8 @@ pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
     let mut fields = Fields::of(envelope);
     let registration = fields.registration();
     let (survey_id, what) = match envelope.event_type {
-        "survey.started" => (fields.object_id("survey_id"), What::Started),
-        "survey.completed" => (fields.object_id("survey_id"), What::Completed),
+        "survey.started" => (fields.object_iri("survey_id", survey_id), What::Started),
+        "survey.completed" => (fields.object_iri("survey_id", survey_id), What::Completed),
         _ => {
             let result = &envelope.statement.result;
             let score = result.score_raw.or(result.score_scaled);
@@ -62,21 +62,15 @@ pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
             fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
                 "an answer needs result.response or result.score".to_owned()
             });
-            let survey_id = survey_of_question(envelope).unwrap_or_else(|| fields.id("survey_id"));
-            (survey_id, What::Answered { question_id: fields.object_id("question_id"), response, score })
+            let survey = match survey_of(&envelope.statement) {
+                Some(iri) if envelope.extension("survey_id").is_none() => iri.to_owned(),
+                _ => fields.id("survey_id"),
+            };
+            let question_id = fields.object_iri("question_id", question_id);
+            (survey_id(&survey).to_owned(), What::Answered { question_id, response, score })
         }
     };
     let learner = envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical());
     let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
     fields.finish(Event { survey_id, registration, learner, demographics, what })
-}
-
-/// The parent that is a survey tells which one, where the extension does not.
-fn survey_of_question(envelope: &Envelope<'_>) -> Option<String> {
-    if envelope.extension("survey_id").is_some() {
-        return None;
-    }
-    let parents = &envelope.statement.context.parents;
-    let survey = parents.iter().find(|(id, kind)| is_survey(id, kind.as_deref()))?;
-    last_segment(&survey.0).map(str::to_owned)
 }

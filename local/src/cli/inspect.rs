@@ -43,7 +43,7 @@ enum Question {
     Platform(Asked),
     /// Started, completed, and the answers to each question
     Survey {
-        /// The last segment of the survey's IRI, or the whole of it
+        /// The survey's whole IRI, or a last segment that names it alone
         id: String,
         #[command(flatten)]
         asked: Asked,
@@ -107,20 +107,14 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
 }
 
 pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
-    let (path, asked, what, print): (_, _, _, fn(&Value)) = match options.question {
-        Question::Platform(asked) => {
-            ("/api/analytics/platform/overview".to_owned(), asked, "the platform".to_owned(), print_platform)
-        }
-        Question::Survey { id, asked } => {
-            (format!("/api/analytics/surveys/{}", segment(&id)), asked, format!("survey {id}"), print_survey)
-        }
-        Question::Learner { id, asked } => {
-            (format!("/api/analytics/learners/{}", segment(&id)), asked, format!("learner {id}"), print_learner)
-        }
+    let (path, asked, print): (_, _, fn(&Value)) = match options.question {
+        Question::Platform(asked) => ("/api/analytics/platform/overview".to_owned(), asked, print_platform),
+        Question::Survey { id, asked } => (format!("/api/analytics/surveys/{}", segment(&id)), asked, print_survey),
+        Question::Learner { id, asked } => (format!("/api/analytics/learners/{}", segment(&id)), asked, print_learner),
     };
     let session = Session::open(&asked.data.data, &config).await?;
     let span = [("tenant", asked.tenant.as_deref()), ("from", asked.from.as_deref()), ("to", asked.to.as_deref())];
-    let Some(answer) = session.find(&path, &span).await? else { bail!("no statement of {what} is stored") };
+    let answer = session.ask(&path, &span).await?.map_err(anyhow::Error::msg)?;
     match asked.format {
         Format::Json => print_json(&answer)?,
         Format::Table => print(&answer),
@@ -215,6 +209,7 @@ fn print_survey(answer: &Value) {
     let rate =
         answer["completion_rate"].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
     print_facts(&[
+        ("survey", text(&answer["survey"])),
         ("started", text(&answer["started"])),
         ("completed", text(&answer["completed"])),
         ("completion rate", rate),

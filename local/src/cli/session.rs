@@ -81,6 +81,11 @@ impl Session {
 
     /// Asks; `None` where there is no such thing.
     pub(super) async fn find(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Option<Value>> {
+        Ok(self.ask(path, query).await?.ok())
+    }
+
+    /// Asks; where there is no such thing, why.
+    pub(super) async fn ask(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<Result<Value, String>> {
         let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
         let mut url = self.url(path)?;
         if !query.is_empty() {
@@ -90,8 +95,8 @@ impl Session {
         // A process that is not well says so with all that it knows.
         let is_health = answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.body["components"].is_object();
         match answer.status {
-            status if status.is_success() || is_health => Ok(Some(answer.body)),
-            StatusCode::NOT_FOUND if answer.body["detail"].is_string() => Ok(None),
+            status if status.is_success() || is_health => Ok(Ok(answer.body)),
+            StatusCode::NOT_FOUND if answer.body["detail"].is_string() => Ok(Err(answer.detail().to_owned())),
             _ => self.refuse(&answer),
         }
     }

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use lyceum_xapi::{Limits, Verdict, Version, validate};
+use lyceum_core::envelope::{EnvelopeConfig, judge};
+use lyceum_core::outcome::Finding;
+use lyceum_xapi::Version;
 use serde_json::{Value, json};
 
 use super::Format;
 use crate::ingest::reader::{EVENT_LIMIT_BYTES, Event, Events};
+use crate::routing::unplaced;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -39,6 +42,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         Mode::V1_0_3 => Version::V1_0_3,
         Mode::V2_0 => Version::V2_0,
     });
+    let (catalog, config) = (lyceum_catalog::catalog(), EnvelopeConfig::default());
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut valid, mut invalid, mut unreadable) = (0_u64, 0_u64, false);
     for file in &options.files {
@@ -61,9 +65,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
             };
             let is_valid = match &event.value {
                 Ok(value) => {
-                    let verdict = validate(value, mode, &Limits::default());
-                    write_verdict(&mut out, options.format, file, &event, &verdict)?;
-                    verdict.violations.is_empty()
+                    let record = unplaced(value);
+                    let judged = judge(&record, mode, &catalog, &config);
+                    let findings = judged.err().map(|invalid| invalid.findings).unwrap_or_default();
+                    write_findings(&mut out, options.format, file, &event, &findings)?;
+                    findings.is_empty()
                 }
                 Err(bytes) => {
                     let message = format!("{bytes} bytes, and {EVENT_LIMIT_BYTES} are read at most");
@@ -85,23 +91,20 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-fn write_verdict(
+fn write_findings(
     out: &mut impl Write,
     format: Format,
     file: &std::path::Path,
     event: &Event,
-    verdict: &Verdict<'_>,
+    findings: &[Finding],
 ) -> std::io::Result<()> {
     if format == Format::Json {
-        return write_json(out, event, verdict.violations.is_empty(), json!(verdict.violations));
+        return write_json(out, event, findings.is_empty(), json!(findings));
     }
     let place = place(file, event);
-    for violation in &verdict.violations {
-        let at = if violation.pointer.is_empty() { "(whole)" } else { &violation.pointer };
-        writeln!(out, "{place}: {at}: {} [{}, {}]", violation.message, violation.rule, violation.requirement)?;
-    }
-    if verdict.further > 0 {
-        writeln!(out, "{place}: {} further violations", verdict.further)?;
+    for finding in findings {
+        let at = if finding.pointer.is_empty() { "(whole)" } else { &finding.pointer };
+        writeln!(out, "{place}: {at}: {} [{}, {}]", finding.message, finding.rule, finding.requirement)?;
     }
     Ok(())
 }

@@ -32,14 +32,12 @@ pub(super) async fn show_platform(State(analytics): Asked, caller: Caller, uri: 
 
 pub(super) async fn show_survey(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = analytics.survey(&id, &read_span(&caller, &uri)?).await?;
-    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id:?} in this time and tenant")))
+    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id} in this time and tenant")))
 }
 
 pub(super) async fn show_learner(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = analytics.learner(&id, &read_span(&caller, &uri)?).await?;
-    answer
-        .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("no statement of learner {id:?} in this time and tenant")))
+    answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of learner {id} in this time and tenant")))
 }
 
 fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {

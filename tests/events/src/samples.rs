@@ -55,6 +55,8 @@ pub struct Expected {
     pub correlation_id: Option<String>,
     /// What a person is then shown.
     pub shows: Vec<Shown>,
+    /// Fields of the stored document by their names in the index; null is a field without a value.
+    pub stored: Map<String, Value>,
 }
 
 /// A finding without its text.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lyceum_core::outcome::{Finding, Outcome, Report};
+use lyceum_core::ports::statements::semantics::{Field, FieldValue};
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples::{ExpectedFinding, Sample, json_files, read_expected, root, samples};
 use lyceum_events_tests::world::World;
@@ -20,6 +21,16 @@ fn every_valid_sample_is_applied() {
         let value = sample.record.value.as_deref().unwrap_or_default();
         let is_as_sent = value.windows(stored.raw.len()).any(|window| window == &*stored.raw);
         expect(&is_as_sent, &true)?;
+        for (name, value) in &sample.expected.stored {
+            let field = Field::named(name).ok_or_else(|| format!("a document has no field {name}"))?;
+            let mut found = Value::Null;
+            field.for_each_value(stored, |value| {
+                if let FieldValue::Text(text) = value {
+                    found = Value::String(text.into_owned());
+                }
+            });
+            expect(&(name, &found), &(name, value))?;
+        }
         for shown in &sample.expected.shows {
             let view = world
                 .show(sample.family, &shown.tenant, &shown.kind, &shown.id)

@@ -66,6 +66,7 @@ fn translate(aggregations: &Aggregations, depth: Depth) -> Value {
                 };
                 (json!({"filter": {"term": {field.name: value}}}), depth)
             }
+            AggregationKind::Missing { field } => (json!({"missing": {"field": field.name}}), depth),
             AggregationKind::Cardinality { field } => {
                 let precision = if depth == Depth::Once { PRECISION } else { NESTED_PRECISION };
                 (json!({"cardinality": {"field": field.name, "precision_threshold": precision}}), depth)
@@ -96,7 +97,9 @@ fn shape(aggregations: &Aggregations, answer: &mut Value) -> Map<String, Value> 
                     "buckets": buckets.into_iter().map(bucket).collect::<Vec<_>>(),
                 })
             }
-            AggregationKind::Filter { .. } => Value::Object(shape_bucket(&aggregation.aggregations, answer, shape)),
+            AggregationKind::Filter { .. } | AggregationKind::Missing { .. } => {
+                Value::Object(shape_bucket(&aggregation.aggregations, answer, shape))
+            }
             AggregationKind::Cardinality { .. } => json!({"value": take("value")}),
             AggregationKind::Metric { metric: Metric::Stats, .. } => {
                 let names = ["count", "min", "max", "avg", "sum"];

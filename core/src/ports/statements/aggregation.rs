@@ -1,5 +1,5 @@
 //! The aggregations that this port promises, read from Elasticsearch's JSON: `terms`, `cardinality`, `min`, `max`, `avg`,
-//! `stats` and `filter` with sub-aggregations. A store that has an engine of its own translates them; the model evaluates
+//! `stats`, `filter` and `missing` with sub-aggregations. A store that has an engine of its own translates them; the model evaluates
 //! them. What is not promised is refused by name, so that no question works on one store alone.
 //!
 //! Source: <https://www.elastic.co/docs/reference/aggregations>.
@@ -41,6 +41,11 @@ pub enum AggregationKind {
         field: &'static Field,
         /// Which value.
         value: FieldValue<'static>,
+    },
+    /// One bucket of the documents that have no value.
+    Missing {
+        /// Whose value.
+        field: &'static Field,
     },
     /// How many different values there are.
     Cardinality {
@@ -123,6 +128,7 @@ fn parse_kind(name: &str, kind: &str, body: &Map<String, Value>) -> Result<Aggre
             let size = size.ok_or_else(|| refuse(name, &format!("needs a size from 1 to {MAX_BUCKETS}")))?;
             Ok(AggregationKind::Terms { field, size })
         }
+        "missing" => Ok(AggregationKind::Missing { field: field_of(name, body, &["field"])? }),
         "cardinality" => Ok(AggregationKind::Cardinality { field: field_of(name, body, &["field"])? }),
         "min" => metric(Metric::Min),
         "max" => metric(Metric::Max),
@@ -141,7 +147,7 @@ fn parse_kind(name: &str, kind: &str, body: &Map<String, Value>) -> Result<Aggre
         }
         other => Err(refuse(
             name,
-            &format!("is of type {other:?}; there are terms, filter, cardinality, min, max, avg and stats"),
+            &format!("is of type {other:?}; there are terms, filter, missing, cardinality, min, max, avg and stats"),
         )),
     }
 }

@@ -62,9 +62,10 @@ pub struct StatementFields {
     pub registration: Option<String>,
     /// IRIs of `contextActivities.parent`.
     pub parents: Vec<String>,
-    /// The survey that it belongs to (last segment of its IRI), for survey events.
+    /// The survey that it is about or belongs to: `<id>` of `http://nlj.platform/activities/survey/<id>`, of any other the
+    /// whole IRI.
     pub survey: Option<String>,
-    /// The question that it answers (last segment of its IRI), for survey events.
+    /// The question of that survey that it is about, likewise.
     pub question: Option<String>,
     /// `result.response`.
     pub response: Option<String>,
@@ -191,7 +192,7 @@ pub trait QueryDocuments: Send + Sync {
     /// A page of at most `limit` (1 to 1,000) statements; `after` is the last page's `next`.
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError>;
 
-    /// Runs aggregations in the JSON of Elasticsearch (`terms`, `cardinality`, `min`, `max`, `avg`, `stats`, `filter`, sub-aggregations; fields by
+    /// Runs aggregations in the JSON of Elasticsearch (`terms`, `cardinality`, `min`, `max`, `avg`, `stats`, `filter`, `missing`, sub-aggregations; fields by
     /// the names of [`StatementFields`], `timestamp_ms` a number of milliseconds, booleans as `true`/`false`) over what the filter leaves, and
     /// returns `{"hits": n, "aggregations": {…}}`, also in the shape of Elasticsearch.
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError>;

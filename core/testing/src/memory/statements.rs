@@ -116,6 +116,11 @@ fn evaluate(aggregations: &Aggregations, documents: &[&StatementDocument]) -> Ma
                 let within: Vec<_> = documents.iter().copied().filter(|document| has_value(document)).collect();
                 bucket(inner, &within)
             }
+            AggregationKind::Missing { field } => {
+                let has_none = |document: &StatementDocument| values(field, document).is_empty();
+                let within: Vec<_> = documents.iter().copied().filter(|document| has_none(document)).collect();
+                bucket(inner, &within)
+            }
             AggregationKind::Cardinality { field } => json!({"value": group(field, documents).len()}),
             AggregationKind::Metric { metric, field } => measure(*metric, field, documents),
         };

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use lyceum_core::analytics::learner::learner;
+use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::platform::overview;
 use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::{Filter, StatementDocument, Statements};
@@ -84,6 +85,7 @@ async fn ask_everything(statements: &dyn Statements) -> Value {
         "parents": {"terms": {"field": "parents", "size": 7}},
         "responses": {"terms": {"field": "response", "size": 1_000}},
         "learners": {"cardinality": {"field": "actor"}},
+        "by no address": {"missing": {"field": "actor_sha1"}, "aggs": {"n": {"cardinality": {"field": "actor"}}}},
         "completion": {"filter": {"term": {"completion": true}}, "aggs": {"days": {"terms": {"field": "day"}}}},
         "types": {"terms": {"field": "event_type"}, "aggs": {"n": {"cardinality": {"field": "registration"}}}},
         "first": {"min": {"field": "timestamp_ms"}},
@@ -99,6 +101,9 @@ async fn ask_everything(statements: &dyn Statements) -> Value {
         "survey": survey(statements, Some("academy"), "http://nlj.platform/activities/survey/pulse", None, None).await.unwrap(),
         "survey of all tenants": survey(statements, None, "pulse", None, None).await.unwrap(),
         "survey on the first day": survey(statements, Some("academy"), "pulse", None, day(1)).await.unwrap(),
+        "survey of another tool": survey(statements, Some("academy"), ELSEWHERE, None, None).await.unwrap(),
+        "survey of another tool by its segment": survey(statements, None, "view.php?id=1", None, None).await.unwrap(),
+        "surveys of one segment": survey(statements, None, "view.php", None, None).await.unwrap_err().to_string(),
         "survey unknown": survey(statements, Some("academy"), "none", None, None).await.unwrap(),
         "learner": learner(statements, Some("academy"), "learner-7@example.org", None, None).await.unwrap(),
         "learner of all tenants": learner(statements, None, "learner-7@example.org", None, None).await.unwrap(),
@@ -109,6 +114,8 @@ async fn ask_everything(statements: &dyn Statements) -> Value {
     })
 }
 
+const ELSEWHERE: &str = "https://lms.example/survey/view.php?id=1";
+const OF_ANOTHER_SITE: &str = "https://lms.example/survey/view.php?id=2";
 const ODD_TENANT: &str = "Ünï / \"odd\" \\ tenant\n";
 
 /// A sequence without pattern, the same in each run.
@@ -150,7 +157,14 @@ fn generate(number: u64) -> StatementDocument {
     fields.event_type = "statement".into();
     fields.family = "statement".into();
     let who = draw(4, 300);
-    fields.actor = if who == 0 { String::new() } else { format!("mbox:learner-{who}@example.org") };
+    let address = format!("mbox:learner-{who}@example.org");
+    let sha1 = LearnerId::parse(&address).unwrap().sha1().unwrap();
+    (fields.actor, fields.actor_sha1) = match (who, draw(28, 5)) {
+        (0, _) => (String::new(), None),
+        (100.., 0) => (format!("account:http://nlj.platform/users|{who}"), None),
+        (10.., 1) => (format!("sha1:{sha1}"), Some(sha1)),
+        _ => (address, Some(sha1)),
+    };
     let verbs = ["initialized", "experienced", "attended", "completed", "erfüllt", "完了", "🎓"];
     fields.verb = format!("http://adlnet.gov/expapi/verbs/{}", verbs[draw(5, 7) as usize]);
     fields.object_type = "Activity".into();
@@ -175,7 +189,10 @@ fn generate(number: u64) -> StatementDocument {
         let (event_type, verb) = kinds[draw(21, 4) as usize];
         fields.event_type = event_type.into();
         fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}");
-        fields.survey = Some(["pulse", "pulse", "Umfrage ü"][draw(22, 3) as usize].into());
+        fields.survey = Some(["pulse", "pulse", "Umfrage ü", ELSEWHERE, OF_ANOTHER_SITE][draw(22, 5) as usize].into());
+        if fields.survey.as_deref().is_some_and(|survey| survey.contains(':')) {
+            fields.event_type = "statement".into();
+        }
         fields.registration = (draw(23, 9) > 0).then(|| Uuid::from_u64_pair(1, draw(24, 60)).to_string());
         if event_type == "survey.answered" {
             fields.question =

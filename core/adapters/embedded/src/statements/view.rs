@@ -316,6 +316,8 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
             // Tantivy keeps whole and broken numbers apart when it orders buckets, so `shape` orders and cuts them.
             AggregationKind::Terms { field, .. } => terms(field.name, MAX_BUCKETS),
             AggregationKind::Filter { field, value } => json!({"filter": query_text(field.name, value)}),
+            // `* AND NOT` would nest the exclusion in a clause of its own, and such a one finds nothing.
+            AggregationKind::Missing { field } => json!({"filter": format!("+* -{}:*", field.name)}),
             AggregationKind::Cardinality { field } if distinct == Distinct::Exact => terms(field.name, MAX_BUCKETS + 1),
             AggregationKind::Cardinality { field } => json!({"cardinality": {"field": field.name}}),
             AggregationKind::Metric { metric, field } => json!({metric.name(): {"field": field.name}}),
@@ -357,7 +359,7 @@ fn shape(aggregations: &Aggregations, answer: &mut Value) -> Map<String, Value> 
                     buckets.into_iter().map(|bucket| shape_keyed(field.kind, &aggregation.aggregations, bucket, shape));
                 answer["buckets"] = shaped.collect();
             }
-            AggregationKind::Filter { .. } => {
+            AggregationKind::Filter { .. } | AggregationKind::Missing { .. } => {
                 answer = Value::Object(shape_bucket(&aggregation.aggregations, answer, shape));
             }
             AggregationKind::Cardinality { .. } => {

@@ -388,6 +388,7 @@ fn any_aggregations(text: &str, size: u32, value: &str) -> Value {
         "truths": {"terms": {"field": "success"}, "aggs": {"mean": {"avg": {"field": "score_raw"}}}},
         "times": {"terms": {"field": "timestamp_ms", "size": size}},
         "within": {"filter": {"term": {text: value}}, "aggs": {"values": {"terms": {"field": "parents"}}}},
+        "without": {"missing": {"field": text}, "aggs": {"scores": {"terms": {"field": "score_raw", "size": size}}}},
         "true": {"filter": {"term": {"success": true}}, "aggs": {"max": {"max": {"field": "score_raw"}}}},
         "score": {"filter": {"term": {"score_raw": -0.25}}},
         "distinct": {"cardinality": {"field": "score_raw"}},
@@ -454,6 +455,8 @@ fn academy() -> Vec<StatementDocument> {
         document.fields.day =
             format!("2021-{}", ["11-29", "11-30", "12-01", "12-03", "12-04", "12-05"][(number % 6) as usize]);
         document.fields.actor = format!("mbox:learner-{}@example.org", number % 40);
+        document.fields.actor_sha1 =
+            lyceum_core::analytics::learner_id::LearnerId::parse(&document.fields.actor).unwrap().sha1();
         document.fields.event_type = "statement".into();
         document
     };
@@ -502,6 +505,7 @@ fn academy() -> Vec<StatementDocument> {
     by_sha1.fields.verb = "http://adlnet.gov/expapi/verbs/completed".into();
     let mut anonymous = at(196);
     anonymous.fields.actor = String::new();
+    anonymous.fields.actor_sha1 = None;
     anonymous.fields.verb = "http://adlnet.gov/expapi/verbs/attended".into();
     let mut voiding = at(197);
     voiding.fields.verb = "http://adlnet.gov/expapi/verbs/voided".into();
