@@ -1,0 +1,8 @@
+//! Every sample event, the promises of processing, what an event costs, and what the code must not become.
+
+mod architecture;
+mod cost;
+mod lambda_batches;
+#[path = "processing/main.rs"]
+mod processing;
+mod samples;
