@@ -25,8 +25,7 @@ const BOOKINGS: &str = "nlj.training.bookings";
 /// Nothing is judged by time; this only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-fn main() {
-    let mut suite = Suite::default();
+pub(crate) fn add(suite: &mut Suite) {
     suite.test("every_command_answers_on_real_services_and_a_killed_process_goes_on", STORES, every_command);
     suite.test("two_processes_share_a_group_and_every_event_counts_once", STORES, two_processes);
     suite.test_private(
@@ -39,7 +38,6 @@ fn main() {
     suite.test("each_store_is_embedded_or_real_by_itself", &[Service::OpenSearch], one_real_store);
     suite.test("what_lambda_gave_up_is_imported_from_s3_and_sqs", &[Service::Aws], given_up);
     suite.test_private("what_lambda_gave_up_is_imported_from_a_topic", &[Service::Kafka], &[], given_up_to_a_topic);
-    suite.run()
 }
 
 /// A tenant with stores of its own.

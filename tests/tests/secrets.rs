@@ -20,12 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// In every secret of these tests, and in nothing else.
 const HUSH: &str = "hush";
 
-fn main() {
-    let mut suite = Suite::default();
+pub(crate) fn add(suite: &mut Suite) {
     suite.test("a_functions_secrets_are_used_and_show_nowhere", &[Service::Aws], used_and_nowhere);
     suite.test("a_secret_that_cannot_be_used_is_named_and_not_shown", &[Service::Aws], named);
     suite.test("what_a_processs_variables_hold_is_in_no_log_metric_or_argument", &[], variables);
-    suite.run()
 }
 
 /// A request as it came: head and body.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use deployed::Deployed;
 
+#[path = "deployed/mod.rs"]
 mod deployed;
 
 /// What AWS's own libraries read; the tables list the rest.

@@ -176,6 +176,29 @@ fn no_file_is_named_for_what_it_lacks() {
     assert!(found.is_empty(), "name these for what they do: {found:?}");
 }
 
+/// A crate that names its tests' binaries itself has cargo overlook a file that nobody mentions.
+#[test]
+fn every_file_of_tests_is_compiled() {
+    let mut overlooked = Vec::new();
+    for (folder, manifest) in crates() {
+        let is_listed = manifest["package"].get("autotests") == Some(&Value::Boolean(false));
+        let listed = manifest.get("test").and_then(Value::as_array).into_iter().flatten();
+        let paths: Vec<&str> = listed.filter_map(|test| test.get("path")?.as_str()).collect();
+        let texts: String = paths.iter().map(|path| read(&root().join(&folder).join(path))).collect();
+        let Ok(files) = fs::read_dir(root().join(&folder).join("tests")) else { continue };
+        for file in files.map(|entry| entry.expect("an entry").path()) {
+            let Some(name) = file.file_stem().and_then(|name| name.to_str()) else { continue };
+            let is_a_test = file.extension().is_some_and(|of| of == "rs") || file.join("main.rs").is_file();
+            let is_built =
+                paths.contains(&format!("tests/{name}.rs").as_str()) || texts.contains(&format!("mod {name};"));
+            if is_listed && is_a_test && !is_built {
+                overlooked.push(file);
+            }
+        }
+    }
+    assert!(overlooked.is_empty(), "add these as modules of a test that Cargo.toml names: {overlooked:?}");
+}
+
 #[test]
 fn every_crate_inherits_the_workspaces_lints() {
     for (folder, manifest) in crates() {
@@ -213,7 +236,7 @@ fn the_event_table_of_the_documentation_is_the_registrys() {
         fs::write(&file, format!("{before}{begin}{table}{end}{after}")).expect("docs/events.md can be written");
         return;
     }
-    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests --test architecture";
+    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests architecture";
     assert!(found == table, "docs/events.md is not what the registry says; write it anew with {advice}\n{table}");
 }
 

@@ -339,6 +339,6 @@ async fn the_table_of_costs_is_what_was_measured() {
         std::fs::write(&file, format!("{before}{begin}{table}{end}{after}")).expect("docs/cost.md can be written");
         return;
     }
-    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests --test cost";
+    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests cost";
     assert!(found == table, "docs/cost.md is not what is measured; write it anew with {advice}\n{table}");
 }

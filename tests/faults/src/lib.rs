@@ -7,6 +7,7 @@
 pub mod connect;
 pub mod count;
 pub mod emulator;
+pub mod extent;
 pub mod http_proxy;
 pub mod oracle;
 pub mod prefixed;

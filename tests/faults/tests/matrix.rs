@@ -1,13 +1,15 @@
 //! The fault matrix: what production does to a deployment, provoked against real servers, and counted afterwards.
 //!
 //! Each test is a row of the table in docs/reliability.md, which the run prints and writes to `fault-matrix.md` in the
-//! target folder's `tmp`.
+//! target folder's `tmp`. The first row of each kind of fault runs always, the others with `LYCEUM_FAULTS=all`.
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lyceum_faults::count::Difference;
+use lyceum_faults::extent;
 use lyceum_faults::http_proxy::{Act, Rule, throttled, too_many_requests, transaction_throttled};
 use lyceum_faults::stand::{Rules, Servers, Stand, Worker};
 use lyceum_faults::steps::{Release, Step};
@@ -33,16 +35,59 @@ const fn amount(statements: usize, histories: usize) -> Amount {
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-matrix.md")));
 
-fn main() {
-    let mut suite = Suite::default();
-    workers_die(&mut suite);
-    kafka_fails(&mut suite);
-    dynamodb_fails(&mut suite);
-    elasticsearch_fails(&mut suite);
-    workers_meet(&mut suite);
-    senders_and_clocks_err(&mut suite);
-    the_matrix_can_fail(&mut suite);
-    suite.run()
+pub(crate) fn add(suite: &mut Suite) {
+    let mut matrix = Matrix { suite, all: extent::is_everything(), kinds: HashSet::new(), left_out: 0 };
+    workers_die(&mut matrix);
+    kafka_fails(&mut matrix);
+    dynamodb_fails(&mut matrix);
+    elasticsearch_fails(&mut matrix);
+    workers_meet(&mut matrix);
+    senders_and_clocks_err(&mut matrix);
+    the_matrix_can_fail(&mut matrix);
+    if matrix.left_out > 0 {
+        let (rows, variable) = (matrix.left_out, extent::VARIABLE);
+        eprintln!("the fault matrix: a row of each kind; {rows} more rows run with {variable}=all");
+    }
+}
+
+/// What goes wrong, whatever it happens to.
+#[derive(PartialEq, Eq, Hash)]
+enum Kind {
+    Nothing,
+    WorkerDies,
+    ServiceDies,
+    ServiceRefuses,
+    ServiceThrottles,
+    AnswersLate,
+    TakesAPart,
+    TakesNoWrites,
+    LineIsCut,
+    LineIsSilent,
+    LineIsSlow,
+    PartitionsMove,
+    DeliveredTwiceAtOnce,
+    TwoReleases,
+    Poison,
+    ClockJumps,
+    Defect,
+}
+
+struct Matrix<'a> {
+    suite: &'a mut Suite,
+    all: bool,
+    kinds: HashSet<Kind>,
+    left_out: usize,
+}
+
+impl Matrix<'_> {
+    /// The suite, where a row of this kind is to run.
+    fn of(&mut self, kind: Kind) -> Option<&mut Suite> {
+        if self.kinds.insert(kind) || self.all {
+            return Some(self.suite);
+        }
+        self.left_out += 1;
+        None
+    }
 }
 
 /// What a row is about.
@@ -104,12 +149,14 @@ fn must_be_whole(row: &Row) {
 
 /// A row that ends as if nothing had happened.
 fn row(
-    suite: &mut Suite,
+    matrix: &mut Matrix<'_>,
+    kind: Kind,
     name: &str,
     about: About,
     script: impl AsyncFnOnce(&Stand) -> Result<Vec<Worker>> + Send + 'static,
 ) {
-    suite.test(name, NEEDS, move |endpoints| {
+    let Some(suite) = matrix.of(kind) else { return };
+    suite.test(format!("matrix::{name}"), NEEDS, move |endpoints| {
         let row = run(about.play(&servers(endpoints), script));
         must_be_whole(&row);
     });
@@ -119,9 +166,10 @@ async fn pause(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-fn workers_die(suite: &mut Suite) {
+fn workers_die(matrix: &mut Matrix<'_>) {
     row(
-        suite,
+        matrix,
+        Kind::Nothing,
         "without a fault everything is counted right",
         About::new("none", ALL, amount(22_000, 2_000)),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
@@ -159,7 +207,7 @@ fn workers_die(suite: &mut Suite) {
         ),
     ];
     for (name, fault, step, nth) in steps {
-        row(suite, name, About::new(fault, STATES, amount(0, 2_000)), async move |stand| {
+        row(matrix, Kind::WorkerDies, name, About::new(fault, STATES, amount(0, 2_000)), async move |stand| {
             let worker = stand.start(stand.order().dying(step, nth)).await?;
             stand.until(1.0).await?;
             ensure!(stand.restarts() > 0, "it never came to {step:?}");
@@ -167,7 +215,8 @@ fn workers_die(suite: &mut Suite) {
         });
     }
     row(
-        suite,
+        matrix,
+        Kind::WorkerDies,
         "a function killed while it stores statements stores each of them once",
         About::new("killed before the statements (no state)", STATEMENTS, amount(22_000, 0)),
         async |stand| {
@@ -179,29 +228,14 @@ fn workers_die(suite: &mut Suite) {
     );
 }
 
-fn kafka_fails(suite: &mut Suite) {
-    let name = "a broker that is killed and comes back loses nothing and doubles nothing";
-    suite.test_private(name, &[Service::Kafka], NEEDS, |endpoints| {
-        let about = About::new("Kafka killed with kill -9 twice, and started again", ALL, amount(22_000, 1_000));
-        let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
-        let servers = Servers { kafka: broker.endpoint().to_owned(), ..servers(endpoints) };
-        // It has to answer until everything is counted.
-        let broker = Arc::new(Mutex::new(broker));
-        let killed = broker.clone();
-        let row = run(about.play(&servers, async move |stand| {
-            let worker = stand.start(stand.order()).await?;
-            for share in [0.2, 0.6] {
-                stand.until(share).await?;
-                stand.must_be_at_work().await?;
-                kill_for(&killed, Duration::from_secs(5)).await?;
-            }
-            Ok(vec![worker])
-        }));
-        must_be_whole(&row);
-        drop(broker);
-    });
+fn kafka_fails(matrix: &mut Matrix<'_>) {
+    let name = "matrix::a broker that is killed and comes back loses nothing and doubles nothing";
+    if let Some(suite) = matrix.of(Kind::ServiceDies) {
+        suite.test_private(name, &[Service::Kafka], NEEDS, kill_a_broker);
+    }
     row(
-        suite,
+        matrix,
+        Kind::LineIsCut,
         "a line to Kafka that is silent and then cut again and again only delays",
         About::new("Kafka's line silent for 8 s, then cut every 100 ms", ALL, amount(22_000, 1_000)),
         async |stand| {
@@ -212,7 +246,8 @@ fn kafka_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsSlow,
         "a slow line to Kafka only delays",
         About::new("Kafka's line slow: 20 ms and 2 MB/s", ALL, amount(22_000, 1_000)),
         async |stand| {
@@ -220,6 +255,26 @@ fn kafka_fails(suite: &mut Suite) {
             Ok(vec![stand.start(stand.order()).await?])
         },
     );
+}
+
+fn kill_a_broker(endpoints: &Endpoints) {
+    let about = About::new("Kafka killed with kill -9 twice, and started again", ALL, amount(22_000, 1_000));
+    let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
+    let servers = Servers { kafka: broker.endpoint().to_owned(), ..servers(endpoints) };
+    // It has to answer until everything is counted.
+    let broker = Arc::new(Mutex::new(broker));
+    let killed = broker.clone();
+    let row = run(about.play(&servers, async move |stand| {
+        let worker = stand.start(stand.order()).await?;
+        for share in [0.2, 0.6] {
+            stand.until(share).await?;
+            stand.must_be_at_work().await?;
+            kill_for(&killed, Duration::from_secs(5)).await?;
+        }
+        Ok(vec![worker])
+    }));
+    must_be_whole(&row);
+    drop(broker);
 }
 
 /// `kill -9`, and a start after that time.
@@ -262,9 +317,10 @@ async fn silent_for_long(stand: &Stand, line: &TcpProxy) -> Result<Vec<Worker>> 
     Ok(vec![worker])
 }
 
-fn dynamodb_fails(suite: &mut Suite) {
+fn dynamodb_fails(matrix: &mut Matrix<'_>) {
     row(
-        suite,
+        matrix,
+        Kind::ServiceRefuses,
         "DynamoDB away for 20 seconds only delays",
         About::new("DynamoDB refuses connections for 20 s", STATES, amount(0, 3_000)),
         async |stand| {
@@ -278,7 +334,8 @@ fn dynamodb_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::ServiceThrottles,
         "a DynamoDB that throttles only delays",
         About::new("DynamoDB throttles every third request", STATES, amount(0, 2_000)).dynamodb(
             |asked, number| match (number % 3, asked.operation()) {
@@ -290,7 +347,8 @@ fn dynamodb_fails(suite: &mut Suite) {
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
-        suite,
+        matrix,
+        Kind::AnswersLate,
         "a write that DynamoDB answers after the time limit happens once",
         About::new(
             "DynamoDB answers each 5th request that writes after the time limit, though it happened",
@@ -308,7 +366,8 @@ fn dynamodb_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsCut,
         "a line to DynamoDB that is silent and then cut again and again only delays",
         About::new("DynamoDB's line silent for 8 s, then cut every 100 ms", STATES, amount(0, 3_000)),
         async |stand| {
@@ -319,13 +378,15 @@ fn dynamodb_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsSilent,
         "a DynamoDB that is silent for longer than a function may take only delays",
         About::new("DynamoDB's line silent for 15 s, where a function may take 5 s", STATES, amount(0, 3_000)),
         async |stand| silent_for_long(stand, &stand.dynamodb).await,
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsSlow,
         "a slow line to DynamoDB only delays",
         About::new("DynamoDB's line slow: 20 ms and 1 MB/s", STATES, amount(0, 1_000)),
         async |stand| {
@@ -335,9 +396,10 @@ fn dynamodb_fails(suite: &mut Suite) {
     );
 }
 
-fn elasticsearch_fails(suite: &mut Suite) {
+fn elasticsearch_fails(matrix: &mut Matrix<'_>) {
     row(
-        suite,
+        matrix,
+        Kind::ServiceRefuses,
         "Elasticsearch away for 20 seconds only delays",
         About::new("Elasticsearch refuses connections for 20 s", ALL, amount(22_000, 1_000)),
         async |stand| {
@@ -351,36 +413,28 @@ fn elasticsearch_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::ServiceThrottles,
         "an Elasticsearch that answers 429 only delays",
         About::new("Elasticsearch answers every second bulk with 429", STATEMENTS, amount(22_000, 0))
             .search(|asked, number| if asked.is_bulk() && number % 2 == 0 { too_many_requests() } else { Act::Pass }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
-        suite,
+        matrix,
+        Kind::TakesAPart,
         "what is rejected of a bulk is sent again alone",
         About::new("Elasticsearch rejects half of every third bulk", ALL, amount(22_000, 1_000))
             .search(|asked, number| if asked.is_bulk() && number % 3 == 0 { Act::HalfOfTheBulk } else { Act::Pass }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
-    suite.test("an index that a full disk made read-only is written on when there is room again", NEEDS, |endpoints| {
-        let about =
-            About::new("Elasticsearch's index read-only for 10 s, as by a full disk", ALL, amount(22_000, 1_000));
-        let url = endpoints.url(Service::Elasticsearch).to_owned();
-        let row = run(about.play(&servers(endpoints), async move |stand| {
-            let worker = stand.start(stand.order()).await?;
-            stand.until(0.1).await?;
-            block_writes(&url, &stand.index, true).await?;
-            pause(10).await;
-            stand.must_be_at_work().await?;
-            block_writes(&url, &stand.index, false).await?;
-            Ok(vec![worker])
-        }));
-        must_be_whole(&row);
-    });
+    if let Some(suite) = matrix.of(Kind::TakesNoWrites) {
+        let name = "matrix::an index that a full disk made read-only is written on when there is room again";
+        suite.test(name, NEEDS, fill_the_disk);
+    }
     row(
-        suite,
+        matrix,
+        Kind::LineIsCut,
         "a line to Elasticsearch that is silent and then cut again and again only delays",
         About::new("Elasticsearch's line silent for 8 s, then cut every 100 ms", ALL, amount(22_000, 1_000)),
         async |stand| {
@@ -391,13 +445,15 @@ fn elasticsearch_fails(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsSilent,
         "an Elasticsearch that is silent for longer than a function may take only delays",
         About::new("Elasticsearch's line silent for 15 s, where a function may take 5 s", ALL, amount(22_000, 1_000)),
         async |stand| silent_for_long(stand, &stand.search).await,
     );
     row(
-        suite,
+        matrix,
+        Kind::LineIsSlow,
         "a slow line to Elasticsearch only delays",
         About::new("Elasticsearch's line slow: 20 ms and 4 MB/s", STATEMENTS, amount(22_000, 0)),
         async |stand| {
@@ -405,6 +461,21 @@ fn elasticsearch_fails(suite: &mut Suite) {
             Ok(vec![stand.start(stand.order()).await?])
         },
     );
+}
+
+fn fill_the_disk(endpoints: &Endpoints) {
+    let about = About::new("Elasticsearch's index read-only for 10 s, as by a full disk", ALL, amount(22_000, 1_000));
+    let url = endpoints.url(Service::Elasticsearch).to_owned();
+    let row = run(about.play(&servers(endpoints), async move |stand| {
+        let worker = stand.start(stand.order()).await?;
+        stand.until(0.1).await?;
+        block_writes(&url, &stand.index, true).await?;
+        pause(10).await;
+        stand.must_be_at_work().await?;
+        block_writes(&url, &stand.index, false).await?;
+        Ok(vec![worker])
+    }));
+    must_be_whole(&row);
 }
 
 /// Source: Elasticsearch reference, "Index block settings": what the flood-stage watermark sets.
@@ -418,9 +489,10 @@ async fn block_writes(url: &str, index: &str, blocked: bool) -> Result<()> {
     Ok(())
 }
 
-fn workers_meet(suite: &mut Suite) {
+fn workers_meet(matrix: &mut Matrix<'_>) {
     row(
-        suite,
+        matrix,
+        Kind::PartitionsMove,
         "partitions that move in the middle of a batch lose nothing and double nothing",
         About::new("rebalance: workers join and are killed in the middle of batches", ALL, amount(22_000, 2_000)),
         async |stand| {
@@ -438,7 +510,8 @@ fn workers_meet(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::DeliveredTwiceAtOnce,
         "the same batches delivered to two workers at once are applied once",
         About::new("every batch delivered to two workers at once", ALL, amount(11_000, 2_000)),
         async |stand| {
@@ -447,7 +520,8 @@ fn workers_meet(suite: &mut Suite) {
         },
     );
     row(
-        suite,
+        matrix,
+        Kind::TwoReleases,
         "two releases read each other's items",
         About::new("two releases at once, the next one with fields more in its items", STATES, amount(0, 3_000)),
         async |stand| {
@@ -461,15 +535,17 @@ fn workers_meet(suite: &mut Suite) {
     );
 }
 
-fn senders_and_clocks_err(suite: &mut Suite) {
+fn senders_and_clocks_err(matrix: &mut Matrix<'_>) {
     row(
-        suite,
+        matrix,
+        Kind::Poison,
         "a poison record each 100 blocks nothing and loses nothing",
         About::new("a poison record each 100", ALL, Amount { poison_each: Some(100), ..amount(22_000, 2_000) }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
-        suite,
+        matrix,
+        Kind::ClockJumps,
         "a clock that jumps forth and back by hours changes nothing",
         About::new("the workers' clock jumps between -26 and +48 hours", ALL, amount(5_000, 2_000)),
         async |stand| {
@@ -480,25 +556,29 @@ fn senders_and_clocks_err(suite: &mut Suite) {
 }
 
 /// Each with a defect planted: the count must find it.
-fn the_matrix_can_fail(suite: &mut Suite) {
-    let must_find =
-        |suite: &mut Suite, name: &str, about: About, script: fn(Order) -> Order, found: fn(&Difference) -> bool| {
-            suite.test(name, NEEDS, move |endpoints| {
-                let row = run(about.play(&servers(endpoints), async move |stand| {
-                    Ok(vec![stand.start(script(stand.order())).await.context("starting the defective worker")?])
-                }));
-                assert!(found(&row.difference), "the planted defect was not found: {row:#?}");
-            });
-        };
+fn the_matrix_can_fail(matrix: &mut Matrix<'_>) {
+    let must_find = |matrix: &mut Matrix<'_>,
+                     name: &str,
+                     about: About,
+                     script: fn(Order) -> Order,
+                     found: fn(&Difference) -> bool| {
+        let Some(suite) = matrix.of(Kind::Defect) else { return };
+        suite.test(format!("matrix::{name}"), NEEDS, move |endpoints| {
+            let row = run(about.play(&servers(endpoints), async move |stand| {
+                Ok(vec![stand.start(script(stand.order())).await.context("starting the defective worker")?])
+            }));
+            assert!(found(&row.difference), "the planted defect was not found: {row:#?}");
+        });
+    };
     must_find(
-        suite,
+        matrix,
         "a worker that emits nothing for what it applied before is found out",
         About::new("planted", STATES, amount(0, 1_000)),
         |order| order.dying(Step::AfterState, 10).with_defect(Planted::DuplicateEmitsNothing),
         |difference| difference.lost > 0,
     );
     must_find(
-        suite,
+        matrix,
         "a function that says that all is done whatever failed is found out",
         About::new("planted", STATEMENTS, amount(2_000, 0))
             .search(|asked, _| if asked.is_bulk() { Act::HalfOfTheBulk } else { Act::Pass }),
@@ -506,7 +586,7 @@ fn the_matrix_can_fail(suite: &mut Suite) {
         |difference| difference.lost > 0,
     );
     must_find(
-        suite,
+        matrix,
         "a worker that decides anew what it applied before is found out",
         About::new("planted", STATES, amount(0, 1_000)),
         |order| order.dying(Step::BeforeAnswer, 2).with_defect(Planted::DuplicateDecidesAnew),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::template;
+use super::template;
 
 /// A template with its parameters.
 pub(crate) struct Deployed {

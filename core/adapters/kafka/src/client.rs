@@ -22,8 +22,8 @@ use lyceum_core::ports::event_log::EventLogError;
 /// How long a client sleeps at most before it looks whether it is to end.
 const SERVING_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long after a new token a refusal of the old one may be told.
-const LATE_REFUSAL_MS: i64 = 5_000;
+/// How long after a new token a refusal of the old one may be told: on a busy machine a handshake takes seconds.
+const LATE_REFUSAL_MS: i64 = 30_000;
 
 thread_local! {
     /// The end that this thread was told of last: librdkafka calls back within the poll that comes back with it.
@@ -54,7 +54,7 @@ pub(super) struct Context {
 /// What a client has for a token, in milliseconds since 1970. Each client has its own.
 struct Token {
     ends: AtomicI64,
-    /// Until then a refusal may still be of the token before, which had ended.
+    /// Until then a refusal may still be of the token before, which had ended or was about to.
     doubted: AtomicI64,
 }
 
@@ -72,8 +72,9 @@ impl Clone for Token {
 
 impl Token {
     fn renew(&self, ends: i64) {
-        if self.ends.swap(ends, Ordering::AcqRel) < now_ms() {
-            self.doubted.store(now_ms() + LATE_REFUSAL_MS, Ordering::Release);
+        let until = now_ms() + LATE_REFUSAL_MS;
+        if self.ends.swap(ends, Ordering::AcqRel) < until {
+            self.doubted.store(until, Ordering::Release);
         }
     }
 
@@ -349,6 +350,8 @@ mod tests {
         assert!(hopeless_with(&[ahead, ahead]).is_some());
         assert!(hopeless_with(&[over]).is_none());
         assert!(hopeless_with(&[over, ahead]).is_none(), "the refusal of the old token comes late");
+        let about_to_end = now_ms() + 500;
+        assert!(hopeless_with(&[about_to_end, ahead]).is_none(), "it ended on the way to the broker");
         let without_next = context();
         without_next.token.renew(over);
         without_next.token.give_up();

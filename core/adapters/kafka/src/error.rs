@@ -155,6 +155,10 @@ pub(super) fn of_code(code: Code, topic: &str, trouble: &Trouble) -> EventLogErr
     {
         return reason;
     }
+    // Whether the token that was refused had ended is known with the connection's own word, which may come after the call's.
+    if trouble.is_iam && matches!(code, Code::Authentication | Code::SaslAuthenticationFailed) {
+        return EventLogError::Unavailable(format!("the token of AWS IAM was refused ({code}); it is tried again"));
+    }
     let acl = |what: &str| {
         EventLogError::Unauthorized(format!(
             "Kafka does not allow this client {what} ({code}); an administrator grants it with kafka-acls, see the table of operations in docs/operations.md"
@@ -264,6 +268,20 @@ mod tests {
         trouble.note(Code::Authentication, &handshake("Broker: Unsupported SASL mechanism"));
         let error = trouble.hopeless_since(0).unwrap();
         assert!(error.to_string().contains("KAFKA_SASL_MECHANISM"), "{error}");
+    }
+
+    #[test]
+    fn a_refused_token_is_judged_by_the_word_of_the_connection_and_a_refused_password_at_once() {
+        for code in [Code::Authentication, Code::SaslAuthenticationFailed] {
+            let trouble = Trouble::new(true);
+            assert!(
+                of_code(code, "t", &trouble).is_transient(),
+                "{code}: the call heard of it before the connection did"
+            );
+            trouble.note(code, "SASL authentication error: access denied");
+            assert!(matches!(of_code(code, "t", &trouble), EventLogError::Unauthorized(_)), "{code}");
+            assert!(!of_code(code, "t", &Trouble::new(false)).is_transient(), "{code}");
+        }
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! Every sample event, the promises of processing, what an event costs, and what the code must not become.
+
+mod architecture;
+mod cost;
+mod lambda_batches;
+mod plain_statements;
+#[path = "processing/main.rs"]
+mod processing;
+mod samples;

@@ -1,0 +1,13 @@
+//! The failures of production: each by itself, and the whole way with what producers get wrong.
+
+mod matrix;
+mod whole_pipeline;
+
+use lyceum_services::Suite;
+
+fn main() {
+    let mut suite = Suite::default();
+    matrix::add(&mut suite);
+    whole_pipeline::add(&mut suite);
+    suite.run()
+}

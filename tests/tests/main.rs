@@ -1,0 +1,9 @@
+//! What the program can do, a file a capability.
+
+mod browser;
+mod command_line;
+mod crash;
+mod documentation;
+mod first_start;
+mod garbage;
+mod template;

@@ -1,0 +1,13 @@
+//! What the program can do where real services run, a file a capability.
+
+mod real_services;
+mod secrets;
+
+use lyceum_services::Suite;
+
+fn main() {
+    let mut suite = Suite::default();
+    real_services::add(&mut suite);
+    secrets::add(&mut suite);
+    suite.run()
+}
