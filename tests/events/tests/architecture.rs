@@ -58,14 +58,17 @@ fn crates_depend_downwards_only() {
 /// part of the local runner knows the core alone.
 fn may_depend(folder: &str, on: &str) -> bool {
     let is_family = |folder: &str| folder.starts_with("functions/") && folder != "functions/lambda";
+    let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
     match folder {
         "core" | "infra/local" => false,
-        "functions/lambda" => matches!(on, "core" | "functions") || is_family(on),
+        // What any process has, long-running or a function.
+        "core/adapters/log" | "core/adapters/secrets" => on == "core",
+        "functions/lambda" => matches!(on, "core" | "functions") || is_family(on) || is_adapter(on),
         "functions" => on == "core" || is_family(on),
-        "local" => matches!(on, "core" | "functions" | "server") || is_part_of_local(on),
+        "local" => matches!(on, "core" | "functions" | "server") || is_adapter(on) || is_part_of_local(on),
         // Who runs the process brings the functions.
-        "server" => on == "core",
+        "server" => on == "core" || is_adapter(on),
         _ if is_family(folder) || is_part_of_local(folder) => on == "core",
         // It starts the command as a person does, in the same workplace.
         "tests/faults" => true,
