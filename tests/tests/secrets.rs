@@ -190,7 +190,7 @@ fn used_and_nowhere(endpoints: &Endpoints) {
     assert!(answered.contains("batchItemFailures"), "{answered}");
     let asked = stand.wait_for("GET /xapi-statements ", &running);
     assert!(asked.contains("ApiKey hush-api-key"), "the store is asked with what the secret holds: {asked}");
-    // The next invocation is waited for: all that is told of the first has been written.
+    // The next invocation is waited for: all that is logged of the first has been written.
     let process = format!("/proc/{}", running.process());
     let arguments = fs::read_to_string(format!("{process}/cmdline")).expect("the process is there");
     let environment = fs::read_to_string(format!("{process}/environ")).expect("the process is there");
@@ -225,7 +225,7 @@ fn named(endpoints: &Endpoints) {
             assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{message}");
         }
     }
-    // A half of what belongs together is told as its variables would be.
+    // A half of what belongs together is reported as its variables would be.
     let [half] = put(endpoint, [r#"{"certificate": "hush"}"#]);
     let ended = function(&stand, endpoint, &[("KAFKA_CERTIFICATE_SECRET_ARN", &half)]).wait().expect_code(1);
     assert!(ended.stderr.contains("KAFKA_SSL_KEY_PEM") && !ended.stderr.contains(HUSH), "{}", ended.stderr);
@@ -272,7 +272,7 @@ fn variables(_: &Endpoints) {
         assert!(!text.contains(HUSH), "{text}");
     }
 
-    // Services that refuse: their errors are told, and not what was shown to them.
+    // Services that refuse: their errors are logged, and not what was shown to them.
     let stand = Stand::start(String::new());
     let url = stand.url();
     let store = [("ELASTICSEARCH_URL", url.as_str()), ("ELASTICSEARCH_API_KEY", "hush-api-key")];

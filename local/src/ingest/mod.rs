@@ -585,7 +585,7 @@ struct Mark {
     /// The sum of what is committed, by this process and by others.
     committed: i64,
     settled: u64,
-    /// Records that functions had come again; that is no progress.
+    /// Records that functions had redelivered; that is no progress.
     put_off: u64,
 }
 
@@ -645,7 +645,7 @@ impl<'a> Standstill<'a> {
         };
         let put_off = || {
             let number = now.put_off.saturating_sub(before.put_off);
-            (number > 0).then(|| "the function has its records come again; its own log says why".to_owned())
+            (number > 0).then(|| "the function has its records redelivered; its own log says why".to_owned())
         };
         self.run.put_off_since(since).or_else(failing).or_else(put_off)
     }

@@ -174,7 +174,7 @@ impl Runtime {
         }
         let (runtime, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move {
-            stopped.run_until_cancelled(runtime.keep_house()).await;
+            stopped.run_until_cancelled(runtime.housekeeping()).await;
         });
         shutdown.await;
         stop.cancel();
@@ -185,7 +185,7 @@ impl Runtime {
         }
     }
 
-    async fn keep_house(&self) {
+    async fn housekeeping(&self) {
         loop {
             self.drop_what_is_old().await;
             tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
