@@ -4,13 +4,16 @@
 //! Everything that is data about a family stands in its [`FamilySpec`]; the event table of the documentation is tested
 //! against it.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
+use crate::formats::Format;
 use crate::outcome::{Anomaly, Finding};
+use crate::ports::statements::StatementDocument;
 use crate::record::Position;
 use crate::states::{Changes, States};
 use lyceum_xapi::statement::{Activity, Object, Statement};
@@ -210,7 +213,7 @@ impl Refusal {
 }
 
 /// One family of events. Everything here is pure.
-pub trait Family: Send + Sync + 'static {
+pub trait Family: Sized + Send + Sync + 'static {
     /// The family as data.
     const SPEC: &'static FamilySpec;
 
@@ -221,11 +224,14 @@ pub trait Family: Send + Sync + 'static {
     /// The state of any of the family's aggregates.
     type State: Serialize + DeserializeOwned + Clone + Send + Sync;
 
-    /// Reads the event's own fields from a valid statement.
-    fn read(envelope: &Envelope<'_>) -> Result<Self::Event, Vec<Finding>>;
+    /// The wire form of its events.
+    type Format: Format;
+
+    /// Reads the event's own fields from a valid body.
+    fn read(envelope: &EnvelopeOf<'_, Self>) -> Result<Self::Event, Vec<Finding>>;
 
     /// The Kafka key under which the event keeps its order.
-    fn key(envelope: &Envelope<'_>, event: &Self::Event) -> String;
+    fn key(envelope: &EnvelopeOf<'_, Self>, event: &Self::Event) -> String;
 
     /// The aggregates that the event reads or changes; none for a family without state.
     fn aggregates(event: &Self::Event) -> Vec<AggregateRef>;
@@ -237,10 +243,8 @@ pub trait Family: Send + Sync + 'static {
         at: &Occurrence,
     ) -> Result<Decision<Self::State>, Refusal>;
 
-    /// The fields by which a survey's answers are counted, for families that have such.
-    fn survey_fields(_event: &Self::Event) -> Option<SurveyFields> {
-        None
-    }
+    /// What a store keeps of an accepted event: a pure function of it, so that a second run makes the same.
+    fn document(envelope: &EnvelopeOf<'_, Self>, event: &Self::Event, stored: &Stored<'_>) -> StatementDocument;
 
     /// The aggregates whose state [`Family::view`] wants beside the one that is shown.
     fn related(_state: &Self::State) -> Vec<AggregateRef> {
@@ -249,6 +253,22 @@ pub trait Family: Send + Sync + 'static {
 
     /// What a person is shown of a state: with everything that is derived when it is read.
     fn view(state: &Self::State, related: &[Option<Self::State>]) -> Value;
+}
+
+/// The envelope of a family's events, as their format reads them.
+pub type EnvelopeOf<'a, F> = Envelope<'a, <<F as Family>::Format as Format>::Body<'a>>;
+
+/// What a document says beside its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'e> {
+    /// Whose event it is.
+    pub family: &'static str,
+    /// The record's value, which the envelope borrows from.
+    pub value: &'e Bytes,
+    /// The record that was decided on.
+    pub source: &'e Position,
+    /// Its timestamp; milliseconds since 1970 UTC.
+    pub stored_ms: i64,
 }
 
 /// What an event of a survey is counted by.

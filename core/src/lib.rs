@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod envelope;
 pub mod environment;
 pub mod family;
+pub mod formats;
 pub mod metrics;
 pub mod outcome;
 pub mod ports;

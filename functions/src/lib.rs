@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{Catalog, Family, FamilySpec};
+use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::process::{ProcessConfig, Processor, Services};
 use lyceum_lambda_event::handler::FamilyFunction;
 
@@ -22,7 +23,7 @@ pub struct Entry {
     pub build: fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn FamilyFunction>,
 }
 
-const fn entry<F: Family>() -> Entry {
+const fn entry<F: Family<Format = StatementFormat>>() -> Entry {
     let key: fn(&Envelope<'_>) -> Option<String> =
         |envelope| F::read(envelope).ok().map(|event| F::key(envelope, &event));
     Entry {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyceum_core::envelope::{EnvelopeConfig, recognise};
+use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::family::Catalog;
+use lyceum_core::formats::statement::recognise;
 use lyceum_core::record::{Position, Record};
 use lyceum_functions::REGISTRY;
 use lyceum_server::questions::Keys;
@@ -36,7 +37,7 @@ impl Router {
         let record = unplaced(value);
         let (known, envelope) = recognise(&record, &self.catalog, &self.config)?;
         let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
-        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: Some(envelope.statement.id.is_some()) })
+        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: Some(envelope.body.id.is_some()) })
     }
 }
 

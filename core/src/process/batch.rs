@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use super::recording::Recording;
 use crate::dead_letter::Publication;
-use crate::envelope::Envelope;
-use crate::family::{Family, Occurrence};
+use crate::family::{EnvelopeOf, Family, Occurrence};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Report};
 use crate::ports::ledger::{AggregateId, KeyId};
 use crate::record::{Position, Record};
@@ -31,7 +30,7 @@ pub(super) struct Item<'a, F: Family> {
     /// Its place in the batch.
     pub(super) index: usize,
     pub(super) record: &'a Record,
-    pub(super) envelope: Box<Envelope<'a>>,
+    pub(super) envelope: Box<EnvelopeOf<'a, F>>,
     pub(super) event: F::Event,
     /// None twice.
     pub(super) aggregates: Vec<AggregateId>,
@@ -45,7 +44,7 @@ impl<F: Family> Item<'_, F> {
             event_id: self.envelope.id,
             event_type: self.envelope.event_type,
             source: self.envelope.source.clone(),
-            occurred_at_ms: self.envelope.occurred_at_ms(),
+            occurred_at_ms: self.envelope.occurred_at_ms,
             now_ms,
         }
     }

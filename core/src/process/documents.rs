@@ -1,20 +1,14 @@
 //! Step 5, the documents: what is stored of an accepted statement, a pure function of the event, so that a second run makes
 //! the same; and the effect of a family that keeps no state, which is the document alone.
 
-use bytes::Bytes;
-
 use super::Processor;
 use super::batch::{Disposition, Item};
 use super::invocation::Invocation;
 use super::recording::Recording;
-use crate::envelope::Envelope;
-use crate::family::{Family, SurveyFields};
+use crate::family::{Family, Stored};
 use crate::outcome::Outcome;
-use crate::ports::statements::{StatementDocument, StatementFields, StatementsError, StoreOutcome};
+use crate::ports::statements::{StatementDocument, StatementsError, StoreOutcome};
 use crate::record::Position;
-use lyceum_xapi::VOIDED;
-use lyceum_xapi::statement::{Actor, Object};
-use lyceum_xapi::utc_time::UtcTime;
 
 /// What becomes of an event whose only effect is its document: the store's create-only write makes it once.
 pub(super) fn applied<F: Family>(item: &Item<'_, F>) -> Disposition {
@@ -30,11 +24,12 @@ pub(super) struct ToStore<'b, 'a, F: Family> {
 }
 
 impl<F: Family> ToStore<'_, '_, F> {
-    /// `None` where the record has no value that the statement could stand in.
+    /// `None` where the record has no value that the event could stand in.
     fn document(&self) -> Option<StatementDocument> {
-        let survey = F::survey_fields(&self.item.event);
-        let value = self.item.record.value.as_ref()?;
-        Some(document(&self.item.envelope, F::SPEC.name, survey, value, &self.source, self.stored_ms))
+        let Item { record, envelope, event, .. } = self.item;
+        let value = record.value.as_ref()?;
+        let stored = Stored { family: F::SPEC.name, value, source: &self.source, stored_ms: self.stored_ms };
+        Some(F::document(envelope, event, &stored))
     }
 }
 
@@ -89,66 +84,4 @@ fn complete(given: usize, outcomes: Vec<StoreOutcome>) -> Result<Vec<StoreOutcom
             Err(StatementsError::Unavailable(format!("it was given {given} documents and answered for {answered}")))
         }
     }
-}
-
-/// Makes the document; `source` is the record that was decided on, and `value` the record's value that the envelope
-/// borrows from.
-fn document(
-    envelope: &Envelope<'_>,
-    family: &'static str,
-    survey: Option<SurveyFields>,
-    value: &Bytes,
-    source: &Position,
-    stored_ms: i64,
-) -> StatementDocument {
-    let statement = &envelope.statement;
-    let timestamp_ms = statement.timestamp_ms.unwrap_or(stored_ms);
-    let (object_type, object, activity_type) = match &statement.object {
-        Object::Activity(activity) => {
-            ("Activity", activity.id.to_string(), activity.kind.as_deref().map(str::to_owned))
-        }
-        Object::Actor(actor) => (if actor.is_group { "Group" } else { "Agent" }, canonical(actor), None),
-        Object::StatementRef(id) => ("StatementRef", id.to_string(), None),
-        Object::SubStatement => ("SubStatement", String::new(), None),
-    };
-    let voids = match &statement.object {
-        Object::StatementRef(id) if statement.verb == VOIDED => Some(*id),
-        _ => None,
-    };
-    let (survey, question) = survey.map_or((None, None), |fields| (Some(fields.survey), fields.question));
-    let fields = StatementFields {
-        event_type: envelope.event_type.to_owned(),
-        family: family.to_owned(),
-        timestamp_ms,
-        day: UtcTime::from_millis(timestamp_ms).day().to_string(),
-        actor: canonical(&statement.actor),
-        actor_sha1: statement.actor.ifi.as_ref().and_then(|ifi| ifi.mbox_sha1()),
-        verb: statement.verb.to_string(),
-        object_type: object_type.to_owned(),
-        object,
-        activity_type,
-        registration: statement.context.registration.map(|registration| registration.to_string()),
-        parents: statement.context.parents.iter().map(|(id, _)| id.to_string()).collect(),
-        survey,
-        question,
-        response: statement.result.response.as_deref().map(str::to_owned),
-        score_raw: statement.result.score_raw,
-        score_scaled: statement.result.score_scaled,
-        success: statement.result.success,
-        completion: statement.result.completion,
-        voids,
-    };
-    StatementDocument {
-        tenant: envelope.tenant.to_string(),
-        id: envelope.id,
-        raw: value.slice_ref(envelope.raw),
-        stored_ms,
-        source: source.clone(),
-        correlation_id: envelope.correlation_id.to_string(),
-        fields,
-    }
-}
-
-fn canonical(actor: &Actor<'_>) -> String {
-    actor.ifi.as_ref().map(|ifi| ifi.canonical()).unwrap_or_default()
 }

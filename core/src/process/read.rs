@@ -8,21 +8,21 @@ use serde::Serialize;
 use super::batch::{Disposition, Entry, Item};
 use super::{Delivery, Failed, Processor};
 use crate::dead_letter::{self, ENTRY_RULE, Failure};
-use crate::envelope::{self, Decoded, Envelope, Invalid};
-use crate::family::{AggregateRef, Family};
+use crate::envelope::{self, Envelope, Hint, Invalid};
+use crate::family::{AggregateRef, EnvelopeOf, Family};
+use crate::formats::{Format, Opened};
 use crate::outcome::{DeadLetterKind, Report};
 use crate::ports::ledger::{AggregateId, KeyId, placed};
 use crate::record::{Position, Record};
 use crate::trace;
-use lyceum_xapi::equality;
 
 /// What a record is.
-enum Read<'a, E> {
+enum Read<'a, F: Family> {
     Tombstone,
-    Event(Box<Envelope<'a>>, E),
+    Event(Box<EnvelopeOf<'a, F>>, F::Event),
     Invalid(Box<Invalid>),
     /// A valid envelope whose event is not.
-    InvalidEvent(Box<Envelope<'a>>, Failed),
+    InvalidEvent(Box<EnvelopeOf<'a, F>>, Failed),
 }
 
 impl<F: Family> Processor<F> {
@@ -79,11 +79,12 @@ impl<F: Family> Processor<F> {
         Entry { item: None, disposition, report }
     }
 
-    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, F::Event> {
-        match envelope::decode(record, F::SPEC, &self.catalog, &self.config.envelope) {
-            Decoded::Tombstone => Read::Tombstone,
-            Decoded::Invalid(invalid) => Read::Invalid(invalid),
-            Decoded::Event(envelope) => match F::read(&envelope) {
+    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, F> {
+        let hint = Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.config.envelope };
+        match F::Format::open(record, hint) {
+            Opened::Tombstone => Read::Tombstone,
+            Opened::Invalid(invalid) => Read::Invalid(invalid),
+            Opened::Event(envelope) => match F::read(&envelope) {
                 Ok(event) => Read::Event(envelope, event),
                 Err(findings) => Read::InvalidEvent(envelope, Failed { kind: DeadLetterKind::Validation, findings }),
             },
@@ -115,7 +116,7 @@ impl<F: Family> Processor<F> {
     }
 }
 
-fn of_event(report: Report, envelope: &Envelope<'_>) -> Report {
+fn of_event<B>(report: Report, envelope: &Envelope<'_, B>) -> Report {
     let (tenant, correlation_id) = (envelope.tenant.to_string(), envelope.correlation_id.to_string());
     report.about(envelope.event_type, Some(envelope.id)).belonging(Some(tenant), Some(correlation_id))
 }
@@ -123,7 +124,7 @@ fn of_event(report: Report, envelope: &Envelope<'_>) -> Report {
 fn item<'a, F: Family>(
     index: usize,
     record: &'a Record,
-    envelope: Box<Envelope<'a>>,
+    envelope: Box<EnvelopeOf<'a, F>>,
     event: F::Event,
 ) -> Result<Item<'a, F>, Failed> {
     let mut aggregates: Vec<AggregateId> = Vec::new();
@@ -135,7 +136,7 @@ fn item<'a, F: Family>(
     }
     let content_hash = match F::SPEC.effect.keeps_state() {
         false => [0; 32],
-        true => match content_hash(&envelope, &event) {
+        true => match content_hash::<F>(&envelope, &event) {
             Ok(hash) => hash,
             Err(error) => {
                 let message =
@@ -151,16 +152,16 @@ fn item<'a, F: Family>(
 impl<F: Family> Item<'_, F> {
     /// Whether its content is that of the key's event.
     pub(super) fn is_content(&self, held: &[u8; 32]) -> bool {
-        // The hash decides it, but for the keys of earlier releases.
-        equality::same_content(held, &self.content_hash)
-            || fields(&self.event).is_ok_and(|fields| equality::is_former_hash(held, self.envelope.raw, &fields))
+        held == &self.content_hash
+            || fields(&self.event)
+                .is_ok_and(|fields| F::Format::is_same(&self.envelope, &fields, &self.content_hash, held))
     }
 }
 
-/// What makes two events with one id the same: the statement by xAPI's equality, and the fields that the family reads. To be
-/// compared by [`equality::same_content`]. An event that cannot be written as JSON (a map whose keys are no strings) has none.
-pub fn content_hash(envelope: &Envelope<'_>, event: &impl Serialize) -> Result<[u8; 32], serde_json::Error> {
-    Ok(equality::content_hash(envelope.raw, &fields(event)?))
+/// What makes two events with one id the same: the body by its format's equality, and the fields that the family reads. To be
+/// compared by [`Format::is_same`]. An event that cannot be written as JSON (a map whose keys are no strings) has none.
+pub fn content_hash<F: Family>(envelope: &EnvelopeOf<'_, F>, event: &F::Event) -> Result<[u8; 32], serde_json::Error> {
+    Ok(F::Format::sameness(envelope, &fields(event)?))
 }
 
 fn fields(event: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
@@ -168,7 +169,7 @@ fn fields(event: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// The name of an event's key.
-pub fn key_id<F: Family>(envelope: &Envelope<'_>, aggregates: &[AggregateId]) -> KeyId {
+pub fn key_id<F: Family>(envelope: &EnvelopeOf<'_, F>, aggregates: &[AggregateId]) -> KeyId {
     let at_home = F::SPEC.effect.keys_at_home();
     placed::key_of(at_home, F::SPEC.name, &envelope.tenant, aggregates, envelope.id)
 }

@@ -4,8 +4,10 @@
 
 pub use lyceum_catalog::statement::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, SurveyFields};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, Stored, SurveyFields};
+use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Changes, States};
 use serde_json::Value;
 
@@ -18,13 +20,14 @@ impl Family for Statement {
     /// What it is about, where that is a survey or a question of one: analytics answer for other tools' surveys, too.
     type Event = Option<SurveyFields>;
     type State = ();
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Option<SurveyFields>, Vec<Finding>> {
-        Ok(SurveyFields::of(&envelope.statement))
+        Ok(SurveyFields::of(&envelope.body))
     }
 
     fn key(envelope: &Envelope<'_>, _: &Option<SurveyFields>) -> String {
-        envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical()).unwrap_or_default()
+        envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical()).unwrap_or_default()
     }
 
     fn aggregates(_: &Option<SurveyFields>) -> Vec<AggregateRef> {
@@ -35,8 +38,8 @@ impl Family for Statement {
         Ok(Decision { changes: Changes::new(), follow_ups: Vec::new(), anomalies: Vec::new() })
     }
 
-    fn survey_fields(about: &Option<SurveyFields>) -> Option<SurveyFields> {
-        about.clone()
+    fn document(envelope: &Envelope<'_>, about: &Option<SurveyFields>, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, about.clone(), stored)
     }
 
     fn view((): &(), _: &[Option<()>]) -> Value {

@@ -1,8 +1,8 @@
 //! The events of the survey family, and how each is read from a statement.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{question_id, survey_id, survey_of};
+use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;
@@ -56,13 +56,13 @@ pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         "survey.started" => (fields.object_iri("survey_id", survey_id), What::Started),
         "survey.completed" => (fields.object_iri("survey_id", survey_id), What::Completed),
         _ => {
-            let result = &envelope.statement.result;
+            let result = &envelope.body.result;
             let score = result.score_raw.or(result.score_scaled);
             let response = result.response.as_deref().map(str::to_owned);
             fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
                 "an answer needs result.response or result.score".to_owned()
             });
-            let survey = match survey_of(&envelope.statement) {
+            let survey = match survey_of(&envelope.body) {
                 Some(iri) if envelope.extension("survey_id").is_none() => iri.to_owned(),
                 _ => fields.id("survey_id"),
             };
@@ -70,7 +70,7 @@ pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
             (survey_id(&survey).to_owned(), What::Answered { question_id, response, score })
         }
     };
-    let learner = envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+    let learner = envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
     let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
     fields.finish(Event { survey_id, registration, learner, demographics, what })
 }

@@ -5,8 +5,10 @@
 
 pub use lyceum_catalog::survey::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, SurveyFields};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, Stored, SurveyFields};
+use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use serde_json::Value;
 
@@ -25,6 +27,7 @@ impl Family for Survey {
     const SPEC: &'static FamilySpec = &SPEC;
     type Event = Event;
     type State = Response;
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         events::read(envelope)
@@ -42,12 +45,12 @@ impl Family for Survey {
         decide::decide(states, event, at)
     }
 
-    fn survey_fields(event: &Event) -> Option<SurveyFields> {
+    fn document(envelope: &Envelope<'_>, event: &Event, stored: &Stored<'_>) -> StatementDocument {
         let question = match &event.what {
             events::What::Answered { question_id, .. } => Some(question_id.clone()),
             _ => None,
         };
-        Some(SurveyFields { survey: event.survey_id.clone(), question })
+        document(envelope, Some(SurveyFields { survey: event.survey_id.clone(), question }), stored)
     }
 
     fn view(state: &Response, _: &[Option<Response>]) -> Value {

@@ -1,8 +1,8 @@
 //! The events of the training family, and how each is read from a statement.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::AggregateRef;
+use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 

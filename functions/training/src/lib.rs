@@ -5,8 +5,10 @@
 
 pub use lyceum_catalog::training::SPEC;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, Stored};
+use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use serde_json::Value;
 
@@ -25,6 +27,7 @@ impl Family for Training {
     const SPEC: &'static FamilySpec = &SPEC;
     type Event = Event;
     type State = State;
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         events::read(envelope)
@@ -40,6 +43,10 @@ impl Family for Training {
 
     fn decide(states: &States<'_, State>, event: &Event, at: &Occurrence) -> Result<Decision<State>, Refusal> {
         decide::decide(states, event, at)
+    }
+
+    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
     }
 
     fn related(state: &State) -> Vec<AggregateRef> {

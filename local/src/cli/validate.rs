@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use lyceum_core::envelope::{EnvelopeConfig, judge};
+use lyceum_core::envelope::EnvelopeConfig;
+use lyceum_core::formats::statement::judge;
 use lyceum_core::outcome::Finding;
 use lyceum_xapi::Version;
 use serde_json::{Value, json};

@@ -7,8 +7,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use lyceum_core::dead_letter::{DeadLetterFormat, Failure, LETTER_ID_HEADER, Publication, write, write_entry};
-use lyceum_core::envelope::{Decoded, decode};
+use lyceum_core::envelope::Hint;
 use lyceum_core::family::FamilySpec;
+use lyceum_core::formats::statement::StatementFormat;
+use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::KeyStatus;
@@ -97,12 +99,13 @@ impl DeadLetterIndex {
             imported.refused.push(format!("{}: no function reads its topic", record.position));
             return;
         };
-        let (tenant, correlation_id, is_event) = match decode(record, family, &self.catalog, &self.envelope) {
-            Decoded::Event(envelope) => {
+        let hint = Hint { family: Some(family), catalog: &self.catalog, config: &self.envelope };
+        let (tenant, correlation_id, is_event) = match StatementFormat::open(record, hint) {
+            Opened::Event(envelope) => {
                 (Some(envelope.tenant.to_string()), Some(envelope.correlation_id.to_string()), true)
             }
-            Decoded::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
-            Decoded::Tombstone => return,
+            Opened::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
+            Opened::Tombstone => return,
         };
         let failure = Failure {
             kind: DeadLetterKind::Processing,

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
     AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
+    PLATFORM_DEAD_LETTERS, Refusal, Stored, TopicOf,
 };
+use lyceum_core::formats::statement::field::Fields;
+use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Aggregate, Change, Changes, States};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -99,6 +101,7 @@ impl Family for Probe {
     const SPEC: &'static FamilySpec = Self::FAMILY;
     type Event = Event;
     type State = Seen;
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
@@ -146,6 +149,10 @@ impl Family for Probe {
         };
         let follow_ups = (0..follow_ups).map(follow_up).collect();
         Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
+    }
+
+    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
     }
 
     fn view(seen: &Seen, _: &[Option<Seen>]) -> Value {

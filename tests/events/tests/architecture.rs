@@ -139,7 +139,7 @@ fn linked(package: &str) -> Vec<String> {
 fn pure_modules_touch_neither_files_network_environment_nor_clock() {
     let core = root().join("core/src");
     let mut files = files_below(&root().join("core/xapi/src"));
-    files.extend(files_below(&core.join("envelope")));
+    files.extend(files_below(&core.join("formats")));
     let of_the_core = ["family", "states", "record", "outcome", "dead_letter", "retry", "trace"];
     files.extend(of_the_core.map(|name| core.join(name).with_extension("rs")));
     files.extend(["event_log/rules.rs", "ledger/limits.rs"].map(|name| core.join("ports").join(name)));

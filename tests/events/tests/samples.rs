@@ -160,7 +160,7 @@ fn judge_report(sample: &Sample, report: &Report) -> Result<(), String> {
 fn form_of(sample: &Sample) -> (&'static str, bool) {
     let catalog = lyceum_catalog::catalog();
     let config = lyceum_core::envelope::EnvelopeConfig::default();
-    let known = lyceum_core::envelope::recognise(&sample.record, &catalog, &config);
+    let known = lyceum_core::formats::statement::recognise(&sample.record, &catalog, &config);
     let (known, envelope) = known.unwrap_or_else(|| panic!("{} is no valid event", sample.path));
     (known.name, !envelope.pointer.is_empty())
 }

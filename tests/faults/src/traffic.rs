@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use lyceum_core::envelope::{EnvelopeConfig, recognise};
+use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::family::Catalog;
+use lyceum_core::formats::statement::recognise;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_functions::REGISTRY;

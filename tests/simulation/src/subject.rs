@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyceum_core::envelope::{self, Decoded, EnvelopeConfig, letter_id, source_of};
+use lyceum_core::envelope::{EnvelopeConfig, Hint, letter_id, source_of};
 use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
 use lyceum_core::process::{ProcessConfig, Processor, Services, Subscriber, content_hash, key_id};
@@ -70,8 +71,8 @@ pub trait Subject: Send + Sync {
 
 /// The event of a record, where it is a valid one.
 pub fn event<F: Family>(catalog: &Catalog, record: &Record) -> Option<F::Event> {
-    match envelope::decode(record, F::SPEC, catalog, &EnvelopeConfig::default()) {
-        Decoded::Event(envelope) => F::read(&envelope).ok(),
+    match F::Format::open(record, Hint { family: Some(F::SPEC), catalog, config: &EnvelopeConfig::default() }) {
+        Opened::Event(envelope) => F::read(&envelope).ok(),
         _ => None,
     }
 }
@@ -100,10 +101,10 @@ impl<F: Family> Subject for Of<F> {
     }
 
     fn read(&self, record: &Record) -> Fact {
-        match envelope::decode(record, F::SPEC, &self.catalog, &self.envelope) {
-            Decoded::Tombstone => Fact::Tombstone,
-            Decoded::Invalid(invalid) => Fact::Invalid(invalid.kind),
-            Decoded::Event(envelope) => {
+        match F::Format::open(record, Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope }) {
+            Opened::Tombstone => Fact::Tombstone,
+            Opened::Invalid(invalid) => Fact::Invalid(invalid.kind),
+            Opened::Event(envelope) => {
                 let Ok(event) = F::read(&envelope) else { return Fact::Invalid(DeadLetterKind::Validation) };
                 let tenant = envelope.tenant.to_string();
                 let named = F::aggregates(&event).into_iter();
@@ -111,7 +112,7 @@ impl<F: Family> Subject for Of<F> {
                     .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
                     .collect();
                 let (event_id, key) = (envelope.id, key_id::<F>(&envelope, &aggregates));
-                let Ok(content_hash) = content_hash(&envelope, &event) else {
+                let Ok(content_hash) = content_hash::<F>(&envelope, &event) else {
                     return Fact::Invalid(DeadLetterKind::Processing);
                 };
                 let raw = Bytes::copy_from_slice(envelope.raw);
@@ -145,7 +146,9 @@ impl<F: Family> Subject for Of<F> {
                     continue;
                 }
             }
-            let Decoded::Event(envelope) = envelope::decode(record, F::SPEC, &self.catalog, &self.envelope) else {
+            let Opened::Event(envelope) =
+                F::Format::open(record, Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope })
+            else {
                 continue;
             };
             let Ok(event) = F::read(&envelope) else { continue };
@@ -153,7 +156,7 @@ impl<F: Family> Subject for Of<F> {
                 event_id: envelope.id,
                 event_type: envelope.event_type,
                 source,
-                occurred_at_ms: envelope.occurred_at_ms(),
+                occurred_at_ms: envelope.occurred_at_ms,
                 now_ms,
             };
             let named = |id: &AggregateId| (id.kind.clone(), id.id.clone());

@@ -2,9 +2,11 @@
 
 use std::marker::PhantomData;
 
-use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, EffectPolicy, Family, FamilySpec, KeyPlace, Occurrence, Refusal};
+use lyceum_core::family::{
+    AggregateRef, Decision, EffectPolicy, EnvelopeOf, Family, FamilySpec, KeyPlace, Occurrence, Refusal, Stored,
+};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use serde_json::Value;
 
@@ -16,12 +18,13 @@ impl<F: Family> Family for Apart<F> {
         &FamilySpec { effect: EffectPolicy::StateAndKey { keys: KeyPlace::Apart }, ..*F::SPEC };
     type Event = F::Event;
     type State = F::State;
+    type Format = F::Format;
 
-    fn read(envelope: &Envelope<'_>) -> Result<F::Event, Vec<Finding>> {
+    fn read(envelope: &EnvelopeOf<'_, F>) -> Result<F::Event, Vec<Finding>> {
         F::read(envelope)
     }
 
-    fn key(envelope: &Envelope<'_>, event: &F::Event) -> String {
+    fn key(envelope: &EnvelopeOf<'_, F>, event: &F::Event) -> String {
         F::key(envelope, event)
     }
 
@@ -31,6 +34,10 @@ impl<F: Family> Family for Apart<F> {
 
     fn decide(states: &States<'_, F::State>, event: &F::Event, at: &Occurrence) -> Result<Decision<F::State>, Refusal> {
         F::decide(states, event, at)
+    }
+
+    fn document(envelope: &EnvelopeOf<'_, F>, event: &F::Event, stored: &Stored<'_>) -> StatementDocument {
+        F::document(envelope, event, stored)
     }
 
     fn view(state: &F::State, related: &[Option<F::State>]) -> Value {

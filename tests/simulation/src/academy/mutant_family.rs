@@ -1,8 +1,10 @@
 //! Training with one rule of its state machine changed, to show that the fold and the second schedule notice.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, Stored};
+use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Change, States};
 use lyceum_training::events::Event;
 use lyceum_training::state::{Program, ProgramOwn, ProgramStatus, Session, State};
@@ -31,6 +33,7 @@ impl<const RULE: u8> Family for MutantFamily<RULE> {
     const SPEC: &'static FamilySpec = &SPEC;
     type Event = Event;
     type State = Counting;
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         Training::read(envelope)
@@ -76,6 +79,10 @@ impl<const RULE: u8> Family for MutantFamily<RULE> {
         };
         let changes = decision.changes.into_iter().map(count).collect();
         Ok(Decision { changes, follow_ups: decision.follow_ups, anomalies: decision.anomalies })
+    }
+
+    fn document(envelope: &Envelope<'_>, event: &Event, stored: &Stored<'_>) -> StatementDocument {
+        Training::document(envelope, event, stored)
     }
 
     fn view(state: &Counting, _: &[Option<Counting>]) -> Value {

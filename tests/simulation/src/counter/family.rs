@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::envelope::field::Fields;
 use lyceum_core::family::{
     AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, TopicOf,
+    PLATFORM_DEAD_LETTERS, Refusal, Stored, TopicOf,
 };
+use lyceum_core::formats::statement::field::Fields;
+use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
+use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Aggregate, Changes, States};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -149,6 +151,7 @@ impl<const HOME: bool> Family for Counters<HOME> {
     const SPEC: &'static FamilySpec = if HOME { &AT_HOME } else { &APART };
     type Event = Event;
     type State = Counter;
+    type Format = StatementFormat;
 
     fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
@@ -207,6 +210,10 @@ impl<const HOME: bool> Family for Counters<HOME> {
         let put = |changes: Changes<Counter>, (id, counter): (&String, Counter)| changes.put(id, counter);
         let changes = event.counters.iter().zip(counters).fold(Changes::new(), put);
         Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
+    }
+
+    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
     }
 
     fn view(state: &Counter, _: &[Option<Counter>]) -> Value {

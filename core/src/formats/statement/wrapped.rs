@@ -6,7 +6,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::finding;
+use crate::envelope::finding;
 use crate::outcome::{DeadLetterKind, Finding};
 
 /// What is read of a wrapped message beside its statement.

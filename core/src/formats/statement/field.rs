@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Envelope, finding};
+use crate::envelope::{Envelope, finding};
 use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
 use lyceum_xapi::statement::{Extensions, Object};
@@ -44,7 +44,7 @@ impl<'e, 'a> Fields<'e, 'a> {
 
     /// The object's activity IRI, or the part of it that `id_of` takes for the id; at most [`MAX_IRI_BYTES`].
     pub fn object_iri(&mut self, name: &str, id_of: fn(&str) -> &str) -> String {
-        let id = match &self.envelope.statement.object {
+        let id = match &self.envelope.body.object {
             Object::Activity(activity) => Some(id_of(&activity.id).to_owned()),
             _ => None,
         };
@@ -115,7 +115,7 @@ impl<'e, 'a> Fields<'e, 'a> {
 
     /// The activity's name: `en` first, else any.
     pub fn title(&mut self) -> String {
-        let title = match &self.envelope.statement.object {
+        let title = match &self.envelope.body.object {
             Object::Activity(activity) => activity.name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned),
             _ => None,
         };
@@ -124,13 +124,13 @@ impl<'e, 'a> Fields<'e, 'a> {
 
     /// The actor's canonical identifier.
     pub fn learner(&mut self) -> String {
-        let learner = self.envelope.statement.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+        let learner = self.envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
         self.required(learner, "/actor", || "the learner is the actor, who must be identified".to_owned())
     }
 
     /// `context.registration`.
     pub fn registration(&mut self) -> Uuid {
-        let registration = self.envelope.statement.context.registration;
+        let registration = self.envelope.body.context.registration;
         self.required(registration, "/context/registration", || "context.registration is required".to_owned())
     }
 

@@ -1,0 +1,33 @@
+//! Wire forms: from a record's bytes to an [`Envelope`] with a typed body, or all that is wrong. A format knows neither what becomes
+//! of an event nor who reads it; several families may have the same one. Pure.
+
+use crate::envelope::{Envelope, Hint, Invalid};
+use crate::record::Record;
+
+pub mod statement;
+
+/// A wire form.
+pub trait Format: 'static {
+    /// What stands in an envelope of this form, read and valid.
+    type Body<'a>: Send + Sync;
+
+    /// Opens a record.
+    fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Self::Body<'a>>;
+
+    /// What makes two events with one id the same: a hash of the body, and of the fields that the family reads of it, as JSON.
+    fn sameness(envelope: &Envelope<'_, Self::Body<'_>>, fields: &[u8]) -> [u8; 32];
+
+    /// Whether `held`, the hash that a key has, is that of this event, whose own is `own`.
+    fn is_same(envelope: &Envelope<'_, Self::Body<'_>>, fields: &[u8], own: &[u8; 32], held: &[u8; 32]) -> bool;
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub enum Opened<'a, B> {
+    /// It has no value.
+    Tombstone,
+    /// A valid event on the right topic.
+    Event(Box<Envelope<'a, B>>),
+    /// It can never be valid: every worker decides the same.
+    Invalid(Box<Invalid>),
+}
