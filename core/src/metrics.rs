@@ -166,7 +166,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Every metric, at nought.
+    /// Every metric, set to zero.
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("lyceum"),
@@ -208,7 +208,7 @@ impl Metrics {
         metrics
     }
 
-    /// Every metric, at nought; beside the sums each observation is kept until [`Metrics::take_samples`].
+    /// Every metric, set to zero; beside the sums each observation is kept until [`Metrics::take_samples`].
     pub fn with_samples() -> Self {
         Self { samples: Some(Mutex::default()), ..Self::new() }
     }
@@ -232,7 +232,7 @@ impl Metrics {
         samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
     }
 
-    /// Counts how records ended, the rules that they broke, their dead letters and those that are to come again.
+    /// Counts how records ended, the rules that they broke, their dead letters and those that are redelivered.
     pub fn observe(&self, reports: &[Report]) {
         for report in reports {
             let Report { family, event_type, outcome, .. } = report;
@@ -280,7 +280,7 @@ impl Metrics {
         self.sample(("lyceum_batch_size", Unit::Count, Combine::Each), || [], records as f64);
     }
 
-    /// Counts one attempt after the first; [`Metrics::observe`] counts those that a report tells of.
+    /// Counts one attempt after the first; [`Metrics::observe`] counts those that are in a report.
     pub fn count_retry(&self, family: &'static str) {
         self.retries.get_or_create(&FamilyLabels { family }).inc();
         self.sample(("lyceum_retries_total", Unit::Count, Combine::Sum), || [("family", family.into())], 1.0);

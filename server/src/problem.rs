@@ -55,8 +55,8 @@ kinds! {
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The request is too large";
     /// A defect of this program.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
-    /// A store or the log is away.
-    UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A part of the system is away";
+    /// A store or the log is unavailable.
+    UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A part of the system is unavailable";
     /// It took too long.
     TIMED_OUT = GATEWAY_TIMEOUT "timed-out" "The answer took too long";
 }

@@ -22,7 +22,7 @@ pub enum AskError {
     /// There is no such thing; the text tells what was looked for.
     #[error("{0}")]
     NotFound(String),
-    /// A store is away; the same question may be answered later.
+    /// A store is unavailable; the same question may be answered later.
     #[error("{0}")]
     Unavailable(String),
     /// What no repetition mends.

@@ -430,7 +430,7 @@ async fn what_lambda_gave_up_becomes_letters_once_with_its_payload_or_from_the_t
     let replay = world.replays().await.pop().unwrap();
     assert_eq!((&replay.key, &replay.value), (&record(7).key, &record(7).value));
 
-    // Of SQS only the place is known: the record is still on its topic, or its loss is told.
+    // Of SQS only the place is known: the record is still on its topic, or its loss is reported.
     let place = replay.position.clone();
     let there = Record { position: place, ..record(7) };
     assert_eq!(process.import(&given_up(&there, false)).await.unwrap().letters, 1);

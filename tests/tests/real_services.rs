@@ -233,7 +233,7 @@ fn killed_replay(endpoints: &Endpoints) {
     assert_eq!(different.len(), LETTERS, "each was sent");
     assert!(sent.len() <= LETTERS + 1, "{} were sent", sent.len());
 
-    // They fail again, each under the same source, and the first failure is told.
+    // They fail again, each under the same source, and the first failure is reported.
     let server = workplace.up(&tenant.variables());
     until("every replay failed again", || tenant.letters(&workplace).len() >= 2 * LETTERS);
     let again: Vec<Value> =
@@ -321,7 +321,7 @@ fn given_up(endpoints: &Endpoints) {
     let once_more = tenant.run(&workplace, &["dead-letters", "import", &from_s3]).expect_code(0);
     once_more.expect_print(&["0 dead letters written; 1 have one already"]);
 
-    // The queue tells of a record that has a letter, and of many that are not on the topic.
+    // The queue names a record that has a letter, and many that are not on the topic.
     let from_sqs = format!("sqs://{queue_url}");
     let imported = tenant.run(&workplace, &["dead-letters", "import", &from_sqs]).expect_code(1);
     imported.expect_print(&["1 have one already", "not on the topic any more", "it stays in the queue"]);

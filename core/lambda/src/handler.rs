@@ -13,7 +13,7 @@ use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
 use lyceum_core::process::{Delivery, Processor, Subscriber};
 use lyceum_core::record::{NO_TIMESTAMP, Position, Record};
 
-/// Why an invocation failed as a whole: the batch comes again.
+/// Why an invocation failed as a whole: the batch is redelivered.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
     /// The payload is no Kafka batch.
@@ -27,7 +27,7 @@ pub enum HandlerError {
         /// What failed.
         reason: String,
     },
-    /// Not every entry has a report: which one is missing is not known, so all of them come again.
+    /// Not every entry has a report: which one is missing is not known, so all of them are redelivered.
     #[error("{reports} reports for a batch of {entries} entries; report it, with the log of this batch")]
     Unreported {
         /// How many entries there are.
@@ -80,7 +80,7 @@ impl<F: Family> FamilyFunction for Processor<F> {
     }
 }
 
-/// What of the batch comes again, by the names that its entries have there.
+/// The entries of the batch that are redelivered, by their names there.
 fn answer(names: Vec<(Arc<str>, Option<i64>)>, reports: Vec<Report>) -> Result<BatchResponse, HandlerError> {
     if names.len() != reports.len() {
         return Err(HandlerError::Unreported { entries: names.len(), reports: reports.len() });

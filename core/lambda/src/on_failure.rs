@@ -83,8 +83,8 @@ pub enum InvalidOnFailure {
     /// It is no JSON, or lacks what every such record has.
     #[error("it is no on-failure record of a Kafka event source mapping: {0}")]
     Shape(String),
-    /// It tells of an invocation by another source, which holds no Kafka records.
-    #[error("it tells of {0}, and only records of Kafka event source mappings can be sent again")]
+    /// It is about an invocation by another source, which holds no Kafka records.
+    #[error("it is about {0}, and only records of Kafka event source mappings can be sent again")]
     OtherSource(&'static str),
     /// Its payload is no event.
     #[error("its payload cannot be read: {0}")]
@@ -147,7 +147,7 @@ struct Notification {
 /// Reads an on-failure record: an S3 object, an SQS message's body, an SNS notification, or a Kafka message's value.
 ///
 /// # Errors
-/// Where it is none, or tells of another event source.
+/// Where it is none, or is about another event source.
 pub fn parse(text: &[u8]) -> Result<OnFailureRecord, InvalidOnFailure> {
     let shape = |error: &dyn std::fmt::Display| InvalidOnFailure::Shape(error.to_string());
     if let Ok(notification) = serde_json::from_slice::<Notification>(text)

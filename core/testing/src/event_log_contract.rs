@@ -595,7 +595,7 @@ async fn readers_do_not_disturb_each_other(log: &dyn EventLog) {
 /// How long a partition of these checks waits for its release: longer than any check takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A member, and what it was told.
+/// A member, and the changes that it got.
 struct Member {
     membership: Box<dyn Membership>,
     own: BTreeSet<i32>,

@@ -420,7 +420,7 @@ pub async fn of_two_commits_at_once_exactly_one_wins(ledger: &dyn Ledger) {
         let winner = match (left, right) {
             (Ok(()), Err(LedgerError::Conflict)) => "left",
             (Err(LedgerError::Conflict), Ok(())) => "right",
-            // DynamoDB may turn both away where they touch; then neither may have written.
+            // DynamoDB may refuse both where they touch; then neither may have written.
             (Err(LedgerError::Conflict), Err(LedgerError::Conflict)) => {
                 commit(ledger, [write(&id, expected, "neither")], [applied(&left_key), applied(&right_key)])
                     .await

@@ -43,7 +43,7 @@ impl Validator<'_> {
                 Key::ContentType => {
                     if let Some(text) = self.text(at)? {
                         let is_media_type = is_media_type(&text);
-                        // What is no media type is told as that alone.
+                        // What is no media type is reported as that alone.
                         signs_octets = !is_media_type || text.eq_ignore_ascii_case("application/octet-stream");
                         if !is_media_type {
                             let message = format!("{text:?} is no media type: write one such as text/plain.");

@@ -9,7 +9,7 @@
 //! is in `utc_time`, for everybody who reads or writes a time.
 //!
 //! One defect is one violation: what a rejected value would have had to say is not missed, and its inside is not judged
-//! but for keys that it has twice. A text that is no JSON, or goes beyond a limit, is told as that alone.
+//! but for keys that it has twice. A text that is no JSON, or goes beyond a limit, is reported as that alone.
 
 mod activity;
 mod actor;

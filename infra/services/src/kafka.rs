@@ -22,7 +22,7 @@ const IAM: &str = r#"region="eu-central-1" AKIDLYCEUM="lyceum-iam-secret 900" AK
 pub(crate) struct Listeners<'a> {
     /// The address that is bound.
     pub(crate) bind: &'a str,
-    /// The host that clients are told for listeners without TLS, and with it: a certificate names `localhost`.
+    /// The host that is advertised to clients for listeners without TLS, and with it: a certificate names `localhost`.
     pub(crate) host: &'a str,
     /// PLAINTEXT, controller, SASL_PLAINTEXT, SASL_SSL, SSL, IAM: as bound.
     pub(crate) ports: &'a [u16],

@@ -210,7 +210,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether it is to end: it was told so, its files are gone, or nobody has needed it for a while.
+    /// Whether it is to end: it was asked to, its files are gone, or nobody has needed it for a while.
     fn is_over(&mut self) -> Result<bool> {
         if self.post.has("end") || !self.post.has("keeper") {
             return Ok(true);

@@ -28,7 +28,7 @@ pub(crate) struct Launch {
 }
 
 /// Free ports, below those that the system gives to outgoing connections, so that none takes the place of a service
-/// that is away for a moment.
+/// that is unavailable for a moment.
 pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     let mut found = Vec::new();
     for _ in 0..1000 {

@@ -26,7 +26,7 @@ pub(crate) enum RunsAs {
     Container,
 }
 
-/// One service that is to run: what a keeper is told, as JSON.
+/// One service that is to run: a keeper's order, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Post {
     pub(crate) service: Service,

@@ -1,4 +1,4 @@
-//! Which partitions the pollers have: what the group assigns goes to them, what it takes away they let go of.
+//! Which partitions the pollers have: what the group assigns goes to them, what it revokes they release.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ pub(crate) struct Start {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Assigned {
     pub(crate) starts: BTreeMap<i32, Start>,
-    /// Nothing will be added: the poller ends once it has let go.
+    /// Nothing will be added: the poller ends once it has released its partitions.
     pub(crate) is_over: bool,
 }
 
-/// What a poller works with.
+/// What a poller is started with.
 #[derive(Clone)]
-pub(crate) struct Post {
+pub(crate) struct PollerTask {
     /// Its partition, or [`ALL`]: under which its failures are noted.
     pub(crate) who: i32,
     pub(crate) mapping: Arc<EventSourceMapping>,
@@ -40,56 +40,57 @@ pub(crate) struct Post {
 }
 
 /// The pollers of a mapping.
-pub(crate) struct Crew {
-    post: Post,
+pub(crate) struct Assignment {
+    task: PollerTask,
     held: watch::Receiver<BTreeSet<i32>>,
     /// By partition; one for all goes by -1.
-    posts: BTreeMap<i32, Arc<watch::Sender<Assigned>>>,
+    assigned: BTreeMap<i32, Arc<watch::Sender<Assigned>>>,
     epoch: u64,
 }
 
 /// The poller of every partition.
 const ALL: i32 = -1;
 
-impl Crew {
+impl Assignment {
     pub(crate) fn new(
         mapping: Arc<EventSourceMapping>,
         membership: Arc<dyn Membership>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let (held, holding) = watch::channel(BTreeSet::new());
-        let post = Post { who: ALL, mapping, membership, assigned: Arc::default(), held: Arc::new(held), stopping };
-        Self { post, held: holding, posts: BTreeMap::new(), epoch: 0 }
+        let task =
+            PollerTask { who: ALL, mapping, membership, assigned: Arc::default(), held: Arc::new(held), stopping };
+        Self { task, held: holding, assigned: BTreeMap::new(), epoch: 0 }
     }
 
     /// Gives the partitions to pollers.
     pub(crate) fn assign(&mut self, starts: BTreeMap<i32, i64>, pollers: &mut JoinSet<()>) {
         self.epoch += 1;
-        let mix_partitions = self.post.mapping.config.mix_partitions;
+        let mix_partitions = self.task.mapping.config.mix_partitions;
         for (partition, offset) in starts {
             let key = if mix_partitions { ALL } else { partition };
             let start = Start { offset, epoch: self.epoch };
             let add = |assigned: &mut Assigned| {
                 assigned.starts.insert(partition, start);
             };
-            if let Some(assigned) = self.posts.get(&key) {
+            if let Some(assigned) = self.assigned.get(&key) {
                 assigned.send_modify(add);
                 continue;
             }
             let assigned = Arc::new(watch::Sender::new(Assigned::default()));
             assigned.send_modify(add);
-            self.posts.insert(key, assigned.clone());
-            pollers.spawn(poller::run(Post { who: key, assigned, ..self.post.clone() }));
+            self.assigned.insert(key, assigned.clone());
+            pollers.spawn(poller::run(PollerTask { who: key, assigned, ..self.task.clone() }));
         }
     }
 
-    /// Takes the partitions away; the pollers let go of them as soon as they can.
+    /// Revokes the partitions; the pollers release them at their next safe point.
     pub(crate) fn withdraw(&mut self, partitions: &BTreeSet<i32>) {
-        if let Some(assigned) = self.posts.get(&ALL) {
+        if let Some(assigned) = self.assigned.get(&ALL) {
             assigned.send_modify(|assigned| assigned.starts.retain(|partition, _| !partitions.contains(partition)));
         }
         for partition in partitions {
-            if let Some(assigned) = self.posts.remove(partition) {
+            if let Some(assigned) = self.assigned.remove(partition) {
                 assigned.send_replace(Assigned { starts: BTreeMap::new(), is_over: true });
             }
         }
@@ -100,9 +101,9 @@ impl Crew {
         self.held.borrow_and_update().clone()
     }
 
-    /// Comes back when a poller took up or let go of something since [`Self::held`] was asked.
-    pub(crate) async fn let_go(&mut self) {
-        // The post keeps a sender, so that waiting cannot fail.
+    /// Resolves once a poller has started on or released a partition since the last call of [`Self::held`].
+    pub(crate) async fn held_changed(&mut self) {
+        // The task keeps a sender, so that waiting cannot fail.
         let _ = self.held.changed().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a mapping is told: AWS's properties under their own meaning, and the few that only a local one needs.
+//! A mapping's configuration: AWS's properties under their own meaning, and the few that only a local one needs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,9 +40,9 @@ pub struct MappingConfig {
     pub starting_position: StartingPosition,
     /// `FunctionResponseTypes: [ReportBatchItemFailures]`: the function names the records that failed.
     pub report_batch_item_failures: bool,
-    /// Which records come again after a partial answer.
+    /// Which records are redelivered after a partial answer.
     pub redelivery: Redelivery,
-    /// `BisectBatchOnFunctionError`: a batch that failed as a whole comes again in two halves. Halving spends no attempt.
+    /// `BisectBatchOnFunctionError`: a batch that failed as a whole is redelivered in two halves. Halving spends no attempt.
     pub bisect_batch_on_function_error: bool,
     /// `MaximumRetryAttempts`, not counting the first, 0 to 10,000; `None` (AWS's -1) never gives up, but see
     /// [`RETRY_LIMIT_WITH_DESTINATION`].
@@ -210,7 +210,7 @@ pub enum StartingPosition {
     AtTimestamp(i64),
 }
 
-/// Which records come again after a partial answer. AWS does not say whether records that succeeded come again when an
+/// Which records are redelivered after a partial answer. AWS does not say whether records that succeeded are redelivered when an
 /// earlier one of their partition failed; a function has to be right in both cases, so both can be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Redelivery {

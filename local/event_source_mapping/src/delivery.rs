@@ -98,7 +98,7 @@ pub(crate) fn conclude(items: Vec<Item>, verdict: &Verdict, config: &MappingConf
         Verdict::Partly(failed) => {
             let mut aftermath = Aftermath::default();
             let mut again = Vec::new();
-            // The partitions in which an earlier record comes again.
+            // The partitions in which an earlier record is redelivered.
             let mut open: BTreeSet<i32> = BTreeSet::new();
             for mut item in items {
                 let place @ (partition, _) = item.place();

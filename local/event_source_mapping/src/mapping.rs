@@ -14,7 +14,7 @@ use lyceum_xapi::utc_time::UtcTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::assignment::Crew;
+use crate::assignment::Assignment;
 use crate::config::{InvalidConfig, MappingConfig, StartingPosition};
 use crate::filter::Filter;
 use crate::function::Invoke;
@@ -111,12 +111,12 @@ impl EventSourceMapping {
             matches!(future::select(end, grace).await, Either::Left(_))
         };
         if !has_ended {
-            tracing::warn!(mapping = self.config.name, "an invocation outlasted the stop; its batch comes again");
+            tracing::warn!(mapping = self.config.name, "an invocation outlasted the stop; its batch is redelivered");
         }
         pollers.shutdown().await;
         if let Some(membership) = membership.get() {
             let grace = self.clock.sleep(self.config.shutdown_grace.max(RELEASE_SLACK));
-            // A log that is away learns of the leave by this member's silence.
+            // A log that is unavailable notices by this member's silence that it left.
             future::select(membership.leave(), grace).await;
         }
     }
@@ -234,7 +234,7 @@ impl EventSourceMapping {
         pollers: &mut JoinSet<()>,
         stopping: &watch::Receiver<bool>,
     ) {
-        let mut crew = Crew::new(self.clone(), membership.clone(), stopping.clone());
+        let mut assignment = Assignment::new(self.clone(), membership.clone(), stopping.clone());
         // Assigned, but not yet with a poller; to be released, once no poller works on them.
         let (mut waiting, mut leaving) = (BTreeSet::new(), BTreeSet::new());
         let mut failures = 0;
@@ -243,7 +243,7 @@ impl EventSourceMapping {
                 if !waiting.is_empty() {
                     let starts = self.find_starts(membership, &waiting).await?;
                     self.note_committed(starts.iter().map(|(&partition, &offset)| (partition, offset)));
-                    crew.assign(starts, pollers);
+                    assignment.assign(starts, pollers);
                     waiting.clear();
                 }
                 self.look().await
@@ -263,15 +263,15 @@ impl EventSourceMapping {
             };
             let mut pause = self.clock.sleep(pause);
             loop {
-                let free: BTreeSet<i32> = leaving.difference(&crew.held()).copied().collect();
+                let free: BTreeSet<i32> = leaving.difference(&assignment.held()).copied().collect();
                 if !free.is_empty() {
                     leaving.retain(|partition| !free.contains(partition));
                     self.notes().partitions.retain(|partition, _| !free.contains(partition));
                     membership.release(&free);
                 }
                 let change = {
-                    let let_go = pin!(crew.let_go());
-                    match future::select(future::select(membership.change(), let_go), &mut pause).await {
+                    let held_changed = pin!(assignment.held_changed());
+                    match future::select(future::select(membership.change(), held_changed), &mut pause).await {
                         Either::Left((Either::Left((change, _)), _)) => change,
                         Either::Left((Either::Right(_), _)) => continue,
                         Either::Right(_) => break,
@@ -285,7 +285,7 @@ impl EventSourceMapping {
                     Ok(Change::Revoked(partitions)) => {
                         tracing::info!(mapping = self.config.name, ?partitions, "partitions go to another member");
                         waiting.retain(|partition| !partitions.contains(partition));
-                        crew.withdraw(&partitions);
+                        assignment.withdraw(&partitions);
                         leaving.extend(partitions);
                     }
                     Ok(Change::Lost(partitions)) => {
@@ -296,7 +296,7 @@ impl EventSourceMapping {
                         );
                         waiting.retain(|partition| !partitions.contains(partition));
                         leaving.retain(|partition| !partitions.contains(partition));
-                        crew.withdraw(&partitions);
+                        assignment.withdraw(&partitions);
                         self.notes().partitions.retain(|partition, _| !partitions.contains(partition));
                     }
                     Err(error) => self.note_failure(Part::Supervisor, &error.to_string()),

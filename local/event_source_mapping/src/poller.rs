@@ -1,7 +1,7 @@
 //! One poller: collects a batch, delivers it to its end, commits, and begins again. One batch in flight, so records of a
 //! partition never overtake each other.
 //!
-//! A partition that the group takes away is let go of at the next safe point: an invocation in flight ends, what it settled
+//! A partition that the group revokes is released at the next safe point: an invocation in flight ends, what it settled
 //! is committed as long as the partition is still this member's own, and the rest of the batch is abandoned to whoever has
 //! the partition next.
 
@@ -21,7 +21,7 @@ use lyceum_core::record::{NO_TIMESTAMP, NewRecord, Record};
 use lyceum_lambda_event::event::{EventSize, write_event};
 use tokio::sync::watch;
 
-use crate::assignment::{Assigned, Post};
+use crate::assignment::{Assigned, PollerTask};
 use crate::config::Destination;
 use crate::cursor::Cursor;
 use crate::delivery::{Item, Verdict, conclude};
@@ -37,21 +37,21 @@ const IDLE_WAIT: Duration = Duration::from_secs(5);
 /// At most so many bytes of keys, values and headers a fetch; base64 makes them a third more.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// The mapping stops: whoever gets this goes home, leaving unsettled what is unsettled.
+/// The mapping stops: who gets this returns at once, and leaves unsettled what is unsettled.
 struct Stopped;
 
 /// Polls the assigned partitions (which may become more and fewer), each from its offset, until the mapping stops.
-pub(crate) async fn run(post: Post) {
+pub(crate) async fn run(task: PollerTask) {
     let mut crashes = 0;
     loop {
         let mut poller = Poller {
-            assigned: post.assigned.subscribe(),
-            stopping: post.stopping.clone(),
-            mapping: post.mapping.clone(),
-            post: &post,
+            assigned: task.assigned.subscribe(),
+            stopping: task.stopping.clone(),
+            mapping: task.mapping.clone(),
+            task: &task,
             cursors: Vec::new(),
             payload: Vec::new(),
-            stumbles: 0,
+            log_failures: 0,
             failures_in_row: 0,
             first: 0,
             looked: Mutex::default(),
@@ -59,21 +59,21 @@ pub(crate) async fn run(post: Post) {
         let outcome = AssertUnwindSafe(poller.poll()).catch_unwind().await;
         poller.forget(|_| true);
         let Err(_panic) = outcome else {
-            post.mapping.note_success(Part::Poller(post.who));
-            post.mapping.note_success(Part::Function(post.who));
+            task.mapping.note_success(Part::Poller(task.who));
+            task.mapping.note_success(Part::Function(task.who));
             return;
         };
-        // Only a log that panics gets here. What was not committed comes again.
+        // Only a log that panics gets here. What was not committed is redelivered.
         crashes += 1;
-        let EventSourceMapping { config, clock, .. } = &*post.mapping;
-        post.mapping
-            .note_failure(Part::Poller(post.who), "the poller panicked and starts again from what is committed");
+        let EventSourceMapping { config, clock, .. } = &*task.mapping;
+        task.mapping
+            .note_failure(Part::Poller(task.who), "the poller panicked and starts again from what is committed");
         clock.sleep(config.backoff.delay(crashes, clock.jitter())).await;
     }
 }
 
 struct Poller<'a> {
-    post: &'a Post,
+    task: &'a PollerTask,
     mapping: std::sync::Arc<EventSourceMapping>,
     assigned: watch::Receiver<Assigned>,
     stopping: watch::Receiver<bool>,
@@ -81,7 +81,7 @@ struct Poller<'a> {
     /// The event's memory, used again for each invocation.
     payload: Vec<u8>,
     /// Failures of the log in a row.
-    stumbles: u32,
+    log_failures: u32,
     /// Failures of the function in a row.
     failures_in_row: u32,
     /// The cursor that comes first in the next batch.
@@ -121,12 +121,12 @@ impl Poller<'_> {
             self.cursors.iter().filter(|cursor| is_meant(cursor)).map(|cursor| cursor.partition).collect();
         if !forgotten.is_empty() {
             self.cursors.retain(|cursor| !is_meant(cursor));
-            self.post.held.send_modify(|held| held.retain(|partition| !forgotten.contains(partition)));
+            self.task.held.send_modify(|held| held.retain(|partition| !forgotten.contains(partition)));
         }
     }
 
-    /// Lets go of partitions that were taken away, with what is settled of them committed.
-    async fn let_go(&mut self) -> Result<(), Stopped> {
+    /// Releases the partitions that were revoked, after committing what is settled of them.
+    async fn release(&mut self) -> Result<(), Stopped> {
         self.assigned.mark_unchanged();
         if self.cursors.iter().all(|cursor| self.is_assigned(cursor)) {
             return Ok(());
@@ -142,8 +142,8 @@ impl Poller<'_> {
         self.cursors.iter().any(|cursor| cursor.partition == record.position.partition)
     }
 
-    /// Takes up what is assigned. Only between batches: a record of the last one might be of an earlier assignment.
-    fn take_up(&mut self) {
+    /// Starts on what is assigned. Only between batches: a record of the last one might be of an earlier assignment.
+    fn start(&mut self) {
         let assigned = self.assigned.borrow();
         let notes = self.mapping.notes();
         for (&partition, start) in &assigned.starts {
@@ -151,7 +151,7 @@ impl Poller<'_> {
                 // After a crash of this poller more is committed than it was assigned with.
                 let committed = notes.partitions.get(&partition).map_or(start.offset, |status| status.committed);
                 self.cursors.push(Cursor::new(partition, committed, start.epoch));
-                self.post.held.send_modify(|held| {
+                self.task.held.send_modify(|held| {
                     held.insert(partition);
                 });
             }
@@ -167,7 +167,7 @@ impl Poller<'_> {
         let mut deadline = None;
         loop {
             self.unless_stopped(async {}).await?;
-            self.let_go().await?;
+            self.release().await?;
             self.abandon(&mut batch);
             if batch.items.is_empty() {
                 deadline = None;
@@ -178,7 +178,7 @@ impl Poller<'_> {
                     self.unless_stopped(self.or_reassigned(mapping.wait_while_paused())).await?;
                     continue;
                 }
-                self.take_up();
+                self.start();
                 if self.cursors.is_empty() {
                     self.unless_stopped(self.or_reassigned(future::pending())).await?;
                     continue;
@@ -308,11 +308,11 @@ impl Poller<'_> {
                     self.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
                     // A log that refuses the start it named is asked again later.
                     if range.start == next_fetch {
-                        self.stumble("reading", error).await?;
+                        self.back_off("reading", error).await?;
                     }
                 }
                 Err(error) => {
-                    self.stumble("reading", error).await?;
+                    self.back_off("reading", error).await?;
                     if !self.is_assigned(&self.cursors[index]) {
                         return Ok(());
                     }
@@ -349,10 +349,10 @@ impl Poller<'_> {
         let mut work = vec![batch];
         while let Some(items) = work.pop() {
             self.unless_stopped(async {}).await?;
-            self.let_go().await?;
+            self.release().await?;
             while mapping.is_paused() {
                 self.unless_stopped(self.or_reassigned(mapping.wait_while_paused())).await?;
-                self.let_go().await?;
+                self.release().await?;
             }
             let items = items.into_iter().filter(|item| self.holds(&item.record));
             let (too_old, mut items): (Vec<_>, Vec<_>) = items.partition(|item| self.is_too_old(item));
@@ -427,7 +427,7 @@ impl Poller<'_> {
             counts.failed_again += again.iter().map(|items| items.len() as u64).sum::<u64>();
             counts.function_errors += u64::from(matches!(verdict, Verdict::Failed(_)));
         }
-        let function = Part::Function(self.post.who);
+        let function = Part::Function(self.task.who);
         match verdict {
             Verdict::Failed(error) => mapping.note_failure(function, error),
             Verdict::Succeeded | Verdict::Partly(_) => mapping.note_success(function),
@@ -509,7 +509,7 @@ impl Poller<'_> {
             match mapping.log.produce(topic, records.clone()).await {
                 Ok(_) => return Ok(true),
                 Err(EventLogError::TooLarge { .. }) => return Ok(false),
-                Err(error) => self.stumble("writing to the on-failure destination", error).await?,
+                Err(error) => self.back_off("writing to the on-failure destination", error).await?,
             }
         }
     }
@@ -540,7 +540,7 @@ impl Poller<'_> {
             .map(|(partition, mark, _)| (partition, mark))
             .collect();
         while !moved.is_empty() {
-            match self.post.membership.commit(&moved).await {
+            match self.task.membership.commit(&moved).await {
                 Ok(()) => break,
                 Err(EventLogError::NotAssigned { partitions, .. })
                     if moved.iter().any(|(partition, _)| partitions.contains(partition)) =>
@@ -549,12 +549,12 @@ impl Poller<'_> {
                     tracing::warn!(
                         mapping = mapping.config.name,
                         ?partitions,
-                        "what was settled of lost partitions comes again"
+                        "records of lost partitions that were settled but not committed are redelivered"
                     );
                     self.forget(|cursor| partitions.contains(&cursor.partition));
                     moved.retain(|(partition, _)| !partitions.contains(partition));
                 }
-                Err(error) => self.stumble("committing", error).await?,
+                Err(error) => self.back_off("committing", error).await?,
             }
         }
         if moved.is_empty() {
@@ -570,18 +570,18 @@ impl Poller<'_> {
         Ok(())
     }
 
-    /// The log fails: says so and waits, longer each time.
-    async fn stumble(&mut self, doing: &str, error: impl Display) -> Result<(), Stopped> {
-        self.stumbles = self.stumbles.saturating_add(1);
+    /// The log failed: reports it and waits, longer each time.
+    async fn back_off(&mut self, doing: &str, error: impl Display) -> Result<(), Stopped> {
+        self.log_failures = self.log_failures.saturating_add(1);
         let EventSourceMapping { config, clock, .. } = &*self.mapping;
-        self.mapping.note_failure(Part::Poller(self.post.who), &format!("{doing} failed: {error}"));
-        let delay = config.backoff.delay(self.stumbles, clock.jitter());
+        self.mapping.note_failure(Part::Poller(self.task.who), &format!("{doing} failed: {error}"));
+        let delay = config.backoff.delay(self.log_failures, clock.jitter());
         self.unless_stopped(clock.sleep(delay)).await
     }
 
     fn recover(&mut self) {
-        if mem::take(&mut self.stumbles) > 0 {
-            self.mapping.note_success(Part::Poller(self.post.who));
+        if mem::take(&mut self.log_failures) > 0 {
+            self.mapping.note_success(Part::Poller(self.task.who));
         }
     }
 

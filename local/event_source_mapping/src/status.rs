@@ -1,4 +1,4 @@
-//! What a mapping tells of itself.
+//! A mapping's status.
 
 use std::collections::BTreeMap;
 
@@ -84,9 +84,9 @@ pub struct Counts {
     pub records_delivered: u64,
     /// Records settled by the function.
     pub succeeded: u64,
-    /// Records that were to come again after an invocation.
+    /// Records that were redelivered after an invocation.
     pub failed_again: u64,
-    /// Records that the filter kept away.
+    /// Records that the filter dropped.
     pub filtered: u64,
     /// Those of them whose value is no JSON though the filter asks for it.
     pub filtered_unreadable: u64,

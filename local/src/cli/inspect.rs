@@ -40,25 +40,25 @@ pub(super) struct Query {
 #[derive(Debug, Subcommand)]
 enum Question {
     /// Totals, verbs, active learners, by day
-    Platform(Asked),
+    Platform(Scope),
     /// Started, completed, and the answers to each question
     Survey {
         /// The survey's whole IRI, or a last segment that names it alone
         id: String,
         #[command(flatten)]
-        asked: Asked,
+        scope: Scope,
     },
     /// Statements, completions, first and last seen, streak of days
     Learner {
         /// An e-mail address, `mbox:…`, `sha1:…`, `openid:…`, `account:<homePage>|<name>`, or an account's name
         id: String,
         #[command(flatten)]
-        asked: Asked,
+        scope: Scope,
     },
 }
 
 #[derive(Debug, Args)]
-struct Asked {
+struct Scope {
     /// Whose statements; without it, every tenant's
     #[arg(long)]
     tenant: Option<String>,
@@ -107,15 +107,15 @@ pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
 }
 
 pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
-    let (path, asked, print): (_, _, fn(&Value)) = match options.question {
-        Question::Platform(asked) => ("/api/analytics/platform/overview".to_owned(), asked, print_platform),
-        Question::Survey { id, asked } => (format!("/api/analytics/surveys/{}", segment(&id)), asked, print_survey),
-        Question::Learner { id, asked } => (format!("/api/analytics/learners/{}", segment(&id)), asked, print_learner),
+    let (path, scope, print): (_, _, fn(&Value)) = match options.question {
+        Question::Platform(scope) => ("/api/analytics/platform/overview".to_owned(), scope, print_platform),
+        Question::Survey { id, scope } => (format!("/api/analytics/surveys/{}", segment(&id)), scope, print_survey),
+        Question::Learner { id, scope } => (format!("/api/analytics/learners/{}", segment(&id)), scope, print_learner),
     };
-    let session = Session::open(&asked.data.data, &config).await?;
-    let span = [("tenant", asked.tenant.as_deref()), ("from", asked.from.as_deref()), ("to", asked.to.as_deref())];
+    let session = Session::open(&scope.data.data, &config).await?;
+    let span = [("tenant", scope.tenant.as_deref()), ("from", scope.from.as_deref()), ("to", scope.to.as_deref())];
     let answer = session.ask(&path, &span).await?.map_err(anyhow::Error::msg)?;
-    match asked.format {
+    match scope.format {
         Format::Json => print_json(&answer)?,
         Format::Table => print(&answer),
     }

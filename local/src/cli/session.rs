@@ -24,14 +24,14 @@ use crate::runtime::{Purpose, Runtime};
 /// Where questions go.
 pub(super) struct Session {
     base: String,
-    asked: Asked,
+    transport: Transport,
 }
 
-enum Asked {
+enum Transport {
     /// The process that owns the data, over HTTP.
-    Elsewhere { client: reqwest::Client, token: Option<CommandToken> },
+    Http { client: reqwest::Client, token: Option<CommandToken> },
     /// This very process: its routes are called as functions, so that nothing listens and no token is needed.
-    Here { router: Router, _runtime: Arc<Runtime> },
+    InProcess { router: Router, _runtime: Arc<Runtime> },
 }
 
 /// The data, owned or not.
@@ -53,8 +53,8 @@ pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) 
                 holder.process,
                 holder.address
             );
-            let asked = Asked::Elsewhere { client: reqwest::Client::new(), token: config.token.clone() };
-            Ok(Owned::Elsewhere(Session { base: format!("http://{}", holder.address), asked }))
+            let transport = Transport::Http { client: reqwest::Client::new(), token: config.token.clone() };
+            Ok(Owned::Elsewhere(Session { base: format!("http://{}", holder.address), transport }))
         }
         Err(error) => Err(error.into()),
     }
@@ -68,15 +68,15 @@ impl Session {
             Owned::Here(runtime) => {
                 let runtime = Arc::new(*runtime);
                 let router = http::router(runtime.http_services(Access::open()));
-                let asked = Asked::Here { router, _runtime: runtime };
-                Ok(Self { base: "http://127.0.0.1".to_owned(), asked })
+                let transport = Transport::InProcess { router, _runtime: runtime };
+                Ok(Self { base: "http://127.0.0.1".to_owned(), transport })
             }
         }
     }
 
     /// Whether this process owns the data.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self.asked, Asked::Here { .. })
+        matches!(self.transport, Transport::InProcess { .. })
     }
 
     /// Asks; `None` where there is no such thing.
@@ -146,15 +146,15 @@ impl Session {
     }
 
     async fn exchange(&self, method: Method, url: Url, body: Bytes) -> Result<Answer> {
-        let (status, body) = match &self.asked {
-            Asked::Here { router, .. } => {
+        let (status, body) = match &self.transport {
+            Transport::InProcess { router, .. } => {
                 let request = Request::builder().method(method).uri(url.as_str());
                 let request = request.header(CONTENT_TYPE, "application/json").body(Body::from(body))?;
                 let response = router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
                 let status = response.status();
                 (status, axum::body::to_bytes(response.into_body(), usize::MAX).await?)
             }
-            Asked::Elsewhere { client, token } => {
+            Transport::Http { client, token } => {
                 let mut request = client.request(method, url).header(CONTENT_TYPE, "application/json").body(body);
                 if let Some(CommandToken(token)) = token {
                     request = request.bearer_auth(token);
@@ -175,7 +175,7 @@ struct Answer {
 
 impl Answer {
     fn detail(&self) -> &str {
-        self.body["detail"].as_str().unwrap_or("no further word")
+        self.body["detail"].as_str().unwrap_or("it gave no reason")
     }
 
     fn read<T: DeserializeOwned>(self) -> Result<T> {

@@ -68,7 +68,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     say!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
     say!("{}", runtime.stores.places);
     if !config.functions.is_empty() {
-        say!("Functions run elsewhere; how events end is told by their own logs, and here by lag and dead letters.");
+        say!("Functions run elsewhere: how events end is in their own logs; here you see lag and dead letters.");
     }
     if access.is_open() {
         say!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");

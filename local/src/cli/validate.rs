@@ -125,7 +125,7 @@ fn write_oversized(
     }
 }
 
-/// `byte` is told where the line alone does not say which statement is meant.
+/// `byte` is given where the line alone does not say which statement is meant.
 fn write_json(out: &mut impl Write, event: &Event, valid: bool, violations: Value) -> std::io::Result<()> {
     let mut verdict = json!({"line": event.place.line, "valid": valid, "violations": violations});
     if event.shares_line {

@@ -2,7 +2,7 @@
 //! gzipped, in one member or several.
 //!
 //! Only brackets, strings and commas are understood: whether a value is JSON is for the validator to say. What stands
-//! between values and should not is told with line and byte, and reading goes on behind it. Outside arrays, what does not
+//! between values and should not is reported with line and byte, and reading goes on behind it. Outside arrays, what does not
 //! begin with a bracket is one event to the end of its line, and so is a value with garbage behind it.
 //!
 //! A value that breaks off must not take those behind it along: where a line begins with a bracket that cannot stand there,

@@ -145,7 +145,7 @@ impl DeadLetterIndex {
         letters.push(Becoming { publication, event: None });
     }
 
-    /// The records that stood there, as far as they are still on the topic; what is not is told.
+    /// The records that stood there, as far as they are still on the topic; what is not is reported.
     async fn fetch_range(&self, range: &LostRange, imported: &mut Imported) -> Result<Vec<Record>, AskError> {
         let LostRange { topic, partition, first, last } = range;
         let place = format!("{topic}/{partition}/{first} to {last}");

@@ -172,6 +172,6 @@ pub trait DeadLetters: Send + Sync {
     /// Sends letters again: the original record, with its source and its replay count.
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError>;
 
-    /// Makes letters of what an on-failure record of AWS Lambda tells of. The same record once more makes none.
+    /// Makes letters of the records in an on-failure record of AWS Lambda. The same record once more makes none.
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError>;
 }

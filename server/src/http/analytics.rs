@@ -23,19 +23,19 @@ struct Query {
 }
 
 type Answer = Result<Json<Value>, Problem>;
-type Asked = State<Arc<dyn Analytics>>;
+type Source = State<Arc<dyn Analytics>>;
 
-pub(super) async fn show_platform(State(analytics): Asked, caller: Caller, uri: Uri) -> Answer {
+pub(super) async fn show_platform(State(analytics): Source, caller: Caller, uri: Uri) -> Answer {
     let span = read_span(&caller, &uri)?;
     Ok(Json(analytics.platform(&span).await?))
 }
 
-pub(super) async fn show_survey(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = analytics.survey(&id, &read_span(&caller, &uri)?).await?;
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id} in this time and tenant")))
 }
 
-pub(super) async fn show_learner(State(analytics): Asked, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+pub(super) async fn show_learner(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let answer = analytics.learner(&id, &read_span(&caller, &uri)?).await?;
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of learner {id} in this time and tenant")))
 }

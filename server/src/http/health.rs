@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::access::Access;
 use crate::live::format_time;
 
-/// A part that takes longer than this counts as away.
+/// A part that takes longer than this counts as unavailable.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,7 +80,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Whoever asks is told which part is away; why, which may name hosts and files, only one with a credential.
+/// Which part is unavailable is shown to everybody; why, which may name hosts and files, only to callers with a credential.
 pub(super) async fn show(
     State(parts): State<Parts>,
     State(access): State<Access>,

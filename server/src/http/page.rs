@@ -35,8 +35,8 @@ use crate::questions::{Analytics, AskError, Span};
 
 /// How often the feed looks.
 const TICK: Duration = Duration::from_secs(1);
-/// How many ticks pass between two looks at what is dear to ask for: totals over all statements, and health.
-const DEAR_TICKS: u64 = 5;
+/// How many ticks pass between two looks at what is expensive to ask for: totals over all statements, and health.
+const SLOW_TICKS: u64 = 5;
 /// How long the page waits for one part of itself.
 const PART_LIMIT: Duration = Duration::from_secs(3);
 /// How many letters a page lists.
@@ -69,8 +69,8 @@ pub(super) async fn show_overview(
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;
     let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
-    let dear = view.gather_dear(&sources).await;
-    Ok(Html(view.gather(&sources, dear).await.render().into_string()))
+    let slow = view.take_slow_snapshot(&sources).await;
+    Ok(Html(view.gather(&sources, slow).await.render().into_string()))
 }
 
 /// Who looks at what.
@@ -82,7 +82,7 @@ struct View {
 
 /// What is asked for less often.
 #[derive(Clone)]
-struct Dear {
+struct SlowSnapshot {
     platform: Result<Value, String>,
     health: Vec<(&'static str, Option<String>)>,
 }
@@ -93,14 +93,14 @@ impl View {
         Ok(Self { caller: caller.clone(), tenant: caller.scope(tenant)?, host })
     }
 
-    async fn gather_dear(&self, sources: &Sources) -> Dear {
+    async fn take_slow_snapshot(&self, sources: &Sources) -> SlowSnapshot {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
         let (platform, health) = tokio::join!(platform, health::probe_all(&sources.health));
-        Dear { platform, health: health.parts() }
+        SlowSnapshot { platform, health: health.parts() }
     }
 
-    async fn gather(&self, sources: &Sources, dear: Dear) -> Overview {
+    async fn gather(&self, sources: &Sources, slow: SlowSnapshot) -> Overview {
         let filter = DeadLetterFilter { tenant: self.tenant.clone(), ..DeadLetterFilter::default() };
         let count = async { sources.dead_letters.count(&filter).await.map_err(Problem::from) };
         let (mappings, dead_letters) =
@@ -110,8 +110,8 @@ impl View {
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,
             dead_letters,
-            platform: dear.platform,
-            health: dear.health,
+            platform: slow.platform,
+            health: slow.health,
             host: self.host.clone(),
         }
     }
@@ -137,7 +137,7 @@ struct Feed {
     stop: CancellationToken,
     ticks: Interval,
     tick: u64,
-    dear: Option<Dear>,
+    slow: Option<SlowSnapshot>,
     /// What was sent last, by part.
     sent: HashMap<&'static str, String>,
     _place: tokio::sync::OwnedSemaphorePermit,
@@ -157,7 +157,7 @@ pub(super) async fn stream_live(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let feed =
-        Feed { sources, view, stop: feeds.stop, ticks, tick: 0, dear: None, sent: HashMap::new(), _place: place };
+        Feed { sources, view, stop: feeds.stop, ticks, tick: 0, slow: None, sent: HashMap::new(), _place: place };
     let events = stream::unfold(feed, |mut feed| async { Some((Ok(feed.next().await?), feed)) });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
@@ -169,13 +169,13 @@ impl Feed {
             () = self.stop.cancelled() => return None,
             _ = self.ticks.tick() => {}
         }
-        let dear = match self.dear.take() {
-            Some(dear) if !self.tick.is_multiple_of(DEAR_TICKS) => dear,
-            _ => self.view.gather_dear(&self.sources).await,
+        let slow = match self.slow.take() {
+            Some(slow) if !self.tick.is_multiple_of(SLOW_TICKS) => slow,
+            _ => self.view.take_slow_snapshot(&self.sources).await,
         };
         self.tick += 1;
-        self.dear = Some(dear.clone());
-        let overview = self.view.gather(&self.sources, dear).await;
+        self.slow = Some(slow.clone());
+        let overview = self.view.gather(&self.sources, slow).await;
         let data = describe_change(&overview, &mut self.sent);
         Some(Event::default().event("change").retry(Duration::from_secs(2)).data(data.to_string()))
     }
@@ -229,7 +229,7 @@ pub(super) async fn show_event(
     let event = sources.live.find_event(tenant.as_deref(), &position);
     let letter = dead_letters::find_one(&*sources.dead_letters, &caller, &position).await?;
     if caller.tenant.is_some() && event.is_none() && letter.is_none() {
-        // Whose record it is was told when it was processed; of any other this caller may not know that it exists.
+        // Whose record it is was reported when it was processed; this caller may not know that any other exists.
         let detail = format!("{position} is no dead letter of yours and not among the latest events of your tenant");
         return Err(Problem::not_found(detail));
     }

@@ -1,4 +1,4 @@
-//! Live statistics: what the page shows of the last minutes. Told by [`Observer`], asked by [`Live::snapshot`].
+//! Live statistics: what the page shows of the last minutes. Fed as an [`Observer`], read by [`Live::snapshot`].
 //!
 //! Memory is bounded whatever is sent: numbers have labels from closed sets, lists have a length, and what a sender wrote
 //! is cut. Numbers are kept for all tenants together and for each of the first [`MAX_TENANTS`]; those that a credential
@@ -22,7 +22,7 @@ pub const EVENTS: usize = 200;
 pub const ANOMALIES: usize = 50;
 /// How many tenants have numbers of their own.
 pub const MAX_TENANTS: usize = 32;
-/// How many findings are kept of one event; [`LiveEvent::findings_total`] tells how many there were.
+/// How many findings are kept of one event; [`LiveEvent::findings_total`] says how many there were.
 pub const FINDINGS: usize = 8;
 /// How many characters are kept of a text that a sender wrote.
 pub const TEXT_CHARS: usize = 240;
@@ -153,7 +153,7 @@ impl Snapshot {
     }
 }
 
-/// The live statistics of a process. Hand it to the event source mappings as their [`Observer`].
+/// The live statistics of a process. Hand it to processing as the [`Observer`] of its services; event source mappings take none.
 pub struct Live {
     clock: Arc<dyn Clock>,
     since_ms: i64,

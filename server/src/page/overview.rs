@@ -109,7 +109,7 @@ impl Overview {
             ul.health aria-label="Health" {
                 @for (name, error) in &self.health {
                     li title=[error.as_deref()] {
-                        span.badge.up[error.is_none()].down[error.is_some()] { (name) @if error.is_some() { " is away" } }
+                        span.badge.up[error.is_none()].down[error.is_some()] { (name) @if error.is_some() { " is unavailable" } }
                     }
                 }
             }

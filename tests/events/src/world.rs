@@ -153,7 +153,7 @@ impl World {
         (answer, std::mem::take(&mut *self.reports.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// Delivers records of one family's topics, as Lambda does. The answer names what the reports say is to come again.
+    /// Delivers records of one family's topics, as Lambda does. The answer names the records whose reports say that they are redelivered.
     pub fn deliver(&self, records: &[Record]) -> Vec<Report> {
         let topic = &records.first().expect("at least one record").position.topic;
         let family = self.catalog.family_of_topic(topic).unwrap_or_else(|| panic!("no family consumes {topic}")).name;
@@ -202,7 +202,7 @@ impl World {
     }
 }
 
-/// The records that are to come again.
+/// The records that are redelivered.
 pub fn failures(reports: &[Report]) -> Vec<ItemIdentifier> {
     let again = reports.iter().filter(|report| !report.outcome.is_settled());
     let identifier = |Position { topic, partition, offset }: &Position| ItemIdentifier {

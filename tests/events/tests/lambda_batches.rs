@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
-    /// Dependencies that are away: `ledger`, `statements`, `event_log`.
+    /// Dependencies that are unavailable: `ledger`, `statements`, `event_log`.
     #[serde(default)]
     down: Vec<String>,
     outcomes: Vec<Value>,
@@ -74,7 +74,7 @@ fn a_batch_that_came_again_changes_nothing() {
         let ids = |letters: &[lyceum_core::dead_letter::DeadLetter]| {
             letters.iter().map(|letter| letter.id).collect::<std::collections::BTreeSet<_>>()
         };
-        assert_eq!(ids(&world.letters()), ids(&letters), "{name}: a letter that comes again has its id");
+        assert_eq!(ids(&world.letters()), ids(&letters), "{name}: a letter that is published again has its id");
     }
 }
 

@@ -25,7 +25,7 @@ fn record(value: impl Into<Bytes>, offset: i64) -> Record {
     }
 }
 
-/// Whether it is a plain statement, by the judgement before publishing; what differs in processing is told.
+/// Whether it is a plain statement, by the judgement before publishing; what differs in processing is reported.
 fn compare(world: &World, value: Bytes, offset: i64) -> Result<bool, String> {
     let record = record(value, offset);
     let judged = judge(&record, None, &lyceum_catalog::catalog(), &EnvelopeConfig::default());

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// A request as far as rules look at it.
-pub struct Asked<'a> {
+pub struct ProxiedRequest<'a> {
     /// `GET`, `POST` …
     pub method: &'a Method,
     /// Path and query.
@@ -28,7 +28,7 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
 }
 
-impl Asked<'_> {
+impl ProxiedRequest<'_> {
     /// DynamoDB's operation, `TransactWriteItems`; empty for another service.
     pub fn operation(&self) -> &str {
         let target = self.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -60,7 +60,7 @@ pub enum Act {
 }
 
 /// Decides request by request; the number counts requests from 1.
-pub type Rule = Arc<dyn Fn(&Asked<'_>, u64) -> Act + Send + Sync>;
+pub type Rule = Arc<dyn Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync>;
 
 /// The rule by which everything passes.
 pub fn pass() -> Rule {
@@ -177,7 +177,7 @@ impl Served {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, String> {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.map_err(|error| error.to_string())?;
-        let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body };
+        let asked = ProxiedRequest { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body };
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         let rule = self.rule.borrow().clone();
         let act = rule(&asked, number);
@@ -199,7 +199,7 @@ impl Served {
         }
     }
 
-    async fn forward(&self, asked: &Asked<'_>, body: Bytes) -> Result<Response<Body>, String> {
+    async fn forward(&self, asked: &ProxiedRequest<'_>, body: Bytes) -> Result<Response<Body>, String> {
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = asked.headers.clone();
         for name in ["host", "content-length", "connection", "transfer-encoding"] {
@@ -217,7 +217,7 @@ impl Served {
         response.body(Body::from(body)).map_err(|error| error.to_string())
     }
 
-    async fn forward_half(&self, asked: &Asked<'_>) -> Result<Response<Body>, String> {
+    async fn forward_half(&self, asked: &ProxiedRequest<'_>) -> Result<Response<Body>, String> {
         let pairs = pairs_of(asked.body)?;
         let first = self.documents.fetch_add(pairs.len() as u64, Relaxed);
         let passes = |at: usize| (first + at as u64).is_multiple_of(2);

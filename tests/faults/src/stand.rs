@@ -160,7 +160,7 @@ impl Stand {
         })
     }
 
-    /// What a worker is told that is told nothing else.
+    /// A worker's order, where nothing else is asked of it.
     pub fn order(&self) -> Order {
         self.order.clone()
     }
@@ -221,7 +221,7 @@ impl Stand {
     pub async fn until(&self, share: f64) -> Result<()> {
         let until = Instant::now() + STUCK;
         loop {
-            // A broker that is away cannot tell how far it is.
+            // A broker that is unavailable cannot say how far it is.
             let progress = self.progress().await;
             if progress.as_ref().is_ok_and(|progress| *progress >= share) {
                 return Ok(());
@@ -309,7 +309,7 @@ struct Running {
 impl Running {
     async fn start(program: &std::path::Path, order: &Order, seen: &Arc<Seen>) -> Result<Self> {
         let mut child = Command::new(program)
-            // What the AWS SDK looks for by itself; the worker is told the rest by its order.
+            // What the AWS SDK looks for by itself; the rest is in the worker's order.
             .envs(order.addresses.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

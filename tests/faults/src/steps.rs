@@ -63,7 +63,7 @@ impl Death {
 }
 
 /// A ledger at whose calls the process dies, and whose states a later or earlier release may have written.
-pub struct MortalLedger {
+pub struct CrashingLedger {
     /// The ledger.
     pub inner: Arc<dyn Ledger>,
     /// When.
@@ -122,7 +122,7 @@ pub fn without_the_next_releases_fields(state: &mut Value) {
 }
 
 #[async_trait]
-impl Ledger for MortalLedger {
+impl Ledger for CrashingLedger {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         let mut loaded = self.inner.load(aggregates, keys).await?;
         for stored in loaded.aggregates.iter_mut().flatten() {
@@ -194,7 +194,7 @@ impl Around for Death {
 }
 
 /// An event log at whose calls the process dies.
-pub struct MortalEventLog<T: ?Sized> {
+pub struct CrashingEventLog<T: ?Sized> {
     /// The log.
     pub inner: Arc<T>,
     /// When.
@@ -202,7 +202,7 @@ pub struct MortalEventLog<T: ?Sized> {
 }
 
 #[async_trait]
-impl<T: Publish + ?Sized> Publish for MortalEventLog<T> {
+impl<T: Publish + ?Sized> Publish for CrashingEventLog<T> {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let answer = self.inner.produce(topic, records).await;
         self.death.reach(Step::AfterLetters);
@@ -211,7 +211,7 @@ impl<T: Publish + ?Sized> Publish for MortalEventLog<T> {
 }
 
 #[async_trait]
-impl<T: Follow + ?Sized> Follow for MortalEventLog<T> {
+impl<T: Follow + ?Sized> Follow for CrashingEventLog<T> {
     async fn fetch(
         &self,
         topic: &str,
@@ -244,7 +244,7 @@ impl<T: Follow + ?Sized> Follow for MortalEventLog<T> {
 
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
         let inner = self.inner.join(group, topic, patience).await?;
-        Ok(Box::new(MortalMembership { inner, death: self.death.clone() }))
+        Ok(Box::new(CrashingMembership { inner, death: self.death.clone() }))
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
@@ -253,7 +253,7 @@ impl<T: Follow + ?Sized> Follow for MortalEventLog<T> {
 }
 
 #[async_trait]
-impl<T: Administer + ?Sized> Administer for MortalEventLog<T> {
+impl<T: Administer + ?Sized> Administer for CrashingEventLog<T> {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
         self.inner.create_topic(spec).await
     }
@@ -267,13 +267,13 @@ impl<T: Administer + ?Sized> Administer for MortalEventLog<T> {
     }
 }
 
-struct MortalMembership {
+struct CrashingMembership {
     inner: Box<dyn Membership>,
     death: Arc<Death>,
 }
 
 #[async_trait]
-impl Membership for MortalMembership {
+impl Membership for CrashingMembership {
     async fn change(&self) -> Result<Change, EventLogError> {
         self.inner.change().await
     }

@@ -25,9 +25,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::task::JoinSet;
 
 use crate::connect::{Addresses, Connected};
-use crate::steps::{Death, JumpingClock, MortalEventLog, MortalLedger, Release, Step};
+use crate::steps::{CrashingEventLog, CrashingLedger, Death, JumpingClock, Release, Step};
 
-/// What a worker is told.
+/// A worker's order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// Where the services answer, as this worker is to see them.
@@ -85,11 +85,11 @@ async fn work(order: Order) -> Result<()> {
     let clock: Arc<dyn Clock> = if order.clock_jumps { Arc::new(JumpingClock::new(steady)) } else { steady };
     let Connected { log, ledger, statements } = order.addresses.connect()?;
     let death = Death::at(order.death);
-    let mortal = |inner| Arc::new(MortalEventLog { inner, death: death.clone() });
-    let polled = mortal(order.addresses.connect_log()?);
+    let crashing = |inner| Arc::new(CrashingEventLog { inner, death: death.clone() });
+    let polled = crashing(order.addresses.connect_log()?);
     let services = Services {
-        event_log: mortal(log),
-        ledger: Arc::new(MortalLedger {
+        event_log: crashing(log),
+        ledger: Arc::new(CrashingLedger {
             inner: ledger,
             death: death.clone(),
             release: order.release,
@@ -97,7 +97,7 @@ async fn work(order: Order) -> Result<()> {
         }),
         statements: Arc::new(Wrapped::around(statements, death.clone())),
         clock: clock.clone(),
-        observer: Arc::new(Told),
+        observer: Arc::new(TallyObserver),
     };
     let catalog = Arc::new(lyceum_catalog::catalog());
     let mapped = MappingOrder {
@@ -131,7 +131,7 @@ async fn work(order: Order) -> Result<()> {
     Ok(())
 }
 
-/// What a mapping is told that is the same for each of a deployment.
+/// What is the same for every mapping of a deployment.
 #[derive(Clone, Copy, Debug)]
 pub struct MappingOrder<'a> {
     /// Consumer groups are called this, `-` and the family.
@@ -184,9 +184,9 @@ impl Invoke for Function {
     }
 }
 
-struct Told;
+struct TallyObserver;
 
-impl Observer for Told {
+impl Observer for TallyObserver {
     fn observe(&self, reports: &[Report]) {
         let mut counts = [0; 5];
         for report in reports {

@@ -105,7 +105,7 @@ impl About {
 
     fn dynamodb(
         mut self,
-        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+        rule: impl Fn(&lyceum_faults::http_proxy::ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
     ) -> Self {
         self.rules.dynamodb = Some(Arc::new(rule) as Rule);
         self
@@ -113,7 +113,7 @@ impl About {
 
     fn search(
         mut self,
-        rule: impl Fn(&lyceum_faults::http_proxy::Asked<'_>, u64) -> Act + Send + Sync + 'static,
+        rule: impl Fn(&lyceum_faults::http_proxy::ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
     ) -> Self {
         self.rules.search = Some(Arc::new(rule) as Rule);
         self
@@ -321,7 +321,7 @@ fn dynamodb_fails(matrix: &mut Matrix<'_>) {
     row(
         matrix,
         Kind::ServiceRefuses,
-        "DynamoDB away for 20 seconds only delays",
+        "DynamoDB unavailable for 20 seconds only delays",
         About::new("DynamoDB refuses connections for 20 s", STATES, amount(0, 3_000)),
         async |stand| {
             let worker = stand.start(stand.order()).await?;
@@ -400,7 +400,7 @@ fn elasticsearch_fails(matrix: &mut Matrix<'_>) {
     row(
         matrix,
         Kind::ServiceRefuses,
-        "Elasticsearch away for 20 seconds only delays",
+        "Elasticsearch unavailable for 20 seconds only delays",
         About::new("Elasticsearch refuses connections for 20 s", ALL, amount(22_000, 1_000)),
         async |stand| {
             let worker = stand.start(stand.order()).await?;

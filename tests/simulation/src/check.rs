@@ -1,4 +1,4 @@
-//! What is checked, and how a breach is told.
+//! What is checked, and how a violation is reported.
 
 use std::fmt;
 

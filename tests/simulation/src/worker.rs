@@ -14,7 +14,7 @@ use crate::ports::services;
 use crate::stage::{Partition, Stage};
 use crate::subject::{Fact, Subject};
 
-/// A worker gives up by itself after so many rounds; the records come again from the committed offset.
+/// A worker gives up by itself after so many rounds; the records are redelivered from the committed offset.
 const ROUNDS: usize = 8;
 
 /// What a worker starts with.
@@ -22,7 +22,7 @@ pub(crate) struct Assignment {
     pub(crate) who: String,
     pub(crate) subject: Arc<dyn Subject>,
     pub(crate) batch: Vec<Record>,
-    /// After a failure the failed records come again, or everything from the lowest failed one on.
+    /// After a failure the failed records are redelivered, or everything from the lowest failed one on.
     pub(crate) only_failed: bool,
     pub(crate) process: ProcessConfig,
     /// An invocation's time, in milliseconds.
@@ -43,7 +43,7 @@ fn partition(record: &Record) -> Partition {
     (Arc::clone(&record.position.topic), record.position.partition)
 }
 
-/// Processes and settles until nothing of the batch is left to come again.
+/// Processes and settles until no record of the batch is left to be redelivered.
 pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
     let Assignment { who, subject, batch: first, only_failed, process, time_ms } = assignment;
     let group = subject.spec().name;

@@ -1,4 +1,4 @@
-//! Any adapter with something done around each of its calls: [measured](super::measured), [guarded](super::guarded).
+//! Wraps an adapter, so that something is done around each of its calls: [measured](super::measured), [guarded](super::guarded).
 //! Here each port is written out once; what is done around a call does not know which port it is, nor whether the adapter
 //! was there before the call or is made by it.
 
@@ -48,7 +48,7 @@ pub trait StoreError: fmt::Display + Sized + Send {
     /// Its name in `lyceum_store_errors_total`.
     fn kind(&self) -> &'static str;
 
-    /// Whether the store is away, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
+    /// Whether the store is unavailable, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
     fn is_outage(&self) -> bool;
 
     /// The error of a call that was not made.
@@ -60,7 +60,7 @@ pub trait StoreError: fmt::Display + Sized + Send {
 
 /// What is done around a call.
 pub trait Around: Send + Sync {
-    /// Makes the call, or does not. `is_outage` tells of an answer whether it says that the store is away.
+    /// Makes the call, or does not. `is_outage` says whether an answer means that the store is unavailable.
     fn call<A: Send, E: StoreError>(
         &self,
         call: Call,
@@ -326,7 +326,7 @@ where
     S: Source<StatementsError, Adapter: StoreDocuments>,
 {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
-        // A store that takes none of the documents is away, although it answers; one that takes some is there.
+        // A store that accepts none of the documents counts as unavailable, although it answers; one that accepts some does not.
         let takes_none = |outcomes: &Vec<StoreOutcome>| {
             !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
         };

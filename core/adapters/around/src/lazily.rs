@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::around::Source;
 
 /// How an adapter is made. Its failure is the port's own error, so that a setting that is wrong stays refused, and only
-/// what may pass counts as away.
+/// what may pass counts as unavailable.
 type Connect<T, E> = dyn Fn() -> BoxFuture<'static, Result<Arc<T>, E>> + Send + Sync;
 
 /// An adapter that is made by its first call, and once; where it cannot be made, the next call tries again.

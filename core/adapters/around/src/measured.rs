@@ -36,7 +36,7 @@ impl Around for Meter {
 /// The kind of error of a call that its caller did not wait for.
 pub const ABANDONED: &str = "abandoned";
 
-/// A call under way; it is told also where its caller gives it up.
+/// A call under way; it is counted also where its caller gives it up.
 struct Running<'a> {
     metrics: &'a Metrics,
     call: Call,

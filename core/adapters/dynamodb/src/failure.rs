@@ -206,7 +206,7 @@ fn advise(code: &str) -> &'static str {
 }
 
 /// Whether the error says that no connection came about. The SDK does not tell, so the causes are read: a system error
-/// that only connecting gives, or the HTTP client's own word for that phase. In doubt: no.
+/// that only connecting gives, or the HTTP client's own error for that phase. In doubt: no.
 fn never_connected(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(|cause| {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);

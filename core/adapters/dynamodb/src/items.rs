@@ -32,7 +32,7 @@ pub(super) const PLAIN: u32 = 1;
 /// State or recording may be deflated.
 const DEFLATED: u32 = 2;
 
-/// An aggregate tells of the keys of its events, and may have no state.
+/// An aggregate lists the keys of its events, and may have no state.
 const HOME_KEYS: u32 = 3;
 
 /// What is longer is deflated where that makes it shorter: with names and the other attributes it would not fit into the

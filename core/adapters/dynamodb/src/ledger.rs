@@ -39,7 +39,7 @@ const LATE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub struct LedgerOptions {
     /// How long a key is kept. It must outlive every topic that can be replayed and every dead letter.
     pub key_ttl: Duration,
-    /// How long counted attempts are kept: longer than a record may come again.
+    /// How long counted attempts are kept: longer than a record may be redelivered.
     pub attempts_ttl: Duration,
     /// How long one call may take.
     pub call_timeout: Duration,

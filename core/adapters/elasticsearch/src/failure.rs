@@ -61,7 +61,7 @@ impl EngineError {
             && self.reason.as_ref().is_some_and(|reason| reason.starts_with(words))
     }
 
-    /// Whether an answer of 400 tells of the index and of no document: every one would get it.
+    /// Whether an answer of 400 is about the index and not about a document: every one would get it.
     fn is_of_the_index(&self) -> bool {
         self.is("index_closed_exception")
             || self.kind == "strict_dynamic_mapping_exception"

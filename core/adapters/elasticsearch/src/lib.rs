@@ -35,7 +35,7 @@
 //! A statement and the one that voids it may be stored by two writers at once, in either order. Each of them first makes
 //! its own document visible and then looks for the other's: the writer of a voiding statement marks its target where that
 //! exists, and the writer of any other asks whether a voiding statement names it. Whichever comes second sees the first.
-//! A writer that dies in between has not acknowledged its record, and does it again when the record comes again. That a
+//! A writer that dies in between has not acknowledged its record, and does it again when the record is redelivered. That a
 //! voiding statement cannot be voided is decided when it is read, so that no order of marks matters.
 //!
 //! # Limits

@@ -129,7 +129,7 @@ async fn create(
             known.insert(at, of_document);
         }
     }
-    // Those that are there have about the size of those that come again.
+    // Those that are there have about the size of those that are redelivered.
     let mut rest = taken.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -154,7 +154,7 @@ async fn create(
     Ok(known)
 }
 
-/// Shows what was stored, and marks what is voided; the order is what makes it safe (see the module's own words).
+/// Shows what was stored, and marks what is voided; the order is what makes it safe (see the module's documentation).
 async fn make_visible(
     requests: &Requests,
     documents: &[StatementDocument],

@@ -1,4 +1,4 @@
-//! librdkafka's codes in the port's words: what can succeed later is told from what never will.
+//! librdkafka's codes as the port's errors: transient ones apart from permanent ones.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,7 +6,7 @@
 //!
 //! **Lazy.** A client is made when it is first needed: a cold start pays only for what its batch uses.
 //!
-//! **Named errors.** librdkafka tells of wrong credentials, an unknown host or an untrusted certificate only beside the call,
+//! **Named errors.** librdkafka reports wrong credentials, an unknown host or an untrusted certificate only beside the call,
 //! which by itself would end with "timed out" (`client`); every call looks there and says what to mend (`error`).
 //!
 //! **Limits.** Retention is Kafka's own affair. A call of `produce` that fails may have appended some of its records. Topics

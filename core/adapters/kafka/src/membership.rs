@@ -1,7 +1,7 @@
 //! A member of a consumer group: librdkafka's rebalance callbacks in the port's words.
 //!
 //! The member fetches nothing: its partitions are paused at once, and their records are read through the log, so that a
-//! batch may begin again where it is needed. The callback of a partition that is to be taken away blocks the member's own
+//! batch may begin again where it is needed. The callback of a partition that is revoked blocks the member's own
 //! thread until the partition is released or its patience is over; meanwhile librdkafka goes on with heartbeats, and
 //! commits are still accepted. The cooperative protocol moves only those partitions that have to move.
 
@@ -130,7 +130,7 @@ impl ConsumerContext for MemberContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             let partitions = partitions_of(list);
-            tracing::info!(target: "lyceum::kafka", topic = self.state.topic, ?partitions, "partitions are taken away");
+            tracing::info!(target: "lyceum::kafka", topic = self.state.topic, ?partitions, "partitions are revoked");
             self.state.revoke(&partitions, consumer.assignment_lost());
         }
     }

@@ -79,7 +79,7 @@ pub enum EventLogError {
         /// The most it takes.
         limit_bytes: usize,
     },
-    /// The partitions belong to other members of the group, or to none: they were taken away, or never given.
+    /// The partitions belong to other members of the group, or to none: they were revoked or lost, or never assigned.
     #[error(
         "partitions {partitions:?} of {topic} are not assigned to whoever commits for group {group}: whoever has them goes on from what is committed, and a commit from outside waits until the group is empty"
     )]
@@ -97,7 +97,7 @@ pub enum EventLogError {
     /// What was asked for can never be done (a bad topic name, fewer partitions than before, a newer file format).
     #[error("{0}")]
     Refused(String),
-    /// The log is away or its disk is full; the same call may succeed later.
+    /// The log is unavailable or its disk is full; the same call may succeed later.
     #[error("the event log is unavailable: {0}")]
     Unavailable(String),
 }

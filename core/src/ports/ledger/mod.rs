@@ -1,7 +1,7 @@
 //! The ledger: the state of aggregates and the idempotency keys of events, changed together or not at all.
 //!
 //! Production: DynamoDB. Twin: the same adapter against an embedded DynamoDB. Model: memory, for the simulation.
-//! What each part is for is told in ARCHITECTURE.md, "How an effect happens once".
+//! What each part is for stands in ARCHITECTURE.md, "How an effect happens once".
 
 use std::fmt;
 
@@ -231,7 +231,7 @@ pub enum LedgerError {
     /// The answer was lost: what was asked for may have happened. Reload and look.
     #[error("the ledger's answer was lost: {0}")]
     Uncertain(String),
-    /// Throttled, away, timed out before it was sent: nothing happened, and it may work later.
+    /// Throttled, unavailable, timed out before it was sent: nothing happened, and it may work later.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
     /// What no repetition mends: an item too large, a schema version that is newer than this program, bad rights.

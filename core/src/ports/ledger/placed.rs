@@ -1,11 +1,11 @@
-//! The ledger as processing sees it: aggregates have a state, events have keys, and where a key lies is settled here.
+//! The ledger as processing sees it: aggregates have a state, events have keys, and this module decides where a key lies.
 //!
 //! A key lies with its home, the aggregate that its event names first, or is an item of its own. With its home it costs no
 //! write of its own, and no condition: the home's version is one. That holds because of three rules:
 //!
-//! 1. Whoever writes a key, also one apart, writes its home, so that the home's version tells of every key.
+//! 1. Whoever writes a key, also one apart, writes its home, so that every key changes the home's version.
 //! 2. A home says whether some of its keys are apart, from the transaction on that writes the first of them.
-//! 3. Keys apart are read after the home that says so, and as no transaction is just writing them
+//! 3. Keys apart are read after the home that says so, and not while a transaction writes them
 //!    ([`load_settled_keys`](Ledger::load_settled_keys)): what the home's version does not refute at the commit was true
 //!    when they were read.
 //!

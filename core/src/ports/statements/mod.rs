@@ -120,7 +120,7 @@ pub enum StoreOutcome {
 /// Why the store did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementsError {
-    /// Away, overloaded, disk full: it may work later. Some of the documents may have been stored.
+    /// Unavailable, overloaded, disk full: it may work later. Some of the documents may have been stored.
     #[error("the statement store is unavailable: {0}")]
     Unavailable(String),
     /// What no repetition mends (a query that the engine refuses, a newer schema version, bad rights).

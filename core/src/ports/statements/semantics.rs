@@ -1,5 +1,5 @@
 //! What this port's words mean, in one place, for every store that evaluates them by itself: the fields of a document,
-//! the order of a search, the cursor between two pages, and what becomes of an id that comes again.
+//! the order of a search, the cursor between two pages, and what becomes of an id that is stored twice.
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};

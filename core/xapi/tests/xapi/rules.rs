@@ -1,4 +1,4 @@
-//! Every rule on a statement that holds and on one with a single defect, which is told as that rule alone.
+//! Every rule on a statement that holds and on one with a single defect, which is reported as that rule alone.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What comes again, how often, in which order, and where it ends.
+//! What is redelivered, how often, in which order, and where it ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,7 +106,7 @@ async fn only_the_failed_records_come_again_in_their_order() {
     let running = Running::start(reporting(), &log, &function);
     running.settled().await;
     assert_eq!(function.offsets(), [vec![0, 1, 2, 3, 4], vec![1, 3]]);
-    // Not past offset 1 while that is to come again.
+    // Not past offset 1 while that is redelivered.
     assert_eq!(log.commits(), [(0, 0), (0, 1), (0, 5)]);
 }
 

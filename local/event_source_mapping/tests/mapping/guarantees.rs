@@ -120,7 +120,7 @@ proptest! {
             let counts = running.mapping.status().counts;
             running.stop().await;
 
-            // Once: by success or by a letter. A success may be told twice where records behind a failed one come again.
+            // Once: by success or by a letter. A success may be reported twice where records behind a failed one are redelivered.
             let letters = letters_of(&log);
             let succeeded = succeeded.lock().unwrap().clone();
             let given_up: BTreeSet<_> = letters.iter().copied().collect();

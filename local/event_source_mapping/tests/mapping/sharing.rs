@@ -74,7 +74,7 @@ async fn an_invocation_in_flight_is_settled_before_its_partition_goes() {
     log.append(1, "x");
     second.settled().await;
     let taken = function.invocations().concat();
-    assert_eq!(taken.len(), 1, "the record in flight did not come again: {taken:?}");
+    assert_eq!(taken.len(), 1, "the record in flight was not redelivered: {taken:?}");
     assert_eq!(taken[0].1, 1);
     assert_eq!(log.committed_of("group").values().sum::<i64>(), 4);
 }

@@ -166,7 +166,7 @@ async fn from_sqs(session: &Session, queue_url: &str, tally: &mut Tally) -> Resu
         let received = client.receive_message().queue_url(queue_url).max_number_of_messages(10).wait_time_seconds(1);
         let received = received.send().await.map_err(|error| explain(&error));
         let received = received.with_context(|| format!("cannot receive from {queue_url}"))?;
-        // What was left in the queue comes again once its visibility timeout is over.
+        // What was left in the queue is delivered again once its visibility timeout is over.
         let messages: Vec<_> = received
             .messages()
             .iter()
@@ -185,7 +185,7 @@ async fn from_sqs(session: &Session, queue_url: &str, tally: &mut Tally) -> Resu
             let receipt = message.receipt_handle().unwrap_or_default();
             let deleted = client.delete_message().queue_url(queue_url).receipt_handle(receipt).send().await;
             deleted.map_err(|error| explain(&error)).with_context(|| {
-                format!("cannot delete {name} from {queue_url}; it comes again, and makes no second letter")
+                format!("cannot delete {name} from {queue_url}; it is delivered again, and makes no second letter")
             })?;
         }
     }

@@ -1,4 +1,4 @@
-//! Dead letters hold the original, come again with their event, and can be replayed.
+//! Dead letters hold the original, are published again when their event is redelivered, and can be replayed.
 
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::{Header, Record};

@@ -23,8 +23,8 @@ use crate::stage::Stage;
 use crate::subject::{Fact, Folded, Of, Subject};
 
 mod apart;
-mod bent;
 mod log;
+mod mutant_family;
 
 /// One run, and a second one of the same log under another schedule.
 pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
@@ -49,11 +49,15 @@ fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
         return vec![Arc::new(training), Arc::new(Of::<apart::Apart<Survey>>::new(catalog))];
     }
     let training: Arc<dyn Subject> = match defect {
-        Some(Defect::BreachesCounted) => Arc::new(Of::<bent::Bent<{ bent::BREACHES }>>::new(Arc::clone(&catalog))),
-        Some(Defect::PlaceholderPublished) => {
-            Arc::new(Of::<bent::Bent<{ bent::PLACEHOLDER }>>::new(Arc::clone(&catalog)))
+        Some(Defect::BreachesCounted) => {
+            Arc::new(Of::<mutant_family::MutantFamily<{ mutant_family::BREACHES }>>::new(Arc::clone(&catalog)))
         }
-        Some(Defect::CapacityRejects) => Arc::new(Of::<bent::Bent<{ bent::CAPACITY }>>::new(Arc::clone(&catalog))),
+        Some(Defect::PlaceholderPublished) => {
+            Arc::new(Of::<mutant_family::MutantFamily<{ mutant_family::PLACEHOLDER }>>::new(Arc::clone(&catalog)))
+        }
+        Some(Defect::CapacityRejects) => {
+            Arc::new(Of::<mutant_family::MutantFamily<{ mutant_family::CAPACITY }>>::new(Arc::clone(&catalog)))
+        }
         _ => Arc::new(Of::<Training>::new(Arc::clone(&catalog))),
     };
     vec![training, Arc::new(Of::<Survey>::new(catalog))]
@@ -135,7 +139,7 @@ fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
     }
 }
 
-/// States and documents are the same; the first difference is told.
+/// States and documents are the same; the first difference is reported.
 fn compare(check: Check, expected: &Folded, found: &Folded) -> Result<(), Violation> {
     if let Some(difference) = difference(&expected.states, &found.states) {
         return fail(check, format!("states differ: {difference}"));

@@ -116,7 +116,7 @@ impl Aggregate for Counter {
     }
 }
 
-/// An event as counters remember it: an id may come again for another first counter, and is another event there.
+/// An event as counters remember it: with another first counter the same id is another event.
 pub fn name_of(event_id: Uuid, first_counter: &str) -> Uuid {
     Uuid::new_v5(&event_id, first_counter.as_bytes())
 }

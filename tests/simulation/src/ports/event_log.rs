@@ -11,9 +11,9 @@ use crate::defect::Defect;
 use crate::executor::pause;
 use crate::fault::Fault;
 
-pub(super) struct Shaky(pub(super) Line);
+pub(super) struct FaultyEventLog(pub(super) Line);
 
-impl Shaky {
+impl FaultyEventLog {
     /// Whether a planted defect keeps this record from being published.
     fn keeps_back(&self, record: &NewRecord) -> bool {
         let kind = header_text(&record.headers, "lyceum-error-kind");
@@ -36,7 +36,7 @@ fn name_by_position(record: &mut NewRecord) {
 }
 
 #[async_trait]
-impl Publish for Shaky {
+impl Publish for FaultyEventLog {
     async fn produce(&self, topic: &str, mut records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         pause().await;
         let stage = &self.0.stage;

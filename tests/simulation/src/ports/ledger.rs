@@ -17,10 +17,10 @@ use crate::executor::{answer, pause};
 use crate::fault::Fault;
 use crate::stage::Committed;
 
-pub(super) struct Shaky(pub(super) Line);
+pub(super) struct FaultyLedger(pub(super) Line);
 
 #[async_trait]
-impl Ledger for Shaky {
+impl Ledger for FaultyLedger {
     /// Keys and aggregates are read one after the other, either first: together they are no snapshot.
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         pause().await;
@@ -131,7 +131,7 @@ impl Ledger for Shaky {
     }
 }
 
-impl Shaky {
+impl FaultyLedger {
     /// One transaction.
     fn transact(&self, commit: Commit) -> Result<(), LedgerError> {
         let stage = &self.0.stage;

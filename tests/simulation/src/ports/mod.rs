@@ -52,9 +52,9 @@ impl Observer for Nobody {
 pub(crate) fn services(stage: &Arc<Stage>, who: &str) -> Services {
     let line = Line { stage: Arc::clone(stage), who: who.to_owned() };
     Services {
-        event_log: Arc::new(event_log::Shaky(line.clone())),
-        ledger: Arc::new(ledger::Shaky(line.clone())),
-        statements: Arc::new(statements::Shaky(line)),
+        event_log: Arc::new(event_log::FaultyEventLog(line.clone())),
+        ledger: Arc::new(ledger::FaultyLedger(line.clone())),
+        statements: Arc::new(statements::FaultyStatements(line)),
         clock: Arc::new(SimulatedClock(Arc::clone(stage))),
         observer: Arc::new(Nobody),
     }

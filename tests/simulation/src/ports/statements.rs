@@ -10,9 +10,9 @@ use crate::fault::Fault;
 /// A statement with this in it is refused until the store is mended.
 pub(crate) const UNDELIVERABLE: &str = "undeliverable";
 
-pub(super) struct Shaky(pub(super) Line);
+pub(super) struct FaultyStatements(pub(super) Line);
 
-impl Shaky {
+impl FaultyStatements {
     fn store_one(&self, document: StatementDocument) -> StoreOutcome {
         let stage = &self.0.stage;
         let refused = document.raw.windows(UNDELIVERABLE.len()).any(|window| window == UNDELIVERABLE.as_bytes());
@@ -31,7 +31,7 @@ impl Shaky {
 }
 
 #[async_trait]
-impl StoreDocuments for Shaky {
+impl StoreDocuments for FaultyStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         pause().await;
         let stage = &self.0.stage;

@@ -37,7 +37,7 @@ impl Default for BreakerLimits {
 pub enum Ending {
     /// The dependency answered, be it with a refusal.
     Answered,
-    /// It is away, overloaded, or did not answer.
+    /// It is unavailable, overloaded, or did not answer.
     Failed,
     /// Nobody waited for the answer, which says nothing.
     Abandoned,

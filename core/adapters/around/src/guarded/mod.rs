@@ -1,11 +1,11 @@
-//! A guard around each dependency, so that one that is slow or away takes neither the others' time nor its own.
+//! A guard around each dependency: while one is slow or unavailable, the others keep their time, and nobody waits for it in vain.
 //!
 //! - **Time limit**: a call that takes longer is no longer waited for. Of a ledger's write that says nothing about what
 //!   happened, so it is [`Uncertain`](lyceum_core::ports::ledger::LedgerError::Uncertain).
 //! - **Bulkhead**: at most so many calls at once; the next ones wait for a bounded time, then are not made.
 //! - **Circuit breaker** ([`Breaker`]): after so many failures in a row no call is made for a while, then a few are
 //!   let through. What is not made fails at once, as [`Unavailable`](lyceum_core::ports::ledger::LedgerError::Unavailable): the
-//!   batch comes again, and no record's attempt is spent.
+//!   batch is redelivered, and no record's attempt is spent.
 //!
 //! Only an outage counts as failure: a refusal, a conflict or a missing topic is an answer.
 //!

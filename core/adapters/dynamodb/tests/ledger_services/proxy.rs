@@ -58,7 +58,7 @@ impl Fault {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     /// `TransactWriteItems` and so on.
     pub(crate) operation: String,
     /// Its body.
@@ -76,7 +76,7 @@ struct Shared {
     target: String,
     /// For the next requests, one each; then nothing is done any more.
     faults: Mutex<VecDeque<Fault>>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<Request>>,
 }
 
 impl Proxy {
@@ -109,7 +109,7 @@ impl Proxy {
     }
 
     /// What was asked since the last script.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Request> {
         self.shared.asked.lock().unwrap().clone()
     }
 }
@@ -125,7 +125,7 @@ impl Shared {
         let mut kept = Vec::new();
         while let Some(request) = Message::read(&mut client, &mut kept).await? {
             let operation = request.header("x-amz-target").and_then(|target| target.rsplit('.').next());
-            let asked = Asked {
+            let asked = Request {
                 operation: operation.unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&request.body).unwrap_or_default(),
             };

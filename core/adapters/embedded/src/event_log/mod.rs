@@ -8,7 +8,7 @@
 //! **Compact.** Records lie together in chunks of up to 64 KiB (`chunk`). Records that were fetched together share
 //! their bytes; keeping one of them keeps those of its neighbours in memory.
 //!
-//! **Limits.** One process at a time. A disk that is full is told to whoever writes, and because the file is opened anew
+//! **Limits.** One process at a time. A full disk is an error for whoever writes, and because the file is opened anew
 //! after an error of its disk, readers may be told so, too. After a crash the file is checked as a whole when it is
 //! opened, about a second per gigabyte. Content that the disk alters without an error is found only where it breaks
 //! the format.

@@ -42,7 +42,7 @@ pub(super) const COMMITTED: TableDefinition<(&str, u32, i32), i64> = TableDefini
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The caller asked for what cannot be; the file is well.
-    Asked(EventLogError),
+    Caller(EventLogError),
     /// The file or its disk.
     Storage(redb::Error),
     /// The file's content.
@@ -53,7 +53,7 @@ pub(super) enum Failure {
 
 impl From<EventLogError> for Failure {
     fn from(error: EventLogError) -> Self {
-        Self::Asked(error)
+        Self::Caller(error)
     }
 }
 
@@ -103,7 +103,7 @@ impl Failure {
             ))
         };
         match self {
-            Self::Asked(error) => error,
+            Self::Caller(error) => error,
             Self::Storage(Redb::DatabaseAlreadyOpen) => EventLogError::Refused(format!(
                 "{name} is in use by another process: stop that one, or give this one a data folder of its own"
             )),

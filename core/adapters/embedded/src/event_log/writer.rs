@@ -44,7 +44,7 @@ impl<T: Send, F: FnMut(&mut Batch<'_>) -> Result<T, Failure> + Send> Change for 
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.outcome = Some(match (self.apply)(batch) {
             Ok(value) => Ok(value),
-            Err(Failure::Asked(error)) => Err(error),
+            Err(Failure::Caller(error)) => Err(error),
             Err(failure) => return Err(failure),
         });
         Ok(())

@@ -1,4 +1,4 @@
-//! Training with a rule of its state machine bent, to show that the fold and the second schedule notice.
+//! Training with one rule of its state machine changed, to show that the fold and the second schedule notice.
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal};
@@ -10,15 +10,15 @@ use lyceum_training::{SPEC, Training};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is bent.
+/// Which rule is changed.
 pub(super) const BREACHES: u8 = 0;
 /// See [`BREACHES`].
 pub(super) const PLACEHOLDER: u8 = 1;
 /// See [`BREACHES`].
 pub(super) const CAPACITY: u8 = 2;
 
-/// Training with one rule bent.
-pub(super) struct Bent<const RULE: u8>;
+/// Training with one rule changed.
+pub(super) struct MutantFamily<const RULE: u8>;
 
 /// Training's state, and how often an event met an overbooked session.
 #[derive(Clone, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) struct Counting {
     breaches: u64,
 }
 
-impl<const RULE: u8> Family for Bent<RULE> {
+impl<const RULE: u8> Family for MutantFamily<RULE> {
     const SPEC: &'static FamilySpec = &SPEC;
     type Event = Event;
     type State = Counting;
@@ -45,9 +45,9 @@ impl<const RULE: u8> Family for Bent<RULE> {
     }
 
     fn decide(states: &States<'_, Counting>, event: &Event, at: &Occurrence) -> Result<Decision<Counting>, Refusal> {
-        let mut bent: Vec<_> =
+        let mut mutated: Vec<_> =
             states.iter().map(|(kind, id, held)| (kind, id, held.map(|held| held.state.clone()))).collect();
-        for (_, _, state) in &mut bent {
+        for (_, _, state) in &mut mutated {
             match state {
                 Some(State::Program(program @ Program { own: None, .. }))
                     if RULE == PLACEHOLDER && matches!(event, Event::ProgramPublished { .. }) =>
@@ -65,7 +65,7 @@ impl<const RULE: u8> Family for Bent<RULE> {
                 _ => {}
             }
         }
-        let inner = States::new(bent.iter().map(|(kind, id, state)| (*kind, *id, state.as_ref())));
+        let inner = States::new(mutated.iter().map(|(kind, id, state)| (*kind, *id, state.as_ref())));
         let decision = Training::decide(&inner, event, at)?;
         let met = u64::from(RULE == BREACHES && !decision.anomalies.is_empty());
         let count = |Change { kind, id, state }: Change<State>| {
