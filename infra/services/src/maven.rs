@@ -85,9 +85,7 @@ pub(crate) fn archive(cache: &Path, name: &str, artifact: &str, sha256: Option<&
 fn must_have(folder: &Path, sha256: &str) -> Result<()> {
     let files: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     let [file] = &files[..] else { bail!("Maven copied {} files instead of one", files.len()) };
-    let mut hash = Sha256::new();
-    std::io::copy(&mut fs::File::open(file)?, &mut hash)?;
-    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found: String = Sha256::digest(fs::read(file)?).iter().map(|byte| format!("{byte:02x}")).collect();
     if found != sha256 {
         let name = file.file_name().unwrap_or_default().display();
         bail!(
