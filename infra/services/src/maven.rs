@@ -1,10 +1,12 @@
-//! Programs of Maven Central, by Maven itself: it knows the mirror, and checks what it fetches.
+//! Programs of Maven Central, by Maven itself: it knows the mirror, and checks what it fetches. What has no checksum there
+//! must have the one that is pinned here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 use crate::cache::{fetch, folder, open_to_all};
 use crate::folder::fingerprint;
@@ -59,13 +61,39 @@ pub(crate) fn msk_iam(cache: &Path) -> Result<PathBuf> {
     })
 }
 
-/// An archive of Maven Central, `group:artifact:version:type[:classifier]`, unpacked.
-pub(crate) fn archive(cache: &Path, name: &str, artifact: &str) -> Result<PathBuf> {
+/// An archive of Maven Central, `group:artifact:version:type[:classifier]`, unpacked. It has the checksum that the repository
+/// states, or that SHA-256.
+pub(crate) fn archive(cache: &Path, name: &str, artifact: &str, sha256: Option<&str>) -> Result<PathBuf> {
     folder(cache, name, |folder| {
         let project = tempfile::tempdir().context("cannot make a temporary folder")?;
-        maven(cache, project.path(), &["unpack", &format!("-Dartifact={artifact}")], folder)?;
+        let artifact = format!("-Dartifact={artifact}");
+        let Some(sha256) = sha256 else {
+            maven(cache, project.path(), &["unpack", &artifact], folder)?;
+            return open_to_all(folder);
+        };
+        // A repository of its own, thrown away: what is unpacked is what was judged, and nothing unjudged stays where others read.
+        let repository = format!("-Dmaven.repo.local={}", project.path().join("repository").display());
+        let fetched = project.path().join("fetched");
+        maven(cache, project.path(), &["copy", &artifact, &repository, "--lax-checksums"], &fetched)?;
+        must_have(&fetched, sha256)?;
+        maven(cache, project.path(), &["unpack", &artifact, &repository, "--lax-checksums", "--offline"], folder)?;
         open_to_all(folder)
     })
+}
+
+/// Refuses a folder unless it has one file, and that with this SHA-256.
+fn must_have(folder: &Path, sha256: &str) -> Result<()> {
+    let files: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let [file] = &files[..] else { bail!("Maven copied {} files instead of one", files.len()) };
+    let found: String = Sha256::digest(fs::read(file)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != sha256 {
+        let name = file.file_name().unwrap_or_default().display();
+        bail!(
+            "{name} has the SHA-256 {found}, and {sha256} is pinned (infra/services/src/pinned.rs): the repository handed out \
+             something else; ask another one (~/.m2/settings.xml names a mirror)"
+        );
+    }
+    Ok(())
 }
 
 fn dependency(group: &str, artifact: &str, version: &str, without: &[(&str, &str)]) -> String {
@@ -91,7 +119,8 @@ fn copy(cache: &Path, project: &Path, which: &str, into: &Path) -> Result<()> {
     maven(cache, project, &["copy-dependencies", which], into)
 }
 
-/// One goal of Maven's dependency plugin; what it fetches has the checksum that the repository states.
+/// One goal of Maven's dependency plugin; what it fetches has the checksum that the repository states, unless the goal's
+/// arguments say otherwise.
 fn maven(cache: &Path, project: &Path, goal: &[&str], into: &Path) -> Result<()> {
     let Some(mvn) = program::find("mvn") else {
         bail!("Maven is missing: install it (Debian: apt-get install maven)");
@@ -99,8 +128,27 @@ fn maven(cache: &Path, project: &Path, goal: &[&str], into: &Path) -> Result<()>
     let plugin = format!("org.apache.maven.plugins:maven-dependency-plugin:{}", pinned::MAVEN_DEPENDENCY_PLUGIN);
     let mut command = Command::new(mvn);
     command.current_dir(project).env("JAVA_HOME", java::home(17, cache)?);
-    command.args(["--quiet", "--batch-mode", "--no-transfer-progress", "--strict-checksums", "-Dstyle.color=never"]);
+    command.args(["--quiet", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never"]);
+    if !goal.contains(&"--lax-checksums") {
+        command.arg("--strict-checksums");
+    }
     command.arg(format!("{plugin}:{}", goal[0])).args(&goal[1..]);
     command.arg(format!("-DoutputDirectory={}", into.display()));
     fetch(&mut command).context("Maven failed; is its repository reachable (~/.m2/settings.xml names a mirror)?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_taken_with_the_checksum_that_is_pinned_alone() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("program.zip"), "abc").expect("a file");
+        must_have(folder.path(), abc).expect("it has it");
+        fs::write(folder.path().join("program.zip"), "abd").expect("a file");
+        let refused = must_have(folder.path(), abc).expect_err("it has another one").to_string();
+        assert!(refused.starts_with("program.zip has the SHA-256 a52d159f"), "{refused}");
+    }
 }

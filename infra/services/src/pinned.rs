@@ -17,6 +17,8 @@ pub const OPENSEARCH_2: &str = "2.19.6";
 pub const ELASTICSEARCH: &str = "8.19.21";
 /// The major version after, where `LYCEUM_TEST_ELASTICSEARCH_MAJOR=9` asks for it.
 pub const ELASTICSEARCH_9: &str = "9.2.0";
+/// The SHA-256 of its archive, for which Maven Central has no checksum.
+pub const ELASTICSEARCH_9_SHA256: &str = "bf44938a0490ba2a303d39c9cb64b38963dd08c812ce93e10816e878585bcb6b";
 /// Apicurio Registry.
 pub const REGISTRY: &str = "3.3.3";
 /// ministack, which speaks AWS's API.

@@ -81,7 +81,7 @@ fn dynamodb(place: &Place<'_>) -> Result<Launch> {
 /// Apicurio Registry, in memory, with Confluent's API.
 fn registry(place: &Place<'_>) -> Result<Launch> {
     let artifact = format!("io.apicurio:apicurio-registry-app:{}:tar.gz:all", pinned::REGISTRY);
-    let program = maven::archive(place.cache, &registry_name(), &artifact)?;
+    let program = maven::archive(place.cache, &registry_name(), &artifact, None)?;
     let home = java::home(REGISTRY_JAVA, place.cache)?;
     let mut arguments = small_jvm(256);
     // The management interface would take port 9000.

@@ -32,7 +32,8 @@ pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
     let product = service.name();
     let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
     let name = name(service, version);
-    let program = maven::archive(place.cache, &name, &artifact)?.join(&name);
+    let sha256 = (version == pinned::ELASTICSEARCH_9).then_some(pinned::ELASTICSEARCH_9_SHA256);
+    let program = maven::archive(place.cache, &name, &artifact, sha256)?.join(&name);
     let home = java::home(java(version), place.cache)?;
     if rustix::process::geteuid().is_root() {
         for reached in [place.folder, &program, &home] {

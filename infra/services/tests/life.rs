@@ -269,6 +269,25 @@ fn up_with(ground: &Ground, path: &Path) -> String {
 }
 
 #[test]
+fn an_archive_without_the_checksum_that_is_pinned_is_not_unpacked() {
+    let ground = Ground::new();
+    let (path, home) = (path_with(&ground, &["sh", "bash", "setpriv", "mkdir"]), ground.path().join("java"));
+    let maven = "#!/usr/bin/env bash\nfor a; do case $a in -DoutputDirectory=*) d=${a#*=};; *:unpack) echo unpacked; exit 1;; esac; done\n\
+                 mkdir -p $d; echo -n abc > $d/elasticsearch.zip\n";
+    fs::write(path.join("mvn"), maven).expect("a script");
+    fs::set_permissions(path.join("mvn"), fs::Permissions::from_mode(0o755)).expect("it can run");
+    fs::create_dir_all(home.join("bin")).expect("a folder");
+    fs::write(home.join("bin/java"), "").expect("a file");
+    fs::write(home.join("release"), "JAVA_VERSION=\"21.0.1\"").expect("a file");
+    let mut command = ground.command(&["up", "elasticsearch"]);
+    command.env("PATH", path).env("LYCEUM_JAVA_HOME", home).env("LYCEUM_TEST_ELASTICSEARCH_MAJOR", "9");
+    let said = errors(&command.output().expect("it runs"));
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert!(said.contains(&format!("elasticsearch.zip has the SHA-256 {abc}, and ")), "{said}");
+    assert!(!said.contains("unpacked") && !said.contains("is tried again"), "{said}");
+}
+
+#[test]
 fn a_repository_that_fails_twice_is_asked_a_third_time_and_what_it_then_hands_out_is_run() {
     let (ground, (repository, asked)) = (Ground::new(), repository(2));
     let said = up_with(&ground, &path_with_maven(&ground, &repository));

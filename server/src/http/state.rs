@@ -27,7 +27,7 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let query: Query = read_query(&uri)?;
-    let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or_else(|| default);
+    let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or(default);
     let state = states.show(&tenant, &kind, &id).await?;
     state.map(Json).ok_or_else(|| Problem::not_found(format!("tenant {tenant:?} has no {kind} {id:?}")))
 }

@@ -24,7 +24,7 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query: Query = read_query(&uri)?;
-    let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or_else(|| default);
+    let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or(default);
     let id: Uuid =
         id.parse().map_err(|_| Problem::bad_request(format!("{id:?} is no UUID, so no statement has it")))?;
     let found = statements.get(&tenant, id).await?;
