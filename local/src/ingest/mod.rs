@@ -309,7 +309,7 @@ impl Failures {
 
     fn into_result(mut self) -> Result<()> {
         if self.further > 0 {
-            self.told.push(format!("and at {} further places; `lyceum validate` tells all of them", self.further));
+            self.told.push(format!("and at {} further places; `lyceum validate` reports all of them", self.further));
         }
         if self.told.is_empty() { Ok(()) } else { bail!("{}", self.told.join("\n")) }
     }
@@ -702,7 +702,7 @@ mod tests {
         assert!(told.contains("arrays.json, line 3, byte 15: the file ends"), "{told}");
         let (values, told) = read(&format!("[{}]", "1 ".repeat(1_000)));
         assert_eq!((values.len(), told.lines().count()), (1_000, 101));
-        assert!(told.ends_with("and at 899 further places; `lyceum validate` tells all of them"), "{told}");
+        assert!(told.ends_with("and at 899 further places; `lyceum validate` reports all of them"), "{told}");
     }
 
     #[test]
