@@ -1,8 +1,10 @@
 //! What the environment says: read once, every wrong value reported together with its variable's name.
 //!
-//! Each concern has a table of its [`Variable`]s and reads them through one [`Reading`]; nothing here looks at the
+//! A [`Variable`] is a constant of its concern: it gives the value's type, its parser and its bounds, and the row of the
+//! documentation. Each concern has a [`Table`] of its own, and reads through one [`Reading`]; nothing here looks at the
 //! process's environment by itself.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,60 +13,217 @@ use crate::envelope::EnvelopeConfig;
 use crate::process::ProcessConfig;
 use crate::retry::RetryPolicy;
 
-/// One variable: name, default (empty: none), meaning. The table of docs/operations.md is tested against them.
-pub type Variable = (&'static str, &'static str, &'static str);
+/// One variable: how its text is read, what stands for it where it is not set, and what it means.
+pub struct Variable<T: 'static> {
+    name: &'static str,
+    alias: Option<&'static str>,
+    meaning: &'static str,
+    form: Form<T>,
+}
+
+enum Form<T: 'static> {
+    Whole {
+        default: Option<u64>,
+        least: u64,
+        most: u64,
+        unit: &'static str,
+        value: fn(Option<u64>) -> T,
+    },
+    /// The first one is the default.
+    Choice {
+        choices: &'static [(&'static str, T)],
+    },
+    Text {
+        default: &'static str,
+        value: fn(Option<String>) -> T,
+    },
+}
+
+/// A type of whole numbers.
+pub trait Whole: TryFrom<u64> + 'static {
+    /// Stands for what is larger; a variable's bounds keep within.
+    const LARGEST: Self;
+}
+
+macro_rules! whole {
+    ($($number:ty)*) => {
+        $(impl Whole for $number {
+            const LARGEST: Self = Self::MAX;
+        })*
+    };
+}
+whole!(u16 u32 u64 usize);
+
+fn to_whole<T: Whole>(number: u64) -> T {
+    T::try_from(number).unwrap_or(T::LARGEST)
+}
+
+/// A whole number within bounds.
+pub const fn whole<T: Whole>(
+    name: &'static str,
+    default: u64,
+    bounds: RangeInclusive<u64>,
+    meaning: &'static str,
+) -> Variable<T> {
+    bounded(name, Some(default), bounds, "", meaning, |number| to_whole(number.unwrap_or_default()))
+}
+
+/// A whole number within bounds, or nothing.
+pub const fn optional_whole<T: Whole>(
+    name: &'static str,
+    bounds: RangeInclusive<u64>,
+    meaning: &'static str,
+) -> Variable<Option<T>> {
+    bounded(name, None, bounds, "", meaning, |number| number.map(to_whole))
+}
+
+/// A span of time, written in milliseconds.
+pub const fn milliseconds(
+    name: &'static str,
+    default: u64,
+    bounds: RangeInclusive<u64>,
+    meaning: &'static str,
+) -> Variable<Duration> {
+    let value = |number: Option<u64>| Duration::from_millis(number.unwrap_or_default());
+    bounded(name, Some(default), bounds, "in milliseconds, ", meaning, value)
+}
+
+/// A span of time, written in seconds.
+pub const fn seconds(
+    name: &'static str,
+    default: u64,
+    bounds: RangeInclusive<u64>,
+    meaning: &'static str,
+) -> Variable<Duration> {
+    let value = |number: Option<u64>| Duration::from_secs(number.unwrap_or_default());
+    bounded(name, Some(default), bounds, "in seconds, ", meaning, value)
+}
+
+const fn bounded<T: 'static>(
+    name: &'static str,
+    default: Option<u64>,
+    bounds: RangeInclusive<u64>,
+    unit: &'static str,
+    meaning: &'static str,
+    value: fn(Option<u64>) -> T,
+) -> Variable<T> {
+    let (least, most) = (*bounds.start(), *bounds.end());
+    let is_within = match default {
+        Some(default) => least <= default && default <= most,
+        None => true,
+    };
+    assert!(is_within, "a default is within its variable's bounds");
+    Variable { name, alias: None, meaning, form: Form::Whole { default, least, most, unit, value } }
+}
+
+/// One of a few words, each with what it stands for; the first one is the default.
+pub const fn choice<T: 'static>(
+    name: &'static str,
+    choices: &'static [(&'static str, T)],
+    meaning: &'static str,
+) -> Variable<T> {
+    assert!(!choices.is_empty(), "there is something to choose");
+    Variable { name, alias: None, meaning, form: Form::Choice { choices } }
+}
+
+/// Any text, with a default.
+pub const fn text(name: &'static str, default: &'static str, meaning: &'static str) -> Variable<String> {
+    Variable { name, alias: None, meaning, form: Form::Text { default, value: Option::unwrap_or_default } }
+}
+
+/// Any text, or nothing.
+pub const fn optional(name: &'static str, meaning: &'static str) -> Variable<Option<String>> {
+    Variable { name, alias: None, meaning, form: Form::Text { default: "", value: |text| text } }
+}
+
+impl<T: 'static> Variable<T> {
+    /// The same, also read under this name where its own is not set.
+    #[must_use]
+    pub const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// A row of the documentation's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The variable.
+    pub name: &'static str,
+    /// What stands for it where it is not set; empty: nothing.
+    pub default: String,
+    /// What it means, with its bounds or choices and its alias.
+    pub meaning: String,
+}
+
+/// Whatever type its value has, a variable has a row.
+pub trait Documented: Sync {
+    /// The row.
+    fn row(&self) -> Row;
+}
+
+/// The variables of one concern. The table of docs/operations.md is tested against all of them.
+pub type Table = &'static [&'static dyn Documented];
+
+impl<T: Sync + 'static> Documented for Variable<T> {
+    fn row(&self) -> Row {
+        let mut meaning = self.meaning.to_owned();
+        let default = match &self.form {
+            Form::Whole { default, least, most, unit, .. } => {
+                meaning.push_str(&format!(" ({unit}{least} to {most})"));
+                default.map(|default| default.to_string()).unwrap_or_default()
+            }
+            Form::Choice { choices } => {
+                let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+                meaning.push_str(&format!(" ({})", words.join(", ")));
+                choices.first().map(|(word, _)| (*word).to_owned()).unwrap_or_default()
+            }
+            Form::Text { default, .. } => (*default).to_owned(),
+        };
+        if let Some(alias) = self.alias {
+            meaning.push_str(&format!("; alias `{alias}`"));
+        }
+        Row { name: self.name, default, meaning }
+    }
+}
 
 /// Every wrong value.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment has wrong values:{}", .0.iter().map(|wrong| format!("\n  {wrong}")).collect::<String>())]
 pub struct WrongEnvironment(pub Vec<String>);
 
+const DEAD_LETTER_FORMAT: Variable<DeadLetterFormat> = choice(
+    "DEAD_LETTER_FORMAT",
+    &[("headers", DeadLetterFormat::Headers), ("envelope", DeadLetterFormat::Envelope)],
+    "where a dead letter has its context: in headers beside the original value, or around it as JSON, for readers that know no headers",
+);
+const DEFAULT_TENANT: Variable<String> = text("DEFAULT_TENANT", "default", "the tenant of an event that names none");
+const RETRY_ATTEMPTS: Variable<u32> = whole("RETRY_ATTEMPTS", 3, 0..=20, "attempts after the first one, in place");
+const RETRY_BASE: Variable<Duration> =
+    milliseconds("RETRY_BASE_MS", 1000, 1..=60_000, "the wait before the first of them; each further one doubles");
+
 /// How events are processed.
-pub const PROCESS_VARIABLES: &[Variable] = &[
-    (
-        "DEAD_LETTER_FORMAT",
-        "headers",
-        "`headers`: the original value, the context in headers; `envelope`: JSON for readers that know no headers",
-    ),
-    ("DEFAULT_TENANT", "default", "the tenant of an event that names none"),
-    ("RETRY_ATTEMPTS", "3", "attempts after the first one, in place, 0 to 20"),
-    (
-        "RETRY_BASE_MS",
-        "1000",
-        "the wait before the first of them, in milliseconds; each further one doubles; 1 to 60000",
-    ),
-];
+pub const PROCESS_VARIABLES: Table = &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &RETRY_ATTEMPTS, &RETRY_BASE];
+
+/// `METRICS_NAMESPACE`
+pub const METRICS_NAMESPACE: Variable<String> =
+    text("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics");
 
 /// What a function on AWS Lambda reads beside.
-pub const FUNCTION_VARIABLES: &[Variable] = &[
-    (
-        "ELASTICSEARCH_CA_SECRET_ARN",
-        "",
-        "of a function: a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `ELASTICSEARCH_CA_PEM`",
-    ),
-    (
-        "ELASTICSEARCH_SECRET_ARN",
-        "",
-        "of a function: a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
-    ),
-    (
-        "KAFKA_CA_SECRET_ARN",
-        "",
-        "of a function: a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `KAFKA_SSL_CA_PEM`",
-    ),
-    (
-        "KAFKA_CERTIFICATE_SECRET_ARN",
-        "",
-        "of a function: a secret of AWS Secrets Manager, JSON with `certificate`, `privateKey` and, where it has one, `privateKeyPassword`, in place of `KAFKA_SSL_CERTIFICATE_PEM`, `KAFKA_SSL_KEY_PEM` and `KAFKA_SSL_KEY_PASSWORD`",
-    ),
-    ("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics"),
-];
+pub const FUNCTION_VARIABLES: Table = &[&METRICS_NAMESPACE];
+
+const LOG_FORMAT: Variable<bool> = choice("LOG_FORMAT", &[("text", false), ("json", true)], "how a line is written");
+const LOG_LEVEL: Variable<String> = text("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`");
 
 /// What a process writes of itself.
-pub const LOG_VARIABLES: &[Variable] =
-    &[("LOG_FORMAT", "text", "`text` or `json`"), ("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`")];
+pub const LOG_VARIABLES: Table = &[&LOG_FORMAT, &LOG_LEVEL];
 
-/// Reads variables by their tables and collects what is wrong with them.
+/// Reads variables and collects what is wrong with them.
 pub struct Reading<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     wrong: Vec<String>,
@@ -76,47 +235,65 @@ impl<'a> Reading<'a> {
         Self { variable, wrong: Vec::new() }
     }
 
-    /// The value, where it is set and not empty.
-    pub fn given(&self, name: &str) -> Option<String> {
+    /// The value of a name that is another program's, where it is set and not empty.
+    pub fn foreign(&self, name: &str) -> Option<String> {
         (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// The value, or the default of its table.
-    pub fn text(&self, table: &[Variable], name: &str) -> String {
-        let default = table.iter().find(|(known, ..)| *known == name).map_or("", |(_, default, _)| default);
-        self.given(name).unwrap_or_else(|| default.to_owned())
+    /// Whether it is set and not empty, under its name or its alias.
+    pub fn is_given<T: 'static>(&self, variable: &Variable<T>) -> bool {
+        self.given(variable).is_some()
     }
 
-    /// A whole number within limits.
-    pub fn number(&mut self, table: &[Variable], name: &str, least: u64, most: u64) -> u64 {
-        let text = self.text(table, name);
-        match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => number,
-            _ => {
-                self.wrong.push(format!("{name} is {text:?}, and must be a whole number from {least} to {most}"));
-                least
+    fn given<T: 'static>(&self, variable: &Variable<T>) -> Option<String> {
+        self.foreign(variable.name).or_else(|| variable.alias.and_then(|alias| self.foreign(alias)))
+    }
+
+    /// The value, or its default; a wrong one is noted, and the default stands for it.
+    pub fn read<T: Clone + 'static>(&mut self, variable: &Variable<T>) -> T {
+        let (name, given) = (variable.name, self.given(variable));
+        match &variable.form {
+            Form::Whole { default, least, most, value, .. } => {
+                let Some(text) = given else { return value(*default) };
+                match text.parse::<u64>() {
+                    Ok(number) if (*least..=*most).contains(&number) => value(Some(number)),
+                    _ => {
+                        let or_empty = if default.is_none() { ", or empty" } else { "" };
+                        self.refuse(format!(
+                            "{name} is {text:?}, and must be a whole number from {least} to {most}{or_empty}"
+                        ));
+                        value(*default)
+                    }
+                }
+            }
+            Form::Choice { choices } => {
+                let chosen = given.as_ref().map(|text| choices.iter().find(|(word, _)| word == text));
+                if let (Some(None), Some(text)) = (chosen, &given) {
+                    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+                    self.refuse(format!("{name} is {text:?}, and must be one of {}", words.join(", ")));
+                }
+                chosen.flatten().unwrap_or(&choices[0]).1.clone()
+            }
+            Form::Text { default, value } => {
+                let default = || (!default.is_empty()).then(|| (*default).to_owned());
+                value(given.or_else(default))
             }
         }
     }
 
-    /// One of a few words.
-    pub fn choice(&mut self, table: &[Variable], name: &str, choices: &[&str]) -> String {
-        let text = self.text(table, name);
-        if !choices.contains(&text.as_str()) {
-            self.wrong.push(format!("{name} is {text:?}, and must be one of {}", choices.join(", ")));
-        }
-        text
-    }
-
     /// Words, separated by spaces or commas, each parsed; what is wrong is told by its place, never by its text, so that
     /// a list of secrets stays one.
-    pub fn list<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, what: &str) -> Vec<T> {
-        let text = self.given(name).unwrap_or_default();
+    pub fn list<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        variable: &Variable<Option<String>>,
+        what: &str,
+    ) -> Vec<T> {
+        let text = self.read(variable).unwrap_or_default();
         let mut parsed = Vec::new();
         for (number, word) in text.split([' ', ',']).filter(|word| !word.is_empty()).enumerate() {
             match word.parse() {
                 Ok(value) => parsed.push(value),
-                Err(why) => self.wrong.push(format!("{name}, {what} {}: {why}", number + 1)),
+                Err(why) => self.wrong.push(format!("{}, {what} {}: {why}", variable.name, number + 1)),
             }
         }
         parsed
@@ -135,21 +312,15 @@ impl<'a> Reading<'a> {
 
 /// Reads [`PROCESS_VARIABLES`].
 pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
-    let default_tenant = reading.text(PROCESS_VARIABLES, "DEFAULT_TENANT");
+    let default_tenant = reading.read(&DEFAULT_TENANT);
     ProcessConfig {
         envelope: EnvelopeConfig { default_tenant, ..EnvelopeConfig::default() },
         retry: RetryPolicy {
-            attempts: reading.number(PROCESS_VARIABLES, "RETRY_ATTEMPTS", 0, 20) as u32,
-            base: Duration::from_millis(reading.number(PROCESS_VARIABLES, "RETRY_BASE_MS", 1, 60_000)),
+            attempts: reading.read(&RETRY_ATTEMPTS),
+            base: reading.read(&RETRY_BASE),
             ..RetryPolicy::default()
         },
-        dead_letter_format: match reading
-            .choice(PROCESS_VARIABLES, "DEAD_LETTER_FORMAT", &["headers", "envelope"])
-            .as_str()
-        {
-            "envelope" => DeadLetterFormat::Envelope,
-            _ => DeadLetterFormat::Headers,
-        },
+        dead_letter_format: reading.read(&DEAD_LETTER_FORMAT),
         ..ProcessConfig::default()
     }
 }
@@ -159,6 +330,8 @@ pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
 pub struct LogConfig {
     /// `LOG_LEVEL`: a level, or a filter of the tracing crates.
     pub level: String,
+    /// Whether somebody set `LOG_LEVEL`.
+    pub level_is_given: bool,
     /// `LOG_FORMAT`: whether a line is JSON.
     pub is_json: bool,
 }
@@ -167,8 +340,90 @@ impl LogConfig {
     /// Reads [`LOG_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         Self {
-            level: reading.text(LOG_VARIABLES, "LOG_LEVEL"),
-            is_json: reading.choice(LOG_VARIABLES, "LOG_FORMAT", &["text", "json"]) == "json",
+            level: reading.read(&LOG_LEVEL),
+            level_is_given: reading.is_given(&LOG_LEVEL),
+            is_json: reading.read(&LOG_FORMAT),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARDS: Variable<u32> = whole("SHARDS", 3, 1..=9, "pieces").alias("PIECES");
+    const COPIES: Variable<Option<u16>> = optional_whole("COPIES", 1..=100, "copies");
+    const WAIT: Variable<Duration> = milliseconds("WAIT_MS", 50, 0..=100, "how long");
+    const COLOUR: Variable<char> = choice("COLOUR", &[("red", 'r'), ("blue", 'b')], "which");
+    const PLACE: Variable<String> = text("PLACE", "here", "where");
+    const WORD: Variable<Option<String>> = optional("WORD", "which word");
+
+    fn read<T>(variables: &[(&str, &str)], read: impl FnOnce(&mut Reading<'_>) -> T) -> Result<T, WrongEnvironment> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut reading = Reading::new(&variable);
+        let value = read(&mut reading);
+        reading.finish(value)
+    }
+
+    #[test]
+    fn what_is_not_set_or_empty_has_its_default() {
+        for set in [&[][..], &[("SHARDS", " "), ("COPIES", ""), ("WAIT_MS", ""), ("COLOUR", ""), ("WORD", "  ")]] {
+            let values = read(set, |of| (of.read(&SHARDS), of.read(&COPIES), of.read(&WAIT), of.read(&COLOUR)));
+            assert_eq!(values.unwrap(), (3, None, Duration::from_millis(50), 'r'));
+            assert_eq!(read(set, |of| (of.read(&PLACE), of.read(&WORD))).unwrap(), ("here".to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn bounds_belong_to_what_is_allowed() {
+        for (number, is_allowed) in [("0", false), ("1", true), ("9", true), ("10", false), ("-1", false), ("x", false)]
+        {
+            let shards = read(&[("SHARDS", number)], |of| of.read(&SHARDS));
+            assert_eq!(shards.is_ok(), is_allowed, "{number}");
+            if let Err(wrong) = shards {
+                assert!(wrong.to_string().contains("SHARDS") && wrong.to_string().contains("1 to 9"), "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_wrong_value_is_told_at_once() {
+        let set = [("SHARDS", "0"), ("COPIES", "101"), ("WAIT_MS", "soon"), ("COLOUR", "green")];
+        let wrong = read(&set, |of| {
+            of.read(&SHARDS);
+            of.read(&COPIES);
+            of.read(&WAIT);
+            of.read(&COLOUR);
+        });
+        let wrong = wrong.unwrap_err().to_string();
+        for part in ["SHARDS", "COPIES", "or empty", "WAIT_MS", "COLOUR", "red, blue"] {
+            assert!(wrong.contains(part), "{part}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn an_alias_stands_in_for_a_name_that_is_not_set_and_never_beats_it() {
+        let shards = |set: &[(&str, &str)]| read(set, |of| of.read(&SHARDS)).unwrap();
+        assert_eq!(shards(&[("PIECES", "5")]), 5);
+        assert_eq!(shards(&[("PIECES", "5"), ("SHARDS", "7")]), 7);
+        assert_eq!(shards(&[("PIECES", "5"), ("SHARDS", "")]), 5);
+    }
+
+    #[test]
+    fn a_row_tells_default_bounds_choices_and_alias() {
+        let rows = [SHARDS.row(), COPIES.row(), WAIT.row(), COLOUR.row(), WORD.row()];
+        let rows = rows.map(|row| (row.name, row.default, row.meaning));
+        let row = |name, default: &str, meaning: &str| (name, default.to_owned(), meaning.to_owned());
+        assert_eq!(
+            rows,
+            [
+                row("SHARDS", "3", "pieces (1 to 9); alias `PIECES`"),
+                row("COPIES", "", "copies (1 to 100)"),
+                row("WAIT_MS", "50", "how long (in milliseconds, 0 to 100)"),
+                row("COLOUR", "red", "which (`red`, `blue`)"),
+                row("WORD", "", "which word"),
+            ]
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! How a record ended. One outcome, many translators: the Lambda trigger turns it into batch item failures, the container
 //! into an offset, the local runner into a line on the screen.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -222,4 +224,17 @@ pub trait Observer: Send + Sync {
 
     /// Called before each attempt after the first.
     fn retried(&self, _family: &'static str) {}
+}
+
+/// Several observers, called one after the other.
+pub struct Observers(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn observe(&self, reports: &[Report]) {
+        self.0.iter().for_each(|observer| observer.observe(reports));
+    }
+
+    fn retried(&self, family: &'static str) {
+        self.0.iter().for_each(|observer| observer.retried(family));
+    }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{Reading, Variable};
-use lyceum_server::config::{Config as ServerConfig, VARIABLES as SERVER_VARIABLES};
+use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, whole};
+use lyceum_secrets::Environment;
+use lyceum_server::config::{Config as ServerConfig, VARIABLES};
 
 use crate::functions::RemoteFunctions;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub token: Option<CommandToken>,
     /// `--functions`: the functions that run elsewhere.
     pub functions: Vec<RemoteFunctions>,
+    /// `--kafka`, which stands for `KAFKA_BOOTSTRAP_SERVERS`.
+    kafka: Option<String>,
 }
 
 /// A token as a command shows it; never printed.
@@ -34,35 +37,53 @@ impl fmt::Debug for CommandToken {
     }
 }
 
-const LOCAL_VARIABLES: &[Variable] = &[
-    ("BATCH_SIZE", "500", "records a batch, 1 to 10000"),
-    ("LYCEUM_TOKEN", "", "of a command: the token that it shows to the process that has the data"),
-    ("WINDOW_SIZE_MS", "50", "how long a batch that is not full waits for more, in milliseconds, 0 to 300000"),
-];
+const BATCH_SIZE: Variable<usize> = whole("BATCH_SIZE", 500, 1..=10_000, "records a batch");
+const LYCEUM_TOKEN: Variable<Option<String>> =
+    optional("LYCEUM_TOKEN", "of a command: the token that it shows to the process that has the data");
+const WINDOW_SIZE: Variable<Duration> =
+    milliseconds("WINDOW_SIZE_MS", 50, 0..=300_000, "how long a batch that is not full waits for more");
+
+const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_TOKEN, &WINDOW_SIZE];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
-pub fn variables() -> impl Iterator<Item = Variable> {
-    SERVER_VARIABLES.iter().chain([&LOCAL_VARIABLES]).copied().flatten().copied()
+pub fn variables() -> impl Iterator<Item = Row> {
+    VARIABLES.iter().chain([&LOCAL_VARIABLES]).copied().flatten().map(|variable| variable.row())
 }
 
 impl Config {
-    /// Reads the process's environment; `kafka`, where it is given, stands for `KAFKA_BOOTSTRAP_SERVERS`.
+    /// Reads the process's environment, without what secrets hold; `kafka`, where it is given, stands for
+    /// `KAFKA_BOOTSTRAP_SERVERS`.
     pub fn from_environment(kafka: Option<&str>) -> Result<Self, WrongEnvironment> {
-        Self::read(&|name| match (name, kafka) {
-            ("KAFKA_BOOTSTRAP_SERVERS", Some(kafka)) => Some(kafka.to_owned()),
-            _ => std::env::var(name).ok(),
-        })
+        Self::read(kafka, &|name| std::env::var(name).ok())
+    }
+
+    /// The same with what the secrets hold that the environment names: for whoever opens the stores, and nobody else.
+    ///
+    /// # Errors
+    /// Where a secret cannot be read, or holds what is wrong.
+    pub async fn with_secrets(self) -> anyhow::Result<Self> {
+        let environment = Environment::load().await?;
+        if environment.is_plain() {
+            return Ok(self);
+        }
+        let read = Self::read(self.kafka.as_deref(), &|name| environment.variable(name))?;
+        Ok(Self { functions: self.functions, ..read })
     }
 
     /// Reads any environment.
-    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, WrongEnvironment> {
-        let mut reading = Reading::new(variable);
+    pub fn read(kafka: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, WrongEnvironment> {
+        let variable = |name: &str| match (name, kafka) {
+            ("KAFKA_BOOTSTRAP_SERVERS", Some(kafka)) => Some(kafka.to_owned()),
+            _ => variable(name),
+        };
+        let mut reading = Reading::new(&variable);
         let config = Self {
             server: ServerConfig::read(&mut reading),
-            batch_size: reading.number(LOCAL_VARIABLES, "BATCH_SIZE", 1, 10_000) as usize,
-            batching_window: Duration::from_millis(reading.number(LOCAL_VARIABLES, "WINDOW_SIZE_MS", 0, 300_000)),
-            token: reading.given("LYCEUM_TOKEN").map(CommandToken),
+            batch_size: reading.read(&BATCH_SIZE),
+            batching_window: reading.read(&WINDOW_SIZE),
+            token: reading.read(&LYCEUM_TOKEN).map(CommandToken),
             functions: Vec::new(),
+            kafka: kafka.map(str::to_owned),
         };
         reading.finish(config)
     }
@@ -73,7 +94,9 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, WrongEnvironment> {
-        Config::read(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        Config::read(None, &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]

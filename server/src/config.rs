@@ -2,12 +2,14 @@
 
 use lyceum_around::guarded::{GUARD_VARIABLES, GuardLimits};
 use lyceum_core::environment::{
-    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Variable, process_config,
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Table, Variable, optional,
+    process_config, text,
 };
 use lyceum_core::process::ProcessConfig;
 use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
 use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
+use lyceum_secrets::SECRET_VARIABLES;
 
 use crate::access::Token;
 use crate::connect::StoresConfig;
@@ -29,24 +31,25 @@ pub struct Config {
     pub stores: StoresConfig,
 }
 
+const API_TOKENS: Variable<Option<String>> = optional(
+    "API_TOKENS",
+    "who may use the HTTP API: `tenant:roles:secret`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; a secret has 16 characters or more; without it the process listens on 127.0.0.1 only",
+);
+const KAFKA_GROUP_ID: Variable<String> =
+    text("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family").alias("ANALYTICS_GROUP_ID");
+const LEARNER_HOME_PAGE: Variable<String> = text(
+    "LEARNER_HOME_PAGE",
+    "http://nlj.platform/users",
+    "the home page of a learner who is named by an account's name only",
+);
+
 /// What a process reads that serves people.
-pub const SERVER_VARIABLES: &[Variable] = &[
-    (
-        "API_TOKENS",
-        "",
-        "who may use the HTTP API: `tenant:roles:secret`, separated by spaces or commas; tenant `*` is every one; roles `read+publish+operate`; a secret has 16 characters or more; without it the process listens on 127.0.0.1 only",
-    ),
-    ("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family; alias `ANALYTICS_GROUP_ID`"),
-    (
-        "LEARNER_HOME_PAGE",
-        "http://nlj.platform/users",
-        "the home page of a learner who is named by an account's name only",
-    ),
-];
+pub const SERVER_VARIABLES: Table = &[&API_TOKENS, &KAFKA_GROUP_ID, &LEARNER_HOME_PAGE];
 
 /// Every variable of such a process and of what it connects to, by concern.
-pub const VARIABLES: &[&[Variable]] = &[
+pub const VARIABLES: &[Table] = &[
     FUNCTION_VARIABLES,
+    SECRET_VARIABLES,
     SERVER_VARIABLES,
     PROCESS_VARIABLES,
     LOG_VARIABLES,
@@ -56,28 +59,19 @@ pub const VARIABLES: &[&[Variable]] = &[
     GUARD_VARIABLES,
 ];
 
-/// Whoever sets one of these means a DynamoDB that is a service.
-const DYNAMODB_NAMES: [&str; 2] = ["DYNAMODB_TABLE", "AWS_ENDPOINT_URL_DYNAMODB"];
-
 impl Config {
     /// Reads the settings. Every wrong value is reported together by [`Reading::finish`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         Self {
-            learner_home_page: reading.text(SERVER_VARIABLES, "LEARNER_HOME_PAGE"),
-            group: reading
-                .given("KAFKA_GROUP_ID")
-                .or_else(|| reading.given("ANALYTICS_GROUP_ID"))
-                .unwrap_or_else(|| reading.text(SERVER_VARIABLES, "KAFKA_GROUP_ID")),
+            learner_home_page: reading.read(&LEARNER_HOME_PAGE),
+            group: reading.read(&KAFKA_GROUP_ID),
             process: process_config(reading),
-            tokens: reading.list("API_TOKENS", "token"),
+            tokens: reading.list(&API_TOKENS, "token"),
             log: LogConfig::read(reading),
             stores: StoresConfig {
                 kafka: KafkaSettings::read(reading),
-                dynamodb: DYNAMODB_NAMES
-                    .iter()
-                    .any(|name| reading.given(name).is_some())
-                    .then(|| DynamoDbSettings::read(reading)),
-                elasticsearch: reading.given("ELASTICSEARCH_URL").map(|_| ElasticsearchSettings::read(reading)),
+                dynamodb: DynamoDbSettings::are_given(reading).then(|| DynamoDbSettings::read(reading)),
+                elasticsearch: ElasticsearchSettings::are_given(reading).then(|| ElasticsearchSettings::read(reading)),
                 guards: GuardLimits::read(reading),
             },
         }

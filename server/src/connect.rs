@@ -113,9 +113,9 @@ impl<'a> Connecting<'a> {
     }
 
     /// The event log.
-    pub async fn event_log(&mut self) -> Result<Option<Arc<dyn EventLog>>> {
+    pub fn event_log(&mut self) -> Result<Option<Arc<dyn EventLog>>> {
         let Some(settings) = &self.config.kafka else { return Ok(None) };
-        let log = KafkaEventLog::connect(&with_secret(settings).await?)?;
+        let log = KafkaEventLog::connect(settings)?;
         Ok(Some(self.wiring.event_log(Arc::new(log))))
     }
 
@@ -185,13 +185,4 @@ impl Stores {
         }
         Ok(())
     }
-}
-
-/// The settings with their credentials, which a secret may hold.
-async fn with_secret(settings: &KafkaSettings) -> Result<KafkaSettings> {
-    let Some(arn) = settings.secret_arn() else { return Ok(settings.clone()) };
-    let client = aws_sdk_secretsmanager::Client::new(&lyceum_aws::load().await);
-    let secret = client.get_secret_value().secret_id(arn).send().await;
-    let secret = secret.with_context(|| format!("the secret {arn} (KAFKA_SASL_SECRET_ARN) cannot be read"))?;
-    Ok(settings.clone().with_secret(secret.secret_string().unwrap_or_default())?)
 }

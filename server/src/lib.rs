@@ -11,7 +11,6 @@ pub mod consumers;
 pub mod dead_letters;
 pub mod http;
 pub mod live;
-pub mod observers;
 pub mod page;
 pub mod problem;
 pub mod questions;

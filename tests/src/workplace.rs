@@ -54,8 +54,8 @@ impl Workplace {
 
     /// Any command, prepared in the same way.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        for (name, ..) in lyceum::config::variables() {
-            command.env_remove(name);
+        for variable in lyceum::config::variables() {
+            command.env_remove(variable.name);
         }
         command.env_remove("ANALYTICS_GROUP_ID").current_dir(self.path())
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lyceum_core::environment::Row;
 use lyceum_xapi::RULES;
 
 fn root() -> PathBuf {
@@ -158,14 +159,29 @@ fn every_command_line_of_the_documents_is_understood() {
 
 #[test]
 fn the_table_of_variables_is_the_programs_own() {
-    let told = table(&document("docs/operations.md"), "variable");
-    let known = lyceum::config::variables().map(|(name, default, meaning)| {
+    let known = lyceum::config::variables().map(|Row { name, default, meaning }| {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        vec![format!("`{name}`"), default, meaning.to_owned()]
+        vec![format!("`{name}`"), default, meaning]
     });
     let mut known: Vec<_> = known.collect();
     known.sort();
-    assert_eq!(told, known);
+    let text = document("docs/operations.md");
+    if std::env::var_os("LYCEUM_UPDATE_DOCS").is_some() {
+        let is_row = |line: &&str| line.starts_with("| `");
+        let lines: Vec<&str> = text.lines().collect();
+        let first = 2 + lines.iter().position(|line| line.starts_with("| variable |")).expect("the table's head");
+        let end = first + lines[first..].iter().take_while(|line| is_row(line)).count();
+        let rows: Vec<String> = known.iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
+        let rows = rows.iter().map(String::as_str);
+        let lines: Vec<&str> = lines[..first].iter().copied().chain(rows).chain(lines[end..].iter().copied()).collect();
+        fs::write(root().join("docs/operations.md"), lines.join("\n") + "\n").expect("it can be written");
+        return;
+    }
+    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-tests --test documentation";
+    assert!(
+        table(&text, "variable") == known,
+        "docs/operations.md is not what the code says; write it anew with {advice}"
+    );
 }
 
 #[test]

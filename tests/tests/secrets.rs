@@ -23,6 +23,7 @@ const HUSH: &str = "hush";
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("a_functions_secrets_are_used_and_show_nowhere", &[Service::Aws], used_and_nowhere);
     suite.test("a_secret_that_cannot_be_used_is_named_and_not_shown", &[Service::Aws], named);
+    suite.test("a_process_uses_what_its_secrets_hold_as_a_function_does", &[], used_by_a_process);
     suite.test("what_a_processs_variables_hold_is_in_no_log_metric_or_argument", &[], variables);
 }
 
@@ -92,6 +93,9 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
         ("200 OK", headers, event)
     } else if head.contains("/2018-06-01/runtime") {
         ("202 Accepted", "", String::new())
+    } else if head.to_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue") {
+        let held = json!({"ARN": "arn", "Name": "name", "SecretString": r#"{"api_key": "hush-api-key"}"#});
+        ("200 OK", "", held.to_string())
     } else {
         let reason = r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
         ("401 Unauthorized", "", reason.to_owned())
@@ -209,7 +213,7 @@ fn named(endpoints: &Endpoints) {
         ["ELASTICSEARCH_SECRET_ARN", "KAFKA_SASL_SECRET_ARN", "KAFKA_CA_SECRET_ARN", "KAFKA_CERTIFICATE_SECRET_ARN"]
     {
         for (arn, told) in [
-            (missing, "cannot be read: the function's role needs secretsmanager:GetSecretValue"),
+            (missing, "cannot be read: its role needs secretsmanager:GetSecretValue"),
             (none.as_str(), "is no JSON object; it needs fields of `"),
             (&list, "is no JSON object"),
             (&other, "has none of the fields `"),
@@ -225,6 +229,27 @@ fn named(endpoints: &Endpoints) {
     let [half] = put(endpoint, [r#"{"certificate": "hush"}"#]);
     let ended = function(&stand, endpoint, &[("KAFKA_CERTIFICATE_SECRET_ARN", &half)]).wait().expect_code(1);
     assert!(ended.stderr.contains("KAFKA_SSL_KEY_PEM") && !ended.stderr.contains(HUSH), "{}", ended.stderr);
+}
+
+/// The store refuses, whatever it is shown: here it only notes what that was.
+fn used_by_a_process(_: &Endpoints) {
+    let stand = Stand::start(String::new());
+    let url = stand.url();
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", &url),
+        ("ELASTICSEARCH_URL", &url),
+        ("ELASTICSEARCH_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:search"),
+        ("LOG_LEVEL", "trace"),
+    ];
+    let workplace = Workplace::new();
+    let ended = workplace.run_with(&variables, &["up", "--port", "0"]).expect_code(1);
+    assert!(ended.stderr.contains("credentials are not accepted"), "{}", ended.stderr);
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
+    let seen = stand.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert!(seen.iter().any(|request| request.contains("ApiKey hush-api-key")), "{seen:?}");
 }
 
 fn variables(_: &Endpoints) {

@@ -146,7 +146,7 @@ fn a_functions_role_reads_the_topics_of_its_family_and_the_ledger_only_where_it_
 fn every_variable_of_a_function_is_in_a_table() {
     let template = template("template.yaml");
     let known: BTreeSet<&str> =
-        lyceum::config::variables().map(|(name, ..)| name).chain(READ_BY_AWS.iter().copied()).collect();
+        lyceum::config::variables().map(|variable| variable.name).chain(READ_BY_AWS.iter().copied()).collect();
     let variables = template["Globals"]["Function"]["Environment"]["Variables"].as_object().expect("variables");
     let unknown: Vec<_> = variables.keys().filter(|name| !known.contains(name.as_str())).collect();
     assert!(variables.len() > 10 && unknown.is_empty(), "in no table of variables: {unknown:?}");

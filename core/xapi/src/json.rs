@@ -339,8 +339,8 @@ fn find_special(bytes: &[u8], at: usize) -> usize {
 fn place_of_special(chunk: &[u8; 16]) -> usize {
     const ONES: u128 = u128::MAX / 255;
     let word = u128::from_le_bytes(*chunk);
-    let quotes = (word ^ (ONES * b'"' as u128)).wrapping_sub(ONES);
-    let backslashes = (word ^ (ONES * b'\\' as u128)).wrapping_sub(ONES);
+    let quotes = (word ^ (ONES * u128::from(b'"'))).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * u128::from(b'\\'))).wrapping_sub(ONES);
     let controls = word.wrapping_sub(ONES * 0x20);
     // The high bit of every byte sought; a borrow may set further ones, but only above the first true one.
     let found = (quotes | backslashes | controls) & !word & (ONES << 7);

@@ -89,7 +89,7 @@ impl First {
 pub(super) struct KeySet<'a> {
     few: [&'a str; 8],
     length: usize,
-    rest: Option<Box<HashSet<Cow<'a, str>>>>,
+    rest: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> KeySet<'a> {

@@ -33,7 +33,7 @@ pub(super) struct Members<'a, K> {
     first: bool,
     seen: u32,
     miswritten: u32,
-    unknown: Option<Box<HashSet<Cow<'a, str>>>>,
+    unknown: Option<HashSet<Cow<'a, str>>>,
     keys: PhantomData<K>,
 }
 

@@ -4,7 +4,7 @@
 //! environment and only when a batch needs it, so that a cold start pays for what its batch uses.
 
 pub mod emf;
-mod secrets;
+mod environment;
 mod telemetry;
 
 use std::fmt;
@@ -19,7 +19,7 @@ use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
 
-pub use secrets::Environment;
+pub use environment::Environment;
 pub use telemetry::Telemetry;
 
 /// Runs a function: `wire` gets the environment, secrets included, and makes it. Ends when Lambda ends the process, or
@@ -31,7 +31,7 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
-            let environment = Environment::load().await?;
+            let environment = Environment(lyceum_secrets::Environment::load().await?);
             wire(environment).await
         })
     });

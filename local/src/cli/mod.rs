@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let mut config = Config::from_environment(cli.kafka.as_deref())?;
-    start_log(&config)?;
+    lyceum_log::start(&config.server.log, std::io::stderr().is_terminal())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
     if let Command::Up(options) = &command {
@@ -142,23 +142,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
     // A thread that still reads standard input must not keep the process.
     runtime.shutdown_background();
     code
-}
-
-fn start_log(config: &Config) -> Result<()> {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.server.log.level).with_context(|| {
-        format!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace", config.server.log.level)
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    if config.server.log.is_json {
-        log.json().init()
-    } else {
-        log.with_target(false).init()
-    }
-    Ok(())
 }
 
 /// `lyceum tail … | head` ends well.

@@ -16,6 +16,7 @@ use lyceum_core::record::{Header, NewRecord, Position};
 use lyceum_embedded::event_log::EventLogOptions;
 use lyceum_event_source_mapping::{EventSourceMapping, MappingConfig, MappingState};
 use lyceum_server::work::{Prepared, Summary};
+use tempfile::TempPath;
 use tokio::sync::mpsc;
 
 use crate::functions::FUNCTION_TIME;
@@ -221,15 +222,16 @@ fn for_each_prepared(
     let mut chunk = Chunk::default();
     let mut failures = Failures::default();
     for file in files {
-        let spooled = match Spool::of(file) {
-            Ok(spooled) => spooled,
+        let kept = match keep_standard_input(file) {
+            Ok(kept) => kept,
             Err(error) => {
                 failures.push(format!("{error:#}"));
                 continue;
             }
         };
+        let path = kept.as_deref().unwrap_or(file);
         let mut digest = None;
-        let events = match Events::open(spooled.path()) {
+        let events = match Events::open(path) {
             Ok(events) => events,
             Err(error) => {
                 failures.push(error.to_string());
@@ -256,7 +258,7 @@ fn for_each_prepared(
                     if route.has_id == Some(false) {
                         let digest = match &mut digest {
                             Some(digest) => digest,
-                            none => none.insert(reader::digest(spooled.path())?),
+                            none => none.insert(reader::digest(path)?),
                         };
                         headers.push(Header::new("event-id", ingested_event_id(digest, event.number).to_string()));
                     }
@@ -315,36 +317,15 @@ impl Failures {
     }
 }
 
-/// A file that can be read twice: standard input is written to a temporary file first.
-struct Spool {
-    path: PathBuf,
-    is_temporary: bool,
-}
-
-impl Spool {
-    fn of(file: &Path) -> Result<Self> {
-        if file != Path::new("-") {
-            return Ok(Self { path: file.to_owned(), is_temporary: false });
-        }
-        let path = std::env::temp_dir().join(format!("lyceum-stdin-{}", uuid::Uuid::new_v4()));
-        let spool = Self { path, is_temporary: true };
-        let mut copy = std::fs::File::create(&spool.path)
-            .with_context(|| format!("cannot keep standard input in {}", spool.path.display()))?;
-        std::io::copy(&mut std::io::stdin().lock(), &mut copy).context("cannot read standard input")?;
-        Ok(spool)
+/// A file is read twice, which standard input cannot be: it is kept in a temporary file, which goes with the answer.
+fn keep_standard_input(file: &Path) -> Result<Option<TempPath>> {
+    if file != Path::new("-") {
+        return Ok(None);
     }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        if self.is_temporary {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+    let cannot = || format!("cannot keep standard input in {}", std::env::temp_dir().display());
+    let mut kept = tempfile::Builder::new().prefix("lyceum-stdin-").tempfile().with_context(cannot)?;
+    std::io::copy(&mut std::io::stdin().lock(), &mut kept).context("cannot read standard input")?;
+    Ok(Some(kept.into_temp_path()))
 }
 
 /// Splits files into parts that another process ingests: each part is a list of events with their topics and headers.

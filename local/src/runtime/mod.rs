@@ -10,18 +10,19 @@ use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
+use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::Services;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
 use lyceum_server::connect::Stores;
 use lyceum_server::dead_letters::DeadLetterIndex;
 use lyceum_server::http;
 use lyceum_server::live::Live;
-use lyceum_server::observers::Observers;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ impl Runtime {
     /// Opens the stores that the settings name, those that are embedded in a folder that is taken, and connects the
     /// functions.
     pub async fn open(folder: DataFolder, config: Config, purpose: Purpose) -> Result<Self> {
+        let config = config.with_secrets().await?;
         remote::check_stores(&config.functions, &config.server.stores)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
@@ -71,12 +73,17 @@ impl Runtime {
             stores::open(&config.server.stores, &folder, purpose, &catalog, &clock, &metrics).await?;
         let live = Arc::new(Live::new(clock.clone(), Access::new(config.server.tokens.clone()).tenants()));
         let tally = Arc::new(Tally::default());
+        let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), live.clone(), tally.clone()];
+        // A person at the terminal has the page and the summary; whoever sets a level reads the log.
+        if config.server.log.level_is_given {
+            observers.push(Arc::new(LogObserver));
+        }
         let services = Services {
             event_log: stores.event_log.clone(),
             ledger: stores.ledger.clone(),
             statements: stores.statements.clone(),
             clock: clock.clone(),
-            observer: Arc::new(Observers(vec![metrics.clone(), live.clone(), tally.clone()])),
+            observer: Arc::new(Observers(observers)),
         };
         let mut functions = BTreeMap::new();
         let mut invoked_by_name = BTreeMap::new();

@@ -65,6 +65,9 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "core/adapters/connect" => {
             matches!(on, "core" | "core/xapi") || is_adapter(on) && on != "core/adapters/embedded"
         }
+        // What any process has, long-running or a function.
+        "core/adapters/log" => on == "core",
+        "core/adapters/secrets" => matches!(on, "core" | "core/adapters/aws"),
         "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
         "functions/catalog" => on == "core",

@@ -3,27 +3,25 @@
 use std::time::Duration;
 
 use super::ledger::LedgerOptions;
-use lyceum_core::environment::{Reading, Variable};
+use lyceum_core::environment::{Reading, Table, Variable, milliseconds, optional, text};
+
+const AWS_ENDPOINT_URL_DYNAMODB: Variable<Option<String>> = optional(
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "the URL of DynamoDB's API, where it is not AWS's of the region; `http://127.0.0.1:8000` for one on this machine",
+);
+const DYNAMODB_CONNECT_TIMEOUT: Variable<Duration> =
+    milliseconds("DYNAMODB_CONNECT_TIMEOUT_MS", 1_000, 1..=60_000, "how long a connection may take to come about");
+const DYNAMODB_TABLE: Variable<String> = text("DYNAMODB_TABLE", "lyceum", "the table of state and idempotency keys");
+const DYNAMODB_TIMEOUT: Variable<Duration> = milliseconds(
+    "DYNAMODB_TIMEOUT_MS",
+    5_000,
+    1..=60_000,
+    "how long one request to DynamoDB may take; a request that failed is made up to four times",
+);
 
 /// Of DynamoDB; region, credentials and profiles are read from AWS's own variables and files.
-pub const DYNAMODB_VARIABLES: &[Variable] = &[
-    (
-        "AWS_ENDPOINT_URL_DYNAMODB",
-        "",
-        "the URL of DynamoDB's API, where it is not AWS's of the region; `http://127.0.0.1:8000` for one on this machine",
-    ),
-    (
-        "DYNAMODB_CONNECT_TIMEOUT_MS",
-        "1000",
-        "how long a connection may take to come about, in milliseconds, 1 to 60000",
-    ),
-    ("DYNAMODB_TABLE", "lyceum", "the table of state and idempotency keys"),
-    (
-        "DYNAMODB_TIMEOUT_MS",
-        "5000",
-        "how long one request to DynamoDB may take, in milliseconds, 1 to 60000; a request that failed is made up to four times",
-    ),
-];
+pub const DYNAMODB_VARIABLES: Table =
+    &[&AWS_ENDPOINT_URL_DYNAMODB, &DYNAMODB_CONNECT_TIMEOUT, &DYNAMODB_TABLE, &DYNAMODB_TIMEOUT];
 
 /// Which table, and how it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +37,22 @@ pub struct DynamoDbSettings {
 }
 
 impl DynamoDbSettings {
+    /// Whether one of the variables is set that only whoever means a DynamoDB that is a service sets.
+    pub fn are_given(reading: &Reading<'_>) -> bool {
+        reading.is_given(&DYNAMODB_TABLE) || reading.is_given(&AWS_ENDPOINT_URL_DYNAMODB)
+    }
+
     /// Reads [`DYNAMODB_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
-        let mut milliseconds = |name| Duration::from_millis(reading.number(DYNAMODB_VARIABLES, name, 1, 60_000));
-        let call_timeout = milliseconds("DYNAMODB_TIMEOUT_MS");
-        let connect_timeout = milliseconds("DYNAMODB_CONNECT_TIMEOUT_MS");
-        let table = reading.text(DYNAMODB_VARIABLES, "DYNAMODB_TABLE");
+        let call_timeout = reading.read(&DYNAMODB_TIMEOUT);
+        let connect_timeout = reading.read(&DYNAMODB_CONNECT_TIMEOUT);
+        let table = reading.read(&DYNAMODB_TABLE);
         if !is_table_name(&table) {
             reading.refuse(format!(
                 "DYNAMODB_TABLE is {table:?}, and must be 3 to 255 of a-z, A-Z, 0-9, `_`, `-` and `.`, or a table's ARN"
             ));
         }
-        let endpoint = reading.given("AWS_ENDPOINT_URL_DYNAMODB");
+        let endpoint = reading.read(&AWS_ENDPOINT_URL_DYNAMODB);
         // The URL might hold a password, so it is not told.
         if endpoint.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             reading.refuse("AWS_ENDPOINT_URL_DYNAMODB must begin with http:// or https://");
@@ -106,7 +108,7 @@ mod tests {
             ("AWS_ENDPOINT_URL_DYNAMODB", "user:secret-word@host"),
         ])
         .unwrap_err();
-        for (name, ..) in DYNAMODB_VARIABLES {
+        for name in DYNAMODB_VARIABLES.iter().map(|of| of.row().name) {
             assert!(wrong.contains(name), "{name}: {wrong}");
         }
         assert!(!wrong.contains("secret-word"), "{wrong}");

@@ -6,46 +6,48 @@ use std::time::Duration;
 
 use elasticsearch::http::Url;
 
-use lyceum_core::environment::{Reading, Variable};
+use lyceum_core::environment::{Reading, Table, Variable, choice, optional, seconds, text, whole};
+
+const API_KEY: Variable<Option<String>> = optional(
+    "ELASTICSEARCH_API_KEY",
+    "an API key, encoded as Elasticsearch gives it or as `id:key`; instead of user name and password",
+);
+const CA_FILE: Variable<Option<String>> = optional(
+    "ELASTICSEARCH_CA_FILE",
+    "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
+);
+const CA_PEM: Variable<Option<String>> =
+    optional("ELASTICSEARCH_CA_PEM", "those certificates themselves, in place of a file");
+const COMPRESSION: Variable<bool> = choice(
+    "ELASTICSEARCH_COMPRESSION",
+    &[("none", false), ("gzip", true)],
+    "of requests, which spends time to save traffic between zones; answers are compressed where the cluster does it",
+);
+const INDEX: Variable<String> = text(
+    "ELASTICSEARCH_INDEX",
+    "xapi-statements",
+    "the alias under which statements are stored; the index behind it is called this and `-v1`",
+);
+const PASSWORD: Variable<Option<String>> =
+    optional("ELASTICSEARCH_PASSWORD", "the password of `ELASTICSEARCH_USERNAME`");
+const REPLICAS: Variable<u32> =
+    whole("ELASTICSEARCH_REPLICAS", 1, 0..=10, "copies of each shard, when the index is created");
+const SHARDS: Variable<u32> = whole(
+    "ELASTICSEARCH_SHARDS",
+    1,
+    1..=1_024,
+    "shards, when the index is created; see operations on changing them later",
+);
+const TIMEOUT: Variable<Duration> = seconds("ELASTICSEARCH_TIMEOUT", 30, 1..=900, "how long one request may take");
+const URL: Variable<Option<String>> = optional(
+    "ELASTICSEARCH_URL",
+    "where Elasticsearch 8 or 9, or OpenSearch 2 or 3, answers: `https://search.example.org:9200`, without user name and password",
+);
+const USERNAME: Variable<Option<String>> = optional("ELASTICSEARCH_USERNAME", "a user name for basic authentication");
 
 /// The variables of the statement store on Elasticsearch or OpenSearch.
-pub const ELASTICSEARCH_VARIABLES: &[Variable] = &[
-    (
-        "ELASTICSEARCH_API_KEY",
-        "",
-        "an API key, encoded as Elasticsearch gives it or as `id:key`; instead of user name and password",
-    ),
-    (
-        "ELASTICSEARCH_CA_FILE",
-        "",
-        "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
-    ),
-    ("ELASTICSEARCH_CA_PEM", "", "those certificates themselves, in place of a file"),
-    (
-        "ELASTICSEARCH_COMPRESSION",
-        "none",
-        "of requests: `none`, or `gzip`, which spends time to save traffic between zones; answers are compressed where the cluster does it",
-    ),
-    (
-        "ELASTICSEARCH_INDEX",
-        "xapi-statements",
-        "the alias under which statements are stored; the index behind it is called this and `-v1`",
-    ),
-    ("ELASTICSEARCH_PASSWORD", "", "the password of `ELASTICSEARCH_USERNAME`"),
-    ("ELASTICSEARCH_REPLICAS", "1", "copies of each shard, when the index is created, 0 to 10"),
-    (
-        "ELASTICSEARCH_SHARDS",
-        "1",
-        "shards, when the index is created, 1 to 1024; see operations on changing them later",
-    ),
-    ("ELASTICSEARCH_TIMEOUT", "30", "how long one request may take, in seconds, 1 to 900"),
-    (
-        "ELASTICSEARCH_URL",
-        "",
-        "where Elasticsearch 8 or 9, or OpenSearch 2 or 3, answers: `https://search.example.org:9200`, without user name and password",
-    ),
-    ("ELASTICSEARCH_USERNAME", "", "a user name for basic authentication"),
-];
+pub const ELASTICSEARCH_VARIABLES: Table =
+    &[&API_KEY, &CA_FILE, &CA_PEM, &COMPRESSION, &INDEX, &PASSWORD, &REPLICAS, &SHARDS, &TIMEOUT, &URL, &USERNAME];
 
 /// Who asks. Its secrets never show in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,10 +106,14 @@ impl ElasticsearchSettings {
         settings
     }
 
+    /// Whether the environment says where it is.
+    pub fn are_given(reading: &Reading<'_>) -> bool {
+        reading.is_given(&URL)
+    }
+
     /// Reads [`ELASTICSEARCH_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
-        let table = ELASTICSEARCH_VARIABLES;
-        if reading.given("ELASTICSEARCH_CA_FILE").is_some() && reading.given("ELASTICSEARCH_CA_PEM").is_some() {
+        if reading.is_given(&CA_FILE) && reading.is_given(&CA_PEM) {
             reading.refuse(
                 "ELASTICSEARCH_CA_FILE and ELASTICSEARCH_CA_PEM say the same (a function's secret is the latter): give one",
             );
@@ -116,19 +122,19 @@ impl ElasticsearchSettings {
             url: read_url(reading),
             index: read_index(reading),
             credentials: read_credentials(reading),
-            timeout: Duration::from_secs(reading.number(table, "ELASTICSEARCH_TIMEOUT", 1, 900)),
-            ca_file: reading.given("ELASTICSEARCH_CA_FILE").map(PathBuf::from),
-            ca_pem: reading.given("ELASTICSEARCH_CA_PEM"),
-            compresses_requests: reading.choice(table, "ELASTICSEARCH_COMPRESSION", &["none", "gzip"]) == "gzip",
-            shards: reading.number(table, "ELASTICSEARCH_SHARDS", 1, 1_024) as u32,
-            replicas: reading.number(table, "ELASTICSEARCH_REPLICAS", 0, 10) as u32,
+            timeout: reading.read(&TIMEOUT),
+            ca_file: reading.read(&CA_FILE).map(PathBuf::from),
+            ca_pem: reading.read(&CA_PEM),
+            compresses_requests: reading.read(&COMPRESSION),
+            shards: reading.read(&SHARDS),
+            replicas: reading.read(&REPLICAS),
         }
     }
 }
 
 /// What is wrong is told without the value, which may hold a password.
 fn read_url(reading: &mut Reading<'_>) -> String {
-    let Some(text) = reading.given("ELASTICSEARCH_URL") else {
+    let Some(text) = reading.read(&URL) else {
         reading.refuse("ELASTICSEARCH_URL is missing: say where Elasticsearch or OpenSearch answers");
         return String::new();
     };
@@ -146,7 +152,7 @@ fn read_url(reading: &mut Reading<'_>) -> String {
 
 /// Source of the rules: <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-create>.
 fn read_index(reading: &mut Reading<'_>) -> String {
-    let index = reading.text(ELASTICSEARCH_VARIABLES, "ELASTICSEARCH_INDEX");
+    let index = reading.read(&INDEX);
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let begins_well = index.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
     if !begins_well || index.len() > 200 || !index.bytes().all(fits) {
@@ -159,9 +165,9 @@ fn read_index(reading: &mut Reading<'_>) -> String {
 }
 
 fn read_credentials(reading: &mut Reading<'_>) -> SearchCredentials {
-    let api_key = reading.given("ELASTICSEARCH_API_KEY");
-    let username = reading.given("ELASTICSEARCH_USERNAME");
-    let password = reading.given("ELASTICSEARCH_PASSWORD");
+    let api_key = reading.read(&API_KEY);
+    let username = reading.read(&USERNAME);
+    let password = reading.read(&PASSWORD);
     match (api_key, username, password) {
         (None, None, None) => SearchCredentials::None,
         (Some(key), None, None) => {

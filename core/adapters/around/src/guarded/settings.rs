@@ -3,30 +3,37 @@
 use std::time::Duration;
 
 use super::{BreakerLimits, GuardLimits};
-use lyceum_core::environment::{Reading, Variable};
+use lyceum_core::environment::{Reading, Table, Variable, milliseconds, whole};
+
+const CIRCUIT_FAILURES: Variable<u32> = whole(
+    "CIRCUIT_FAILURES",
+    5,
+    1..=1_000,
+    "after so many failures in a row no call is made to a service that is away",
+);
+const CIRCUIT_OPEN: Variable<Duration> =
+    milliseconds("CIRCUIT_OPEN_MS", 5_000, 1..=600_000, "for how long; then one call tries it again");
+const SERVICE_CALLS_AT_ONCE: Variable<usize> =
+    whole("SERVICE_CALLS_AT_ONCE", 64, 1..=10_000, "calls to each service that may be under way at once");
+const SERVICE_TIMEOUT: Variable<Duration> = milliseconds(
+    "SERVICE_TIMEOUT_MS",
+    40_000,
+    100..=900_000,
+    "how long a call to a service may take, its repeated requests included; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are told",
+);
 
 /// Of every dependency that is a service; what one of them needs beside is a variable of its own.
-pub const GUARD_VARIABLES: &[Variable] = &[
-    ("CIRCUIT_FAILURES", "5", "after so many failures in a row no call is made to a service that is away, 1 to 1000"),
-    ("CIRCUIT_OPEN_MS", "5000", "for how long; then one call tries it again, in milliseconds, 1 to 600000"),
-    ("SERVICE_CALLS_AT_ONCE", "64", "calls to each service that may be under way at once, 1 to 10000"),
-    (
-        "SERVICE_TIMEOUT_MS",
-        "40000",
-        "how long a call to a service may take, its repeated requests included, in milliseconds, 100 to 900000; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are told",
-    ),
-];
+pub const GUARD_VARIABLES: Table = &[&CIRCUIT_FAILURES, &CIRCUIT_OPEN, &SERVICE_CALLS_AT_ONCE, &SERVICE_TIMEOUT];
 
 impl GuardLimits {
     /// Reads [`GUARD_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
-        let mut number = |name, least, most| reading.number(GUARD_VARIABLES, name, least, most);
         Self {
-            call_time: Duration::from_millis(number("SERVICE_TIMEOUT_MS", 100, 900_000)),
-            calls_at_once: number("SERVICE_CALLS_AT_ONCE", 1, 10_000) as usize,
+            call_time: reading.read(&SERVICE_TIMEOUT),
+            calls_at_once: reading.read(&SERVICE_CALLS_AT_ONCE),
             breaker: BreakerLimits {
-                failures: number("CIRCUIT_FAILURES", 1, 1_000) as u32,
-                open_for: Duration::from_millis(number("CIRCUIT_OPEN_MS", 1, 600_000)),
+                failures: reading.read(&CIRCUIT_FAILURES),
+                open_for: reading.read(&CIRCUIT_OPEN),
                 ..BreakerLimits::default()
             },
             ..Self::default()
@@ -67,9 +74,9 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_reported_with_its_variable() {
-        let none = GUARD_VARIABLES.iter().map(|(name, ..)| (*name, "0")).collect::<Vec<_>>();
+        let none = GUARD_VARIABLES.iter().map(|of| (of.row().name, "0")).collect::<Vec<_>>();
         let wrong = read(&none).unwrap_err().to_string();
-        for (name, ..) in GUARD_VARIABLES {
+        for name in GUARD_VARIABLES.iter().map(|of| of.row().name) {
             assert!(wrong.contains(name), "{name}: {wrong}");
         }
     }

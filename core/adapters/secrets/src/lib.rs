@@ -1,4 +1,5 @@
-//! Secrets by their ARN: read from AWS Secrets Manager once for each environment, kept in memory alone.
+//! The environment of a process, and over it what secrets hold that it names by their ARN: read from AWS Secrets Manager once,
+//! kept in memory alone.
 //!
 //! A variable names the secret, and what the secret holds stands in for the variables that would otherwise hold it. It
 //! is never put into the process's environment, where a child or `/proc` would show it, and never logged.
@@ -7,11 +8,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
-use lyceum_connect::ProductionSettings;
-use lyceum_core::environment::Reading;
+use lyceum_core::environment::{Table, Variable, optional};
 use serde_json::{Map, Value};
 
-use crate::Telemetry;
+const ELASTICSEARCH_CA_SECRET_ARN: Variable<Option<String>> = optional(
+    "ELASTICSEARCH_CA_SECRET_ARN",
+    "a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `ELASTICSEARCH_CA_PEM`",
+);
+const ELASTICSEARCH_SECRET_ARN: Variable<Option<String>> = optional(
+    "ELASTICSEARCH_SECRET_ARN",
+    "a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
+);
+const KAFKA_CA_SECRET_ARN: Variable<Option<String>> = optional(
+    "KAFKA_CA_SECRET_ARN",
+    "a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `KAFKA_SSL_CA_PEM`",
+);
+const KAFKA_CERTIFICATE_SECRET_ARN: Variable<Option<String>> = optional(
+    "KAFKA_CERTIFICATE_SECRET_ARN",
+    "a secret of AWS Secrets Manager, JSON with `certificate`, `privateKey` and, where it has one, `privateKeyPassword`, in place of `KAFKA_SSL_CERTIFICATE_PEM`, `KAFKA_SSL_KEY_PEM` and `KAFKA_SSL_KEY_PASSWORD`",
+);
+
+/// Variables that name a secret; Kafka's `KAFKA_SASL_SECRET_ARN`, which says how a client logs in, stands with Kafka's.
+pub const SECRET_VARIABLES: Table =
+    &[&ELASTICSEARCH_CA_SECRET_ARN, &ELASTICSEARCH_SECRET_ARN, &KAFKA_CA_SECRET_ARN, &KAFKA_CERTIFICATE_SECRET_ARN];
 
 /// Which field of which secret stands in for which variable.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[
@@ -56,7 +75,7 @@ impl Environment {
     ///
     /// # Errors
     /// Where a secret cannot be read, or holds something else than its variable says.
-    pub(crate) async fn load() -> Result<Self> {
+    pub async fn load() -> Result<Self> {
         let named: Vec<(&'static str, String)> =
             FIELDS.iter().filter_map(|(variable, _)| process_variable(variable).map(|arn| (*variable, arn))).collect();
         let mut environment = Self::default();
@@ -67,28 +86,16 @@ impl Environment {
         for (variable, arn) in named {
             let answer = client.get_secret_value().secret_id(&arn).send().await;
             let answer = answer.map_err(|error| anyhow::Error::from(error.into_service_error())).with_context(|| {
-                format!("the secret of {variable} cannot be read: the function's role needs secretsmanager:GetSecretValue for {arn}, and kms:Decrypt for its key")
+                format!("the secret of {variable} cannot be read: its role needs secretsmanager:GetSecretValue for {arn}, and kms:Decrypt for its key")
             })?;
             environment.take(variable, answer.secret_string().unwrap_or_default())?;
         }
         Ok(environment)
     }
 
-    /// Reads the settings of a function, and begins to log as they say.
-    ///
-    /// # Errors
-    /// Every wrong value, together.
-    pub fn read(
-        &self,
-        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings,
-    ) -> Result<(ProductionSettings, Telemetry)> {
-        let variable = |name: &str| self.variable(name);
-        let mut reading = Reading::new(&variable);
-        let settings = settings(&mut reading);
-        let namespace = Telemetry::namespace(&reading);
-        let settings = reading.finish(settings)?;
-        let telemetry = Telemetry::start(&settings.log, namespace)?;
-        Ok((settings, telemetry))
+    /// Whether no secret was named.
+    pub fn is_plain(&self) -> bool {
+        self.secrets.is_empty()
     }
 
     /// The value of a variable: what a secret holds, else the process's own.

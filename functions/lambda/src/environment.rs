@@ -1,0 +1,30 @@
+//! What a function's environment says, secrets included.
+
+use anyhow::Result;
+use lyceum_connect::ProductionSettings;
+use lyceum_core::environment::Reading;
+
+use crate::Telemetry;
+
+/// The function's environment, and over it what secrets hold.
+#[derive(Debug)]
+pub struct Environment(pub(crate) lyceum_secrets::Environment);
+
+impl Environment {
+    /// Reads the settings of a function, and begins to log as they say.
+    ///
+    /// # Errors
+    /// Every wrong value, together.
+    pub fn read(
+        &self,
+        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings,
+    ) -> Result<(ProductionSettings, Telemetry)> {
+        let variable = |name: &str| self.0.variable(name);
+        let mut reading = Reading::new(&variable);
+        let settings = settings(&mut reading);
+        let namespace = Telemetry::namespace(&mut reading);
+        let settings = reading.finish(settings)?;
+        let telemetry = Telemetry::start(&settings.log, namespace)?;
+        Ok((settings, telemetry))
+    }
+}
