@@ -713,8 +713,8 @@ mod tests {
     fn why_a_record_was_put_off_is_no_reason_for_what_stands_still_later() {
         let run = Run { counting: Arc::default() };
         let before = Instant::now();
-        lock(&run.counting).put_off = Some((before, "DynamoDB is away".into()));
-        assert_eq!(run.put_off_since(before).as_deref(), Some("DynamoDB is away"));
+        lock(&run.counting).put_off = Some((before, "DynamoDB is unavailable".into()));
+        assert_eq!(run.put_off_since(before).as_deref(), Some("DynamoDB is unavailable"));
         assert_eq!(run.put_off_since(before + Duration::from_secs(1)), None);
     }
 }

@@ -19,7 +19,7 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memchr3};
 use sha2::{Digest, Sha256};
 
-/// The longest event that is kept in memory to be judged. It is above what a log takes, so that a person is told what is
+/// The longest event that is kept in memory to be judged. It is above what a log takes, so that a person learns what is
 /// wrong with an event that is only somewhat too large.
 pub const EVENT_LIMIT_BYTES: usize = 8 << 20;
 /// So much is asked of a file at once.
