@@ -281,7 +281,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Words, separated by spaces or commas, each parsed; what is wrong is told by its place, never by its text, so that
+    /// Words, separated by spaces or commas, each parsed; what is wrong is reported by its place, never by its text, so that
     /// a list of secrets stays one.
     pub fn list<T: FromStr<Err: std::fmt::Display>>(
         &mut self,

@@ -140,7 +140,7 @@ impl From<lyceum_xapi::Violation> for Finding {
 /// The event type of what the catalog lacks.
 pub const UNKNOWN: &str = "unknown";
 
-/// What is told of one processed record: to the log, the metrics, the page, and `ingest`'s summary.
+/// What is reported of one processed record: to the log, the metrics, the page, and `ingest`'s summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// Where the record stands.
@@ -168,7 +168,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of a record that nothing was decided about yet: without a further word it is delivered again.
+    /// Of a record that nothing was decided about yet: unless that changes it is redelivered.
     pub fn of(position: Position, family: &'static str) -> Self {
         Self {
             position,
@@ -217,7 +217,7 @@ pub struct Anomaly {
     pub message: String,
 }
 
-/// Who is told how records ended.
+/// Who gets the reports of how records ended.
 pub trait Observer: Send + Sync {
     /// Called once a batch, after it is settled.
     fn observe(&self, reports: &[Report]);

@@ -42,7 +42,7 @@ pub enum DataFolderError {
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// Why; not named `source`, since the message tells it.
+        /// Why; not named `source`, since the message contains it.
         why: io::Error,
     },
 }

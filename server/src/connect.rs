@@ -1,6 +1,6 @@
 //! The stores of a process that are services, each with its guard and measured, and where the stores are.
 //!
-//! Which of them is a service is told by the settings, for each store by itself; what is none is opened by whoever runs the
+//! Which of them is a service is said by the settings, for each store by itself; what is none is opened by whoever runs the
 //! process.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What an error looks like on the wire: `application/problem+json` (RFC 9457) whose `detail` tells what to do next.
+//! What an error looks like on the wire: `application/problem+json` (RFC 9457) whose `detail` says what to do next.
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};

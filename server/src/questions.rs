@@ -19,7 +19,7 @@ pub enum AskError {
     /// The question makes no sense; the text tells which ones do.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such thing; the text tells what was looked for.
+    /// There is no such thing; the text says what was looked for.
     #[error("{0}")]
     NotFound(String),
     /// A store is unavailable; the same question may be answered later.

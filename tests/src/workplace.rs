@@ -229,7 +229,7 @@ impl Running {
         self.child.try_wait().expect("the process can be asked").is_some()
     }
 
-    /// Ends it at once, as `kill -9` does; tells whether it still ran.
+    /// Ends it at once, as `kill -9` does; returns whether it still ran.
     pub fn kill(mut self) -> bool {
         let ran = !self.has_ended();
         // An error says that it ended by itself in between.
@@ -238,7 +238,7 @@ impl Running {
         ran
     }
 
-    /// The TCP sockets on which it listens, as Linux tells of them.
+    /// The TCP sockets on which it listens, as Linux lists them.
     #[cfg(target_os = "linux")]
     pub fn listening_sockets(&self) -> Vec<String> {
         let process = format!("/proc/{}", self.child.id());

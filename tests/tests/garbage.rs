@@ -123,7 +123,7 @@ fn of_a_truncated_gzip_file_what_came_before_the_cut_is_stored() {
     let applied = finished.json()["applied"].as_u64().unwrap();
     assert!((500..2_000).contains(&applied), "{applied}");
     assert_eq!(stored(&workplace), applied);
-    finished.expect_report(&["cannot read cut.jsonl.gz after", "events before it were taken"]);
+    finished.expect_report(&["cannot read cut.jsonl.gz after", "events before it were accepted"]);
     let judged = workplace.run(&["validate", "cut.jsonl.gz"]).expect_code(2);
     judged.expect_report(&["cut.jsonl.gz"]).expect_print(&[" valid, 0 invalid"]);
 }

@@ -484,7 +484,7 @@ impl EventSize {
         self.bytes + separators + counted(|sink| write_record(record, sink))
     }
 
-    /// Counts the record in, unless that would make the event longer than `limit_bytes`; tells whether it did.
+    /// Counts the record in, unless that would make the event longer than `limit_bytes`; returns whether it did.
     pub fn add_within(&mut self, record: &Record, limit_bytes: usize) -> bool {
         let bytes = self.bytes_with(record);
         let fits = bytes <= limit_bytes;

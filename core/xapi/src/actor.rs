@@ -118,7 +118,7 @@ impl<'a> Validator<'a> {
         use ActorKey::{Account, Mbox, MboxSha1, OpenId};
         let identifiers = [Mbox, MboxSha1, OpenId, Account].into_iter().filter(|&key| keys.has(key)).count();
         let has_members = keys.has(ActorKey::Member);
-        // Its place asks for the other kind: to be told so is enough.
+        // Its place asks for the other kind: that one violation is enough.
         let misplaced = match (role, judged.stated) {
             // XAPI-00036.
             (Role::Member, Stated::Group) => {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-/// Why reading cannot go on. It is the only violation that is then told.
+/// Why reading cannot go on. It is then the only violation that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Not JSON: at this byte, this was to come.
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
     }
 
     /// As `next_key`, for a key that is probably known: `find` looks for one at the beginning of the text behind the
-    /// quote, and tells it with the length of its name and the quote behind that.
+    /// quote, and returns it with the length of its name and the quote behind that.
     #[inline]
     pub(super) fn next_known_key<K>(
         &mut self,

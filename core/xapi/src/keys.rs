@@ -65,7 +65,7 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// The first eight bytes of a key and its quote, by which most keys are told from each other.
+/// The first eight bytes of a key and its quote, by which most keys differ.
 pub(super) struct First {
     pub(super) bytes: u64,
     /// Which of the bytes belong to them.

@@ -1,6 +1,6 @@
 //! How much the validator is willing to read.
 
-/// Limits on one statement. Beyond the first three reading stops, and the limit is the one violation told.
+/// Limits on one statement. Beyond the first three reading stops, and the limit is the one violation reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Length of the statement in bytes.
@@ -9,7 +9,7 @@ pub struct Limits {
     pub depth: usize,
     /// Length of any one string or key in bytes, as it is written.
     pub string_bytes: usize,
-    /// Violations told; further ones are only counted.
+    /// Violations reported; further ones are only counted.
     pub violations: usize,
 }
 

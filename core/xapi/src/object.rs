@@ -26,7 +26,7 @@ struct Shape<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// The object of a statement or, `nested`, of a SubStatement; `None` where it cannot be told what it is.
+    /// The object of a statement or, `nested`, of a SubStatement; `None` where its kind is unknown.
     ///
     /// Nearly every object is an activity, and `objectType` may be its last key. So it is judged as an activity, and
     /// only if that finds fault, looked at and judged anew as what it is.

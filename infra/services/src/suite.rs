@@ -114,7 +114,7 @@ impl Suite {
     }
 }
 
-/// The first test that needs a service has those of the later ones started beside its own. What does not start is told
+/// The first test that needs a service has those of the later ones started beside its own. What does not start is reported
 /// by the tests that need it.
 fn prepare(all: &OnceLock<Vec<Service>>) {
     static ONCE: Once = Once::new();

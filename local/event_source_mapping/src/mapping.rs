@@ -1,4 +1,4 @@
-//! The mapping: joins the consumer group, keeps a poller on the partitions that it gets, and tells how it goes.
+//! The mapping: joins the consumer group, keeps a poller on the partitions that it is assigned, and has a status.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;

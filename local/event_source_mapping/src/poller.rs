@@ -221,7 +221,7 @@ impl Poller<'_> {
         }
     }
 
-    /// Takes what is there, from every partition its share in turn; tells whether the batch is full.
+    /// Takes what is there, from every partition its share in turn; returns whether the batch is full.
     async fn fill(&mut self, batch: &mut Batch) -> Result<bool, Stopped> {
         let limit = self.mapping.config.batch_size;
         let share = limit.div_ceil(self.cursors.len().max(1));

@@ -53,7 +53,7 @@ struct Replay {
     positions: Vec<Position>,
     #[command(flatten)]
     which: Which,
-    /// Tells what would go where and why it failed, and sends nothing
+    /// Shows what would go where and why it failed, and sends nothing
     #[arg(long)]
     dry_run: bool,
     /// At most so many

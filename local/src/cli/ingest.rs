@@ -172,7 +172,7 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
         say!("{line}");
     }
     if dead > 0 {
-        say!("`lyceum dead-letters list` tells what is wrong with them");
+        say!("`lyceum dead-letters list` shows what is wrong with them");
     }
     let settled_here = summary.applied + summary.duplicate + dead + summary.given_up;
     let accounted = settled_here + summary.elsewhere + summary.unsettled + summary.not_published_total;

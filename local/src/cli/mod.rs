@@ -72,7 +72,7 @@ enum Command {
     Invoke(invoke::Options),
     /// Lists topics with their partitions, end offsets and lag
     Topics(inspect::Topics),
-    /// Tells how each part is
+    /// Shows how each part is
     Status(inspect::Status),
 }
 

@@ -311,7 +311,7 @@ impl Failures {
 
     fn into_result(mut self) -> Result<()> {
         if self.further > 0 {
-            self.told.push(format!("and at {} further places; `lyceum validate` tells all of them", self.further));
+            self.told.push(format!("and at {} further places; `lyceum validate` reports all of them", self.further));
         }
         if self.told.is_empty() { Ok(()) } else { bail!("{}", self.told.join("\n")) }
     }
@@ -683,7 +683,7 @@ mod tests {
         assert!(told.contains("arrays.json, line 3, byte 15: the file ends"), "{told}");
         let (values, told) = read(&format!("[{}]", "1 ".repeat(1_000)));
         assert_eq!((values.len(), told.lines().count()), (1_000, 101));
-        assert!(told.ends_with("and at 899 further places; `lyceum validate` tells all of them"), "{told}");
+        assert!(told.ends_with("and at 899 further places; `lyceum validate` reports all of them"), "{told}");
     }
 
     #[test]
@@ -713,8 +713,8 @@ mod tests {
     fn why_a_record_was_put_off_is_no_reason_for_what_stands_still_later() {
         let run = Run { counting: Arc::default() };
         let before = Instant::now();
-        lock(&run.counting).put_off = Some((before, "DynamoDB is away".into()));
-        assert_eq!(run.put_off_since(before).as_deref(), Some("DynamoDB is away"));
+        lock(&run.counting).put_off = Some((before, "DynamoDB is unavailable".into()));
+        assert_eq!(run.put_off_since(before).as_deref(), Some("DynamoDB is unavailable"));
         assert_eq!(run.put_off_since(before + Duration::from_secs(1)), None);
     }
 }

@@ -19,7 +19,7 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memchr3};
 use sha2::{Digest, Sha256};
 
-/// The longest event that is kept in memory to be judged. It is above what a log takes, so that a person is told what is
+/// The longest event that is kept in memory to be judged. It is above what a log takes, so that a person learns what is
 /// wrong with an event that is only somewhat too large.
 pub const EVENT_LIMIT_BYTES: usize = 8 << 20;
 /// So much is asked of a file at once.
@@ -34,7 +34,7 @@ pub struct Event {
     pub place: Place,
     /// Whether another event begins before it on its line, so that the line alone does not tell which one is meant.
     pub shares_line: bool,
-    /// What tells it from every other event of its file, whatever the program's version: part of the id of a statement that
+    /// What distinguishes it from every other event of its file, whatever the program's version: part of the id of a statement that
     /// has none. The line; in a file that begins with an array, the place in the row; of a further event of a line, its byte.
     pub number: u64,
     /// Its bytes, or how many there are where there are too many.
@@ -118,11 +118,11 @@ pub enum Fault {
     StrayBracket,
     /// `[1,2`
     #[error(
-        "the file ends here, and the array that begins on {0} is not closed; its values before this place were taken"
+        "the file ends here, and the array that begins on {0} is not closed; its values before this place were accepted"
     )]
     ArrayNotClosed(Place),
     /// `{"a":`
-    #[error("the file ends in the middle of the value that begins here; the values before it were taken")]
+    #[error("the file ends in the middle of the value that begins here; the values before it were accepted")]
     ValueNotEnded,
     /// A text of two or four bytes a character.
     #[error(
@@ -133,7 +133,7 @@ pub enum Fault {
 
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::UnexpectedEof => " (the file ends in the middle; the events before it were taken)",
+        io::ErrorKind::UnexpectedEof => " (the file ends in the middle; the events before it were accepted)",
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             " (it is no intact gzip file; what came before was taken)"
         }
@@ -337,7 +337,7 @@ impl Events {
         Some(Ok(Event { place, shares_line, number, value }))
     }
 
-    /// Tells of commas that stand side by side once.
+    /// Reports commas that stand side by side once.
     fn pass_commas(&mut self, fault: Fault) -> Option<Result<Event, ReadError>> {
         let place = self.text.place;
         while self.text.skip_blank() == Some(b',') {

@@ -1,5 +1,5 @@
 //! The stores of a process: each one a service that is there for others, too, or embedded in the data folder. Which of the
-//! two is told by the settings, for each store by itself.
+//! two is said by the settings, for each store by itself.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use lyceum_xapi::equality;
 use crate::data_folder::DataFolder;
 
 /// Opens the stores; the folder holds those that are embedded. The embedded DynamoDB, where there is one, drops what has
-/// expired when it is told to.
+/// expired when it is asked to.
 pub(super) async fn open(
     config: &StoresConfig,
     folder: &DataFolder,

@@ -84,7 +84,7 @@ pub enum Which {
 pub struct ReplayRequest {
     /// Which letters.
     pub which: Which,
-    /// Tell what would be sent, and send nothing.
+    /// Show what would be sent, and send nothing.
     pub is_dry_run: bool,
     /// At most so many.
     pub limit: usize,

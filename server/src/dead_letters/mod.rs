@@ -341,7 +341,7 @@ impl DeadLetters for DeadLetterIndex {
         if is_named {
             self.check_positions(&waiting, request.again).await?;
         } else if request.up_to.is_none() {
-            // Told once, at the beginning of a replay.
+            // Known once, at the beginning of a replay.
             for position in unsendable.into_iter().take(REASONS) {
                 if let Some(letter) = self.read(&position).await?
                     && let Err(reason) = self.publication(&letter).await?

@@ -59,7 +59,7 @@ fn describe_capacity() -> Value {
     let units = |what: &str| json!({"type": "number", "description": what});
     json!({
         "type": "object",
-        "description": "Capacity units of DynamoDB, over all tenants; not told to a caller that sees one",
+        "description": "Capacity units of DynamoDB, over all tenants; not shown to a caller that sees one",
         "required": ["read_units", "write_units", "families"],
         "properties": {
             "read_units": units("Of all calls"),

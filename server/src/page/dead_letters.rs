@@ -7,7 +7,7 @@ use super::event::render_findings;
 use super::{Frame, back_link, count, layout, words};
 use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, ShownLetter};
 
-/// What the last replay did, as the redirection told.
+/// What the last replay did, as the redirection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Letters that were sent again.

@@ -76,7 +76,7 @@ impl FakeLog {
     }
 
     fn check(&self) -> Result<(), EventLogError> {
-        assert!(!self.panics.load(Ordering::SeqCst), "the log was told to panic");
+        assert!(!self.panics.load(Ordering::SeqCst), "the log was made to panic");
         if self.is_away.load(Ordering::SeqCst) {
             return Err(EventLogError::Unavailable("the disk is full".to_owned()));
         }
@@ -311,7 +311,7 @@ impl DeadLetters for FakeDeadLetters {
     }
 }
 
-/// Tells what it was asked.
+/// Answers with what it was asked.
 pub struct FakeAnalytics {
     pub platform: Value,
 }

@@ -1,4 +1,4 @@
-//! Ports that fail as told: the models, with a switch around their calls.
+//! Ports that fail on demand: the models, with a switch around their calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -1,4 +1,4 @@
-//! The files of `events/`, found when the tests run: a new file needs no code. `events/README.md` tells how they are read.
+//! The files of `events/`, found when the tests run: a new file needs no code. `events/README.md` says how they are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ use crate::steps::without_the_next_releases_fields;
 /// The tenant of everything that is sent.
 const TENANT: &str = "default";
 
-/// The difference between what is there and what was to be.
+/// The difference between what is there and what was expected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// Statements, letters, states and events in states that are missing.
@@ -39,7 +39,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether everything is as it was to be.
+    /// Whether everything is as expected.
     pub fn is_none(&self) -> bool {
         (self.lost, self.doubled, self.disordered) == (0, 0, 0)
     }
@@ -184,7 +184,7 @@ fn compare_state(id: &AggregateId, stored: &Bytes, expected: &Bytes, difference:
     wanted.collect(&expected);
     let (lost, doubled) = (wanted.beyond(&there), there.beyond(&wanted));
     match (lost, doubled) {
-        // The same events: the numbers tell whether one counted once too often.
+        // The same events: the numbers show whether one counted once too often.
         (0, 0) if there.sum > wanted.sum => difference.doubled += 1,
         (0, 0) if there.sum < wanted.sum => difference.lost += 1,
         (0, 0) => difference.disordered += 1,

@@ -73,7 +73,7 @@ pub struct Stand {
     rules: Vec<HttpProxy>,
 }
 
-/// What the workers told, all together.
+/// What the workers reported, all together.
 #[derive(Debug, Default)]
 struct Seen {
     delivered: AtomicU64,

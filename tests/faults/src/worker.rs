@@ -3,7 +3,7 @@
 //!
 //! It reads its [`Order`] as a line of JSON from stdin, ends when stdin ends, and writes a line for whoever counts:
 //! `delivered 12` before each invocation, `settled 10 1 1 0 0` behind it (applied, duplicate, dead letters, tombstones,
-//! to come again), and `overran 9012` where one took far longer than it may (milliseconds).
+//! to be redelivered), and `overran 9012` where one took far longer than it may (milliseconds).
 
 use std::io::Write;
 use std::sync::Arc;

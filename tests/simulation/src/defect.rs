@@ -60,7 +60,7 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("11 keys expire before dead letters", Defect::KeysExpire),
     ("14b keys apart read as a commit in part shows them", Defect::KeysReadPlainly),
     ("14c rejection leaves its home's version", Defect::RejectionLeavesHome),
-    ("14d home does not tell of keys apart", Defect::HomeForgetsKeysApart),
+    ("14d home does not say that keys are apart", Defect::HomeForgetsKeysApart),
     ("14e keys that move are not written", Defect::MovedKeysVanish),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),

@@ -259,7 +259,7 @@ where
     }
 
     /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever
-    /// fetches next is told why.
+    /// fetches next gets the reason.
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         if let Ok(log) = self.source.adapter().await {
             log.wait_for_records(topic, timeout).await;

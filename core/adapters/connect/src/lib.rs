@@ -29,7 +29,7 @@ use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;
 use lyceum_xapi::equality;
 
-/// What a deployment's process is told by its environment.
+/// What a deployment's process reads from its environment.
 #[derive(Clone, Debug)]
 pub struct ProductionSettings {
     /// For follow-ups and dead letters; `None` where `KAFKA_BOOTSTRAP_SERVERS` is missing, which was refused.
@@ -107,7 +107,7 @@ impl Wiring {
         Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
     }
 
-    /// The guards of what was wired: they tell how each service is.
+    /// The guards of what was wired: they know how each service is.
     pub fn into_guards(self) -> Vec<Arc<Guard>> {
         self.guards
     }

@@ -266,7 +266,7 @@ pub(super) fn status_name(status: KeyStatus) -> &'static str {
 pub(super) fn read_aggregate(item: Item) -> Result<StoredAggregate, LedgerError> {
     let mut reader = Reader::new(item)?;
     let keys = reader.home_keys()?;
-    // What was written before aggregates told of keys has its state, and all of its keys apart.
+    // What was written before aggregates had keys has its state, and all of its keys apart.
     let state = if keys.is_some() && !has_state(&reader.item) { None } else { Some(reader.opaque(STATE)?) };
     let content = Content { state, keys: keys.unwrap_or_default() };
     Ok(StoredAggregate { version: reader.number("v")?, content })

@@ -132,7 +132,7 @@ impl ElasticsearchSettings {
     }
 }
 
-/// What is wrong is told without the value, which may hold a password.
+/// What is wrong is reported without the value, which may hold a password.
 fn read_url(reading: &mut Reading<'_>) -> String {
     let Some(text) = reading.read(&URL) else {
         reading.refuse("ELASTICSEARCH_URL is missing: say where Elasticsearch or OpenSearch answers");

@@ -1,4 +1,4 @@
-//! What every client of this adapter has in common: its configuration, what librdkafka tells it, and a thread that listens.
+//! What every client of this adapter has in common: its configuration, what librdkafka reports to it, and a thread that listens.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -22,15 +22,15 @@ use lyceum_core::ports::event_log::EventLogError;
 /// How long a client sleeps at most before it looks whether it is to end.
 const SERVING_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long after a new token a refusal of the old one may be told: on a busy machine a handshake takes seconds.
+/// How long after a new token a refusal of the old one may be reported: on a busy machine a handshake takes seconds.
 const LATE_REFUSAL_MS: i64 = 30_000;
 
 thread_local! {
-    /// The end that this thread was told of last: librdkafka calls back within the poll that comes back with it.
+    /// The end that was reported to this thread last: librdkafka calls back within the poll that comes back with it.
     static LAST_END: Cell<Option<i64>> = const { Cell::new(None) };
 }
 
-/// The offset of the partition's end that the poll just made on this thread came back with; `None` where it is not told.
+/// The offset of the partition's end that the poll just made on this thread came back with; `None` where it is not reported.
 pub(super) fn take_end() -> Option<i64> {
     LAST_END.take()
 }
@@ -274,7 +274,7 @@ pub(super) async fn ask<C: ConsumerContext + 'static, T: Send + 'static>(
     let asked = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + limit;
         let mut slice = Duration::from_millis(500);
-        // What was noted before is told again by a connection that still suffers from it.
+        // A connection that still has the trouble reports again what was noted before.
         let since = trouble.count();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -99,7 +99,7 @@ fn is_refused_by_tls(reason: &str) -> bool {
     alerts.iter().any(|alert| reason.contains(&format!("alert {alert}")))
 }
 
-/// Whether a broker went away before it could judge the credentials: librdkafka tells every end of the handshake that
+/// Whether a broker went away before it could judge the credentials: librdkafka reports every end of the handshake that
 /// chooses the mechanism as a failed authentication, and only in its words whether it or the broker ended it.
 fn is_cut_off(reason: &str) -> bool {
     reason.contains("mechanism handshake failed: Local: ")

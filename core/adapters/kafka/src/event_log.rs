@@ -562,7 +562,7 @@ impl Administer for KafkaEventLog {
             Ok(administration) => {
                 administration.retentions(&names).await.map_err(|error| self.translate(&error, "the topics"))?
             }
-            // Over MSK IAM the partitions are told, the retention is not.
+            // Over MSK IAM the partitions are known, the retention is not.
             Err(_) => HashMap::new(),
         };
         let spec = |(name, partitions): (String, i32)| {

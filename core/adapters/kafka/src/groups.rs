@@ -1,4 +1,4 @@
-//! What groups have committed, asked and told from outside of them.
+//! What groups have committed, read and set from outside of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

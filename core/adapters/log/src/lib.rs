@@ -1,5 +1,5 @@
 //! The lines that a process writes of itself, on standard error; and how each record ended, written once, here: what was
-//! dead-lettered or comes again as a warning, the rest with `LOG_LEVEL=debug`, and one line for the batch.
+//! dead-lettered or is redelivered as a warning, the rest with `LOG_LEVEL=debug`, and one line for the batch.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl Observer for LogObserver {
     }
 }
 
-/// One line for a record. Findings are told by their rules: their messages quote what a person may have written, and stand
+/// One line for a record. Findings are logged by their rules: their messages quote what a person may have written, and stand
 /// in the dead letter.
 fn log(report: &Report) {
     macro_rules! record {
@@ -72,7 +72,7 @@ fn log(report: &Report) {
             let rules = report.findings.iter().map(|finding| &*finding.rule).collect::<Vec<_>>().join(" ");
             record!(warn, "record dead-lettered", kind = kind.name(), rules = rules);
         }
-        Outcome::RetryLater { reason } => record!(warn, "record comes again", reason = reason.as_str()),
+        Outcome::RetryLater { reason } => record!(warn, "record is redelivered", reason = reason.as_str()),
         Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => record!(debug, "record settled"),
     }
 }

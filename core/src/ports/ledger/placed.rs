@@ -82,7 +82,7 @@ impl PlacedLedger {
         Self { ledger, places: Places { subscriber, at_home, most: most.min(MAX_HOME_KEYS) } }
     }
 
-    /// Reads aggregates, each once, and keys. With `every_place` a key is also looked for where nothing tells of it: after
+    /// Reads aggregates, each once, and keys. With `every_place` a key is also looked for where no home mentions it: after
     /// a conflict, since such a one would make the same conflict again.
     pub async fn load(
         &self,

@@ -110,7 +110,7 @@ pub(super) async fn run(options: &Options, config: &Config) -> Result<ExitCode> 
 }
 
 impl Tally {
-    /// Hands one record over; tells whether everything in it is taken care of.
+    /// Hands one record over; returns whether everything in it is taken care of.
     async fn hand_over(&mut self, session: &Session, name: &str, document: Vec<u8>) -> Result<bool> {
         self.documents += 1;
         let imported: Imported = match session.post_bytes("/api/dead-letters/import", document).await? {

@@ -1,4 +1,4 @@
-//! What processing promises, a sentence a test; over the models in memory, with ports that fail as told.
+//! What processing promises, a sentence a test; over the models in memory, with ports that fail on demand.
 
 mod failures;
 mod identity;

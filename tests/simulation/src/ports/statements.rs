@@ -20,7 +20,7 @@ impl FaultyStatements {
             return StoreOutcome::Refused { reason: "a field of another type is mapped under that name".into() };
         }
         if stage.strikes(Fault::DocumentsFail) {
-            return StoreOutcome::Unavailable { reason: "one shard is away".into() };
+            return StoreOutcome::Unavailable { reason: "one shard is unavailable".into() };
         }
         stage.check_document(&document);
         match answer(stage.statements.store(vec![document])) {

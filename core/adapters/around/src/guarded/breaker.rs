@@ -56,7 +56,7 @@ pub struct Refusal {
     pub for_so_long: Duration,
     /// How many calls failed in a row.
     pub failures: u32,
-    /// When the next call is let through; nought while one is under way.
+    /// When the next call is let through; zero while one is under way.
     pub again_in: Duration,
 }
 
@@ -65,7 +65,7 @@ pub struct Refusal {
 pub struct Breaker {
     limits: BreakerLimits,
     state: State,
-    /// Grows with each change of state: what a call tells that an earlier state let through counts no more.
+    /// Grows with each change of state: the answer to a call that an earlier state let through does not count.
     generation: u64,
     failures: u32,
     cut_off_at: Duration,
@@ -114,7 +114,7 @@ impl Breaker {
         Some(Refusal { for_so_long: now.saturating_sub(self.cut_off_at), failures: self.failures, again_in })
     }
 
-    /// Lets a call through, or tells why not. What becomes of the call is to be [reported](Self::report).
+    /// Lets a call through, or says why not. How the call ended is to be [reported](Self::report).
     pub fn admit(&mut self, now: Duration) -> Result<Ticket, Refusal> {
         if let Some(refusal) = self.refusal(now) {
             return Err(refusal);

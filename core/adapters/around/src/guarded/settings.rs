@@ -9,7 +9,7 @@ const CIRCUIT_FAILURES: Variable<u32> = whole(
     "CIRCUIT_FAILURES",
     5,
     1..=1_000,
-    "after so many failures in a row no call is made to a service that is away",
+    "after so many failures in a row no call is made to a service that is unavailable",
 );
 const CIRCUIT_OPEN: Variable<Duration> =
     milliseconds("CIRCUIT_OPEN_MS", 5_000, 1..=600_000, "for how long; then one call tries it again");
@@ -19,7 +19,7 @@ const SERVICE_TIMEOUT: Variable<Duration> = milliseconds(
     "SERVICE_TIMEOUT_MS",
     40_000,
     100..=900_000,
-    "how long a call to a service may take, its repeated requests included; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are told",
+    "how long a call to a service may take, its repeated requests included; longer than `ELASTICSEARCH_TIMEOUT` and `KAFKA_TIMEOUT_MS`, or it ends before their errors are reported",
 );
 
 /// Of every dependency that is a service; what one of them needs beside is a variable of its own.

@@ -11,7 +11,7 @@ use lyceum_testing::memory::statements::MemoryStatements;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A ledger that takes its time, and then says what it was told to say.
+/// A ledger that takes its time, and then gives the answer that it was made with.
 struct Slow {
     takes: Mutex<Duration>,
     answer: Mutex<Result<(), LedgerError>>,

@@ -164,7 +164,7 @@ async fn templates_of_others(place: &Place) {
         "{reason}"
     );
     let reason = refusal(place.client(|_| {}).prepare().await);
-    assert!(reason.contains("_routing"), "the next one is told, too: {reason}");
+    assert!(reason.contains("_routing"), "the next one is reported, too: {reason}");
     place.engine("DELETE", &preferred, None).await;
 }
 

@@ -9,7 +9,7 @@
 //! their bytes; keeping one of them keeps those of its neighbours in memory.
 //!
 //! **Limits.** One process at a time. A full disk is an error for whoever writes, and because the file is opened anew
-//! after an error of its disk, readers may be told so, too. After a crash the file is checked as a whole when it is
+//! after an error of its disk, readers may get it, too. After a crash the file is checked as a whole when it is
 //! opened, about a second per gigabyte. Content that the disk alters without an error is found only where it breaks
 //! the format.
 

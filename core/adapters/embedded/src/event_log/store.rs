@@ -94,7 +94,7 @@ impl Failure {
         matches!(self, Self::Storage(_) | Self::Panic(_))
     }
 
-    /// What the caller is told about the file called `name`.
+    /// The error that a caller gets, about the file called `name`.
     fn explain(self, name: &str) -> EventLogError {
         use redb::Error as Redb;
         let damaged = |why: &dyn std::fmt::Display| {

@@ -113,7 +113,7 @@ fn write_all(mut waiting: mpsc::Receiver<Box<dyn Change>>, store: &Store, growth
     }
 }
 
-/// What every caller of a failed transaction is told. The caller's own mistakes never come here.
+/// The error that every caller of a failed transaction gets. The caller's own mistakes never come here.
 fn restate(error: &EventLogError) -> EventLogError {
     match error {
         EventLogError::Unavailable(why) => EventLogError::Unavailable(why.clone()),

@@ -42,7 +42,7 @@ pub(super) struct Writer {
     pub(super) failing: Failing,
 }
 
-/// A failure that goes on, told when it begins and when it ends: a full disk fails every call, several a second.
+/// A failure that goes on, logged when it begins and when it ends: a full disk fails every call, several a second.
 #[derive(Debug, Default)]
 pub(super) struct Failing {
     failures: u64,

@@ -30,7 +30,7 @@ const WRONG: &[(&str, &str)] = &[REGION, ("AWS_ACCESS_KEY_ID", "AKIDLYCEUM"), ("
 const ELSEWHERE: &[(&str, &str)] = &[("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "AKIDLYCEUM"), SECRET];
 const NOBODY: &[(&str, &str)] = &[REGION, ("AWS_EC2_METADATA_DISABLED", "true")];
 
-/// How long a client is told to use a token that is taken for eight seconds.
+/// How long a client believes a token to last that is accepted for eight seconds.
 const BRIEFLY: Duration = Duration::from_secs(4);
 /// Longer than such a token is taken.
 const FROZEN: Duration = Duration::from_secs(10);

@@ -264,7 +264,7 @@ fn assert_unauthorized(error: &EventLogError, hint: &str) {
     assert!(!error.is_transient());
 }
 
-/// A broker that is away is said to be away, and the same call may be made again.
+/// A broker that is unavailable is reported as that, and the same call may be made again.
 fn assert_disconnected(error: &EventLogError) {
     assert!(
         matches!(error, EventLogError::Unavailable(why) if why.starts_with("no connection to Kafka (") && why.ends_with("it is tried again")),
