@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// Whose sources the binary is made of.
-const SOURCES: &[&str] = &["core", "functions", "local", "Cargo.toml", "Cargo.lock"];
+const SOURCES: &[&str] = &["core", "functions", "local", "server", "Cargo.toml", "Cargo.lock"];
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
