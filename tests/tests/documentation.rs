@@ -200,7 +200,8 @@ fn unbroken(text: &str) -> String {
 
 #[test]
 fn every_message_that_troubleshooting_quotes_is_in_the_code() {
-    let sources = ["core/src", "functions", "local"].into_iter().flat_map(|folder| files(root().join(folder), "rs"));
+    let sources =
+        ["core", "functions", "local", "server"].into_iter().flat_map(|folder| files(root().join(folder), "rs"));
     let code: Vec<String> = sources.map(|(_, text)| unbroken(&text)).collect();
     let text = document("docs/troubleshooting.md");
     let tables: Vec<&str> = text.split("\n## ").skip(1).take(3).collect();
@@ -219,7 +220,7 @@ fn every_message_that_troubleshooting_quotes_is_in_the_code() {
 
 #[test]
 fn every_threat_names_tests_that_exist() {
-    let sources: String = ["core", "functions", "local", "tests"]
+    let sources: String = ["core", "functions", "local", "server", "tests"]
         .into_iter()
         .flat_map(|folder| files(root().join(folder), "rs"))
         .map(|(_, text)| text)
