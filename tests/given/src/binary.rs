@@ -25,7 +25,8 @@ pub fn lyceum() -> &'static Path {
             assert!(path.is_file(), "LYCEUM_BIN is {}, and there is no such file", path.display());
             path
         }
-        None => find_or_build(&["--package", "lyceum"], "lyceum"),
+        // As a part of the workspace: what its tests were built with is used again.
+        None => find_or_build(&["--workspace"], "lyceum"),
     })
 }
 

@@ -221,7 +221,11 @@ async fn a_killed_process_loses_nothing_acknowledged_and_leaves_no_half_call() {
     let mut acknowledged = Vec::new();
     for _ in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_killed_process_loses_nothing_acknowledged_and_leaves_no_half_call", "--nocapture"])
+            .args([
+                "--exact",
+                "event_log::a_killed_process_loses_nothing_acknowledged_and_leaves_no_half_call",
+                "--nocapture",
+            ])
             .env(CHILD, &path)
             .stdout(Stdio::piped())
             .spawn()

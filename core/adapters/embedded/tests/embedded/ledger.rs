@@ -166,7 +166,7 @@ mod embedded {
 
     #[tokio::test]
     async fn what_was_acknowledged_survives_kill_9() {
-        const NAME: &str = "embedded::what_was_acknowledged_survives_kill_9";
+        const NAME: &str = "ledger::embedded::what_was_acknowledged_survives_kill_9";
         if let Some(folder) = env::var_os(CHILD_FOLDER) {
             let folder = Path::new(&folder);
             let round = env::var("LYCEUM_LEDGER_TEST_ROUND").unwrap().parse().unwrap();

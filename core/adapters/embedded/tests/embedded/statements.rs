@@ -245,7 +245,7 @@ async fn a_full_disk_is_unavailable_and_smaller_statements_are_stored_afterwards
     let child = Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; ulimit -f 150; exec "$0" "$@""#])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "a_full_disk_is_unavailable_and_smaller_statements_are_stored_afterwards"])
+        .args(["--exact", "statements::a_full_disk_is_unavailable_and_smaller_statements_are_stored_afterwards"])
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
@@ -264,7 +264,7 @@ async fn after_kill_9_every_acknowledged_statement_is_there_once() {
     let mut acknowledged = HashSet::new();
     for round in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "after_kill_9_every_acknowledged_statement_is_there_once", "--nocapture"])
+            .args(["--exact", "statements::after_kill_9_every_acknowledged_statement_is_there_once", "--nocapture"])
             .env(FOLDER, folder.path())
             .env(ROUND, round.to_string())
             .stdout(Stdio::piped())
