@@ -120,6 +120,17 @@ impl World {
         self.function_on(family, self.ledger.port())
     }
 
+    /// This world's ports, for whoever makes a function of its own.
+    pub fn services(&self) -> Services {
+        Services {
+            event_log: self.event_log.port(),
+            ledger: self.ledger.port(),
+            statements: self.statements.port(),
+            clock: self.clock.clone(),
+            observer: self.reports.clone(),
+        }
+    }
+
     /// The function of a family, with another ledger.
     pub fn function_on(&self, family: &str, ledger: Arc<dyn Ledger>) -> Arc<dyn FamilyFunction> {
         self.function_with(family, |services| Services { ledger, ..services })
@@ -127,13 +138,7 @@ impl World {
 
     /// The function of a family, on ports that are made of this world's.
     pub fn function_with(&self, family: &str, change: impl FnOnce(Services) -> Services) -> Arc<dyn FamilyFunction> {
-        let services = change(Services {
-            event_log: self.event_log.port(),
-            ledger: self.ledger.port(),
-            statements: self.statements.port(),
-            clock: self.clock.clone(),
-            observer: self.reports.clone(),
-        });
+        let services = change(self.services());
         let (catalog, config) = (self.catalog.clone(), ProcessConfig::default());
         match REGISTRY.iter().find(|entry| entry.spec.name == family) {
             Some(entry) => (entry.build)(services, catalog, config),

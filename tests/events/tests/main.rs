@@ -7,3 +7,4 @@ mod plain_statements;
 #[path = "processing/main.rs"]
 mod processing;
 mod samples;
+mod toys;
