@@ -78,7 +78,7 @@ pub const CHECKS: &[(&str, Check)] = checks![
 pub const EXACT_CHECKS: &[(&str, Check)] = checks![a_fetch_brings_all_that_fits];
 
 /// What becomes of expired records. Apart, because Kafka's own retention comes minutes later and by whole segments: these
-/// are for logs whose [`EventLog::apply_retention`] acts at once.
+/// are for logs whose [`apply_retention`](lyceum_core::ports::event_log::Administer::apply_retention) acts at once.
 pub const RETENTION_CHECKS: &[(&str, Check)] = checks![
     nothing_expires_without_a_limit,
     records_expire_by_age,

@@ -1,7 +1,7 @@
 //! What every adapter of this port must do, and its twin and its model with it.
 //!
 //! Each check is a function of its own that panics where the ledger does otherwise. It makes up a tenant, so that checks may share a
-//! ledger, run at once, and be repeated against a real table. [`ledger_contract!`](crate::ledger_contract) makes a test
+//! ledger, run at once, and be repeated against a real table. [`ledger_contract!`](crate::ledger_contract!) makes a test
 //! of each.
 
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 //!
 //! Each check makes tenants of its own, so that many may run against one index at the same time. The store must have been
 //! made with a statement equality under which white space does not count and another verb does.
-//! [`statements_contract!`](crate::statements_contract) makes a test of each check, or hands its name to a macro of the
+//! [`statements_contract!`](crate::statements_contract!) makes a test of each check, or hands its name to a macro of the
 //! caller's own, for a harness that is not the standard one.
 #![expect(missing_docs, reason = "a check's name is its sentence")]
 

@@ -1,4 +1,4 @@
-//! The functions that the mappings call: in this process, or [elsewhere](remote).
+//! The functions that the mappings call: in this process, or elsewhere (`remote`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -49,7 +49,7 @@ struct Partition {
 
 impl MemoryEventLog {
     /// An empty log whose time is `now_ms`, in milliseconds since 1970. Without a timer
-    /// [`wait_for_records`](EventLog::wait_for_records) comes back after letting the others run once: a simulation never waits.
+    /// [`wait_for_records`](Follow::wait_for_records) comes back after letting the others run once: a simulation never waits.
     pub fn new(now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self::with_clock(Arc::new(Untimed(now_ms)))
     }
