@@ -189,16 +189,6 @@ impl<'a, 'c> Opening<'a, 'c> {
         Ok(opening)
     }
 
-    /// The record's value.
-    pub fn value(&self) -> &'a [u8] {
-        self.value
-    }
-
-    /// What a format may know beside the record.
-    pub fn hint(&self) -> Hint<'c> {
-        self.hint
-    }
-
     /// Finds the tenant: the first of these, with the header `tenant-id` between them.
     pub fn find_tenant(&mut self, [first, last]: [Source<'a>; 2]) {
         let header = self.header("tenant-id");

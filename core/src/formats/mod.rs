@@ -2,6 +2,7 @@
 //! of an event nor who reads it; several families may have the same one. Pure.
 
 use crate::envelope::{Envelope, Hint, Invalid};
+use crate::family::Known;
 use crate::record::Record;
 
 pub mod statement;
@@ -18,7 +19,9 @@ pub trait Format: 'static {
     fn sameness(envelope: &Envelope<'_, Self::Body<'_>>, fields: &[u8]) -> [u8; 32];
 
     /// Whether `held`, the hash that a key has, is that of this event, whose own is `own`.
-    fn is_same(envelope: &Envelope<'_, Self::Body<'_>>, fields: &[u8], own: &[u8; 32], held: &[u8; 32]) -> bool;
+    fn is_same(_: &Envelope<'_, Self::Body<'_>>, _fields: &[u8], own: &[u8; 32], held: &[u8; 32]) -> bool {
+        own == held
+    }
 }
 
 /// What a record turned out to be.
@@ -30,4 +33,13 @@ pub enum Opened<'a, B> {
     Event(Box<Envelope<'a, B>>),
     /// It can never be valid: every worker decides the same.
     Invalid(Box<Invalid>),
+}
+
+impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, B> {
+    fn from(read: Result<(Known, Envelope<'a, B>), Box<Invalid>>) -> Self {
+        match read {
+            Ok((_, envelope)) => Self::Event(Box::new(envelope)),
+            Err(invalid) => Self::Invalid(invalid),
+        }
+    }
 }

@@ -115,18 +115,11 @@ mod avro {
 
         fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Answer<'a>> {
             let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
-            match read(record, value, hint) {
-                Ok((_, envelope)) => Opened::Event(Box::new(envelope)),
-                Err(invalid) => Opened::Invalid(invalid),
-            }
+            read(record, value, hint).into()
         }
 
         fn sameness(envelope: &EnvelopeOf<'_, Answers>, fields: &[u8]) -> [u8; 32] {
             hash([envelope.raw, fields])
-        }
-
-        fn is_same(_: &EnvelopeOf<'_, Answers>, _: &[u8], own: &[u8; 32], held: &[u8; 32]) -> bool {
-            own == held
         }
     }
 
@@ -269,18 +262,11 @@ mod module {
 
         fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Charter<'a>> {
             let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
-            match read(record, value, hint) {
-                Ok((_, envelope)) => Opened::Event(Box::new(envelope)),
-                Err(invalid) => Opened::Invalid(invalid),
-            }
+            read(record, value, hint).into()
         }
 
         fn sameness(envelope: &EnvelopeOf<'_, Courses>, fields: &[u8]) -> [u8; 32] {
             hash([envelope.raw, fields])
-        }
-
-        fn is_same(_: &EnvelopeOf<'_, Courses>, _: &[u8], own: &[u8; 32], held: &[u8; 32]) -> bool {
-            own == held
         }
     }
 

@@ -26,10 +26,7 @@ impl Format for StatementFormat {
 
     fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Statement<'a>> {
         let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
-        match read(record, value, hint, None) {
-            Ok((_, envelope)) => Opened::Event(Box::new(envelope)),
-            Err(invalid) => Opened::Invalid(invalid),
-        }
+        read(record, value, hint, None).into()
     }
 
     fn sameness(envelope: &Envelope<'_, Statement<'_>>, fields: &[u8]) -> [u8; 32] {
