@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::vocabulary::EXTENSIONS;
 use crate::envelope::{Envelope, finding};
-use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
 use lyceum_xapi::statement::{Extensions, Object};
 use lyceum_xapi::utc_time::UtcTime;
