@@ -557,11 +557,11 @@ mod tests {
             Seen { id: absent, held: absent_held, state: None },
         ];
         let mut draft = ledger.draft();
-        assert!(draft.is_empty() && draft.len() == 0);
+        assert_eq!((draft.is_empty(), draft.len()), (true, 0));
         for event in [2, 3] {
             draft.add(&seen, write(event, KeyStatus::Applied));
         }
-        assert!(!draft.is_empty() && draft.len() == 2);
+        assert_eq!((draft.is_empty(), draft.len()), (false, 2));
         let written = now(ledger.commit(draft)).expect("it is within the limits");
         assert_eq!(written.len(), 1, "what stays has no new version");
         assert_eq!((&written[0].0, written[0].1.version, written[0].1.state()), (id, Some(8), Some(&state)));
