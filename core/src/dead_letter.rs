@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, source_of};
+use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, others_letter_id, source_of};
 use crate::family::DeadLetterTopics;
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, NewRecord, Position, Record, header_text};
@@ -71,8 +71,10 @@ pub struct Failure<'a> {
     pub kind: DeadLetterKind,
     /// All that is wrong with it.
     pub findings: &'a [Finding],
-    /// The family that could not take it.
+    /// The subscription that could not take it.
     pub family: &'static str,
+    /// Whether it owns the record's topic: the letters of others have names of their own beside the owner's.
+    pub is_owner: bool,
     /// The correlation id, where it is known.
     pub correlation_id: Option<&'a str>,
     /// Whose it is, where that is known.
@@ -100,10 +102,14 @@ pub fn write(
     format: DeadLetterFormat,
 ) -> Publication {
     let (source, replay_count) = source_of(record);
+    let id = match failure.is_owner {
+        true => letter_id(&source, replay_count),
+        false => others_letter_id(&source, replay_count, failure.family),
+    };
     let id = match source.offset {
         // An entry that named no offset: only its bytes tell it from another one of its partition.
-        ..0 => Uuid::new_v5(&letter_id(&source, replay_count), record.value.as_deref().unwrap_or_default()),
-        _ => letter_id(&source, replay_count),
+        ..0 => Uuid::new_v5(&id, record.value.as_deref().unwrap_or_default()),
+        _ => id,
     };
     let failed_at = UtcTime::from_millis(failure.failed_at_ms).to_string();
     // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
@@ -343,7 +349,10 @@ impl DeadLetter {
 
     /// The id of the letter that its replay becomes where that fails again.
     pub fn next_id(&self) -> Uuid {
-        letter_id(&self.source, self.replay_count + 1)
+        match self.id == others_letter_id(&self.source, self.replay_count, &self.family) {
+            true => others_letter_id(&self.source, self.replay_count + 1, &self.family),
+            false => letter_id(&self.source, self.replay_count + 1),
+        }
     }
 
     /// Whether it was sent again so often that only a person does so once more.
@@ -384,6 +393,7 @@ mod tests {
             kind: DeadLetterKind::Rejected,
             findings,
             family: "training",
+            is_owner: true,
             correlation_id: Some("c-1"),
             tenant: Some("acme"),
             attempts: 1,

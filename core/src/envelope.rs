@@ -137,6 +137,11 @@ pub fn letter_id(source: &Position, replay_count: u32) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("letter {source} {replay_count}").as_bytes())
 }
 
+/// The id of a dead letter of a subscription that does not own the record's topic.
+pub fn others_letter_id(source: &Position, replay_count: u32, subscription: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("letter {source} {replay_count} of {subscription}").as_bytes())
+}
+
 /// The id that `ingest` gives to a statement without one: from the file's digest and the line.
 pub fn ingested_event_id(file_sha256: &[u8; 32], line: u64) -> Uuid {
     let mut name = b"ingest ".to_vec();

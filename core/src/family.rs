@@ -1,8 +1,8 @@
-//! What an event family is: its topics, its event types, how an event is read, and the pure decision about it.
+//! What an event family is: it owns topics and event types, and tells how an event is read and, where it keeps state, decided.
 //!
 //! A family is a folder in `functions/` that implements [`Family`], and a line in the registry (`functions/src/lib.rs`).
 //! Everything that is data about a family stands in its [`FamilySpec`]; the event table of the documentation is tested
-//! against it.
+//! against it. Who reads its topics, and with which effect, is a [`Subscription`]: its own, and those of others.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::outcome::{Anomaly, Finding};
 use crate::ports::statements::StatementDocument;
 use crate::record::Position;
 use crate::states::{Changes, States};
+use crate::subscription::Subscription;
 use lyceum_xapi::statement::{Activity, Object, Statement};
 
 /// Where the platform's extensions live: this and a snake_case name.
@@ -42,8 +43,6 @@ pub struct FamilySpec {
     pub dead_letters: DeadLetterTopics,
     /// The kinds of aggregate that it keeps.
     pub kinds: &'static [&'static str],
-    /// How its effect happens once.
-    pub effect: EffectPolicy,
 }
 
 /// A topic of a family.
@@ -99,41 +98,6 @@ pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
     database: "nlj.errors.database",
 };
 
-/// How a family's effect happens once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EffectPolicy {
-    /// State and idempotency key change in one commit of the ledger.
-    StateAndKey {
-        /// Where the keys are.
-        keys: KeyPlace,
-    },
-    /// The effect is a document under the event's id; the store's create-only write makes it once.
-    DocumentById,
-}
-
-impl EffectPolicy {
-    /// Whether the family has state and keys in the ledger.
-    pub fn keeps_state(self) -> bool {
-        matches!(self, Self::StateAndKey { .. })
-    }
-
-    /// Whether keys lie with the aggregate that their event names first, while that has few.
-    pub fn keys_at_home(self) -> bool {
-        matches!(self, Self::StateAndKey { keys: KeyPlace::Home })
-    }
-}
-
-/// Where the idempotency keys of a family's events are. docs/cost.md tells what either costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// With the aggregate that the event names first, its home, while that has few: one conditional write changes both.
-    /// For aggregates of some ten events. An id that comes again with another home is only noticed by the statement store.
-    Home,
-    /// Each an item of its own. For aggregates of many events, and where an id that comes again for another aggregate
-    /// must change nothing.
-    Apart,
-}
-
 /// Names an aggregate within the tenant of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AggregateRef {
@@ -167,6 +131,13 @@ pub struct Decision<S> {
     pub follow_ups: Vec<FollowUp>,
     /// What is odd about the state now.
     pub anomalies: Vec<Anomaly>,
+}
+
+impl<S> Decision<S> {
+    /// Nothing changes, and this is published.
+    pub fn of_follow_ups(follow_ups: Vec<FollowUp>) -> Self {
+        Self { changes: Changes::new(), follow_ups, anomalies: Vec::new() }
+    }
 }
 
 /// An event that follows from another one.
@@ -212,51 +183,65 @@ impl Refusal {
     }
 }
 
-/// One family of events. Everything here is pure.
-pub trait Family: Sized + Send + Sync + 'static {
-    /// The family as data.
-    const SPEC: &'static FamilySpec;
-
-    /// An event with its fields read. Serialised it is a part of the event's content: the same id with other fields is a
-    /// conflict, also where xAPI calls the statements equal (a title in `definition.name`).
-    type Event: Serialize + Send + Sync;
-
-    /// The state of any of the family's aggregates.
-    type State: Serialize + DeserializeOwned + Clone + Send + Sync;
-
-    /// The wire form of its events.
+/// An event with its fields read. Serialised it is a part of the event's content: the same id with other fields is a conflict,
+/// also where xAPI calls the statements equal (a title in `definition.name`).
+pub trait TypedEvent: Serialize + Sized + Send + Sync + 'static {
+    /// The wire form that it comes in.
     type Format: Format;
 
     /// Reads the event's own fields from a valid body.
-    fn read(envelope: &EnvelopeOf<'_, Self>) -> Result<Self::Event, Vec<Finding>>;
+    fn read(envelope: &EnvelopeOf<'_, Self>) -> Result<Self, Vec<Finding>>;
 
     /// The Kafka key under which the event keeps its order.
-    fn key(envelope: &EnvelopeOf<'_, Self>, event: &Self::Event) -> String;
+    fn key(&self, envelope: &EnvelopeOf<'_, Self>) -> String;
 
-    /// The aggregates that the event reads or changes; none for a family without state.
-    fn aggregates(event: &Self::Event) -> Vec<AggregateRef>;
+    /// The aggregates that the event reads or changes; none where no state is kept.
+    fn aggregates(&self) -> Vec<AggregateRef> {
+        Vec::new()
+    }
+}
 
-    /// Decides, given the states of [`Family::aggregates`].
+/// What is kept of any of a family's aggregates.
+pub trait AggregateState: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The aggregates whose state [`AggregateState::view`] wants beside this one.
+    fn related(&self) -> Vec<AggregateRef> {
+        Vec::new()
+    }
+
+    /// What a person is shown of it: with everything that is derived when it is read.
+    fn view(&self, related: &[Option<Self>]) -> Value;
+}
+
+/// One family of events. Everything here is pure.
+pub trait Family: Send + Sync + 'static {
+    /// The family as data.
+    const SPEC: &'static FamilySpec;
+
+    /// Its own subscription.
+    const SUBSCRIPTION: &'static Subscription;
+
+    /// Its events.
+    type Event: TypedEvent;
+
+    /// What a store keeps of an accepted event: a pure function of it, so that a second run makes the same.
+    fn document(envelope: &EnvelopeOf<'_, Self::Event>, event: &Self::Event, stored: &Stored<'_>) -> StatementDocument;
+}
+
+/// A family that keeps state, which its events change.
+pub trait StatefulFamily: Family {
+    /// The state of any of its aggregates.
+    type State: AggregateState;
+
+    /// Decides, given the states of [`TypedEvent::aggregates`].
     fn decide(
         states: &States<'_, Self::State>,
         event: &Self::Event,
         at: &Occurrence,
     ) -> Result<Decision<Self::State>, Refusal>;
-
-    /// What a store keeps of an accepted event: a pure function of it, so that a second run makes the same.
-    fn document(envelope: &EnvelopeOf<'_, Self>, event: &Self::Event, stored: &Stored<'_>) -> StatementDocument;
-
-    /// The aggregates whose state [`Family::view`] wants beside the one that is shown.
-    fn related(_state: &Self::State) -> Vec<AggregateRef> {
-        Vec::new()
-    }
-
-    /// What a person is shown of a state: with everything that is derived when it is read.
-    fn view(state: &Self::State, related: &[Option<Self::State>]) -> Value;
 }
 
-/// The envelope of a family's events, as their format reads them.
-pub type EnvelopeOf<'a, F> = Envelope<'a, <<F as Family>::Format as Format>::Body<'a>>;
+/// The envelope of an event, as its format reads it.
+pub type EnvelopeOf<'a, E> = Envelope<'a, <<E as TypedEvent>::Format as Format>::Body<'a>>;
 
 /// What a document says beside its event.
 #[derive(Clone, Copy, Debug)]

@@ -18,4 +18,5 @@ pub mod process;
 pub mod record;
 pub mod retry;
 pub mod states;
+pub mod subscription;
 pub mod trace;

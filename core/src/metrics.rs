@@ -245,7 +245,7 @@ impl Metrics {
             match outcome {
                 Outcome::DeadLettered { kind } => self.count_dead_letter(family, *kind),
                 Outcome::RetryLater { .. } => self.count_retry(family),
-                Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => {}
+                Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone | Outcome::Skipped => {}
             }
             for finding in &report.findings {
                 let rule = rule_label(finding);

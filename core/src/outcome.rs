@@ -23,6 +23,8 @@ pub enum Outcome {
     },
     /// It has no value; there is nothing to do.
     SkippedTombstone,
+    /// It is on a topic of another family, and no event that this subscription wants: its owner sees to it.
+    Skipped,
     /// It may succeed later: it is to be delivered again.
     RetryLater {
         /// What failed.
@@ -45,6 +47,7 @@ impl Outcome {
             Self::Duplicate => "duplicate",
             Self::DeadLettered { .. } => "dead_lettered",
             Self::SkippedTombstone => "skipped_tombstone",
+            Self::Skipped => "skipped",
             Self::RetryLater { .. } => "retry_later",
         }
     }
@@ -145,7 +148,7 @@ pub const UNKNOWN: &str = "unknown";
 pub struct Report {
     /// Where the record stands.
     pub position: Position,
-    /// The family that processed it.
+    /// The subscription that processed it: a family's own has the family's name.
     pub family: &'static str,
     /// The catalog's event type, `statement`, or `unknown`.
     pub event_type: &'static str,

@@ -1,6 +1,7 @@
 //! The statement family as data: its topic.
 
-use lyceum_core::family::{EffectPolicy, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::family::{FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::subscription::{Effect, Subscription};
 
 /// The statement family as data.
 pub const SPEC: FamilySpec = FamilySpec {
@@ -9,5 +10,7 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: &[],
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[],
-    effect: EffectPolicy::DocumentById,
 };
+
+/// Its own subscription.
+pub const SUBSCRIPTION: Subscription = Subscription::own(&SPEC, Effect::Documents);

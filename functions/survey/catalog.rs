@@ -1,6 +1,7 @@
 //! The survey family as data: topics, event types, kinds of aggregate.
 
-use lyceum_core::family::{EffectPolicy, EventType, FamilySpec, KeyPlace, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::family::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// Kind of the aggregate that keeps a response.
 pub const RESPONSE: &str = "response";
@@ -42,5 +43,7 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: EVENT_TYPES,
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[RESPONSE],
-    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
 };
+
+/// Its own subscription.
+pub const SUBSCRIPTION: Subscription = Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Home });

@@ -1,6 +1,7 @@
 //! The training family as data: topics, event types, kinds of aggregate.
 
-use lyceum_core::family::{EffectPolicy, EventType, FamilySpec, KeyPlace, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::family::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// Kind of the aggregate that keeps a program.
 pub const PROGRAM: &str = "program";
@@ -73,5 +74,7 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: EVENT_TYPES,
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[PROGRAM, SESSION, BOOKING],
-    effect: EffectPolicy::StateAndKey { keys: KeyPlace::Home },
 };
+
+/// Its own subscription.
+pub const SUBSCRIPTION: Subscription = Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Home });

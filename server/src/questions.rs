@@ -9,7 +9,7 @@ use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::{learner, platform, survey};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
-use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_core::process::Subscriber;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -140,15 +140,16 @@ fn failed(error: StatementsError) -> AskError {
 /// Answers from the functions' own stores.
 pub struct FamilyStates {
     /// By family.
-    pub functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+    pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
 }
 
 #[async_trait]
 impl State for FamilyStates {
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError> {
         let functions = &self.functions;
-        let Some(function) = functions.values().find(|function| function.spec().kinds.contains(&kind)) else {
-            let kinds: Vec<&str> = functions.values().flat_map(|function| function.spec().kinds).copied().collect();
+        let Some(function) = functions.values().find(|function| function.subscription().kinds().contains(&kind)) else {
+            let kinds: Vec<&str> =
+                functions.values().flat_map(|function| function.subscription().kinds()).copied().collect();
             return Err(AskError::Invalid(format!("no state is kept of {kind:?}; there is {}", kinds.join(", "))));
         };
         function.show(tenant, kind, id).await.map_err(|error| match error {

@@ -19,11 +19,12 @@ use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};
+use lyceum_core::process::Subscriber;
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
-use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
 use lyceum_server::dead_letters::DeadLetterIndex;
 use lyceum_server::dead_letters::letters::{DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Which};
@@ -90,7 +91,7 @@ impl World {
     }
 
     /// Every family's function, on these stores.
-    fn functions(&self) -> BTreeMap<&'static str, Arc<dyn FamilyFunction>> {
+    fn functions(&self) -> BTreeMap<&'static str, Arc<dyn Subscriber>> {
         let services = Services {
             event_log: self.log.clone(),
             ledger: self.ledger.clone(),
@@ -168,6 +169,7 @@ fn failure() -> Failure<'static> {
         kind: DeadLetterKind::Validation,
         findings: &[],
         family: "training",
+        is_owner: true,
         correlation_id: None,
         tenant: Some("acme"),
         attempts: 1,
@@ -393,7 +395,7 @@ async fn what_lambda_gave_up_although_it_was_applied_becomes_no_letter() {
     let world = World::new(1).await;
     let mut payload = Vec::new();
     write_event(&EventSource::default(), [&booking(1)].into_iter(), &mut payload);
-    let answer = world.functions()["training"].handle(&payload, i64::MAX).await.unwrap();
+    let answer = handle(&*world.functions()["training"], &payload, i64::MAX).await.unwrap();
     assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
     let process = world.process();
     for (record, expected) in [(booking(1), (1, 0)), (booking(2), (0, 1)), (record(3), (0, 1))] {

@@ -2,16 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use serde_json::Value;
-
 use super::event::{self, Entry, InvalidEvent};
 use super::response::{BatchResponse, ItemIdentifier};
-use lyceum_core::family::{Family, FamilySpec};
 use lyceum_core::outcome::{Outcome, Report};
-use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
-use lyceum_core::process::{Delivery, Processor, Subscriber};
-use lyceum_core::record::{NO_TIMESTAMP, Position, Record};
+use lyceum_core::process::{Delivery, Subscriber};
+use lyceum_core::record::{NO_TIMESTAMP, Position};
 
 /// Why an invocation failed as a whole: the batch is redelivered.
 #[derive(Debug, thiserror::Error)]
@@ -37,47 +32,24 @@ pub enum HandlerError {
     },
 }
 
-/// A function of one event family, whatever the family.
-#[async_trait]
-pub trait FamilyFunction: Send + Sync {
-    /// The family as data.
-    fn spec(&self) -> &'static FamilySpec;
-
-    /// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
-    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError>;
-
-    /// What a person is shown of an aggregate; `None` where there is none.
-    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
-
-    /// How the events of these records ended, as their keys tell: see [`Processor::ended`].
-    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError>;
-}
-
-#[async_trait]
-impl<F: Family> FamilyFunction for Processor<F> {
-    fn spec(&self) -> &'static FamilySpec {
-        F::SPEC
+/// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
+///
+/// # Errors
+/// The batch is redelivered as a whole.
+pub async fn handle(
+    subscriber: &dyn Subscriber,
+    payload: &[u8],
+    deadline_ms: i64,
+) -> Result<BatchResponse, HandlerError> {
+    let batch = event::parse(payload)?;
+    let invocation = subscriber.invocation(deadline_ms);
+    let mut names = Vec::with_capacity(batch.entries.len());
+    let mut deliveries = Vec::with_capacity(batch.entries.len());
+    for entry in batch.entries {
+        names.push((entry.batch_identifier().clone(), entry.offset()));
+        deliveries.push(delivery(entry, invocation.now_ms()));
     }
-
-    async fn handle(&self, payload: &[u8], deadline_ms: i64) -> Result<BatchResponse, HandlerError> {
-        let batch = event::parse(payload)?;
-        let now_ms = self.now_ms();
-        let mut names = Vec::with_capacity(batch.entries.len());
-        let mut deliveries = Vec::with_capacity(batch.entries.len());
-        for entry in batch.entries {
-            names.push((entry.batch_identifier().clone(), entry.offset()));
-            deliveries.push(delivery(entry, now_ms));
-        }
-        answer(names, self.process(&deliveries, &self.invocation(deadline_ms)).await)
-    }
-
-    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
-        Self::show(self, tenant, kind, id).await
-    }
-
-    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
-        Self::ended(self, records).await
-    }
+    answer(names, subscriber.process(&deliveries, &invocation).await)
 }
 
 /// The entries of the batch that are redelivered, by their names there.

@@ -4,41 +4,48 @@ use std::collections::HashMap;
 
 use super::recording::Recording;
 use crate::dead_letter::Publication;
-use crate::family::{EnvelopeOf, Family, Occurrence};
+use crate::family::{EnvelopeOf, Occurrence, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Report};
 use crate::ports::ledger::{AggregateId, KeyId};
 use crate::record::{Position, Record};
 
 /// The deliveries of a batch, in order.
-pub(super) struct Batch<'a, F: Family> {
-    pub(super) entries: Vec<Entry<'a, F>>,
+pub(super) struct Batch<'a, E: TypedEvent> {
+    pub(super) entries: Vec<Entry<'a, E>>,
     /// The places of those that share aggregates, in order.
     pub(super) groups: Vec<Vec<usize>>,
 }
 
 /// One delivery.
-pub(super) struct Entry<'a, F: Family> {
+pub(super) struct Entry<'a, E: TypedEvent> {
     /// What it is, where it is a valid event.
-    pub(super) item: Option<Item<'a, F>>,
+    pub(super) item: Option<Item<'a, E>>,
     pub(super) disposition: Disposition,
     /// Complete but for the outcome.
     pub(super) report: Report,
 }
 
 /// An event with everything that its decision needs.
-pub(super) struct Item<'a, F: Family> {
+pub(super) struct Item<'a, E: TypedEvent> {
     /// Its place in the batch.
     pub(super) index: usize,
     pub(super) record: &'a Record,
-    pub(super) envelope: Box<EnvelopeOf<'a, F>>,
-    pub(super) event: F::Event,
+    pub(super) envelope: Box<EnvelopeOf<'a, E>>,
+    pub(super) event: E,
     /// None twice.
     pub(super) aggregates: Vec<AggregateId>,
     pub(super) key: KeyId,
     pub(super) content_hash: [u8; 32],
 }
 
-impl<F: Family> Item<'_, F> {
+impl<'a, E: TypedEvent> Entry<'a, E> {
+    /// The event, where nothing is decided about it yet.
+    pub(super) fn undecided(&self) -> Option<&Item<'a, E>> {
+        self.item.as_ref().filter(|_| matches!(self.disposition, Disposition::Undecided))
+    }
+}
+
+impl<E: TypedEvent> Item<'_, E> {
     pub(super) fn occurrence(&self, now_ms: i64) -> Occurrence {
         Occurrence {
             event_id: self.envelope.id,
@@ -58,6 +65,8 @@ pub(super) enum Disposition {
     Undecided,
     /// There is nothing to do.
     Tombstone,
+    /// It is for others.
+    Unwanted,
     /// Decided for good.
     Emit(Box<Emission>),
     /// The same event as another record of this batch, whose outcome is its outcome.
@@ -95,15 +104,15 @@ impl Disposition {
     }
 }
 
-impl<'a, F: Family> Batch<'a, F> {
-    pub(super) fn new(entries: impl Iterator<Item = Entry<'a, F>>) -> Self {
+impl<'a, E: TypedEvent> Batch<'a, E> {
+    pub(super) fn new(entries: impl Iterator<Item = Entry<'a, E>>) -> Self {
         let entries: Vec<_> = entries.collect();
         let groups = group_by_aggregate(entries.iter().filter_map(|entry| entry.item.as_ref()));
         Self { entries, groups }
     }
 
     /// Decides about every event by itself.
-    pub(super) fn decide_each(&mut self, decide: impl Fn(&Item<'a, F>) -> Disposition) {
+    pub(super) fn decide_each(&mut self, decide: impl Fn(&Item<'a, E>) -> Disposition) {
         for entry in &mut self.entries {
             if let Some(item) = &entry.item {
                 entry.disposition = decide(item);
@@ -113,7 +122,7 @@ impl<'a, F: Family> Batch<'a, F> {
 }
 
 /// Events that share an aggregate are decided together, in order, and commit together; the others do not wait for them.
-fn group_by_aggregate<'b, 'a: 'b, F: Family>(items: impl Iterator<Item = &'b Item<'a, F>>) -> Vec<Vec<usize>> {
+fn group_by_aggregate<'b, 'a: 'b, E: TypedEvent>(items: impl Iterator<Item = &'b Item<'a, E>>) -> Vec<Vec<usize>> {
     let mut group_of: HashMap<&AggregateId, usize> = HashMap::new();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for item in items {

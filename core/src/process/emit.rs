@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::batch::{Batch, Disposition, Emission};
 use super::documents::ToStore;
-use super::{Failed, Invocation, Processor};
+use super::{Failed, Invocation, Shell};
 use crate::dead_letter::{Publication, without_value};
 use crate::envelope::finding;
-use crate::family::{EffectPolicy, Family};
+use crate::family::TypedEvent;
 use crate::outcome::{DeadLetterKind, Outcome};
 use crate::ports::event_log::EventLogError;
 use crate::ports::statements::StoreOutcome;
+use crate::subscription::Effect;
 
 /// What is published of one record of the batch.
 struct ToPublish {
@@ -39,11 +40,11 @@ impl Emitting {
     }
 }
 
-impl<F: Family> Processor<F> {
+impl<E: TypedEvent> Shell<E> {
     /// Emits what was decided. What is not confirmed to be out, all of it, is redelivered.
-    pub(super) async fn emit(&self, batch: &mut Batch<'_, F>, invocation: &Invocation) {
+    pub(super) async fn emit(&self, batch: &mut Batch<'_, E>, invocation: &Invocation) {
         let mut emitting: BTreeMap<usize, Emitting> = BTreeMap::new();
-        let mut documents: Vec<ToStore<'_, '_, F>> = Vec::new();
+        let mut documents: Vec<ToStore<'_, '_, E>> = Vec::new();
         let mut publications: Vec<ToPublish> = Vec::new();
         for (index, entry) in batch.entries.iter_mut().enumerate() {
             let emission = match std::mem::take(&mut entry.disposition) {
@@ -64,7 +65,7 @@ impl<F: Family> Processor<F> {
         }
         for (index, stored) in self.store(documents, invocation).await {
             let Some(of) = emitting.get_mut(&index) else { continue };
-            match settled_by(stored, F::SPEC.effect) {
+            match settled_by(stored, self.subscription.effect) {
                 Stored::Confirmed => of.unconfirmed -= 1,
                 Stored::Duplicate => {
                     of.emission.outcome = Outcome::Duplicate;
@@ -141,7 +142,7 @@ impl<F: Family> Processor<F> {
         invocation: &Invocation,
     ) -> Result<(), EventLogError> {
         let records: Vec<_> = publications.iter().map(|publication| publication.record.clone()).collect();
-        let event_log = &self.services.event_log;
+        let event_log = &self.event_log;
         invocation
             .until_it_succeeds(EventLogError::Unavailable, || async {
                 let confirmed = event_log.produce(topic, records.clone()).await?.len();
@@ -163,8 +164,8 @@ enum Stored {
     Never(Failed),
 }
 
-fn settled_by(stored: StoreOutcome, effect: EffectPolicy) -> Stored {
-    let only_document = effect == EffectPolicy::DocumentById;
+fn settled_by(stored: StoreOutcome, effect: Effect) -> Stored {
+    let only_document = matches!(effect, Effect::Documents | Effect::Counted);
     let never = |kind, finding| Stored::Never(Failed { kind, findings: vec![finding] });
     match stored {
         StoreOutcome::Duplicate { .. } if only_document => Stored::Duplicate,

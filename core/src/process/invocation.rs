@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use super::Services;
 use crate::clock::Clock;
 use crate::outcome::Observer;
 use crate::ports::event_log::EventLogError;
@@ -53,14 +52,29 @@ impl Transient for StatementsError {
 
 impl Invocation {
     /// One that begins now, of that subscriber, and must have answered by `deadline_ms` (milliseconds since 1970 UTC).
-    pub fn new(services: &Services, subscriber: &'static str, retry: RetryPolicy, deadline_ms: i64) -> Self {
-        let (clock, observer) = (Arc::clone(&services.clock), Arc::clone(&services.observer));
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+        subscriber: &'static str,
+        retry: RetryPolicy,
+        deadline_ms: i64,
+    ) -> Self {
         Self { now_ms: clock.now_ms(), clock, observer, subscriber, retry, deadline_ms }
     }
 
     /// When it began: the one time that every decision of its batch sees. Milliseconds since 1970 UTC.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// What its clock says now. Milliseconds since 1970 UTC.
+    pub fn time_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Until when a lease lasts that outlives it by `grace`. Milliseconds since 1970 UTC.
+    pub fn lease_ms(&self, grace: Duration) -> i64 {
+        self.deadline_ms.saturating_add(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// How often things are tried again.

@@ -3,39 +3,45 @@
 //! | step | where |
 //! |---|---|
 //! | 1. decode and validate | `read.rs`, by [`crate::envelope`]; pure |
-//! | 2. group, load | `batch.rs`, `stateful/load.rs` |
-//! | 3. decide in order, in memory | `stateful/decide.rs`, by [`Family::decide`]; pure |
-//! | 4. commit state, keys and recordings in one transaction | `stateful/commit.rs` |
+//! | 2. group, load | `batch.rs`, `keyed/load.rs` |
+//! | 3. decide in order, in memory | `keyed/decide.rs`, by the effect's own decision; pure |
+//! | 4. commit state, keys and recordings in one transaction | `keyed/commit.rs` |
 //! | 5. emit, every acknowledgement awaited | `documents.rs`, `emit.rs` |
 //! | 6. settle: what is redelivered | `settle.rs` |
 //!
+//! Steps 1, 5 and 6 are those of every effect. Which steps stand between them is told by the effect, a file each:
+//! `stateful.rs`, `documents.rs`, `reaction.rs`, `calling.rs`, `counted.rs`. Those that have idempotency keys share `keyed/`.
 //! What all of them share of an invocation (its time, and how often something is tried again) is in `invocation.rs`, what a
 //! key keeps of a decision in `recording.rs`, what a person is shown in `show.rs`.
 //!
 //! Nothing here knows a runtime: whoever polls the future decides when a step happens, the simulation included.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::dead_letter::{self, DeadLetterFormat, Failure, Publication};
 use crate::envelope::EnvelopeConfig;
-use crate::family::{Catalog, EffectPolicy, Family, FamilySpec};
+use crate::family::{Catalog, EnvelopeOf, Stored, TypedEvent};
 use crate::outcome::{DeadLetterKind, Finding, Observer, Report};
 use crate::ports::event_log::Publish;
-use crate::ports::ledger::placed::PlacedLedger;
-use crate::ports::ledger::{Ledger, MAX_ACTIONS, MAX_HOME_KEYS};
-use crate::ports::statements::StoreDocuments;
+use crate::ports::ledger::{KeyStatus, Ledger, LedgerError, MAX_ACTIONS, MAX_HOME_KEYS};
+use crate::ports::statements::{StatementDocument, StoreDocuments};
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
+use crate::subscription::Subscription;
 
 mod batch;
+mod calling;
+mod counted;
 mod documents;
 mod emit;
 mod invocation;
+mod keyed;
+mod reaction;
 mod read;
 mod recording;
 mod settle;
@@ -43,16 +49,21 @@ mod show;
 mod stateful;
 
 use batch::{Batch, Item};
+pub use calling::CallingProcessor;
+pub use counted::{CountedProcessor, row_id as counted_row};
+pub use documents::DocumentProcessor;
 pub use invocation::{Invocation, Transient};
+pub use reaction::ReactionProcessor;
 pub use read::{content_hash, key_id};
 pub use recording::{Emits, look_into};
+pub use stateful::StatefulProcessor;
 
-/// The ports that processing uses.
+/// The ports that processing uses, whatever the effect.
 #[derive(Clone)]
 pub struct Services {
     /// For follow-ups and dead letters.
     pub event_log: Arc<dyn Publish>,
-    /// State and idempotency keys.
+    /// State, idempotency keys, leases, numbers.
     pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
     pub statements: Arc<dyn StoreDocuments>,
@@ -60,6 +71,25 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Is told how every record ended.
     pub observer: Arc<dyn Observer>,
+}
+
+/// The ports of an effect that uses no ledger.
+#[derive(Clone)]
+pub struct DocumentServices {
+    /// For dead letters.
+    pub event_log: Arc<dyn Publish>,
+    /// Accepted statements.
+    pub statements: Arc<dyn StoreDocuments>,
+    /// Time and waiting.
+    pub clock: Arc<dyn Clock>,
+    /// Is told how every record ended.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl From<Services> for DocumentServices {
+    fn from(Services { event_log, statements, clock, observer, .. }: Services) -> Self {
+        Self { event_log, statements, clock, observer }
+    }
 }
 
 /// What can be set.
@@ -108,8 +138,8 @@ pub enum Delivery {
 /// Who reads topics, and what it does with their records.
 #[async_trait]
 pub trait Subscriber: Send + Sync {
-    /// Whose topics it reads, as data.
-    fn subscription(&self) -> &'static FamilySpec;
+    /// What it reads, as data.
+    fn subscription(&self) -> &'static Subscription;
 
     /// An invocation that begins now and must have answered by `deadline_ms` (milliseconds since 1970 UTC).
     fn invocation(&self, deadline_ms: i64) -> Invocation;
@@ -117,62 +147,83 @@ pub trait Subscriber: Send + Sync {
     /// Processes a batch within the invocation's time, whatever a port does; one report a delivery, in order. What is
     /// [`Outcome::RetryLater`](crate::outcome::Outcome::RetryLater) is to be delivered again; everything else is settled.
     async fn process(&self, batch: &[Delivery], invocation: &Invocation) -> Vec<Report>;
+
+    /// What a person is shown of an aggregate: its view with its kind, id and tenant; `None` where there is none.
+    async fn show(&self, _tenant: &str, _kind: &str, _id: &str) -> Result<Option<Value>, LedgerError> {
+        Ok(None)
+    }
+
+    /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet, or
+    /// never will be, or this release cannot read what it concerns.
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        Ok(vec![None; records.len()])
+    }
 }
 
-/// Processes the records of one family.
-pub struct Processor<F: Family> {
-    services: Services,
-    ledger: PlacedLedger,
+/// What the effects share: a batch is read, what was decided about it goes out, and its records are reported.
+struct Shell<E: TypedEvent> {
+    subscription: &'static Subscription,
+    event_log: Arc<dyn Publish>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
     catalog: Arc<Catalog>,
     config: ProcessConfig,
-    family: PhantomData<F>,
+    /// Where the effect has documents.
+    documents: Option<Documents<E>>,
 }
 
-impl<F: Family> Processor<F> {
-    /// A processor of the family's records.
-    pub fn new(services: Services, catalog: Arc<Catalog>, config: ProcessConfig) -> Self {
-        let at_home = F::SPEC.effect.keys_at_home();
-        let ledger = PlacedLedger::new(Arc::clone(&services.ledger), F::SPEC.name, at_home, config.home_keys);
-        Self { services, ledger, catalog, config, family: PhantomData }
+/// What is stored of an event, and where.
+struct Documents<E: TypedEvent> {
+    store: Arc<dyn StoreDocuments>,
+    make: MakeDocument<E>,
+}
+
+type MakeDocument<E> = fn(&EnvelopeOf<'_, E>, &E, &Stored<'_>) -> StatementDocument;
+
+impl<E: TypedEvent> Shell<E> {
+    fn new(
+        subscription: &'static Subscription,
+        services: DocumentServices,
+        catalog: Arc<Catalog>,
+        config: ProcessConfig,
+        make: Option<MakeDocument<E>>,
+    ) -> Self {
+        let DocumentServices { event_log, statements, clock, observer } = services;
+        let documents = make.map(|make| Documents { store: statements, make });
+        Self { subscription, event_log, clock, observer, catalog, config, documents }
+    }
+
+    fn invocation(&self, deadline_ms: i64) -> Invocation {
+        let (clock, observer) = (Arc::clone(&self.clock), Arc::clone(&self.observer));
+        Invocation::new(clock, observer, self.subscription.name, self.config.retry, deadline_ms)
+    }
+
+    /// The deliveries, read.
+    fn read_batch<'a>(&self, deliveries: &'a [Delivery], invocation: &Invocation) -> Batch<'a, E> {
+        let read = |(index, delivery)| self.read(index, delivery, invocation.now_ms());
+        Batch::new(deliveries.iter().enumerate().map(read))
+    }
+
+    /// The reports of a batch about which all is decided, and of which all that could go out is out.
+    fn report(&self, batch: Batch<'_, E>) -> Vec<Report> {
+        let reports = batch.settle();
+        self.observer.observe(&reports);
+        reports
     }
 
     /// The letter for an event that was read but is not applied, after so many deliveries.
-    fn letter_for(&self, item: &Item<'_, F>, failed: &Failed, attempts: u32, failed_at_ms: i64) -> Publication {
+    fn letter_for(&self, item: &Item<'_, E>, failed: &Failed, attempts: u32, failed_at_ms: i64) -> Publication {
         let failure = Failure {
             kind: failed.kind,
             findings: &failed.findings,
-            family: F::SPEC.name,
+            family: self.subscription.name,
+            is_owner: self.is_owner(),
             correlation_id: Some(&item.envelope.correlation_id),
             tenant: Some(&item.envelope.tenant),
             attempts,
             failed_at_ms,
         };
-        dead_letter::write(item.record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format)
-    }
-}
-
-#[async_trait]
-impl<F: Family> Subscriber for Processor<F> {
-    fn subscription(&self) -> &'static FamilySpec {
-        F::SPEC
-    }
-
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        Invocation::new(&self.services, F::SPEC.name, self.config.retry, deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = Batch::new(
-            deliveries.iter().enumerate().map(|(index, delivery)| self.read(index, delivery, invocation.now_ms())),
-        );
-        match F::SPEC.effect {
-            EffectPolicy::DocumentById => batch.decide_each(documents::applied),
-            EffectPolicy::StateAndKey { .. } => self.decide_groups(&mut batch, invocation).await,
-        }
-        self.emit(&mut batch, invocation).await;
-        let reports = batch.settle();
-        self.services.observer.observe(&reports);
-        reports
+        dead_letter::write(item.record, &failure, &self.subscription.dead_letters, self.config.dead_letter_format)
     }
 }
 

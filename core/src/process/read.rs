@@ -6,36 +6,37 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::batch::{Disposition, Entry, Item};
-use super::{Delivery, Failed, Processor};
+use super::{Delivery, Failed, Shell};
 use crate::dead_letter::{self, ENTRY_RULE, Failure};
 use crate::envelope::{self, Envelope, Hint, Invalid};
-use crate::family::{AggregateRef, EnvelopeOf, Family};
+use crate::family::{AggregateRef, EnvelopeOf, TypedEvent};
 use crate::formats::{Format, Opened};
 use crate::outcome::{DeadLetterKind, Report};
 use crate::ports::ledger::{AggregateId, KeyId, placed};
 use crate::record::{Position, Record};
+use crate::subscription::{Effect, Subscription};
 use crate::trace;
 
 /// What a record is.
-enum Read<'a, F: Family> {
+enum Read<'a, E: TypedEvent> {
     Tombstone,
-    Event(Box<EnvelopeOf<'a, F>>, F::Event),
+    /// Nothing that this subscription wants of a topic that it does not own.
+    Unwanted(&'static str),
+    Event(Box<EnvelopeOf<'a, E>>, E),
     Invalid(Box<Invalid>),
     /// A valid envelope whose event is not.
-    InvalidEvent(Box<EnvelopeOf<'a, F>>, Failed),
+    InvalidEvent(Box<EnvelopeOf<'a, E>>, Failed),
 }
 
-impl<F: Family> Processor<F> {
+impl<E: TypedEvent> Shell<E> {
     /// Reads one delivery; its report is complete but for the outcome.
-    pub(super) fn read<'a>(&self, index: usize, delivery: &'a Delivery, now_ms: i64) -> Entry<'a, F> {
+    pub(super) fn read<'a>(&self, index: usize, delivery: &'a Delivery, now_ms: i64) -> Entry<'a, E> {
         let record = match delivery {
             Delivery::Record(record) => record,
-            Delivery::Malformed { position, raw, reason } => {
-                let (disposition, report) = self.malformed(position, raw, reason, now_ms);
-                return Entry { item: None, disposition, report };
-            }
+            Delivery::Malformed { position, raw, reason } => return self.malformed(position, raw, reason, now_ms),
         };
-        let report = Report::of(record.position.clone(), F::SPEC.name).traced(trace::trace_id(&record.headers));
+        let report =
+            Report::of(record.position.clone(), self.subscription.name).traced(trace::trace_id(&record.headers));
         // A family that panics must not take its partition with it.
         let read = catch_unwind(AssertUnwindSafe(|| self.read_record(record))).unwrap_or_else(|_| {
             let message = "the program failed on this record; report it with the record's bytes";
@@ -49,9 +50,13 @@ impl<F: Family> Processor<F> {
         });
         let invalid = match read {
             Read::Tombstone => return Entry { item: None, disposition: Disposition::Tombstone, report },
+            Read::Unwanted(event_type) => {
+                let report = report.about(event_type, None);
+                return Entry { item: None, disposition: Disposition::Unwanted, report };
+            }
             Read::Event(envelope, event) => {
                 let report = of_event(report, &envelope);
-                match item::<F>(index, record, envelope, event) {
+                match self.item(index, record, envelope, event) {
                     Ok(item) => {
                         return Entry { item: Some(item), disposition: Disposition::Undecided, report };
                     }
@@ -68,30 +73,50 @@ impl<F: Family> Processor<F> {
         let failure = Failure {
             kind,
             findings: &findings,
-            family: F::SPEC.name,
+            family: self.subscription.name,
+            is_owner: self.is_owner(),
             correlation_id: report.correlation_id.as_deref(),
             tenant: report.tenant.as_deref(),
             attempts: 1,
             failed_at_ms: now_ms,
         };
-        let letter = dead_letter::write(record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
+        let format = self.config.dead_letter_format;
+        let letter = dead_letter::write(record, &failure, &self.subscription.dead_letters, format);
         let disposition = Disposition::letter(letter, kind, record.position.clone(), findings);
         Entry { item: None, disposition, report }
     }
 
-    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, F> {
-        let hint = Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.config.envelope };
-        match F::Format::open(record, hint) {
+    /// Whether the topics that it reads are its own.
+    pub(super) fn is_owner(&self) -> bool {
+        self.subscription.family().is_some()
+    }
+
+    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, E> {
+        let topic = &*record.position.topic;
+        let family = self.subscription.family().or_else(|| self.catalog.family_of_topic(topic));
+        let hint = Hint { family, catalog: &self.catalog, config: &self.config.envelope };
+        match E::Format::open(record, hint) {
             Opened::Tombstone => Read::Tombstone,
-            Opened::Invalid(invalid) => Read::Invalid(invalid),
-            Opened::Event(envelope) => match F::read(&envelope) {
+            Opened::Invalid(invalid) if self.is_owner() => Read::Invalid(invalid),
+            Opened::Invalid(invalid) => Read::Unwanted(invalid.event_type),
+            Opened::Event(envelope) if !self.subscription.wants(topic, envelope.event_type) => {
+                Read::Unwanted(envelope.event_type)
+            }
+            Opened::Event(envelope) => match E::read(&envelope) {
                 Ok(event) => Read::Event(envelope, event),
-                Err(findings) => Read::InvalidEvent(envelope, Failed { kind: DeadLetterKind::Validation, findings }),
+                Err(findings) if self.is_owner() => {
+                    Read::InvalidEvent(envelope, Failed { kind: DeadLetterKind::Validation, findings })
+                }
+                Err(_) => Read::Unwanted(envelope.event_type),
             },
         }
     }
 
-    fn malformed(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> (Disposition, Report) {
+    fn malformed<'a>(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> Entry<'a, E> {
+        let report = Report::of(position.clone(), self.subscription.name);
+        if !self.is_owner() {
+            return Entry { item: None, disposition: Disposition::Unwanted, report };
+        }
         let kind = DeadLetterKind::Decode;
         let findings =
             vec![envelope::finding(ENTRY_RULE, "", format!("the invocation's entry is no Kafka record: {reason}"))];
@@ -105,14 +130,47 @@ impl<F: Family> Processor<F> {
         let failure = Failure {
             kind,
             findings: &findings,
-            family: F::SPEC.name,
+            family: self.subscription.name,
+            is_owner: true,
             correlation_id: None,
             tenant: None,
             attempts: 1,
             failed_at_ms: now_ms,
         };
-        let letter = dead_letter::write_entry(&record, &failure, &F::SPEC.dead_letters, self.config.dead_letter_format);
-        (Disposition::letter(letter, kind, position.clone(), findings), Report::of(position.clone(), F::SPEC.name))
+        let format = self.config.dead_letter_format;
+        let letter = dead_letter::write_entry(&record, &failure, &self.subscription.dead_letters, format);
+        Entry { item: None, disposition: Disposition::letter(letter, kind, position.clone(), findings), report }
+    }
+
+    fn item<'a>(
+        &self,
+        index: usize,
+        record: &'a Record,
+        envelope: Box<EnvelopeOf<'a, E>>,
+        event: E,
+    ) -> Result<Item<'a, E>, Failed> {
+        let effect = self.subscription.effect;
+        let mut aggregates: Vec<AggregateId> = Vec::new();
+        let named = if matches!(effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
+        for AggregateRef { kind, id } in named {
+            let id = AggregateId { tenant: envelope.tenant.to_string(), kind: kind.to_owned(), id };
+            if !aggregates.contains(&id) {
+                aggregates.push(id);
+            }
+        }
+        let content_hash = match effect.has_keys() {
+            false => [0; 32],
+            true => match content_hash(&envelope, &event) {
+                Ok(hash) => hash,
+                Err(error) => {
+                    let message =
+                        format!("the event cannot be written as JSON, so that it could not be known again: {error}");
+                    return Err(Failed::by_rule(DeadLetterKind::Processing, "event.encode", message));
+                }
+            },
+        };
+        let key = key_id::<E>(self.subscription, &envelope, &aggregates);
+        Ok(Item { index, record, envelope, event, aggregates, key, content_hash })
     }
 }
 
@@ -121,55 +179,31 @@ fn of_event<B>(report: Report, envelope: &Envelope<'_, B>) -> Report {
     report.about(envelope.event_type, Some(envelope.id)).belonging(Some(tenant), Some(correlation_id))
 }
 
-fn item<'a, F: Family>(
-    index: usize,
-    record: &'a Record,
-    envelope: Box<EnvelopeOf<'a, F>>,
-    event: F::Event,
-) -> Result<Item<'a, F>, Failed> {
-    let mut aggregates: Vec<AggregateId> = Vec::new();
-    for AggregateRef { kind, id } in F::aggregates(&event) {
-        let id = AggregateId { tenant: envelope.tenant.to_string(), kind: kind.to_owned(), id };
-        if !aggregates.contains(&id) {
-            aggregates.push(id);
-        }
-    }
-    let content_hash = match F::SPEC.effect.keeps_state() {
-        false => [0; 32],
-        true => match content_hash::<F>(&envelope, &event) {
-            Ok(hash) => hash,
-            Err(error) => {
-                let message =
-                    format!("the event cannot be written as JSON, so that it could not be known again: {error}");
-                return Err(Failed::by_rule(DeadLetterKind::Processing, "event.encode", message));
-            }
-        },
-    };
-    let key = key_id::<F>(&envelope, &aggregates);
-    Ok(Item { index, record, envelope, event, aggregates, key, content_hash })
-}
-
-impl<F: Family> Item<'_, F> {
+impl<E: TypedEvent> Item<'_, E> {
     /// Whether its content is that of the key's event.
     pub(super) fn is_content(&self, held: &[u8; 32]) -> bool {
         held == &self.content_hash
             || fields(&self.event)
-                .is_ok_and(|fields| F::Format::is_same(&self.envelope, &fields, &self.content_hash, held))
+                .is_ok_and(|fields| E::Format::is_same(&self.envelope, &fields, &self.content_hash, held))
     }
 }
 
 /// What makes two events with one id the same: the body by its format's equality, and the fields that the family reads. To be
 /// compared by [`Format::is_same`]. An event that cannot be written as JSON (a map whose keys are no strings) has none.
-pub fn content_hash<F: Family>(envelope: &EnvelopeOf<'_, F>, event: &F::Event) -> Result<[u8; 32], serde_json::Error> {
-    Ok(F::Format::sameness(envelope, &fields(event)?))
+pub fn content_hash<E: TypedEvent>(envelope: &EnvelopeOf<'_, E>, event: &E) -> Result<[u8; 32], serde_json::Error> {
+    Ok(E::Format::sameness(envelope, &fields(event)?))
 }
 
 fn fields(event: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(event)
 }
 
-/// The name of an event's key.
-pub fn key_id<F: Family>(envelope: &EnvelopeOf<'_, F>, aggregates: &[AggregateId]) -> KeyId {
-    let at_home = F::SPEC.effect.keys_at_home();
-    placed::key_of(at_home, F::SPEC.name, &envelope.tenant, aggregates, envelope.id)
+/// The name of an event's key in a subscription.
+pub fn key_id<E: TypedEvent>(
+    subscription: &Subscription,
+    envelope: &EnvelopeOf<'_, E>,
+    aggregates: &[AggregateId],
+) -> KeyId {
+    let at_home = subscription.effect.keys_at_home();
+    placed::key_of(at_home, subscription.name, &envelope.tenant, aggregates, envelope.id)
 }

@@ -1,10 +1,10 @@
 //! Step 6: how each record ended. What nobody decided about is redelivered, and so is what stands behind such a record.
 
 use super::batch::{Batch, Disposition};
-use crate::family::Family;
+use crate::family::TypedEvent;
 use crate::outcome::{Outcome, Report};
 
-impl<F: Family> Batch<'_, F> {
+impl<E: TypedEvent> Batch<'_, E> {
     /// The reports, with their outcomes.
     pub(super) fn settle(self) -> Vec<Report> {
         let mut like_first = Vec::new();
@@ -14,6 +14,7 @@ impl<F: Family> Batch<'_, F> {
             report.outcome = match entry.disposition {
                 Disposition::Undecided => Outcome::undecided(),
                 Disposition::Tombstone => Outcome::SkippedTombstone,
+                Disposition::Unwanted => Outcome::Skipped,
                 Disposition::Redeliver { reason } => Outcome::RetryLater { reason },
                 Disposition::LikeFirst { first } => {
                     like_first.push((index, first));

@@ -1,59 +1,64 @@
-//! What a person is shown of an aggregate: the state, with everything that is derived when it is read.
+//! What a person is shown of an aggregate: the state, with everything that is derived when it is read; and how events ended.
 
 use serde_json::{Value, json};
 
+use super::Delivery;
 use super::batch::Item;
-use super::stateful::read_state;
-use super::{Delivery, Processor};
-use crate::family::{AggregateRef, Family};
+use super::keyed::{Decide, Keyed, WorkingSet, read_state};
+use crate::family::{AggregateRef, AggregateState, TypedEvent};
+use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{AggregateId, KeyStatus, LedgerError, StoredAggregate};
 use crate::record::Record;
 
-impl<F: Family> Processor<F> {
-    /// The view of an aggregate with its kind, id, tenant and version; `None` where there is none.
-    pub async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
-        let name =
-            |kind: &str, id: &str| AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() };
-        let Some(Some((state, version))) = self.states(&[name(kind, id)]).await?.pop() else { return Ok(None) };
-        let related: Vec<AggregateId> =
-            F::related(&state).iter().map(|AggregateRef { kind, id }| name(kind, id)).collect();
-        let related: Vec<Option<F::State>> = match related.as_slice() {
-            [] => Vec::new(),
-            related => self.states(related).await?.into_iter().map(|held| held.map(|(state, _)| state)).collect(),
-        };
-        let mut shown = json!({"kind": kind, "id": id, "tenant": tenant, "version": version});
-        if let (Value::Object(shown), Value::Object(view)) = (&mut shown, F::view(&state, &related)) {
-            shown.extend(view);
-        }
-        Ok(Some(shown))
-    }
+/// The view of an aggregate with its kind, id, tenant and version; `None` where there is none.
+pub(super) async fn show<S: AggregateState>(
+    ledger: &PlacedLedger,
+    tenant: &str,
+    kind: &str,
+    id: &str,
+) -> Result<Option<Value>, LedgerError> {
+    let name =
+        |kind: &str, id: &str| AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() };
+    let Some(Some((state, version))) = states::<S>(ledger, &[name(kind, id)]).await?.pop() else { return Ok(None) };
+    let related: Vec<AggregateId> = state.related().iter().map(|AggregateRef { kind, id }| name(kind, id)).collect();
+    let related: Vec<Option<S>> = match related.as_slice() {
+        [] => Vec::new(),
+        related => states(ledger, related).await?.into_iter().map(|held| held.map(|(state, _)| state)).collect(),
+    };
+    let shown = json!({"kind": kind, "id": id, "tenant": tenant, "version": version});
+    Ok(Some(with_view(shown, state.view(&related))))
+}
 
-    async fn states(&self, ids: &[AggregateId]) -> Result<Vec<Option<(F::State, u64)>>, LedgerError> {
-        let loaded = self.services.ledger.load(ids, &[]).await?;
-        let read = |(id, stored): (&AggregateId, Option<StoredAggregate>)| {
-            let Some(StoredAggregate { version, content }) = stored else { return Ok(None) };
-            Ok(read_state(id, content.state.as_ref())?.map(|state| (state, version)))
-        };
-        if loaded.aggregates.len() != ids.len() {
-            let answered = loaded.aggregates.len();
-            let reason = format!("it was asked for {} aggregates and answered {answered}", ids.len());
-            return Err(LedgerError::Unavailable(reason));
-        }
-        ids.iter().zip(loaded.aggregates).map(read).collect()
+/// What is said of every aggregate, and what its family says of this one.
+pub(super) fn with_view(mut shown: Value, view: Value) -> Value {
+    if let (Value::Object(shown), Value::Object(view)) = (&mut shown, view) {
+        shown.extend(view);
     }
+    shown
+}
 
+async fn states<S: AggregateState>(
+    ledger: &PlacedLedger,
+    ids: &[AggregateId],
+) -> Result<Vec<Option<(S, u64)>>, LedgerError> {
+    let stored = ledger.read(ids).await?;
+    let read = |(id, stored): (&AggregateId, Option<StoredAggregate>)| {
+        let Some(StoredAggregate { version, content }) = stored else { return Ok(None) };
+        Ok(read_state(id, content.state.as_ref())?.map(|state| (state, version)))
+    };
+    ids.iter().zip(stored).map(read).collect()
+}
+
+impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
     /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet,
     /// or never will be, or this release cannot read what it concerns.
-    pub async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
-        if !F::SPEC.effect.keeps_state() {
-            return Ok(vec![None; records.len()]);
-        }
+    pub(super) async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         let deliveries: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
-        let now_ms = self.now_ms();
-        let items: Vec<Option<Item<'_, F>>> =
-            (0..).zip(&deliveries).map(|(index, delivery)| self.read(index, delivery, now_ms).item).collect();
-        let events: Vec<&Item<'_, F>> = items.iter().flatten().collect();
-        match self.load(&events, false).await {
+        let now_ms = self.shell.clock.now_ms();
+        let items: Vec<Option<Item<'_, E>>> =
+            (0..).zip(&deliveries).map(|(index, delivery)| self.shell.read(index, delivery, now_ms).item).collect();
+        let events: Vec<&Item<'_, E>> = items.iter().flatten().collect();
+        match WorkingSet::<D::State>::load(self.ledger, &events, false).await {
             Ok(working) => return Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect()),
             Err(LedgerError::Refused(_)) => {}
             Err(error) => return Err(error),
@@ -62,17 +67,12 @@ impl<F: Family> Processor<F> {
         let mut ended = vec![None; items.len()];
         for (ended, item) in ended.iter_mut().zip(&items) {
             let Some(item) = item else { continue };
-            match self.load(&[item], false).await {
+            match WorkingSet::<D::State>::load(self.ledger, &[item], false).await {
                 Ok(working) => *ended = working.ended(&item.key),
                 Err(LedgerError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(ended)
-    }
-
-    /// Milliseconds since 1970 UTC.
-    pub fn now_ms(&self) -> i64 {
-        self.services.clock.now_ms()
     }
 }

@@ -9,9 +9,9 @@ use futures::future::{BoxFuture, join, join_all};
 use uuid::Uuid;
 
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, Content, Home, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
-    Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEY_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES,
-    MAX_NAME_BYTES, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Claim, Commit, Content, Home, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus,
+    KeyWrite, Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEY_BYTES, MAX_HOME_KEYS,
+    MAX_ITEM_BYTES, MAX_NAME_BYTES, StoredAggregate, StoredKey,
 };
 use lyceum_core::record::Position;
 
@@ -65,6 +65,10 @@ macro_rules! ledger_contract {
             keys_at_home_and_keys_apart_never_meet,
             attempts_are_counted_by_epoch,
             attempts_and_the_key_are_independent,
+            a_lease_has_one_holder_until_it_ends_or_is_given_back,
+            a_lease_may_be_prolonged_by_its_holder_alone,
+            of_two_claims_at_once_exactly_one_is_held,
+            leases_keys_and_attempts_are_independent,
             a_list_holds_one_kind_of_one_tenant,
             a_list_holds_at_most_what_was_asked_for,
             a_ping_is_answered,
@@ -742,6 +746,57 @@ pub async fn keys_at_home_and_keys_apart_never_meet(ledger: &dyn Ledger) {
         commit(ledger, [], [apart.clone()]).await.unwrap();
         assert_eq!(load_key(ledger, id).await, Some(apart.key));
     }
+}
+
+/// Whoever comes meanwhile learns until when.
+pub async fn a_lease_has_one_holder_until_it_ends_or_is_given_back(ledger: &dyn Ledger) {
+    let key = new_key(&new_tenant());
+    let [first, second] = [1, 2].map(Uuid::from_u128);
+    assert_eq!(ledger.claim(&key, first, 1_000, 2_000).await, Ok(Claim::Held));
+    for now_ms in [1_000, 1_999] {
+        let claimed = ledger.claim(&key, second, now_ms, 3_000).await;
+        assert_eq!(claimed, Ok(Claim::Elsewhere { until_ms: 2_000 }));
+    }
+    assert_eq!(ledger.claim(&key, second, 2_000, 3_000).await, Ok(Claim::Held), "it has ended");
+    assert_eq!(ledger.claim(&key, first, 2_500, 4_000).await, Ok(Claim::Elsewhere { until_ms: 3_000 }));
+    assert_eq!(ledger.claim(&key, second, 2_500, 2_500).await, Ok(Claim::Held), "it is given back");
+    assert_eq!(ledger.claim(&key, first, 2_500, 4_000).await, Ok(Claim::Held));
+}
+
+/// As often as it likes, and one second claim after a lost answer is such a one.
+pub async fn a_lease_may_be_prolonged_by_its_holder_alone(ledger: &dyn Ledger) {
+    let key = new_key(&new_tenant());
+    let [first, second] = [1, 2].map(Uuid::from_u128);
+    for until_ms in [2_000, 2_000, 9_000] {
+        assert_eq!(ledger.claim(&key, first, 1_000, until_ms).await, Ok(Claim::Held));
+    }
+    assert_eq!(ledger.claim(&key, second, 2_000, 3_000).await, Ok(Claim::Elsewhere { until_ms: 9_000 }));
+}
+
+/// Whoever loses knows the other's end.
+pub async fn of_two_claims_at_once_exactly_one_is_held(ledger: &dyn Ledger) {
+    let key = new_key(&new_tenant());
+    let claims = join_all((1..=8).map(|n| ledger.claim(&key, Uuid::from_u128(n), 1_000, 2_000))).await;
+    let held = claims.iter().filter(|claim| **claim == Ok(Claim::Held)).count();
+    let lost = claims.iter().filter(|claim| **claim == Ok(Claim::Elsewhere { until_ms: 2_000 })).count();
+    assert_eq!((held, lost), (1, 7), "{claims:?}");
+}
+
+/// A lease is no key: another key, subscriber or tenant has another one, and none of them is a condition of a commit.
+pub async fn leases_keys_and_attempts_are_independent(ledger: &dyn Ledger) {
+    let key = new_key(&new_tenant());
+    assert_eq!(ledger.claim(&key, Uuid::from_u128(1), 1_000, 2_000).await, Ok(Claim::Held));
+    let other_subscriber = KeyId { subscriber: "survey".to_owned(), ..key.clone() };
+    let other_tenant = KeyId { tenant: new_tenant(), ..key.clone() };
+    let at_home = KeyId::at(&program(&key.tenant, "p"), key.subscriber.clone(), key.event_id);
+    for other in [&other_subscriber, &other_tenant, &at_home] {
+        assert_eq!(ledger.claim(other, Uuid::from_u128(2), 1_000, 2_000).await, Ok(Claim::Held), "{other:?}");
+    }
+    assert_eq!(load_key(ledger, &key).await, None);
+    assert_eq!(ledger.count_attempt(&key, 0).await, Ok(1));
+    assert_eq!(commit(ledger, [], [applied(&key)]).await, Ok(()));
+    let claimed = ledger.claim(&key, Uuid::from_u128(2), 1_000, 3_000).await;
+    assert_eq!(claimed, Ok(Claim::Elsewhere { until_ms: 2_000 }));
 }
 
 /// From 1, one at a time, also when counted at once.

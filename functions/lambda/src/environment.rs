@@ -15,10 +15,10 @@ impl Environment {
     ///
     /// # Errors
     /// Every wrong value, together.
-    pub fn read(
+    pub fn read<L>(
         &self,
-        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings,
-    ) -> Result<(ProductionSettings, Telemetry)> {
+        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings<L>,
+    ) -> Result<(ProductionSettings<L>, Telemetry)> {
         let variable = |name: &str| self.0.variable(name);
         let mut reading = Reading::new(&variable);
         let settings = settings(&mut reading);

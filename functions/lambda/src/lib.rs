@@ -14,7 +14,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use lyceum_lambda_event::handler::{FamilyFunction, HandlerError};
+use lyceum_core::process::Subscriber;
+use lyceum_lambda_event::handler::{HandlerError, handle};
 use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
@@ -51,7 +52,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// Where Lambda's runtime interface does not answer.
-    pub async fn serve(self, function: impl FamilyFunction + 'static) -> Result<()> {
+    pub async fn serve(self, function: impl Subscriber + 'static) -> Result<()> {
         let (telemetry, function) = (Arc::new(self), Arc::new(function));
         let answer = service_fn(|event: LambdaEvent<Box<RawValue>>| {
             let (telemetry, function) = (telemetry.clone(), function.clone());
@@ -72,13 +73,13 @@ impl Telemetry {
 /// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
 async fn invoke(
     telemetry: &Telemetry,
-    function: &dyn FamilyFunction,
+    function: &dyn Subscriber,
     event: LambdaEvent<Box<RawValue>>,
 ) -> Result<BatchResponse, Failed> {
     let started = Instant::now();
     let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-    let answer = function.handle(event.payload.get().as_bytes(), deadline_ms).await;
-    telemetry.metrics().observe_event_duration(function.spec().name, started.elapsed());
+    let answer = handle(function, event.payload.get().as_bytes(), deadline_ms).await;
+    telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
     telemetry.flush(now_ms());
     answer.map_err(Failed)
 }
@@ -88,7 +89,7 @@ struct Failed(HandlerError);
 
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the batch failed as a whole and comes again: {}", self.0)
+        write!(f, "the batch failed as a whole and is redelivered: {}", self.0)
     }
 }
 

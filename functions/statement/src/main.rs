@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lyceum_connect::ProductionSettings;
-use lyceum_core::process::Processor;
+use lyceum_core::process::DocumentProcessor;
 use lyceum_statement::Statement;
 
 fn main() -> ExitCode {
@@ -12,6 +12,6 @@ fn main() -> ExitCode {
         let (settings, telemetry) = environment.read(ProductionSettings::read_stateless)?;
         let services = lyceum_connect::connect_stateless(&settings, telemetry.observer(), &telemetry.metrics());
         let catalog = Arc::new(lyceum_catalog::catalog());
-        telemetry.serve(Processor::<Statement>::new(services.into(), catalog, settings.process)).await
+        telemetry.serve(DocumentProcessor::<Statement>::new(services, catalog, settings.process)).await
     })
 }

@@ -1,12 +1,15 @@
 //! The events of the survey family, and how each is read from a statement.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{question_id, survey_id, survey_of};
+use lyceum_core::family::{AggregateRef, TypedEvent, question_id, survey_id, survey_of};
+use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::state::RESPONSE;
 
 /// An event with its fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +33,45 @@ impl Event {
     }
 }
 
+impl TypedEvent for Event {
+    type Format = StatementFormat;
+
+    /// Every field that is missing or wrong is a finding.
+    fn read(envelope: &Envelope<'_>) -> Result<Self, Vec<Finding>> {
+        let mut fields = Fields::of(envelope);
+        let registration = fields.registration();
+        let (survey_id, what) = match envelope.event_type {
+            "survey.started" => (fields.object_iri("survey_id", survey_id), What::Started),
+            "survey.completed" => (fields.object_iri("survey_id", survey_id), What::Completed),
+            _ => {
+                let result = &envelope.body.result;
+                let score = result.score_raw.or(result.score_scaled);
+                let response = result.response.as_deref().map(str::to_owned);
+                fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
+                    "an answer needs result.response or result.score".to_owned()
+                });
+                let survey = match survey_of(&envelope.body) {
+                    Some(iri) if envelope.extension("survey_id").is_none() => iri.to_owned(),
+                    _ => fields.id("survey_id"),
+                };
+                let question_id = fields.object_iri("question_id", question_id);
+                (survey_id(&survey).to_owned(), What::Answered { question_id, response, score })
+            }
+        };
+        let learner = envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+        let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
+        fields.finish(Event { survey_id, registration, learner, demographics, what })
+    }
+
+    fn key(&self, _: &Envelope<'_>) -> String {
+        self.response_id()
+    }
+
+    fn aggregates(&self) -> Vec<AggregateRef> {
+        vec![AggregateRef { kind: RESPONSE, id: self.response_id() }]
+    }
+}
+
 /// What happened to a response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum What {
@@ -46,31 +88,4 @@ pub enum What {
     },
     /// `survey.completed`
     Completed,
-}
-
-/// Reads an event; every field that is missing or wrong is a finding.
-pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
-    let mut fields = Fields::of(envelope);
-    let registration = fields.registration();
-    let (survey_id, what) = match envelope.event_type {
-        "survey.started" => (fields.object_iri("survey_id", survey_id), What::Started),
-        "survey.completed" => (fields.object_iri("survey_id", survey_id), What::Completed),
-        _ => {
-            let result = &envelope.body.result;
-            let score = result.score_raw.or(result.score_scaled);
-            let response = result.response.as_deref().map(str::to_owned);
-            fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
-                "an answer needs result.response or result.score".to_owned()
-            });
-            let survey = match survey_of(&envelope.body) {
-                Some(iri) if envelope.extension("survey_id").is_none() => iri.to_owned(),
-                _ => fields.id("survey_id"),
-            };
-            let question_id = fields.object_iri("question_id", question_id);
-            (survey_id(&survey).to_owned(), What::Answered { question_id, response, score })
-        }
-    };
-    let learner = envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
-    let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
-    fields.finish(Event { survey_id, registration, learner, demographics, what })
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lyceum_connect::ProductionSettings;
-use lyceum_core::process::Processor;
+use lyceum_core::process::StatefulProcessor;
 use lyceum_survey::Survey;
 
 fn main() -> ExitCode {
@@ -13,6 +13,6 @@ fn main() -> ExitCode {
         let catalog = Arc::new(lyceum_catalog::catalog());
         let services =
             lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
-        telemetry.serve(Processor::<Survey>::new(services.into(), catalog, settings.process)).await
+        telemetry.serve(StatefulProcessor::<Survey>::new(services.into(), catalog, settings.process)).await
     })
 }

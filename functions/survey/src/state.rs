@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lyceum_core::family::AggregateState;
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
 use lyceum_core::states::Aggregate;
@@ -82,9 +83,10 @@ impl Response {
         let message = "the response has answers or an end, and its survey.started was not seen".to_owned();
         vec![Anomaly { name: "not-started".into(), message }]
     }
+}
 
-    /// What a person is shown.
-    pub(crate) fn view(&self) -> Value {
+impl AggregateState for Response {
+    fn view(&self, _: &[Option<Self>]) -> Value {
         let answer = |(question, answer): (&String, &Answer)| {
             json!({
                 "question_id": question, "response": answer.response, "score": answer.score, "times_answered": answer.times,

@@ -1,7 +1,8 @@
 //! The events of the training family, and how each is read from a statement.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::AggregateRef;
+use lyceum_core::family::{AggregateRef, TypedEvent};
+use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
@@ -26,54 +27,56 @@ pub enum Event {
     BookingWaitlisted { booking_id: String, session_id: String },
 }
 
-/// Reads an event; every field that is missing or wrong is a finding.
-pub fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
-    let mut fields = Fields::of(envelope);
-    let event = match envelope.event_type {
-        "program.created" => {
-            Event::ProgramCreated { program_id: fields.object_id("program_id"), title: fields.title() }
-        }
-        "program.published" => Event::ProgramPublished { program_id: fields.object_id("program_id") },
-        "session.scheduled" => {
-            let (starts_at_ms, ends_at_ms) = (fields.instant_ms("starts_at"), fields.instant_ms("ends_at"));
-            if fields.are_complete() && ends_at_ms <= starts_at_ms {
-                fields.wrong_order("/context/extensions", "ends_at must be after starts_at");
-            }
-            Event::SessionScheduled {
-                session_id: fields.object_id("session_id"),
-                program_id: fields.id("program_id"),
-                starts_at_ms,
-                ends_at_ms,
-                capacity: fields.whole_number("capacity", 1),
-            }
-        }
-        kind => {
-            let (booking_id, session_id) = (fields.object_id("booking_id"), fields.id("session_id"));
-            match kind {
-                "booking.confirmed" => Event::BookingConfirmed { booking_id, session_id },
-                "booking.waitlisted" => Event::BookingWaitlisted { booking_id, session_id },
-                _ => Event::BookingRequested { booking_id, session_id, learner: fields.learner() },
-            }
-        }
-    };
-    fields.finish(event)
-}
+impl TypedEvent for Event {
+    type Format = StatementFormat;
 
-impl Event {
-    /// The Kafka key: the program of programs and sessions, the session of bookings.
-    pub fn key(&self) -> &str {
-        match self {
+    /// Every field that is missing or wrong is a finding.
+    fn read(envelope: &Envelope<'_>) -> Result<Self, Vec<Finding>> {
+        let mut fields = Fields::of(envelope);
+        let event = match envelope.event_type {
+            "program.created" => {
+                Event::ProgramCreated { program_id: fields.object_id("program_id"), title: fields.title() }
+            }
+            "program.published" => Event::ProgramPublished { program_id: fields.object_id("program_id") },
+            "session.scheduled" => {
+                let (starts_at_ms, ends_at_ms) = (fields.instant_ms("starts_at"), fields.instant_ms("ends_at"));
+                if fields.are_complete() && ends_at_ms <= starts_at_ms {
+                    fields.wrong_order("/context/extensions", "ends_at must be after starts_at");
+                }
+                Event::SessionScheduled {
+                    session_id: fields.object_id("session_id"),
+                    program_id: fields.id("program_id"),
+                    starts_at_ms,
+                    ends_at_ms,
+                    capacity: fields.whole_number("capacity", 1),
+                }
+            }
+            kind => {
+                let (booking_id, session_id) = (fields.object_id("booking_id"), fields.id("session_id"));
+                match kind {
+                    "booking.confirmed" => Event::BookingConfirmed { booking_id, session_id },
+                    "booking.waitlisted" => Event::BookingWaitlisted { booking_id, session_id },
+                    _ => Event::BookingRequested { booking_id, session_id, learner: fields.learner() },
+                }
+            }
+        };
+        fields.finish(event)
+    }
+
+    /// The program of programs and sessions, the session of bookings.
+    fn key(&self, _: &Envelope<'_>) -> String {
+        let key = match self {
             Self::ProgramCreated { program_id, .. }
             | Self::ProgramPublished { program_id }
             | Self::SessionScheduled { program_id, .. } => program_id,
             Self::BookingRequested { session_id, .. }
             | Self::BookingConfirmed { session_id, .. }
             | Self::BookingWaitlisted { session_id, .. } => session_id,
-        }
+        };
+        key.clone()
     }
 
-    /// What the event reads or changes.
-    pub fn aggregates(&self) -> Vec<AggregateRef> {
+    fn aggregates(&self) -> Vec<AggregateRef> {
         let of = |kind, id: &String| AggregateRef { kind, id: id.clone() };
         match self {
             Self::ProgramCreated { program_id, .. } | Self::ProgramPublished { program_id } => {

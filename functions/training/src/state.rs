@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lyceum_core::family::{AggregateRef, Occurrence};
+use lyceum_core::family::{AggregateRef, AggregateState, Occurrence};
 use lyceum_core::outcome::Anomaly;
 use lyceum_core::record::Position;
 use lyceum_core::states::Aggregate;
@@ -209,17 +209,16 @@ impl Session {
     }
 }
 
-impl State {
+impl AggregateState for State {
     /// A booking's rank is read from its session.
-    pub(crate) fn related(&self) -> Vec<AggregateRef> {
+    fn related(&self) -> Vec<AggregateRef> {
         match self {
             Self::Booking(booking) => vec![AggregateRef { kind: SESSION, id: booking.session_id.clone() }],
             _ => Vec::new(),
         }
     }
 
-    /// What a person is shown.
-    pub(crate) fn view(&self, related: &[Option<State>]) -> Value {
+    fn view(&self, related: &[Option<State>]) -> Value {
         match self {
             Self::Program(Program { own: None, sessions }) => json!({"known": false, "sessions": sessions}),
             Self::Program(Program { own: Some(own), sessions }) => json!({

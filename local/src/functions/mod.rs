@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
+use lyceum_core::process::Subscriber;
 use lyceum_event_source_mapping::{Invoke, InvokeError};
-use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_lambda_event::handler::handle;
 
 pub(crate) mod remote;
 
@@ -19,7 +20,7 @@ pub(crate) const FUNCTION_TIME: Duration = Duration::from_secs(60);
 /// A function in this process; it gets the JSON of the batch and nothing else, as on Lambda.
 pub struct InProcess {
     /// The function.
-    pub function: Arc<dyn FamilyFunction>,
+    pub function: Arc<dyn Subscriber>,
     /// For its time limit.
     pub clock: Arc<dyn Clock>,
     /// For the duration of its batches.
@@ -31,8 +32,8 @@ impl Invoke for InProcess {
     async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         let started = std::time::Instant::now();
         let deadline_ms = self.clock.now_ms() + FUNCTION_TIME.as_millis() as i64;
-        let answer = self.function.handle(&payload, deadline_ms).await;
-        self.metrics.observe_event_duration(self.function.spec().name, started.elapsed());
+        let answer = handle(&*self.function, &payload, deadline_ms).await;
+        self.metrics.observe_event_duration(self.function.subscription().name, started.elapsed());
         let answer = answer.map_err(|error| InvokeError::function("HandlerError", error.to_string()))?;
         let answer =
             serde_json::to_vec(&answer).map_err(|error| InvokeError::function("Serialize", error.to_string()))?;

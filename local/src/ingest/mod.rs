@@ -376,7 +376,7 @@ impl Counting {
             Outcome::DeadLettered { kind } => {
                 *self.counts.dead_lettered.entry(kind.name().to_owned()).or_default() += 1;
             }
-            Outcome::SkippedTombstone | Outcome::RetryLater { .. } => {}
+            Outcome::SkippedTombstone | Outcome::Skipped | Outcome::RetryLater { .. } => {}
         }
     }
 

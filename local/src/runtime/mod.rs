@@ -12,11 +12,11 @@ use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::Services;
+use lyceum_core::process::Subscriber;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, SourceKind};
-use lyceum_lambda_event::handler::FamilyFunction;
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
 use lyceum_server::connect::Stores;
@@ -53,7 +53,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
     /// The functions, by family: those of this process, and those that the mappings call.
-    functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+    functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
@@ -97,8 +97,8 @@ impl Runtime {
                 None => Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() }),
             };
             invoked_by_name.insert(entry.spec.name, invoked.clone());
-            for topic in entry.spec.topics {
-                let mapping = mapping_config(&config, entry.spec.name, topic.name);
+            for topic in entry.subscription.topics() {
+                let mapping = mapping_config(&config, entry.subscription.name, topic);
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, stores.event_log.clone(), invoked.clone())?));
             }
         }

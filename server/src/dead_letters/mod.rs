@@ -15,8 +15,8 @@ use lyceum_core::family::Catalog;
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey};
+use lyceum_core::process::Subscriber;
 use lyceum_core::record::{NewRecord, Position, Record};
-use lyceum_lambda_event::handler::FamilyFunction;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -53,7 +53,7 @@ const REASONS: usize = 20;
 pub struct DeadLetterIndex {
     event_log: Arc<dyn EventLog>,
     ledger: Arc<dyn Ledger>,
-    functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+    functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     catalog: Arc<Catalog>,
     envelope: EnvelopeConfig,
     clock: Arc<dyn Clock>,
@@ -68,7 +68,7 @@ impl DeadLetterIndex {
     pub fn new(
         event_log: Arc<dyn EventLog>,
         ledger: Arc<dyn Ledger>,
-        functions: BTreeMap<&'static str, Arc<dyn FamilyFunction>>,
+        functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
         catalog: Arc<Catalog>,
         envelope: EnvelopeConfig,
         clock: Arc<dyn Clock>,

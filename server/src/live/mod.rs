@@ -28,7 +28,8 @@ pub const FINDINGS: usize = 8;
 pub const TEXT_CHARS: usize = 240;
 
 /// The names of [`Outcome`], in the order in which the plot stacks them, the first at the bottom.
-pub const OUTCOMES: [&str; 5] = ["applied", "duplicate", "skipped_tombstone", "retry_later", "dead_lettered"];
+pub const OUTCOMES: [&str; 6] =
+    ["applied", "duplicate", "skipped_tombstone", "skipped", "retry_later", "dead_lettered"];
 
 /// Counts by outcome, in the order of [`OUTCOMES`].
 pub type Counts = [u64; OUTCOMES.len()];

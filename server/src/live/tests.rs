@@ -54,6 +54,7 @@ fn every_outcome_has_a_column() {
         Outcome::Applied,
         Outcome::Duplicate,
         Outcome::SkippedTombstone,
+        Outcome::Skipped,
         Outcome::RetryLater { reason: String::new() },
         dead(DeadLetterKind::Decode),
     ];
@@ -68,13 +69,13 @@ fn every_outcome_has_a_column() {
 fn an_event_is_counted_in_its_second_and_leaves_the_plot_after_ten_minutes() {
     let (clock, live) = live(&[]);
     live.observe(&[report(None, 0, Outcome::Applied), report(None, 1, Outcome::Duplicate)]);
-    assert_eq!(live.snapshot(None).seconds[SECONDS - 1], [1, 1, 0, 0, 0]);
+    assert_eq!(live.snapshot(None).seconds[SECONDS - 1], [1, 1, 0, 0, 0, 0]);
     clock.0.fetch_add(599_000, Ordering::SeqCst);
     live.observe(&[report(None, 2, dead(DeadLetterKind::Decode))]);
     let snapshot = live.snapshot(None);
     assert_eq!(snapshot.seconds.len(), SECONDS);
-    assert_eq!(snapshot.seconds[0], [1, 1, 0, 0, 0]);
-    assert_eq!(snapshot.seconds[SECONDS - 1], [0, 0, 0, 0, 1]);
+    assert_eq!(snapshot.seconds[0], [1, 1, 0, 0, 0, 0]);
+    assert_eq!(snapshot.seconds[SECONDS - 1], [0, 0, 0, 0, 0, 1]);
     clock.0.fetch_add(1000, Ordering::SeqCst);
     assert_eq!(live.snapshot(None).seconds[0], Counts::default());
     assert_eq!(live.snapshot(None).totals.records(), 3);

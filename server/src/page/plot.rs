@@ -133,7 +133,7 @@ mod tests {
     fn every_complete_second_is_in_one_column_whatever_the_time() {
         for at_s in 1_000_000..1_000_010 {
             let mut snapshot = snapshot(at_s);
-            snapshot.seconds = (0..SECONDS as u64).map(|second| [second, 0, 0, 0, 0]).collect();
+            snapshot.seconds = (0..SECONDS as u64).map(|second| [second, 0, 0, 0, 0, 0]).collect();
             let columns = make_columns(&snapshot);
             let wanted: f64 = (0..SECONDS as u64 - 1).sum::<u64>() as f64;
             let first = columns[0].0;
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn outcomes_stand_on_each_other() {
-        let columns = [(10.0, [1.0, 2.0, 0.0, 0.0, 1.0])];
+        let columns = [(10.0, [1.0, 2.0, 0.0, 0.0, 0.0, 1.0])];
         assert_eq!(draw(&columns, 0, 10.0), "M10 90.0h4.2V100.0h-4.2z");
         assert_eq!(draw(&columns, 1, 10.0), "M10 70.0h4.2V90.0h-4.2z");
         assert_eq!(draw(&columns, 2, 10.0), "");
-        assert_eq!(draw(&columns, 4, 10.0), "M10 60.0h4.2V70.0h-4.2z");
+        assert_eq!(draw(&columns, 5, 10.0), "M10 60.0h4.2V70.0h-4.2z");
     }
 
     #[test]

@@ -17,7 +17,9 @@ use lyceum_core::ports::event_log::groups::Groups;
 use lyceum_core::ports::event_log::{
     Administer, EventLogError, Follow, Membership, OffsetRange, Publish, Retention, TopicSpec,
 };
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::ports::statements::{
     Filter, Page, QueryDocuments, StatementDocument, StatementFields, StatementsError, StoreDocuments, StoreOutcome,
     StoredStatement,
@@ -186,6 +188,10 @@ impl Ledger for FakeLedger {
 
     async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
         Ok(1)
+    }
+
+    async fn claim(&self, _: &KeyId, _: Uuid, _: i64, _: i64) -> Result<Claim, LedgerError> {
+        unreachable!("the page claims nothing")
     }
 
     async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, Stored, TopicOf,
+    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
 };
 use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Aggregate, Change, Changes, States};
+use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,7 +35,6 @@ impl Probe {
         }],
         dead_letters: PLATFORM_DEAD_LETTERS,
         kinds: &["probe"],
-        effect: EffectPolicy::StateAndKey { keys: KeyPlace::Apart },
     };
     /// Where its events come.
     pub const TOPIC: &'static str = "probe.events";
@@ -97,13 +97,10 @@ pub struct Event {
     places: BTreeMap<(u8, u8), u8>,
 }
 
-impl Family for Probe {
-    const SPEC: &'static FamilySpec = Self::FAMILY;
-    type Event = Event;
-    type State = Seen;
+impl TypedEvent for Event {
     type Format = StatementFormat;
 
-    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+    fn read(envelope: &Envelope<'_>) -> Result<Self, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
         let id = fields.object_id("probe_id");
         let wish = envelope.extension("probe").map(|(_, raw)| serde_json::from_slice(raw).expect("a wish"));
@@ -113,13 +110,34 @@ impl Family for Probe {
         fields.finish(Event { id, wish, places })
     }
 
-    fn key(_: &Envelope<'_>, event: &Event) -> String {
-        event.id.clone()
+    fn key(&self, _: &Envelope<'_>) -> String {
+        self.id.clone()
     }
 
-    fn aggregates(event: &Event) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: "probe", id: event.id.clone() }]
+    fn aggregates(&self) -> Vec<AggregateRef> {
+        vec![AggregateRef { kind: "probe", id: self.id.clone() }]
     }
+}
+
+impl AggregateState for Seen {
+    fn view(&self, _: &[Option<Seen>]) -> Value {
+        json!({"seen": self.0})
+    }
+}
+
+impl Family for Probe {
+    const SPEC: &'static FamilySpec = Self::FAMILY;
+    const SUBSCRIPTION: &'static Subscription =
+        &Subscription::own(Self::FAMILY, Effect::Stateful { keys: KeyPlace::Apart });
+    type Event = Event;
+
+    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
+    }
+}
+
+impl StatefulFamily for Probe {
+    type State = Seen;
 
     fn decide(states: &States<'_, Seen>, event: &Event, at: &Occurrence) -> Result<Decision<Seen>, Refusal> {
         let Wish { works_from_ms, panics, grows_by, follow_ups, ref mistake } = event.wish;
@@ -149,13 +167,5 @@ impl Family for Probe {
         };
         let follow_ups = (0..follow_ups).map(follow_up).collect();
         Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
-    }
-
-    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, None, stored)
-    }
-
-    fn view(seen: &Seen, _: &[Option<Seen>]) -> Value {
-        json!({"seen": seen.0})
     }
 }

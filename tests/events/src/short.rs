@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lyceum_core::ports::event_log::{EventLogError, Publish};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreDocuments, StoreOutcome};
 use lyceum_core::record::{NewRecord, Position};
+use uuid::Uuid;
 
 /// The port, its answers one short.
 pub struct Short<T: ?Sized>(pub Arc<T>);
@@ -40,6 +43,10 @@ impl Ledger for Short<dyn Ledger> {
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
         self.0.count_attempt(key, epoch).await
+    }
+
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.0.claim(key, holder, now_ms, until_ms).await
     }
 
     async fn list(

@@ -13,11 +13,11 @@ use lyceum_core::family::{Catalog, FamilySpec};
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::Ledger;
-use lyceum_core::process::{ProcessConfig, Processor, Services};
+use lyceum_core::process::{ProcessConfig, Services, StatefulProcessor, Subscriber};
 use lyceum_core::record::{Position, Record};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
-use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::response::{BatchResponse, ItemIdentifier};
 use lyceum_testing::memory::event_log::MemoryEventLog;
 use lyceum_testing::memory::ledger::MemoryLedger;
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// The function of a family.
-    pub fn function(&self, family: &str) -> Arc<dyn FamilyFunction> {
+    pub fn function(&self, family: &str) -> Arc<dyn Subscriber> {
         self.function_on(family, self.ledger.port())
     }
 
@@ -132,17 +132,19 @@ impl World {
     }
 
     /// The function of a family, with another ledger.
-    pub fn function_on(&self, family: &str, ledger: Arc<dyn Ledger>) -> Arc<dyn FamilyFunction> {
+    pub fn function_on(&self, family: &str, ledger: Arc<dyn Ledger>) -> Arc<dyn Subscriber> {
         self.function_with(family, |services| Services { ledger, ..services })
     }
 
     /// The function of a family, on ports that are made of this world's.
-    pub fn function_with(&self, family: &str, change: impl FnOnce(Services) -> Services) -> Arc<dyn FamilyFunction> {
+    pub fn function_with(&self, family: &str, change: impl FnOnce(Services) -> Services) -> Arc<dyn Subscriber> {
         let services = change(self.services());
         let (catalog, config) = (self.catalog.clone(), ProcessConfig::default());
         match REGISTRY.iter().find(|entry| entry.spec.name == family) {
             Some(entry) => (entry.build)(services, catalog, config),
-            None if family == Probe::FAMILY.name => Arc::new(Processor::<Probe>::new(services, catalog, config)),
+            None if family == Probe::FAMILY.name => {
+                Arc::new(StatefulProcessor::<Probe>::new(services, catalog, config))
+            }
             None => panic!("no family is called {family:?}"),
         }
     }
@@ -152,9 +154,9 @@ impl World {
         self.invoke_function(&self.function(family), payload)
     }
 
-    fn invoke_function(&self, function: &Arc<dyn FamilyFunction>, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
+    fn invoke_function(&self, function: &Arc<dyn Subscriber>, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
         let deadline_ms = self.clock.now_ms() + INVOCATION.as_millis() as i64;
-        let answer = block_on(function.handle(payload, deadline_ms)).expect("the batch is one of Kafka's");
+        let answer = block_on(handle(&**function, payload, deadline_ms)).expect("the batch is one of Kafka's");
         (answer, std::mem::take(&mut *self.reports.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -166,7 +168,7 @@ impl World {
     }
 
     /// Delivers records to a function.
-    pub fn deliver_to(&self, function: &Arc<dyn FamilyFunction>, records: &[Record]) -> Vec<Report> {
+    pub fn deliver_to(&self, function: &Arc<dyn Subscriber>, records: &[Record]) -> Vec<Report> {
         let mut payload = Vec::new();
         write_event(&EventSource::default(), records.iter(), &mut payload);
         let (answer, reports) = self.invoke_function(function, &payload);

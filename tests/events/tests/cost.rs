@@ -12,7 +12,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use bytes::Bytes;
 use lyceum_core::clock::Clock;
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::Record;
 use lyceum_dynamodb::{CapacitySnapshot, DynamoDbLedger, LedgerOptions, Operation};
@@ -21,6 +23,7 @@ use lyceum_events_tests::statements::{BOOKINGS, PROGRAMS, RESPONSES, event, reco
 use lyceum_events_tests::world::{BEGINNING_MS, World};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
+use lyceum_lambda_event::handler::handle;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -133,6 +136,10 @@ impl Ledger for Written {
         self.ledger.count_attempt(key, epoch).await
     }
 
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.ledger.claim(key, holder, now_ms, until_ms).await
+    }
+
     async fn list(
         &self,
         tenant: &str,
@@ -205,7 +212,7 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
         if !records.is_empty() {
             let mut payload = Vec::new();
             write_event(&EventSource::default(), records.iter(), &mut payload);
-            function.handle(&payload, BEGINNING_MS + 60_000).await.unwrap();
+            handle(&*function, &payload, BEGINNING_MS + 60_000).await.unwrap();
         }
         if number == 0 {
             before = ledger.capacity();

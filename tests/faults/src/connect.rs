@@ -108,7 +108,7 @@ impl Addresses {
     /// Where a service does not do it.
     pub async fn prepare(&self, clock: Arc<dyn Clock>) -> Result<Connected> {
         let settings = self.settings()?;
-        let dynamodb = settings.dynamodb.ok_or_else(|| anyhow::anyhow!("no table is named"))?;
+        let dynamodb = settings.ledger;
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(lyceum_aws::https_client())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::record::Record;
-use lyceum_simulation::subject::{Folded, Of, Subject};
+use lyceum_simulation::subject::{Folded, Of, Stateless, Subject};
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
@@ -23,14 +23,14 @@ pub async fn fold(log: &Arc<dyn EventLog>) -> Result<Arc<Folded>> {
     let subjects: [Box<dyn Subject>; 3] = [
         Box::new(Of::<Training>::new(catalog.clone())),
         Box::new(Of::<Survey>::new(catalog.clone())),
-        Box::new(Of::<Statement>::new(catalog)),
+        Box::new(Of::<Stateless<Statement>>::new(catalog)),
     ];
     let mut logs = Vec::new();
     let mut digest = DefaultHasher::new();
     for subject in &subjects {
         let mut records = Vec::new();
-        for topic in subject.spec().topics {
-            records.extend(read(log, topic.name).await?);
+        for topic in subject.subscription().topics() {
+            records.extend(read(log, topic).await?);
         }
         for record in &records {
             (&record.position, record.timestamp_ms, &record.key, &record.value).hash(&mut digest);

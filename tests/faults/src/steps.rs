@@ -12,10 +12,13 @@ use lyceum_core::ports::Effect;
 use lyceum_core::ports::event_log::{
     Administer, Change, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
 };
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::record::{NewRecord, Position, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::worker::Planted;
 
@@ -159,6 +162,10 @@ impl Ledger for CrashingLedger {
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
         self.inner.count_attempt(key, epoch).await
+    }
+
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.inner.claim(key, holder, now_ms, until_ms).await
     }
 
     async fn list(

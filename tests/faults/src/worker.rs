@@ -16,10 +16,11 @@ use lyceum_around::around::Wrapped;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::outcome::{Observer, Outcome, Report};
+use lyceum_core::process::Subscriber;
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
-use lyceum_lambda_event::handler::FamilyFunction;
+use lyceum_lambda_event::handler::handle;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::task::JoinSet;
@@ -155,7 +156,7 @@ pub fn mapping_config(order: &MappingOrder<'_>, family: &str, topic: &str) -> Ma
 }
 
 struct Function {
-    function: Arc<dyn FamilyFunction>,
+    function: Arc<dyn Subscriber>,
     clock: Arc<dyn Clock>,
     timeout_ms: i64,
     death: Arc<Death>,
@@ -168,7 +169,7 @@ impl Invoke for Function {
         // The records' values are base64: only a record's own field looks like this.
         tell(format_args!("delivered {}", memchr::memmem::find_iter(&payload, b"\"offset\":").count()));
         let began = Instant::now();
-        let answer = self.function.handle(&payload, self.clock.now_ms() + self.timeout_ms).await;
+        let answer = handle(&*self.function, &payload, self.clock.now_ms() + self.timeout_ms).await;
         let took_ms = began.elapsed().as_millis();
         // A busy machine is late by itself; a call that nobody ends is so by many seconds.
         if took_ms > (self.timeout_ms + self.timeout_ms / 2).unsigned_abs().into() {
@@ -194,7 +195,7 @@ impl Observer for TallyObserver {
                 Outcome::Applied => 0,
                 Outcome::Duplicate => 1,
                 Outcome::DeadLettered { .. } => 2,
-                Outcome::SkippedTombstone => 3,
+                Outcome::SkippedTombstone | Outcome::Skipped => 3,
                 Outcome::RetryLater { .. } => 4,
             };
             counts[at] += 1;

@@ -29,6 +29,8 @@ pub enum Check {
     Fold,
     /// Another schedule of the same log ends in the same.
     Interleaving,
+    /// No two workers ask a port about one event while each holds its lease.
+    AskedAtOnce,
     /// It comes to rest.
     Rest,
 }

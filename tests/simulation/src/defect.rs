@@ -21,6 +21,8 @@ pub enum Defect {
     DeadBeforeCommit { fenced: bool, lost_race_stands: bool },
     OneCommitAnAggregate,
     KeysExpire,
+    LeaseForEveryone,
+    NumbersUnconditional,
     // Around the event log.
     LetterIdFromPosition,
     ConflictTakesKeyPath,
@@ -62,6 +64,8 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("14c rejection leaves its home's version", Defect::RejectionLeavesHome),
     ("14d home does not say that keys are apart", Defect::HomeForgetsKeysApart),
     ("14e keys that move are not written", Defect::MovedKeysVanish),
+    ("15 a lease is given to everyone", Defect::LeaseForEveryone),
+    ("16 numbers are written whatever was read", Defect::NumbersUnconditional),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),
     ("capacity rejects", Defect::CapacityRejects),
@@ -71,6 +75,11 @@ impl Defect {
     /// Whether it lies in the training family and not in the protocol.
     pub fn is_of_the_family(self) -> bool {
         matches!(self, Self::BreachesCounted | Self::PlaceholderPublished | Self::CapacityRejects)
+    }
+
+    /// Whether it lies in an effect that only the toys have.
+    pub fn is_of_the_toys(self) -> bool {
+        matches!(self, Self::LeaseForEveryone | Self::NumbersUnconditional)
     }
 
     /// Whether it is planted in keys that are items of their own.

@@ -2,7 +2,8 @@
 //! decides who moves next, who crashes, which call fails and which answer is lost.
 //!
 //! Two worlds take turns: [`academy`] runs the families training and survey and compares with a plain fold; [`counter`]
-//! runs a family of this package that remembers what its decisions saw. [`run`] is one seed, [`defect`] what can be
+//! runs a family of this package that remembers what its decisions saw. A third one, [`toys`], has the effects and wire forms
+//! that no family of this release has. [`run`] is one seed, [`defect`] what can be
 //! planted, [`check`] what is checked.
 
 pub mod academy;
@@ -18,6 +19,7 @@ pub mod run;
 mod schedule;
 pub mod stage;
 pub mod subject;
+pub mod toys;
 mod trace;
 mod watch;
 mod worker;

@@ -10,7 +10,7 @@ use crate::defect::Defect;
 use crate::fault::Fault;
 use crate::stage::Stage;
 use crate::watch::has_key;
-use crate::{academy, counter};
+use crate::{academy, counter, toys};
 
 /// The worlds that are attacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum World {
     Academy,
     /// The counters of this package.
     Counters,
+    /// Effects and wire forms that no family of the release has.
+    Toys,
 }
 
 impl World {
@@ -33,6 +35,8 @@ impl World {
 pub struct Order {
     /// Decides everything.
     pub seed: u64,
+    /// Where it plays; `None`: seeds take turns.
+    pub world: Option<World>,
     /// What is planted.
     pub defect: Option<Defect>,
     /// Whether the trace's lines are kept.
@@ -55,12 +59,14 @@ pub struct Outcome {
 impl Order {
     /// The seed without a defect and without a trace.
     pub fn of_seed(seed: u64) -> Self {
-        Self { seed, defect: None, keep_trace: false }
+        Self { seed, world: None, defect: None, keep_trace: false }
     }
 
     /// Runs the seed.
     pub fn run(&self) -> Outcome {
         let world = match self.defect {
+            _ if self.world.is_some() => self.world.unwrap_or(World::Toys),
+            Some(defect) if defect.is_of_the_toys() => World::Toys,
             Some(defect) if defect.is_of_the_family() => World::Academy,
             // The fold sees it best.
             Some(Defect::DeadAfterCommit { one_key: true, .. }) => World::Academy,
@@ -71,6 +77,7 @@ impl Order {
         let (stage, result) = match world {
             World::Academy => academy::run(self),
             World::Counters => counter::run(self),
+            World::Toys => toys::run(self),
         };
         let state = stage.state();
         Outcome {
@@ -93,7 +100,7 @@ pub(crate) fn at_rest(stage: &Arc<Stage>) -> Result<(), Violation> {
             for offset in range.start..range.end {
                 let at = Position::new(Arc::clone(&partition.0), partition.1, offset);
                 let Some(record) = stage.record_at(&at) else { continue };
-                if let Some(why) = stage.unsettled(&record) {
+                if let Some(why) = stage.unsettled(&**subject, &record) {
                     return fail(Check::Settled, format!("{at}: {why}"));
                 }
             }
@@ -105,7 +112,8 @@ pub(crate) fn at_rest(stage: &Arc<Stage>) -> Result<(), Violation> {
 fn check_applied_and_dead(stage: &Stage) -> Result<(), Violation> {
     let letters: Vec<_> = stage.state().letters.values().map(|of| of.letter.clone()).collect();
     for letter in letters.into_iter().filter(|letter| has_key(letter.kind)) {
-        let Some(crate::subject::Fact::Event(fact)) = stage.fact_at(&letter.source) else { continue };
+        let Some(subject) = stage.subject_named(&letter.family) else { continue };
+        let Some(crate::subject::Fact::Event(fact)) = stage.fact_at_for(subject, &letter.source) else { continue };
         let Some(key) = stage.current_key(&fact) else { continue };
         if key.status == KeyStatus::Applied && key.content_hash == fact.content_hash && letter.replay_count >= key.epoch
         {

@@ -1,6 +1,7 @@
 //! Who moves next: the seed decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lyceum_core::ports::ledger::{MAX_ACTIONS, MAX_HOME_KEYS};
 use lyceum_core::process::ProcessConfig;
@@ -163,9 +164,10 @@ fn crash(stage: &Stage, slot: &mut Option<Running>, at: usize) {
     stage.tell(format!("W{} crashes", at + 1));
     if stage.strikes(Fault::GivenUp) {
         stage.tell(format!("the platform gives W{}'s {} records up", at + 1, running.batch.len()));
-        stage.give_up(&running.batch);
-        let group = running.subject.spec().name;
-        ends(&running.batch).iter().for_each(|(partition, end)| stage.commit_offset(group, partition, *end));
+        stage.give_up(&*running.subject, &running.batch);
+        ends(&running.batch)
+            .iter()
+            .for_each(|(partition, end)| stage.commit_offset(&*running.subject, partition, *end));
     }
 }
 
@@ -204,6 +206,9 @@ fn start(
         .collect();
     let batch = stage.draw(|random| interleave(taken, random));
     *starts += 1;
+    if stage.time_passes {
+        stage.advance(Duration::from_secs(1));
+    }
     let who = format!("W{}", at + 1);
     let places: Vec<_> = batch.iter().map(|record| record.position.to_string()).collect();
     stage.tell(format!("{who} starts{}: {places:?}", if zombie { " as a zombie" } else { "" }));

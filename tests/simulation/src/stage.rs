@@ -48,6 +48,17 @@ pub struct Letter {
     pub letter: dead_letter::DeadLetter,
 }
 
+/// A call of the toys' generator.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// The event that it is about.
+    pub(crate) event_id: Uuid,
+    /// Until when whoever asks holds the lease.
+    pub(crate) until_ms: i64,
+    /// Whether nobody waits for it any more.
+    pub(crate) ended: bool,
+}
+
 /// The shared part of a run.
 pub struct Stage {
     /// Topics, letters, follow-ups, offsets.
@@ -62,6 +73,8 @@ pub struct Stage {
     pub defect: Option<Defect>,
     /// Whether small transactions are asked for although nothing is planted.
     pub one_key_a_commit: bool,
+    /// Whether a second passes before each start of a worker.
+    pub time_passes: bool,
     now_ms: Arc<AtomicI64>,
     state: Mutex<State>,
 }
@@ -76,8 +89,8 @@ pub(crate) struct State {
     pub(crate) letters: BTreeMap<Uuid, Letter>,
     /// Follow-ups by the id that they go under.
     pub(crate) follow_ups: HashMap<Uuid, NewRecord>,
-    /// Records that the platform gave up.
-    pub(crate) given_up: BTreeSet<Position>,
+    /// Records that the platform gave up, each for a subscription.
+    pub(crate) given_up: BTreeSet<(&'static str, Position)>,
     /// What was sent again already.
     pub(crate) sent: BTreeSet<Uuid>,
     /// Every commit's keys, in order.
@@ -88,12 +101,16 @@ pub(crate) struct State {
     pub(crate) unseen: HashMap<KeyId, Option<StoredKey>>,
     /// Letters that a defect keeps back.
     pub(crate) kept_back: BTreeSet<Uuid>,
+    /// Until when a lease on an event was given last.
+    pub(crate) leases: HashMap<Uuid, i64>,
+    /// Every call of the toys' generator.
+    pub(crate) calls: Vec<Call>,
     /// Documents that the store refused become acceptable.
     pub(crate) mended: bool,
     /// All keys expired once.
     pub(crate) expired: bool,
-    facts: HashMap<Position, Fact>,
-    offsets_checked: HashMap<Partition, i64>,
+    facts: HashMap<(&'static str, Position), Fact>,
+    offsets_checked: HashMap<(&'static str, Partition), i64>,
 }
 
 impl Stage {
@@ -120,6 +137,8 @@ impl Stage {
             generations: HashMap::new(),
             unseen: HashMap::new(),
             kept_back: BTreeSet::new(),
+            leases: HashMap::new(),
+            calls: Vec::new(),
             mended: false,
             expired: false,
             facts: HashMap::new(),
@@ -132,6 +151,7 @@ impl Stage {
             subjects,
             defect,
             one_key_a_commit: false,
+            time_passes: false,
             now_ms,
             state: Mutex::new(state),
         }
@@ -185,7 +205,7 @@ impl Stage {
     /// The topics of every family's dead letters.
     pub fn create_dead_letter_topics(&self) {
         for subject in &self.subjects {
-            let topics = &subject.spec().dead_letters;
+            let topics = &subject.subscription().dead_letters;
             for topic in [topics.validation, topics.processing, topics.database] {
                 self.create_topic(topic, 2);
             }
@@ -197,13 +217,13 @@ impl Stage {
         answer(self.log.produce(topic, vec![record])).expect("the run's topics take its records").remove(0)
     }
 
-    /// The partitions of the family's topics with their offsets and what is committed.
+    /// The partitions of the subscription's topics with their offsets and what is committed.
     pub fn partitions(&self, subject: &dyn Subject) -> Vec<(Partition, OffsetRange, i64)> {
         let mut found = Vec::new();
-        for topic in subject.spec().topics {
-            let name: Arc<str> = topic.name.into();
-            let committed = answer(self.log.committed(subject.spec().name, topic.name)).unwrap_or_default();
-            for (partition, range) in (0..).zip(answer(self.log.offsets(topic.name)).unwrap_or_default()) {
+        for topic in subject.subscription().topics() {
+            let name: Arc<str> = topic.into();
+            let committed = answer(self.log.committed(subject.subscription().name, topic)).unwrap_or_default();
+            for (partition, range) in (0..).zip(answer(self.log.offsets(topic)).unwrap_or_default()) {
                 let from = committed.get(&partition).copied().unwrap_or(range.start);
                 found.push(((Arc::clone(&name), partition), range, from));
             }
@@ -221,52 +241,80 @@ impl Stage {
         self.records(&(Arc::clone(&at.topic), at.partition), at.offset, 1).pop()
     }
 
-    /// The family of a topic.
-    pub fn subject_of(&self, topic: &str) -> Option<&Arc<dyn Subject>> {
-        self.subjects.iter().find(|subject| subject.spec().topics.iter().any(|of| of.name == topic))
+    /// The owner of a topic.
+    pub fn subject_of(&self, topic: &str) -> Option<&dyn Subject> {
+        let owns = |of: &&Arc<dyn Subject>| {
+            of.subscription().family().is_some() && of.subscription().topics().any(|name| name == topic)
+        };
+        self.subjects.iter().find(owns).map(|of| &**of)
     }
 
-    /// What a record is.
+    /// The subscription of that name.
+    pub fn subject_named(&self, name: &str) -> Option<&dyn Subject> {
+        self.subjects.iter().find(|of| of.subscription().name == name).map(|of| &**of)
+    }
+
+    /// What a record is to its topic's owner.
     pub fn fact(&self, record: &Record) -> Fact {
-        if let Some(fact) = self.state().facts.get(&record.position) {
+        let owner = self.subject_of(&record.position.topic);
+        owner.map_or(Fact::Tombstone, |subject| self.fact_for(subject, record))
+    }
+
+    /// What a record is to a subscription.
+    pub fn fact_for(&self, subject: &dyn Subject, record: &Record) -> Fact {
+        let name = (subject.subscription().name, record.position.clone());
+        if let Some(fact) = self.state().facts.get(&name) {
             return fact.clone();
         }
-        let fact = self.subject_of(&record.position.topic).map_or(Fact::Tombstone, |subject| subject.read(record));
-        self.state().facts.insert(record.position.clone(), fact.clone());
+        let fact = subject.read(record);
+        self.state().facts.insert(name, fact.clone());
         fact
     }
 
-    /// What the record at a position is.
+    /// What the record at a position is to its topic's owner.
     pub fn fact_at(&self, at: &Position) -> Option<Fact> {
-        if let Some(fact) = self.state().facts.get(at) {
-            return Some(fact.clone());
-        }
-        Some(self.fact(&self.record_at(at)?))
+        self.fact_at_for(self.subject_of(&at.topic)?, at)
     }
 
-    /// Commits a group's offset; the sentence about it is checked first.
-    pub fn commit_offset(&self, group: &str, partition: &Partition, to: i64) {
-        let checked = self.state().offsets_checked.get(partition).copied().unwrap_or(0);
-        if let Some(offset) = (checked..to).find(|offset| !self.is_settled(partition, *offset)) {
+    /// What the record at a position is to a subscription.
+    pub fn fact_at_for(&self, subject: &dyn Subject, at: &Position) -> Option<Fact> {
+        if let Some(fact) = self.state().facts.get(&(subject.subscription().name, at.clone())) {
+            return Some(fact.clone());
+        }
+        Some(self.fact_for(subject, &self.record_at(at)?))
+    }
+
+    /// Commits a subscription's offset; the sentence about it is checked first.
+    pub fn commit_offset(&self, subject: &dyn Subject, partition: &Partition, to: i64) {
+        let group = subject.subscription().name;
+        let name = (group, partition.clone());
+        let checked = self.state().offsets_checked.get(&name).copied().unwrap_or(0);
+        if let Some(offset) = (checked..to).find(|offset| !self.is_settled(subject, partition, *offset)) {
             let (topic, number) = partition;
             let detail = format!("offset {to} of {topic}/{number} committed, and record {offset} is not settled");
             self.notice(Violation { check: Check::Offset, detail });
         }
-        self.state().offsets_checked.insert(partition.clone(), checked.max(to));
+        self.state().offsets_checked.insert(name, checked.max(to));
         answer(self.log.commit(group, &partition.0, &[(partition.1, to)])).expect("the partition exists");
     }
 
-    fn is_settled(&self, (topic, partition): &Partition, offset: i64) -> bool {
+    fn is_settled(&self, subject: &dyn Subject, (topic, partition): &Partition, offset: i64) -> bool {
         let at = Position::new(Arc::clone(topic), *partition, offset);
-        self.record_at(&at).is_none_or(|record| self.unsettled(&record).is_none())
+        self.record_at(&at).is_none_or(|record| self.unsettled(subject, &record).is_none())
     }
 
-    /// The platform passes these records and keeps them.
-    pub fn give_up(&self, records: &[Record]) {
+    /// The platform passes these records of a subscription and keeps them.
+    pub fn give_up(&self, subject: &dyn Subject, records: &[Record]) {
         let mut state = self.state();
         for record in records {
-            state.given_up.insert(record.position.clone());
+            state.given_up.insert((subject.subscription().name, record.position.clone()));
         }
+    }
+
+    /// Whether the platform passed the record for its topic's owner.
+    pub fn is_given_up(&self, at: &Position) -> bool {
+        let owner = self.subject_of(&at.topic).map_or("", |of| of.subscription().name);
+        self.state().given_up.contains(&(owner, at.clone()))
     }
 
     /// What may be sent again: letters, and records that the platform gave up, each with the name that it is remembered by.
@@ -276,24 +324,27 @@ impl Stage {
         let mut found: Vec<_> = letters.map(|of| (of.letter.id, of.letter.replay())).collect();
         let given_up = state.given_up.clone();
         drop(state);
-        for position in given_up {
+        for (group, position) in given_up {
             let Some(record) = self.record_at(&position) else { continue };
-            let Some(subject) = self.subject_of(&position.topic) else { continue };
+            let Some(subject) = self.subject_named(group) else { continue };
             // The platform's own record of a failure, in the form in which our replay reads it.
             let failure = Failure {
                 kind: DeadLetterKind::Processing,
                 findings: &[],
-                family: subject.spec().name,
+                family: group,
+                is_owner: subject.subscription().family().is_some(),
                 correlation_id: None,
                 tenant: None,
                 attempts: 1,
                 failed_at_ms: 0,
             };
-            let letter = dead_letter::write(&record, &failure, &subject.spec().dead_letters, Default::default());
+            let letter =
+                dead_letter::write(&record, &failure, &subject.subscription().dead_letters, Default::default());
             let NewRecord { key, value, headers, .. } = letter.record;
             let kept = Record { position: position.clone(), timestamp_ms: 0, key, value, headers };
             let Some(letter) = dead_letter::read(&kept).filter(|letter| !letter.is_parked()) else { continue };
-            found.push((Uuid::new_v5(&Uuid::NAMESPACE_URL, position.to_string().as_bytes()), letter.replay()));
+            let name = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{group} {position}").as_bytes());
+            found.push((name, letter.replay()));
         }
         let state = self.state();
         found.retain(|(name, _)| !state.sent.contains(name));

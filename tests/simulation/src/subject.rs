@@ -6,14 +6,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lyceum_core::envelope::{EnvelopeConfig, Hint, letter_id, source_of};
-use lyceum_core::family::{Catalog, Family, FamilySpec, Occurrence, Refusal};
+use lyceum_core::family::{
+    AggregateState, Catalog, Decision, EnvelopeOf, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored,
+    TypedEvent,
+};
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
-use lyceum_core::process::{ProcessConfig, Processor, Services, Subscriber, content_hash, key_id};
+use lyceum_core::ports::statements::StatementDocument;
+use lyceum_core::process::{ProcessConfig, Services, StatefulProcessor, Subscriber, content_hash, key_id};
 use lyceum_core::record::{Position, Record};
 use lyceum_core::states::States;
+use lyceum_core::subscription::{Effect, Subscription};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
+
+use crate::stage::Stage;
 
 /// What a record is.
 #[derive(Clone, Debug)]
@@ -22,6 +31,8 @@ pub enum Fact {
     Tombstone,
     /// It can never be valid.
     Invalid(DeadLetterKind),
+    /// It is for others.
+    Unwanted,
     /// An event.
     Event(Arc<EventFact>),
 }
@@ -59,23 +70,92 @@ pub struct Folded {
 
 /// A family under attack.
 pub trait Subject: Send + Sync {
-    /// The family as data.
-    fn spec(&self) -> &'static FamilySpec;
+    /// What it reads, as data.
+    fn subscription(&self) -> &'static Subscription;
     /// A worker's own processor.
-    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Subscriber>;
+    fn processor(
+        &self,
+        stage: &Arc<Stage>,
+        who: &str,
+        services: Services,
+        config: ProcessConfig,
+    ) -> Box<dyn Subscriber>;
     /// What a record is.
     fn read(&self, record: &Record) -> Fact;
-    /// Records one after another, without any protocol: what must come out.
-    fn fold(&self, records: &[Record], now_ms: i64) -> Folded;
+    /// Records one after another, without any protocol: what must come out. Only of families that keep state.
+    fn fold(&self, _records: &[Record], _now_ms: i64) -> Folded {
+        Folded::default()
+    }
+}
+
+/// What a record is to a subscription, read as processing reads it.
+pub fn read<E: TypedEvent>(subscription: &Subscription, catalog: &Catalog, record: &Record) -> Fact {
+    let (topic, owns) = (&*record.position.topic, subscription.family().is_some());
+    let family = subscription.family().or_else(|| catalog.family_of_topic(topic));
+    let invalid = |kind| if owns { Fact::Invalid(kind) } else { Fact::Unwanted };
+    let envelope = match E::Format::open(record, Hint { family, catalog, config: &EnvelopeConfig::default() }) {
+        Opened::Tombstone => return Fact::Tombstone,
+        Opened::Invalid(of) => return invalid(of.kind),
+        Opened::Event(envelope) => envelope,
+    };
+    if !subscription.wants(topic, envelope.event_type) {
+        return Fact::Unwanted;
+    }
+    let Ok(event) = E::read(&envelope) else { return invalid(DeadLetterKind::Validation) };
+    let tenant = envelope.tenant.to_string();
+    let named = if matches!(subscription.effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
+    let named = named.into_iter();
+    let aggregates: Vec<_> =
+        named.map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id }).collect();
+    let (event_id, key) = (envelope.id, key_id::<E>(subscription, &envelope, &aggregates));
+    let Ok(content_hash) = content_hash(&envelope, &event) else { return Fact::Invalid(DeadLetterKind::Processing) };
+    let (raw, epoch) = (Bytes::copy_from_slice(envelope.raw), envelope.replay_count);
+    Fact::Event(Arc::new(EventFact { event_id, key, content_hash, epoch, aggregates, raw }))
+}
+
+/// A family that keeps no state, as one whose events change nothing.
+pub struct Stateless<F>(PhantomData<fn() -> F>);
+
+/// What [`Stateless`] keeps.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NoState;
+
+impl AggregateState for NoState {
+    fn view(&self, _: &[Option<Self>]) -> Value {
+        Value::Null
+    }
+}
+
+impl<F: Family> Family for Stateless<F> {
+    const SPEC: &'static FamilySpec = F::SPEC;
+    const SUBSCRIPTION: &'static Subscription = F::SUBSCRIPTION;
+    type Event = F::Event;
+
+    fn document(envelope: &EnvelopeOf<'_, F::Event>, event: &F::Event, stored: &Stored<'_>) -> StatementDocument {
+        F::document(envelope, event, stored)
+    }
+}
+
+impl<F: Family> StatefulFamily for Stateless<F> {
+    type State = NoState;
+
+    fn decide(_: &States<'_, NoState>, _: &F::Event, _: &Occurrence) -> Result<Decision<NoState>, Refusal> {
+        Ok(Decision::of_follow_ups(Vec::new()))
+    }
 }
 
 /// The event of a record, where it is a valid one.
 pub fn event<F: Family>(catalog: &Catalog, record: &Record) -> Option<F::Event> {
-    match F::Format::open(record, Hint { family: Some(F::SPEC), catalog, config: &EnvelopeConfig::default() }) {
-        Opened::Event(envelope) => F::read(&envelope).ok(),
+    match <F::Event as TypedEvent>::Format::open(
+        record,
+        Hint { family: Some(F::SPEC), catalog, config: &EnvelopeConfig::default() },
+    ) {
+        Opened::Event(envelope) => F::Event::read(&envelope).ok(),
         _ => None,
     }
 }
+
+type OpenedOf<'a, E> = Opened<'a, <<E as TypedEvent>::Format as Format>::Body<'a>>;
 
 /// [`Subject`] of a family.
 pub struct Of<F> {
@@ -84,42 +164,29 @@ pub struct Of<F> {
     family: PhantomData<fn() -> F>,
 }
 
-impl<F: Family> Of<F> {
+impl<F: StatefulFamily> Of<F> {
     /// The family, its records read by that catalog.
     pub fn new(catalog: Arc<Catalog>) -> Self {
         Self { catalog, envelope: EnvelopeConfig::default(), family: PhantomData }
     }
+
+    fn open<'a>(&self, record: &'a Record) -> OpenedOf<'a, F::Event> {
+        let hint = Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope };
+        <F::Event as TypedEvent>::Format::open(record, hint)
+    }
 }
 
-impl<F: Family> Subject for Of<F> {
-    fn spec(&self) -> &'static FamilySpec {
-        F::SPEC
+impl<F: StatefulFamily> Subject for Of<F> {
+    fn subscription(&self) -> &'static Subscription {
+        F::SUBSCRIPTION
     }
 
-    fn processor(&self, services: Services, config: ProcessConfig) -> Box<dyn Subscriber> {
-        Box::new(Processor::<F>::new(services, Arc::clone(&self.catalog), config))
+    fn processor(&self, _: &Arc<Stage>, _: &str, services: Services, config: ProcessConfig) -> Box<dyn Subscriber> {
+        Box::new(StatefulProcessor::<F>::new(services, Arc::clone(&self.catalog), config))
     }
 
     fn read(&self, record: &Record) -> Fact {
-        match F::Format::open(record, Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope }) {
-            Opened::Tombstone => Fact::Tombstone,
-            Opened::Invalid(invalid) => Fact::Invalid(invalid.kind),
-            Opened::Event(envelope) => {
-                let Ok(event) = F::read(&envelope) else { return Fact::Invalid(DeadLetterKind::Validation) };
-                let tenant = envelope.tenant.to_string();
-                let named = F::aggregates(&event).into_iter();
-                let aggregates: Vec<_> = named
-                    .map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id })
-                    .collect();
-                let (event_id, key) = (envelope.id, key_id::<F>(&envelope, &aggregates));
-                let Ok(content_hash) = content_hash::<F>(&envelope, &event) else {
-                    return Fact::Invalid(DeadLetterKind::Processing);
-                };
-                let raw = Bytes::copy_from_slice(envelope.raw);
-                let epoch = envelope.replay_count;
-                Fact::Event(Arc::new(EventFact { event_id, key, content_hash, epoch, aggregates, raw }))
-            }
-        }
+        read::<F::Event>(F::SUBSCRIPTION, &self.catalog, record)
     }
 
     fn fold(&self, records: &[Record], now_ms: i64) -> Folded {
@@ -130,7 +197,7 @@ impl<F: Family> Subject for Of<F> {
             let (source, count) = source_of(record);
             let letter = letter_id(&source, count);
             let fact = match self.read(record) {
-                Fact::Tombstone => continue,
+                Fact::Tombstone | Fact::Unwanted => continue,
                 Fact::Invalid(kind) => {
                     folded.letters.insert(letter, kind);
                     continue;
@@ -146,12 +213,10 @@ impl<F: Family> Subject for Of<F> {
                     continue;
                 }
             }
-            let Opened::Event(envelope) =
-                F::Format::open(record, Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope })
-            else {
+            let Opened::Event(envelope) = self.open(record) else {
                 continue;
             };
-            let Ok(event) = F::read(&envelope) else { continue };
+            let Ok(event) = F::Event::read(&envelope) else { continue };
             let at = Occurrence {
                 event_id: envelope.id,
                 event_type: envelope.event_type,

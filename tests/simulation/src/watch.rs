@@ -1,18 +1,20 @@
 //! What is checked while a run goes on: at every publication, every document and every offset.
 
 use lyceum_core::dead_letter::{self, DeadLetter, LETTER_ID_HEADER};
+use lyceum_core::envelope::{letter_id, others_letter_id, source_of};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{EventLogError, Publish};
-use lyceum_core::ports::ledger::{KeyStatus, StoredKey};
+use lyceum_core::ports::ledger::{AggregateId, KeyStatus, Ledger, StoredKey};
 use lyceum_core::ports::statements::{QueryDocuments, StatementDocument};
 use lyceum_core::process::look_into;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::check::{Check, Violation, fail};
 use crate::executor::answer;
 use crate::stage::{Letter, Stage};
-use crate::subject::{EventFact, Fact};
+use crate::subject::{EventFact, Fact, Subject};
 
 impl Stage {
     /// Appends what a worker publishes; the first sentence is checked with it.
@@ -63,7 +65,8 @@ impl Stage {
         if !has_key(letter.kind) {
             return Ok(());
         }
-        let Some(Fact::Event(fact)) = self.fact_at(&letter.source) else { return Ok(()) };
+        let Some(subject) = self.subject_named(&letter.family) else { return Ok(()) };
+        let Some(Fact::Event(fact)) = self.fact_at_for(subject, &letter.source) else { return Ok(()) };
         let recorded = self.current_key(&fact).is_some_and(|key| {
             key.epoch > letter.replay_count
                 || key.status == KeyStatus::Dead && publications(&key).any(|headers| id_in(&headers) == Some(letter.id))
@@ -99,6 +102,9 @@ impl Stage {
 
     /// A document reaches the store.
     pub fn check_document(&self, document: &StatementDocument) {
+        if self.subject_named(&document.fields.family).is_some_and(|of| !of.subscription().effect.has_keys()) {
+            return;
+        }
         let recorded = self.state().committed.iter().any(|committed| {
             committed.key.source == document.source
                 && look_into(&committed.key.recording).is_some_and(|emits| emits.document)
@@ -110,22 +116,30 @@ impl Stage {
         }
     }
 
-    /// Why the record is not settled; `None` where it is.
-    pub fn unsettled(&self, record: &Record) -> Option<String> {
-        let fact = self.fact(record);
+    /// Why the record is not settled for a subscription; `None` where it is.
+    pub fn unsettled(&self, subject: &dyn Subject, record: &Record) -> Option<String> {
+        let fact = self.fact_for(subject, record);
         let state = self.state();
-        let (source, count) = lyceum_core::envelope::source_of(record);
-        let letter = state.letters.get(&lyceum_core::envelope::letter_id(&source, count));
+        let (source, count) = source_of(record);
+        let subscription = subject.subscription();
+        let letter = match subscription.family() {
+            Some(_) => letter_id(&source, count),
+            None => others_letter_id(&source, count, subscription.name),
+        };
+        let letter = state.letters.get(&letter);
         let lettered = letter.is_some_and(|of| !has_key(of.letter.kind) && of.letter.kind != DeadLetterKind::Rejected);
-        if lettered || state.expired || state.given_up.contains(&record.position) {
+        if lettered || state.expired || state.given_up.contains(&(subscription.name, record.position.clone())) {
             return None;
         }
         drop(state);
         let fact = match fact {
-            Fact::Tombstone => return None,
+            Fact::Tombstone | Fact::Unwanted => return None,
             Fact::Invalid(kind) => return Some(format!("it is invalid ({}) and no letter says so", kind.name())),
             Fact::Event(fact) => fact,
         };
+        if !subscription.effect.has_keys() {
+            return self.undocumented(record, &fact);
+        }
         let Some(key) = self.current_key(&fact) else { return Some("it has no key".into()) };
         if key.content_hash != fact.content_hash {
             return Some("its id is taken by another content, and no letter says so".into());
@@ -138,6 +152,20 @@ impl Stage {
             return None;
         }
         self.unpublished(&fact.key.tenant, fact.event_id, &key)
+    }
+
+    /// Why the event of a subscription without keys is not settled: its document, and the numbers of what it stored.
+    fn undocumented(&self, record: &Record, event: &EventFact) -> Option<String> {
+        let stored = answer(self.statements.get(&event.key.tenant, event.event_id)).ok().flatten();
+        let Some(stored) = stored else { return Some("its document is not stored".into()) };
+        let is_counted = |row: &AggregateId| {
+            let held = answer(self.ledger.load(std::slice::from_ref(row), &[])).ok()?.aggregates.pop()??;
+            let row: Value = serde_json::from_slice(held.content.state.as_deref()?).ok()?;
+            Some(row["through"].as_i64()? >= record.position.offset)
+        };
+        let counts = stored.document.source == record.position;
+        let missing = event.aggregates.iter().find(|row| counts && is_counted(row) != Some(true));
+        missing.map(|row| format!("it is stored and not counted in {row}"))
     }
 
     fn is_undelivered(&self, event: &EventFact) -> bool {

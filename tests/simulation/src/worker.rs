@@ -46,13 +46,12 @@ fn partition(record: &Record) -> Partition {
 /// Processes and settles until no record of the batch is left to be redelivered.
 pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
     let Assignment { who, subject, batch: first, only_failed, process, time_ms } = assignment;
-    let group = subject.spec().name;
-    let processor = subject.processor(services(&stage, &who), process);
+    let processor = subject.processor(&stage, &who, services(&stage, &who), process);
     let ends = ends(&first);
     let mut batch = first.clone();
     for _ in 0..ROUNDS {
         if stage.defect == Some(Defect::OffsetBeforeEmit) {
-            ends.iter().for_each(|(partition, end)| stage.commit_offset(group, partition, *end));
+            ends.iter().for_each(|(partition, end)| stage.commit_offset(&*subject, partition, *end));
         }
         let delivered =
             if stage.defect == Some(Defect::BatchDedupedById) { dedupe(&stage, &batch) } else { batch.clone() };
@@ -66,8 +65,8 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
             let kept: Vec<_> =
                 first.iter().filter(|of| failed.iter().any(|report| report.position == of.position)).cloned().collect();
             stage.tell(format!("{who}: the platform gives {} records up", kept.len()));
-            stage.give_up(&kept);
-            ends.iter().for_each(|(partition, end)| stage.commit_offset(group, partition, *end));
+            stage.give_up(&*subject, &kept);
+            ends.iter().for_each(|(partition, end)| stage.commit_offset(&*subject, partition, *end));
             return;
         }
         let passes_failed = stage.defect == Some(Defect::OffsetPassesFailed);
@@ -79,7 +78,7 @@ pub(crate) async fn work(stage: Arc<Stage>, assignment: Assignment) {
         for (partition, end) in &ends {
             let to = lowest.get(partition).copied().unwrap_or(*end);
             stage.tell(format!("{who}: commits offset {to} of {}/{}", partition.0, partition.1));
-            stage.commit_offset(group, partition, to);
+            stage.commit_offset(&*subject, partition, to);
             pause().await;
         }
         if lowest.is_empty() {

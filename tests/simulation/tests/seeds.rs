@@ -3,7 +3,7 @@
 //! `LYCEUM_SIMULATION_SEEDS=20000` runs more of them; `LYCEUM_SIMULATION_SEED=7` replays one and prints its trace.
 
 use lyceum_simulation::fault::Fault;
-use lyceum_simulation::run::Order;
+use lyceum_simulation::run::{Order, World};
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -31,6 +31,22 @@ fn every_schedule_ends_as_if_each_event_had_happened_once() {
         struck.iter_mut().zip(outcome.struck).for_each(|(all, of_seed)| *all += of_seed);
     }
     println!("{:?}", Fault::ALL.iter().zip(struck).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_effect_that_only_toys_have_ends_as_if_each_event_had_happened_once() {
+    let of_seed = |seed| Order { world: Some(World::Toys), ..Order::of_seed(seed) };
+    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
+        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
+        println!("seed {seed}\n{}", outcome.trace.join("\n"));
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        return;
+    }
+    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
+        if let Some(violation) = of_seed(seed).run().violation {
+            panic!("seed {seed}: {violation}\nreplay it with\n{} toys", how_to_replay(seed));
+        }
+    }
 }
 
 #[test]

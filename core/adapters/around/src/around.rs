@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use lyceum_core::ports::Effect;
 use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::ports::statements::{
     Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
@@ -304,6 +306,10 @@ where
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
         self.calls(Call::write(LEDGER, "count_attempt"), |ledger| ledger.count_attempt(key, epoch)).await
+    }
+
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.calls(Call::write(LEDGER, "claim"), |ledger| ledger.claim(key, holder, now_ms, until_ms)).await
     }
 
     async fn list(

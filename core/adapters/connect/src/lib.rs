@@ -3,11 +3,9 @@
 //! Each is connected by its first call, so that a process that does not need one neither waits for it nor fails by it, and
 //! each stands behind a [guard](lyceum_around::guarded) and is [measured](lyceum_around::measured).
 //!
-//! A family without state is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
+//! An effect that uses no ledger is connected by [`connect_stateless`]: then nothing of DynamoDB is linked.
 
 use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use lyceum_around::around::Source;
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
@@ -20,24 +18,24 @@ use lyceum_core::family::FamilySpec;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::Observer;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{Ledger, LedgerError};
 use lyceum_core::ports::statements::{Statements, StatementsError};
-use lyceum_core::process::{ProcessConfig, Services};
+use lyceum_core::process::{DocumentServices, ProcessConfig, Services};
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;
 use lyceum_xapi::equality;
 
-/// What a deployment's process reads from its environment.
+/// What a deployment's process reads from its environment. `L` is what it reads of a ledger: nothing where its effect uses none.
 #[derive(Clone, Debug)]
-pub struct ProductionSettings {
+pub struct ProductionSettings<L = DynamoDbSettings> {
     /// For follow-ups and dead letters; `None` where `KAFKA_BOOTSTRAP_SERVERS` is missing, which was refused.
     pub kafka: Option<KafkaSettings>,
     /// Where statements are kept.
     pub elasticsearch: ElasticsearchSettings,
-    /// Where state is kept; `None` for a family without.
-    pub dynamodb: Option<DynamoDbSettings>,
+    /// Where state is kept.
+    pub ledger: L,
     /// How much of the process's time and room each of them may take.
     pub guards: GuardLimits,
     /// How events are processed.
@@ -47,23 +45,25 @@ pub struct ProductionSettings {
 }
 
 impl ProductionSettings {
-    /// Reads the settings of a family that keeps state. Every wrong value is reported together by [`Reading::finish`].
+    /// Reads the settings of an effect that uses a ledger. Every wrong value is reported together by [`Reading::finish`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
-        let dynamodb = Some(DynamoDbSettings::read(reading));
-        Self { dynamodb, ..Self::read_stateless(reading) }
+        let ledger = DynamoDbSettings::read(reading);
+        let ProductionSettings { kafka, elasticsearch, ledger: (), guards, process, log } =
+            Self::read_stateless(reading);
+        Self { kafka, elasticsearch, ledger, guards, process, log }
     }
 
-    /// Reads the settings of a family without state.
-    pub fn read_stateless(reading: &mut Reading<'_>) -> Self {
+    /// Reads the settings of an effect that uses no ledger.
+    pub fn read_stateless(reading: &mut Reading<'_>) -> ProductionSettings<()> {
         let kafka = KafkaSettings::read(reading);
         if kafka.is_none() {
             reading
                 .refuse("KAFKA_BOOTSTRAP_SERVERS is missing: name the brokers, as host:port, that dead letters go to");
         }
-        Self {
+        ProductionSettings {
             kafka,
             elasticsearch: ElasticsearchSettings::read(reading),
-            dynamodb: None,
+            ledger: (),
             guards: GuardLimits::read(reading),
             process: process_config(reading),
             log: LogConfig::read(reading),
@@ -139,7 +139,25 @@ impl From<Connected> for Services {
     }
 }
 
-/// The services of families that keep state. Nothing is called yet.
+/// The services of an effect that uses no ledger, each with all that its port can do.
+pub struct ConnectedDocuments {
+    /// For dead letters.
+    pub event_log: Arc<dyn EventLog>,
+    /// Accepted statements.
+    pub statements: Arc<dyn Statements>,
+    /// The machine's.
+    pub clock: Arc<dyn Clock>,
+    /// Gets the report of every record.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl From<ConnectedDocuments> for DocumentServices {
+    fn from(ConnectedDocuments { event_log, statements, clock, observer }: ConnectedDocuments) -> Self {
+        Self { event_log, statements, clock, observer }
+    }
+}
+
+/// The services of effects that use a ledger. Nothing is called yet.
 pub fn connect(
     settings: &ProductionSettings,
     observer: Arc<dyn Observer>,
@@ -147,23 +165,25 @@ pub fn connect(
     families: &[&'static FamilySpec],
 ) -> Connected {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let services = connect_stateless(settings, observer, metrics);
-    let Some(dynamodb) = settings.dynamodb.clone() else { return services };
+    let ConnectedDocuments { event_log, statements, observer, .. } = connect_stateless(settings, observer, metrics);
+    let dynamodb = settings.ledger.clone();
     let (counting, families) = (metrics.clone(), families.to_vec());
+    let connecting = clock.clone();
     let ledger = Lazily::new(move || {
-        let (dynamodb, clock) = (dynamodb.clone(), clock.clone());
+        let (dynamodb, clock) = (dynamodb.clone(), connecting.clone());
         let (metrics, families) = (counting.clone(), families.clone());
         async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
-    Connected { ledger: Wiring::new(settings.guards, metrics).ledger(ledger), ..services }
+    let ledger = Wiring::new(settings.guards, metrics).ledger(ledger);
+    Connected { event_log, ledger, statements, clock, observer }
 }
 
-/// The services of a family without state; its ledger refuses every call. Nothing is called yet.
-pub fn connect_stateless(
-    settings: &ProductionSettings,
+/// The services of an effect that uses no ledger. Nothing is called yet.
+pub fn connect_stateless<L>(
+    settings: &ProductionSettings<L>,
     observer: Arc<dyn Observer>,
     metrics: &Arc<Metrics>,
-) -> Connected {
+) -> ConnectedDocuments {
     let kafka = settings.kafka.clone();
     let event_log = Lazily::new(move || {
         let kafka = kafka.clone();
@@ -187,49 +207,11 @@ pub fn connect_stateless(
         }
     });
     let mut wiring = Wiring::new(settings.guards, metrics);
-    Connected {
+    ConnectedDocuments {
         event_log: wiring.event_log(event_log),
-        ledger: Arc::new(NoLedger),
         statements: wiring.statements(statements),
         clock: Arc::new(SystemClock),
         observer,
-    }
-}
-
-/// The ledger of a family that keeps no state: nobody calls it, and whoever does learns why.
-#[derive(Clone, Copy, Debug)]
-struct NoLedger;
-
-impl NoLedger {
-    fn refuse<T>() -> Result<T, LedgerError> {
-        Err(LedgerError::Refused("this function's family keeps no state, so that it has no ledger".to_owned()))
-    }
-}
-
-#[async_trait]
-impl Ledger for NoLedger {
-    async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
-        Self::refuse()
-    }
-
-    async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        Self::refuse()
-    }
-
-    async fn commit(&self, _: Commit) -> Result<(), LedgerError> {
-        Self::refuse()
-    }
-
-    async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
-        Self::refuse()
-    }
-
-    async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        Self::refuse()
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        Self::refuse()
     }
 }
 
@@ -241,10 +223,10 @@ mod tests {
     use lyceum_core::environment::WrongEnvironment;
     use lyceum_core::record::NewRecord;
 
-    fn read(
+    fn read<L>(
         variables: &[(&str, &str)],
-        read: fn(&mut Reading<'_>) -> ProductionSettings,
-    ) -> Result<ProductionSettings, WrongEnvironment> {
+        read: fn(&mut Reading<'_>) -> ProductionSettings<L>,
+    ) -> Result<ProductionSettings<L>, WrongEnvironment> {
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let mut reading = Reading::new(&variable);
@@ -279,7 +261,7 @@ mod tests {
             ("DYNAMODB_TABLE", "not a table"),
         ];
         assert!(read(&needed, ProductionSettings::read).is_err());
-        assert!(read(&needed, ProductionSettings::read_stateless).unwrap().dynamodb.is_none());
+        assert!(read(&needed, ProductionSettings::read_stateless).is_ok());
     }
 
     struct Nobody;
@@ -292,9 +274,8 @@ mod tests {
     async fn services_are_made_without_anything_that_answers() {
         let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
         let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
-        let services = connect(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()), &[]);
-        let refused = services.ledger.ping().await.unwrap_err().to_string();
-        assert!(refused.contains("keeps no state"), "{refused}");
+        let services = connect_stateless(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
+        assert!(services.event_log.topics().await.unwrap_err().is_transient(), "nobody answers there, now");
         assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
     }
 

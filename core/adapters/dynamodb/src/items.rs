@@ -78,6 +78,10 @@ impl ItemKey {
         Self::of_event(id, format!("a/{epoch}"))
     }
 
+    pub(super) fn of_lease(id: &KeyId) -> Self {
+        Self::of_event(id, "l".to_owned())
+    }
+
     /// All that is kept of one event lies together, whatever its homes.
     fn of_event(id: &KeyId, mut sk: String) -> Self {
         let pk = format!("K/{}/{}/{}", part(&id.tenant), part(&id.subscriber), id.event_id);

@@ -23,8 +23,8 @@ use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, PLAIN, number};
 use super::settings::DynamoDbSettings;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
-    StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Claim, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError,
+    Loaded, StoredAggregate, StoredKey,
 };
 use lyceum_core::retry::Backoff;
 
@@ -487,6 +487,38 @@ impl Ledger for DynamoDbLedger {
         self.capacity.count(operation, Some(&key.subscriber), answer.consumed_capacity());
         let count = answer.attributes.as_ref().and_then(|item| item.get("c")?.as_n().ok()?.parse().ok());
         count.ok_or_else(|| LedgerError::Uncertain(format!("table {} did not tell the count", self.table)))
+    }
+
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        key.check()?;
+        let lease = ItemKey::of_lease(key);
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(lease.clone().into_attributes()))
+            .condition_expression("attribute_not_exists(pk) OR h = :h OR u <= :now")
+            .update_expression(format!("SET h = :h, u = :u, s = :s, {EXPIRES_AT} = :expires_at"))
+            .expression_attribute_values(":h", AttributeValue::S(holder.to_string()))
+            .expression_attribute_values(":u", number(until_ms))
+            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":s", number(PLAIN))
+            .expression_attribute_values(":expires_at", number(self.expires_at(self.options.attempts_ttl)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let operation = Operation::UpdateItem;
+        // The same holder's second attempt changes nothing more.
+        match self.call(operation.name(), Effect::Write, Repeat::Always, || request.clone().send()).await {
+            Ok(answer) => {
+                self.capacity.count(operation, Some(&key.subscriber), answer.consumed_capacity());
+                Ok(Claim::Held)
+            }
+            Err(LedgerError::Conflict) => {
+                let held = self.get(lease, Some(&key.subscriber)).await?;
+                let until_ms = held.as_ref().and_then(|item| item.get("u")?.as_n().ok()?.parse().ok());
+                Ok(Claim::Elsewhere { until_ms: until_ms.unwrap_or(now_ms) })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn list(

@@ -73,7 +73,9 @@ fn log(report: &Report) {
             record!(warn, "record dead-lettered", kind = kind.name(), rules = rules);
         }
         Outcome::RetryLater { reason } => record!(warn, "record is redelivered", reason = reason.as_str()),
-        Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone => record!(debug, "record settled"),
+        Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone | Outcome::Skipped => {
+            record!(debug, "record settled")
+        }
     }
 }
 

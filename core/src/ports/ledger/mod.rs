@@ -222,6 +222,18 @@ pub struct Loaded {
     pub keys: Vec<Option<StoredKey>>,
 }
 
+/// Whether a lease on the work for one key was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Whoever asked holds it.
+    Held,
+    /// Another one holds it.
+    Elsewhere {
+        /// Until then, unless it is given back or prolonged; milliseconds since 1970 UTC.
+        until_ms: i64,
+    },
+}
+
 /// Why the ledger did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -261,6 +273,11 @@ pub trait Ledger: Send + Sync {
 
     /// Counts one failed attempt of the record's own in an epoch, and returns how many there are now.
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError>;
+
+    /// Gives `holder` a lease on the work for a key until `until_ms`, unless another one holds one at `now_ms` (milliseconds
+    /// since 1970 UTC). Whoever holds it may prolong it, or give it back by a time that is over. It is advice and no lock: only
+    /// [`commit`](Self::commit) decides.
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError>;
 
     /// Aggregates of one kind of a tenant that have a state, in no order, at most `limit`: for looking at, not for
     /// deciding.

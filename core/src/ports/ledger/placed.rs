@@ -19,9 +19,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    AggregateId, AggregateWrite, Commit, Content, Home, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
-    Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Claim, Commit, Content, Home, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus,
+    KeyWrite, Ledger, LedgerError, Loaded, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_HOME_KEYS, StoredAggregate, StoredKey,
 };
+use crate::subscription::Subscription;
 
 /// A ledger that puts the keys of one subscriber in their places.
 #[derive(Clone)]
@@ -80,6 +81,28 @@ impl PlacedLedger {
     /// Puts the subscriber's keys with their homes, at most `most` (and [`MAX_HOME_KEYS`]) each, or each apart.
     pub fn new(ledger: Arc<dyn Ledger>, subscriber: &'static str, at_home: bool, most: usize) -> Self {
         Self { ledger, places: Places { subscriber, at_home, most: most.min(MAX_HOME_KEYS) } }
+    }
+
+    /// Puts the keys of a subscription where its effect says.
+    pub fn of(subscription: &Subscription, ledger: &Arc<dyn Ledger>, most: usize) -> Self {
+        Self::new(Arc::clone(ledger), subscription.name, subscription.effect.keys_at_home(), most)
+    }
+
+    /// Reads aggregates; one for each asked for, in that order.
+    pub async fn read(&self, ids: &[AggregateId]) -> Result<Vec<Option<StoredAggregate>>, LedgerError> {
+        let loaded = self.ledger.load(ids, &[]).await?;
+        complete("aggregates", ids.len(), loaded.aggregates.len())?;
+        Ok(loaded.aggregates)
+    }
+
+    /// Writes aggregates that have no keys: all of them, or nothing.
+    pub async fn commit_aggregates(&self, aggregates: Vec<AggregateWrite>) -> Result<(), LedgerError> {
+        self.ledger.commit(Commit { aggregates, keys: Vec::new() }).await
+    }
+
+    /// See [`Ledger::claim`].
+    pub async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.ledger.claim(key, holder, now_ms, until_ms).await
     }
 
     /// Reads aggregates, each once, and keys. With `every_place` a key is also looked for where no home mentions it: after

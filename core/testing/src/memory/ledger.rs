@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use lyceum_core::ports::ledger::{
-    AggregateId, Commit, KeyExpectation, KeyId, KeyStatus, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+    AggregateId, Claim, Commit, KeyExpectation, KeyId, KeyStatus, Ledger, LedgerError, Loaded, StoredAggregate,
+    StoredKey,
 };
 
 /// A ledger that is gone with its process. It never throttles, loses no answer and forgets no key; a simulation that
@@ -22,6 +23,8 @@ struct Tables {
     aggregates: BTreeMap<AggregateId, StoredAggregate>,
     keys: BTreeMap<KeyId, StoredKey>,
     attempts: BTreeMap<(KeyId, u32), u32>,
+    /// Holders, and until when.
+    leases: BTreeMap<KeyId, (Uuid, i64)>,
 }
 
 impl MemoryLedger {
@@ -106,6 +109,18 @@ impl Ledger for MemoryLedger {
         let count = tables.attempts.entry((key.clone(), epoch)).or_default();
         *count = count.saturating_add(1);
         Ok(*count)
+    }
+
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        key.check()?;
+        let mut tables = self.tables();
+        match tables.leases.get(key) {
+            Some(&(other, until_ms)) if other != holder && until_ms > now_ms => Ok(Claim::Elsewhere { until_ms }),
+            _ => {
+                tables.leases.insert(key.clone(), (holder, until_ms));
+                Ok(Claim::Held)
+            }
+        }
     }
 
     async fn list(

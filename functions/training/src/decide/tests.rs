@@ -4,6 +4,8 @@ use lyceum_core::family::AggregateRef;
 use lyceum_core::record::Position;
 use uuid::Uuid;
 
+use lyceum_core::family::{AggregateState, TypedEvent};
+
 use super::*;
 
 /// A fold of events over nothing, as the processing does it.

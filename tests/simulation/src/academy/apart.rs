@@ -2,45 +2,28 @@
 
 use std::marker::PhantomData;
 
-use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, EnvelopeOf, Family, FamilySpec, KeyPlace, Occurrence, Refusal, Stored,
-};
-use lyceum_core::outcome::Finding;
+use lyceum_core::family::{Decision, EnvelopeOf, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
-use serde_json::Value;
+use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// The family with its keys apart.
 pub(super) struct Apart<F>(PhantomData<fn() -> F>);
 
 impl<F: Family> Family for Apart<F> {
-    const SPEC: &'static FamilySpec =
-        &FamilySpec { effect: EffectPolicy::StateAndKey { keys: KeyPlace::Apart }, ..*F::SPEC };
+    const SPEC: &'static FamilySpec = F::SPEC;
+    const SUBSCRIPTION: &'static Subscription = &Subscription::own(F::SPEC, Effect::Stateful { keys: KeyPlace::Apart });
     type Event = F::Event;
+
+    fn document(envelope: &EnvelopeOf<'_, F::Event>, event: &F::Event, stored: &Stored<'_>) -> StatementDocument {
+        F::document(envelope, event, stored)
+    }
+}
+
+impl<F: StatefulFamily> StatefulFamily for Apart<F> {
     type State = F::State;
-    type Format = F::Format;
-
-    fn read(envelope: &EnvelopeOf<'_, F>) -> Result<F::Event, Vec<Finding>> {
-        F::read(envelope)
-    }
-
-    fn key(envelope: &EnvelopeOf<'_, F>, event: &F::Event) -> String {
-        F::key(envelope, event)
-    }
-
-    fn aggregates(event: &F::Event) -> Vec<AggregateRef> {
-        F::aggregates(event)
-    }
 
     fn decide(states: &States<'_, F::State>, event: &F::Event, at: &Occurrence) -> Result<Decision<F::State>, Refusal> {
         F::decide(states, event, at)
-    }
-
-    fn document(envelope: &EnvelopeOf<'_, F>, event: &F::Event, stored: &Stored<'_>) -> StatementDocument {
-        F::document(envelope, event, stored)
-    }
-
-    fn view(state: &F::State, related: &[Option<F::State>]) -> Value {
-        F::view(state, related)
     }
 }

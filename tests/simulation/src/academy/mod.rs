@@ -95,9 +95,8 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
         if !ordered {
             // Then the order is that of the commits; what was never decided comes behind, and what was given up, not at all.
             let committed: Vec<Position> = stage.state().committed.iter().map(|of| of.key.source.clone()).collect();
-            let given_up = stage.state().given_up.clone();
             let place = |record: &Record| committed.iter().position(|at| *at == record.position).unwrap_or(usize::MAX);
-            records.retain(|record| place(record) < usize::MAX || !given_up.contains(&record.position));
+            records.retain(|record| place(record) < usize::MAX || !stage.is_given_up(&record.position));
             records.sort_by_key(place);
         }
         let mut folded = subject.fold(&records, stage.now_ms());
@@ -125,7 +124,7 @@ fn check_fold(stage: &Stage) -> Result<(), Violation> {
 /// before a duplicate's letter is out, the replay's letter speaks for both.
 fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
     let Fact::Event(fact) = stage.fact(record) else { return };
-    let given_up = stage.state().given_up.contains(&record.position);
+    let given_up = stage.is_given_up(&record.position);
     let replayed = stage.current_key(&fact).is_some_and(|key| key.epoch > fact.epoch);
     let (source, count) = source_of(record);
     let letter = letter_id(&source, count);
@@ -168,10 +167,9 @@ fn check_again(order: &Order, first: &Arc<Stage>, workers: usize) -> Result<(), 
     stage.one_key_a_commit = first.one_key_a_commit;
     let stage = Arc::new(stage);
     for subject in &first.subjects {
-        for topic in subject.spec().topics {
-            let partitions =
-                first.partitions(&**subject).iter().filter(|((name, _), ..)| **name == *topic.name).count();
-            stage.create_topic(topic.name, partitions as i32);
+        for topic in subject.subscription().topics() {
+            let partitions = first.partitions(&**subject).iter().filter(|((name, _), ..)| **name == *topic).count();
+            stage.create_topic(topic, partitions as i32);
         }
         for record in records(first, &**subject) {
             let Record { position, timestamp_ms, key, value, headers } = record;

@@ -1,11 +1,10 @@
 //! Training with one rule of its state machine changed, to show that the fold and the second schedule notice.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Decision, Family, FamilySpec, Occurrence, Refusal, Stored};
-use lyceum_core::formats::statement::StatementFormat;
-use lyceum_core::outcome::Finding;
+use lyceum_core::family::{AggregateState, Decision, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Change, States};
+use lyceum_core::subscription::Subscription;
 use lyceum_training::events::Event;
 use lyceum_training::state::{Program, ProgramOwn, ProgramStatus, Session, State};
 use lyceum_training::{SPEC, Training};
@@ -31,21 +30,22 @@ pub(super) struct Counting {
 
 impl<const RULE: u8> Family for MutantFamily<RULE> {
     const SPEC: &'static FamilySpec = &SPEC;
+    const SUBSCRIPTION: &'static Subscription = Training::SUBSCRIPTION;
     type Event = Event;
+
+    fn document(envelope: &Envelope<'_>, event: &Event, stored: &Stored<'_>) -> StatementDocument {
+        Training::document(envelope, event, stored)
+    }
+}
+
+impl AggregateState for Counting {
+    fn view(&self, _: &[Option<Counting>]) -> Value {
+        serde_json::json!(self)
+    }
+}
+
+impl<const RULE: u8> StatefulFamily for MutantFamily<RULE> {
     type State = Counting;
-    type Format = StatementFormat;
-
-    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
-        Training::read(envelope)
-    }
-
-    fn key(envelope: &Envelope<'_>, event: &Event) -> String {
-        Training::key(envelope, event)
-    }
-
-    fn aggregates(event: &Event) -> Vec<AggregateRef> {
-        Training::aggregates(event)
-    }
 
     fn decide(states: &States<'_, Counting>, event: &Event, at: &Occurrence) -> Result<Decision<Counting>, Refusal> {
         let mut mutated: Vec<_> =
@@ -79,13 +79,5 @@ impl<const RULE: u8> Family for MutantFamily<RULE> {
         };
         let changes = decision.changes.into_iter().map(count).collect();
         Ok(Decision { changes, follow_ups: decision.follow_ups, anomalies: decision.anomalies })
-    }
-
-    fn document(envelope: &Envelope<'_>, event: &Event, stored: &Stored<'_>) -> StatementDocument {
-        Training::document(envelope, event, stored)
-    }
-
-    fn view(state: &Counting, _: &[Option<Counting>]) -> Value {
-        serde_json::json!(state)
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, Decision, EffectPolicy, EventType, Family, FamilySpec, FollowUp, KeyPlace, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, Stored, TopicOf,
+    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
+    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
 };
 use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Aggregate, Changes, States};
+use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -127,33 +128,25 @@ pub fn name_of(event_id: Uuid, first_counter: &str) -> Uuid {
 #[derive(Serialize, Deserialize)]
 pub struct Basis(pub Vec<Vec<Uuid>>);
 
-static APART: FamilySpec = spec(KeyPlace::Apart);
-static AT_HOME: FamilySpec = spec(KeyPlace::Home);
+/// The family as data.
+pub const SPEC: FamilySpec = FamilySpec {
+    name: "counters",
+    topics: &[TopicOf { name: COUNTERS, partitions: 2, key: "first counter" }],
+    event_types: &[EventType {
+        name: "counter.counted",
+        topic: COUNTERS,
+        verbs: &["http://nlj.platform/verbs/counted"],
+        object: ObjectIs::Kind(COUNTER),
+        effect: "counts",
+    }],
+    dead_letters: PLATFORM_DEAD_LETTERS,
+    kinds: &[COUNTER],
+};
 
-const fn spec(keys: KeyPlace) -> FamilySpec {
-    FamilySpec {
-        name: "counters",
-        topics: &[TopicOf { name: COUNTERS, partitions: 2, key: "first counter" }],
-        event_types: &[EventType {
-            name: "counter.counted",
-            topic: COUNTERS,
-            verbs: &["http://nlj.platform/verbs/counted"],
-            object: ObjectIs::Kind(COUNTER),
-            effect: "counts",
-        }],
-        dead_letters: PLATFORM_DEAD_LETTERS,
-        kinds: &[COUNTER],
-        effect: EffectPolicy::StateAndKey { keys },
-    }
-}
-
-impl<const HOME: bool> Family for Counters<HOME> {
-    const SPEC: &'static FamilySpec = if HOME { &AT_HOME } else { &APART };
-    type Event = Event;
-    type State = Counter;
+impl TypedEvent for Event {
     type Format = StatementFormat;
 
-    fn read(envelope: &Envelope<'_>) -> Result<Event, Vec<Finding>> {
+    fn read(envelope: &Envelope<'_>) -> Result<Self, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
         let mut counters = vec![fields.object_id("counter")];
         let kind = fields.id("kind");
@@ -167,13 +160,37 @@ impl<const HOME: bool> Family for Counters<HOME> {
         fields.finish(Event { kind: kind.unwrap_or(Kind::Add), counters, limit })
     }
 
-    fn key(_: &Envelope<'_>, event: &Event) -> String {
-        event.counters[0].clone()
+    fn key(&self, _: &Envelope<'_>) -> String {
+        self.counters[0].clone()
     }
 
-    fn aggregates(event: &Event) -> Vec<AggregateRef> {
-        event.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.clone() }).collect()
+    fn aggregates(&self) -> Vec<AggregateRef> {
+        self.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.clone() }).collect()
     }
+}
+
+impl AggregateState for Counter {
+    fn view(&self, _: &[Option<Counter>]) -> Value {
+        json!(self)
+    }
+}
+
+impl<const HOME: bool> Family for Counters<HOME> {
+    const SPEC: &'static FamilySpec = &SPEC;
+    const SUBSCRIPTION: &'static Subscription = if HOME {
+        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Home })
+    } else {
+        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Apart })
+    };
+    type Event = Event;
+
+    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
+    }
+}
+
+impl<const HOME: bool> StatefulFamily for Counters<HOME> {
+    type State = Counter;
 
     fn decide(states: &States<'_, Counter>, event: &Event, at: &Occurrence) -> Result<Decision<Counter>, Refusal> {
         let counters = event.counters.iter().map(|id| Ok(states.get::<Counter>(id)?.cloned().unwrap_or_default()));
@@ -210,13 +227,5 @@ impl<const HOME: bool> Family for Counters<HOME> {
         let put = |changes: Changes<Counter>, (id, counter): (&String, Counter)| changes.put(id, counter);
         let changes = event.counters.iter().zip(counters).fold(Changes::new(), put);
         Ok(Decision { changes, follow_ups, anomalies: Vec::new() })
-    }
-
-    fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, None, stored)
-    }
-
-    fn view(state: &Counter, _: &[Option<Counter>]) -> Value {
-        json!(state)
     }
 }

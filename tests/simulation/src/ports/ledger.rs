@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::dead_letter::LETTER_ID_HEADER;
 use lyceum_core::ports::ledger::{
-    AggregateId, AggregateWrite, Commit, Home, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, Loaded,
-    StoredAggregate, StoredKey,
+    AggregateId, AggregateWrite, Claim, Commit, Home, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError,
+    Loaded, StoredAggregate, StoredKey,
 };
 use lyceum_core::process::look_into;
 use lyceum_core::record::header_text;
@@ -117,6 +117,32 @@ impl Ledger for FaultyLedger {
         Ok(count)
     }
 
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        pause().await;
+        if self.0.stage.strikes(Fault::CallFails) {
+            return Err(LedgerError::Unavailable("throttled".into()));
+        }
+        if self.0.stage.strikes(Fault::Hangs) {
+            match self.0.hang("claims").await {}
+        }
+        let mut claim = answer(self.0.stage.ledger.claim(key, holder, now_ms, until_ms))?;
+        if self.0.stage.defect == Some(Defect::LeaseForEveryone) {
+            claim = Claim::Held;
+        }
+        if claim == Claim::Held {
+            self.0.stage.state().leases.insert(key.event_id, until_ms);
+        }
+        self.0.tell(format_args!("claims {}: {claim:?}", key.event_id));
+        pause().await;
+        if self.0.stage.strikes(Fault::AnswerLost) {
+            return Err(LedgerError::Uncertain("timed out".into()));
+        }
+        if self.0.stage.strikes(Fault::Hangs) {
+            match self.0.hang("claimed").await {}
+        }
+        Ok(claim)
+    }
+
     async fn list(
         &self,
         tenant: &str,
@@ -164,8 +190,10 @@ impl FaultyLedger {
     fn decided(&self, commit: &Commit) -> Vec<(KeyId, StoredKey)> {
         let apart = commit.keys.iter().map(|write| (write.id.clone(), write.key.clone()));
         let at_home = commit.aggregates.iter().flat_map(|write| {
-            let subject = self.0.stage.subjects.iter().find(|of| of.spec().kinds.contains(&write.id.kind.as_str()));
-            let subscriber = subject.map_or("", |of| of.spec().name);
+            let subject = self.0.stage.subjects.iter().find(|of| {
+                of.subscription().effect.keys_at_home() && of.subscription().kinds().contains(&write.id.kind.as_str())
+            });
+            let subscriber = subject.map_or("", |of| of.subscription().name);
             let here = write.content.iter().flat_map(|content| content.keys.here.iter());
             here.map(move |home| (KeyId::at(&write.id, subscriber, home.event_id), home.key.clone()))
         });
@@ -188,7 +216,7 @@ impl FaultyLedger {
                     pause().await;
                 }
             }
-            Some(Defect::NoVersionCheck) => {
+            Some(Defect::NoVersionCheck | Defect::NumbersUnconditional) => {
                 for write in &mut commit.aggregates {
                     write.expected = self.version(&write.id)?;
                 }

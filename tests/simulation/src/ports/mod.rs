@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::process::Services;
+use lyceum_core::subscription::CallPort;
 
 use crate::clock::SimulatedClock;
 use crate::executor::pause;
 use crate::stage::Stage;
+use crate::toys::module::Request;
 
 mod event_log;
+mod generator;
 mod ledger;
 mod statements;
 
@@ -46,6 +49,11 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn observe(&self, _: &[Report]) {}
+}
+
+/// One worker's way to the toys' generator.
+pub(crate) fn generator(stage: &Arc<Stage>, who: &str) -> Arc<dyn CallPort<Request, String>> {
+    Arc::new(generator::FaultyGenerator(Line { stage: Arc::clone(stage), who: who.to_owned() }))
 }
 
 /// The services of one worker.

@@ -3,9 +3,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use async_trait::async_trait;
 use futures::future::{join, join_all};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::*;
-use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey};
+use lyceum_core::ports::ledger::{
+    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
+};
 use lyceum_core::ports::statements::{QueryDocuments, StatementsError};
 use lyceum_testing::memory::statements::MemoryStatements;
 
@@ -63,6 +66,10 @@ impl Ledger for Slow {
 
     async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
         self.answer().await.map(|()| 1)
+    }
+
+    async fn claim(&self, _: &KeyId, _: Uuid, _: i64, _: i64) -> Result<Claim, LedgerError> {
+        self.answer().await.map(|()| Claim::Held)
     }
 
     async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::family::Family;
-use crate::ports::ledger::placed::{Found, Held};
+use crate::family::TypedEvent;
+use crate::ports::ledger::placed::{Found, Held, PlacedLedger};
 use crate::ports::ledger::{AggregateId, KeyId, KeyStatus, LedgerError, StoredKey};
-use crate::process::{Item, Processor};
+use crate::process::Item;
 
 /// Aggregates and keys as they were read, and what was decided since.
 pub(in crate::process) struct WorkingSet<S> {
@@ -59,22 +59,22 @@ impl KnownKey {
     }
 }
 
-impl<F: Family> Processor<F> {
+impl<S: DeserializeOwned> WorkingSet<S> {
     /// Aggregates and keys of these events; after a conflict the keys in every place where they may be.
-    pub(in crate::process) async fn load(
-        &self,
-        items: &[&Item<'_, F>],
+    pub(in crate::process) async fn load<E: TypedEvent>(
+        ledger: &PlacedLedger,
+        items: &[&Item<'_, E>],
         after_conflict: bool,
-    ) -> Result<WorkingSet<F::State>, LedgerError> {
+    ) -> Result<Self, LedgerError> {
         let mut seen = HashSet::new();
         let ids = items.iter().flat_map(|item| &item.aggregates).filter(|id| seen.insert(*id)).cloned().collect();
         let keys: Vec<KeyId> = items.iter().map(|item| item.key.clone()).collect();
-        let Found { aggregates, keys } = self.ledger.load(ids, &keys, after_conflict).await?;
+        let Found { aggregates, keys } = ledger.load(ids, &keys, after_conflict).await?;
         let aggregates = aggregates.into_iter().map(|(id, held)| {
             let state = read_state(&id, held.state())?;
             Ok((id, WorkingAggregate { held, state }))
         });
-        Ok(WorkingSet {
+        Ok(Self {
             aggregates: aggregates.collect::<Result<_, LedgerError>>()?,
             keys: keys.into_iter().map(|(id, key)| (id, KnownKey::Stored(key))).collect(),
         })
@@ -92,11 +92,24 @@ pub(in crate::process) fn read_state<S: DeserializeOwned>(
 
 impl<S> WorkingSet<S> {
     /// Takes out what concerns these events, whose aggregates concern no others.
-    pub(super) fn take_part<F: Family<State = S>>(&mut self, items: &[&Item<'_, F>]) -> Self {
+    pub(super) fn take_part<E: TypedEvent>(&mut self, items: &[&Item<'_, E>]) -> Self {
         let ids = items.iter().flat_map(|item| &item.aggregates);
-        let key = |item: &&Item<'_, F>| Some((item.key.clone(), self.keys.get(&item.key)?.clone()));
+        let key = |item: &&Item<'_, E>| Some((item.key.clone(), self.keys.get(&item.key)?.clone()));
         let keys = items.iter().filter_map(key).collect();
         Self { aggregates: ids.filter_map(|id| self.aggregates.remove_entry(id)).collect(), keys }
+    }
+
+    /// The key that settles an event, whatever its epoch where the content differs: a replayed conflict must not take the id
+    /// from the event that it is in conflict with.
+    pub(super) fn settling_key<E: TypedEvent>(&self, item: &Item<'_, E>) -> Option<&KnownKey> {
+        let known = self.keys.get(&item.key)?;
+        let settles = known.settles(item.envelope.replay_count) || !item.is_content(known.content_hash());
+        settles.then_some(known)
+    }
+
+    /// Whether nothing is to be decided about an event any more.
+    pub(in crate::process) fn is_settled<E: TypedEvent>(&self, item: &Item<'_, E>) -> bool {
+        self.settling_key(item).is_some()
     }
 
     /// How an event ended, as its key tells.

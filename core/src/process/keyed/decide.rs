@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::load::{KnownKey, WorkingSet};
+use super::{Decide, Keyed};
 use crate::dead_letter::{Publication, without_value};
 use crate::envelope::follow_up_id;
-use crate::family::{Decision, Family, FollowUp, Refusal};
+use crate::family::{Decision, FollowUp, Refusal, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome};
 use crate::ports::ledger::placed::{Draft, Seen};
 use crate::ports::ledger::{KeyExpectation, KeyStatus, KeyWrite, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredKey};
 use crate::process::batch::{Disposition, Emission};
 use crate::process::recording::Recording;
-use crate::process::{Failed, Invocation, Item, Processor};
+use crate::process::{Failed, Invocation, Item};
 use crate::record::{Header, NewRecord};
 use crate::states::States;
 use crate::trace;
@@ -49,20 +51,20 @@ enum Undecided {
     Transient { reason: String },
 }
 
-impl<F: Family> Processor<F> {
+impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
     /// Decides as many of the events as fit into one transaction. `spent` has those whose attempts are spent, and how many
     /// these were.
     pub(super) fn decide_in_order(
         &self,
-        items: &[&Item<'_, F>],
-        working: &mut WorkingSet<F::State>,
+        items: &[&Item<'_, E>],
+        working: &mut WorkingSet<D::State>,
         spent: &HashMap<usize, u32>,
         invocation: &Invocation,
     ) -> Transaction {
         let draft = self.ledger.draft();
         let mut transaction = Transaction { draft, dispositions: Vec::new(), covered: 0, failed: None };
         for item in items {
-            if let Some(known) = settling_key(item, working) {
+            if let Some(known) = working.settling_key(item) {
                 transaction.dispositions.push((item.index, self.settled_before(item, known, invocation)));
                 transaction.covered += 1;
                 continue;
@@ -77,7 +79,7 @@ impl<F: Family> Processor<F> {
                     return transaction;
                 }
             };
-            let is_full = transaction.draft.len() >= self.config.decisions_a_commit.max(1);
+            let is_full = transaction.draft.len() >= self.shell.config.decisions_a_commit.max(1);
             if is_full || !takes(&transaction.draft, item, &written, working) {
                 if transaction.covered > 0 {
                     return transaction;
@@ -95,11 +97,11 @@ impl<F: Family> Processor<F> {
 
     fn decide(
         &self,
-        item: &Item<'_, F>,
-        working: &WorkingSet<F::State>,
+        item: &Item<'_, E>,
+        working: &WorkingSet<D::State>,
         is_spent: bool,
         invocation: &Invocation,
-    ) -> Result<Written<F::State>, Undecided> {
+    ) -> Result<Written<D::State>, Undecided> {
         let failed = |kind, rule, message| Undecided::Failed(Failed::by_rule(kind, rule, message));
         if is_spent {
             let message = "every attempt of this record's own work failed".to_owned();
@@ -112,16 +114,17 @@ impl<F: Family> Processor<F> {
         }));
         // A family that panics must not take its partition with it: the record's own failure, and its attempts are counted.
         let decided = catch_unwind(AssertUnwindSafe(|| {
-            let Decision { changes, follow_ups, anomalies } = F::decide(&states, &item.event, &at)?;
+            let Decision { changes, follow_ups, anomalies } = self.effect.decide(item, &states, &at)?;
             let named = item.aggregates.iter().map(|id| (&*id.kind, &*id.id));
             Ok((changes.of_each(named)?, follow_ups, anomalies))
         }));
         let decided = decided.unwrap_or_else(|_| {
             Err(Refusal::Transient { reason: "the program failed while deciding this event".into() })
         });
+        let has_document = self.shell.documents.is_some();
         match decided {
             Ok((states, follow_ups, anomalies)) => {
-                accepted(item, states, follow_ups, anomalies).map_err(Undecided::Failed)
+                accepted(item, has_document, states, follow_ups, anomalies).map_err(Undecided::Failed)
             }
             Err(Refusal::Rejected { rule, message }) => Err(failed(DeadLetterKind::Rejected, rule, message)),
             Err(Refusal::Faulty { message }) => Err(failed(DeadLetterKind::Processing, "decision.aggregates", message)),
@@ -130,11 +133,11 @@ impl<F: Family> Processor<F> {
     }
 
     /// What becomes of an event whose key is there: nothing is decided, its recording is emitted again.
-    fn settled_before(&self, item: &Item<'_, F>, known: &KnownKey, invocation: &Invocation) -> Disposition {
+    fn settled_before(&self, item: &Item<'_, E>, known: &KnownKey, invocation: &Invocation) -> Disposition {
         if !item.is_content(known.content_hash()) {
             let message = format!("the event id {} was used before with another content", item.envelope.id);
             let failed = Failed::by_rule(DeadLetterKind::Conflict, "event-id.conflict", message);
-            let letter = self.letter_for(item, &failed, 1, invocation.now_ms());
+            let letter = self.shell.letter_for(item, &failed, 1, invocation.now_ms());
             return Disposition::letter(letter, failed.kind, item.record.position.clone(), failed.findings);
         }
         let key = match known {
@@ -154,8 +157,8 @@ impl<F: Family> Processor<F> {
     }
 
     /// A rejection is a decision like any other: its key has the letter as recording.
-    fn refused(&self, item: &Item<'_, F>, failed: Failed, attempts: u32, invocation: &Invocation) -> Written<F::State> {
-        let letter = self.letter_for(item, &failed, attempts, invocation.now_ms());
+    fn refused(&self, item: &Item<'_, E>, failed: Failed, attempts: u32, invocation: &Invocation) -> Written<D::State> {
+        let letter = self.shell.letter_for(item, &failed, attempts, invocation.now_ms());
         let Failed { kind, findings } = failed;
         let mut recording = Recording { statement_stored_ms: None, publications: vec![letter], dead: Some(kind) };
         let mut encoded = recording.encode();
@@ -176,22 +179,15 @@ impl<F: Family> Processor<F> {
     }
 }
 
-/// The key that settles an event, whatever its epoch where the content differs: a replayed conflict must not take the id
-/// from the event that it is in conflict with.
-fn settling_key<'w, F: Family>(item: &Item<'_, F>, working: &'w WorkingSet<F::State>) -> Option<&'w KnownKey> {
-    let known = working.keys.get(&item.key)?;
-    let settles = known.settles(item.envelope.replay_count) || !item.is_content(known.content_hash());
-    settles.then_some(known)
-}
-
 /// An accepted event as it is written.
-fn accepted<F: Family>(
-    item: &Item<'_, F>,
-    states: Vec<Option<F::State>>,
+fn accepted<E: TypedEvent, S: Serialize>(
+    item: &Item<'_, E>,
+    has_document: bool,
+    states: Vec<Option<S>>,
     follow_ups: Vec<FollowUp>,
     anomalies: Vec<Anomaly>,
-) -> Result<Written<F::State>, Failed> {
-    let encode = |(id, state): (&_, Option<F::State>)| {
+) -> Result<Written<S>, Failed> {
+    let encode = |(id, state): (&_, Option<S>)| {
         let Some(state) = state else { return Ok(None) };
         let encoded = serde_json::to_vec(&state)
             .map_err(|error| Failed::by_rule(DeadLetterKind::Processing, "state.encode", error.to_string()))?;
@@ -206,7 +202,7 @@ fn accepted<F: Family>(
     let states = item.aggregates.iter().zip(states).map(encode).collect::<Result<Vec<_>, _>>()?;
     let follow_ups = follow_ups.into_iter().enumerate();
     let recording = Recording {
-        statement_stored_ms: Some(item.record.timestamp_ms),
+        statement_stored_ms: has_document.then_some(item.record.timestamp_ms),
         publications: follow_ups.map(|(ordinal, follow_up)| publication(item, ordinal, follow_up)).collect(),
         dead: None,
     };
@@ -221,7 +217,7 @@ fn accepted<F: Family>(
 }
 
 /// A follow-up as it is published.
-fn publication<F: Family>(item: &Item<'_, F>, ordinal: usize, follow_up: FollowUp) -> Publication {
+fn publication<E: TypedEvent>(item: &Item<'_, E>, ordinal: usize, follow_up: FollowUp) -> Publication {
     let id = follow_up_id(item.envelope.id, follow_up.event_type, ordinal);
     let mut headers = vec![
         Header::new("event-id", id.to_string()),
@@ -240,7 +236,7 @@ fn publication<F: Family>(item: &Item<'_, F>, ordinal: usize, follow_up: FollowU
 }
 
 /// The key of a decision, under the condition that it is as it was read.
-fn key_write<F: Family>(item: &Item<'_, F>, written: &Written<F::State>, working: &WorkingSet<F::State>) -> KeyWrite {
+fn key_write<E: TypedEvent, S>(item: &Item<'_, E>, written: &Written<S>, working: &WorkingSet<S>) -> KeyWrite {
     let expected = match working.keys.get(&item.key) {
         Some(key) => KeyExpectation::DeadAt(key.epoch()),
         None => KeyExpectation::Absent,
@@ -256,29 +252,24 @@ fn key_write<F: Family>(item: &Item<'_, F>, written: &Written<F::State>, working
 }
 
 /// Every aggregate that a decision saw is a condition of the transaction, also where it stays as it is.
-fn seen<'a, F: Family>(
-    item: &'a Item<'_, F>,
-    written: &'a Written<F::State>,
-    working: &'a WorkingSet<F::State>,
+fn seen<'a, E: TypedEvent, S>(
+    item: &'a Item<'_, E>,
+    written: &'a Written<S>,
+    working: &'a WorkingSet<S>,
 ) -> Vec<Seen<'a>> {
-    let of = |(id, state): (&'a _, &'a Option<(F::State, Bytes)>)| {
+    let of = |(id, state): (&'a _, &'a Option<(S, Bytes)>)| {
         let held = &working.aggregates.get(id)?.held;
         Some(Seen { id, held, state: state.as_ref().map(|(_, bytes)| bytes) })
     };
     item.aggregates.iter().zip(&written.states).filter_map(of).collect()
 }
 
-fn takes<F: Family>(
-    draft: &Draft,
-    item: &Item<'_, F>,
-    written: &Written<F::State>,
-    working: &WorkingSet<F::State>,
-) -> bool {
+fn takes<E: TypedEvent, S>(draft: &Draft, item: &Item<'_, E>, written: &Written<S>, working: &WorkingSet<S>) -> bool {
     draft.takes(&seen(item, written, working), &key_write(item, written, working))
 }
 
 impl Transaction {
-    fn add<F: Family>(&mut self, item: &Item<'_, F>, written: Written<F::State>, working: &mut WorkingSet<F::State>) {
+    fn add<E: TypedEvent, S>(&mut self, item: &Item<'_, E>, written: Written<S>, working: &mut WorkingSet<S>) {
         self.draft.add(&seen(item, &written, working), key_write(item, &written, working));
         let Written { states, recording, status, outcome, findings, anomalies, .. } = written;
         for (id, state) in item.aggregates.iter().zip(states) {

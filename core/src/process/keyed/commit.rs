@@ -4,21 +4,22 @@ use std::collections::HashMap;
 
 use super::decide::Transaction;
 use super::load::WorkingSet;
-use crate::family::Family;
+use super::{Decide, Keyed};
+use crate::family::TypedEvent;
 use crate::ports::ledger::LedgerError;
 use crate::process::batch::Disposition;
-use crate::process::{Invocation, Item, Processor};
+use crate::process::{Invocation, Item};
 
 /// What becomes of the records of a group, by their places in the batch.
 type Dispositions = Vec<(usize, Disposition)>;
 
-impl<F: Family> Processor<F> {
+impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
     /// Decides and commits the events of one group, in order. What is not decided when the time or the attempts are spent
     /// is redelivered.
     pub(super) async fn decide_and_commit(
         &self,
-        items: Vec<&Item<'_, F>>,
-        loaded: Result<WorkingSet<F::State>, LedgerError>,
+        items: Vec<&Item<'_, E>>,
+        loaded: Result<WorkingSet<D::State>, LedgerError>,
         invocation: &Invocation,
     ) -> Dispositions {
         let mut group = Group { left: items, decided: Vec::new(), spent: HashMap::new() };
@@ -31,8 +32,8 @@ impl<F: Family> Processor<F> {
     /// `Err`: why the rest of the group is redelivered.
     async fn commit_group(
         &self,
-        group: &mut Group<'_, '_, F>,
-        loaded: Result<WorkingSet<F::State>, LedgerError>,
+        group: &mut Group<'_, '_, E>,
+        loaded: Result<WorkingSet<D::State>, LedgerError>,
         invocation: &Invocation,
     ) -> Result<(), String> {
         let mut working = match loaded {
@@ -82,11 +83,11 @@ impl<F: Family> Processor<F> {
 
     async fn load_group(
         &self,
-        group: &Group<'_, '_, F>,
+        group: &Group<'_, '_, E>,
         after_conflict: bool,
         invocation: &Invocation,
-    ) -> Result<WorkingSet<F::State>, String> {
-        let load = || self.load(&group.left, after_conflict);
+    ) -> Result<WorkingSet<D::State>, String> {
+        let load = || WorkingSet::load(self.ledger, &group.left, after_conflict);
         let loaded = invocation.until_it_succeeds(LedgerError::Unavailable, load).await;
         loaded.map_err(|error| error.to_string())
     }
@@ -94,7 +95,7 @@ impl<F: Family> Processor<F> {
     /// The own work of the next event failed; `Ok` where its attempts are spent, so that this is decided about it now.
     async fn count_attempt(
         &self,
-        group: &mut Group<'_, '_, F>,
+        group: &mut Group<'_, '_, E>,
         reason: String,
         invocation: &Invocation,
     ) -> Result<(), String> {
@@ -111,14 +112,14 @@ impl<F: Family> Processor<F> {
 }
 
 /// The events of a group that are not decided yet, and what becomes of the others.
-struct Group<'b, 'a, F: Family> {
-    left: Vec<&'b Item<'a, F>>,
+struct Group<'b, 'a, E: TypedEvent> {
+    left: Vec<&'b Item<'a, E>>,
     decided: Dispositions,
     /// Those whose attempts are spent, and how many these were.
     spent: HashMap<usize, u32>,
 }
 
-impl<F: Family> Group<'_, '_, F> {
+impl<E: TypedEvent> Group<'_, '_, E> {
     /// Marks the first of what is left, and everything behind it, for redelivery.
     fn redeliver_rest(&mut self, reason: &str) {
         let Some(first) = self.left.first() else { return };

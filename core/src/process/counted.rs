@@ -1,0 +1,258 @@
+//! The effect *counted*: documents, and numbers of those that are stored by their own record.
+//!
+//! A number is kept for each partition apart, as an aggregate of its own with the offset up to which it holds: what stands at or
+//! before that offset is counted in it. It is committed on the condition that nobody wrote it since it was read, so that a
+//! redelivery, or a worker that should be gone, counts nothing again. An event that came before from another record is no new
+//! document, and is not counted. From the first record of a partition that is redelivered on, all are, so that no offset is passed
+//! that is not counted.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::batch::{Batch, Disposition};
+use super::documents::applied;
+use super::keyed::read_state;
+use super::show::with_view;
+use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use crate::family::{AggregateRef, AggregateState, Catalog};
+use crate::outcome::{Outcome, Report};
+use crate::ports::ledger::placed::PlacedLedger;
+use crate::ports::ledger::{AggregateId, AggregateWrite, Content, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES};
+use crate::record::Position;
+use crate::subscription::{Counted, Subscription};
+
+/// Numbers of topics with more partitions are not found again when they are read: such a record is held back, and says so.
+pub(super) const MAX_PARTITIONS: i32 = 64;
+
+const PANICKED: &str = "the program failed while counting this event; report it with the record's bytes";
+
+/// Stores documents, and counts them.
+pub struct CountedProcessor<C: Counted> {
+    shell: Shell<C::Event>,
+    ledger: PlacedLedger,
+}
+
+/// Numbers of one partition, as they are kept.
+#[derive(Serialize, Deserialize)]
+struct Row<N> {
+    /// The offset up to which they hold.
+    through: i64,
+    numbers: N,
+}
+
+/// What is to be counted in one row: events by their places in the batch, in the order of their offsets.
+type Rows = BTreeMap<AggregateId, (AggregateRef, Vec<usize>)>;
+
+impl<C: Counted> CountedProcessor<C> {
+    /// A processor of the family's records.
+    pub fn new(services: Services, catalog: Arc<Catalog>, config: ProcessConfig) -> Self {
+        let ledger = PlacedLedger::of(C::SUBSCRIPTION, &services.ledger, config.home_keys);
+        Self { shell: Shell::new(C::SUBSCRIPTION, services.into(), catalog, config, Some(C::document)), ledger }
+    }
+
+    /// Counts what is stored, partition by partition.
+    async fn count_batch(&self, batch: &mut Batch<'_, C::Event>, invocation: &Invocation) {
+        let mut partitions: BTreeMap<(Arc<str>, i32), Vec<usize>> = BTreeMap::new();
+        for (index, entry) in batch.entries.iter().enumerate() {
+            let Position { topic, partition, .. } = &entry.report.position;
+            partitions.entry((Arc::clone(topic), *partition)).or_default().push(index);
+        }
+        for mut indexes in partitions.into_values() {
+            indexes.sort_by_key(|&index| batch.entries[index].report.position.offset);
+            self.count_partition(batch, &indexes, invocation).await;
+        }
+    }
+
+    async fn count_partition(&self, batch: &mut Batch<'_, C::Event>, indexes: &[usize], invocation: &Invocation) {
+        let mut rows = Rows::new();
+        let mut counted = 0;
+        for &index in indexes {
+            let entry = &batch.entries[index];
+            if matches!(entry.disposition, Disposition::Redeliver { .. } | Disposition::Undecided) {
+                break;
+            }
+            let is_new = matches!(&entry.disposition, Disposition::Emit(of) if of.outcome == Outcome::Applied);
+            let Some(item) = entry.item.as_ref().filter(|_| is_new) else {
+                counted += 1;
+                continue;
+            };
+            if entry.report.position.partition >= MAX_PARTITIONS {
+                let reason = format!("numbers are kept of {MAX_PARTITIONS} partitions of a topic");
+                batch.entries[index].disposition = Disposition::redeliver(reason);
+                break;
+            }
+            // What panics here holds its partition until a release counts it: nothing is passed over.
+            let Ok(counters) = catch_unwind(AssertUnwindSafe(|| C::counters(&item.event))) else {
+                batch.entries[index].disposition = Disposition::redeliver(PANICKED);
+                break;
+            };
+            counted += 1;
+            for counter in counters {
+                let id = row_id(&item.envelope.tenant, &counter, &entry.report.position);
+                let (_, events) = rows.entry(id).or_insert_with(|| (counter, Vec::new()));
+                events.push(index);
+            }
+        }
+        let failed = self.count_rows(batch, rows, invocation).await;
+        // From the first failure on everything is redelivered; what is counted already is known by its row's offset.
+        let first_failed =
+            failed.iter().map(|(index, _)| *index).min_by_key(|&index| batch.entries[index].report.position.offset);
+        if let Some((first, reason)) = first_failed.and_then(|first| failed.into_iter().find(|(at, _)| *at == first)) {
+            batch.entries[first].disposition = Disposition::redeliver(reason);
+            counted = indexes.iter().position(|&index| index == first).unwrap_or(0);
+        }
+        let Some(&first) = indexes.get(counted) else { return };
+        let behind = format!("waits behind {}", batch.entries[first].report.position);
+        for &index in &indexes[counted + 1..] {
+            batch.entries[index].disposition = Disposition::redeliver(&*behind);
+        }
+    }
+
+    /// Counts in each row; of the rows that could not be written, the first event and why.
+    async fn count_rows(
+        &self,
+        batch: &Batch<'_, C::Event>,
+        rows: Rows,
+        invocation: &Invocation,
+    ) -> Vec<(usize, String)> {
+        let mut failed = Vec::new();
+        let mut left: Vec<_> = rows.into_iter().collect();
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(MAX_ACTIONS));
+            let (mut conflicts, mut attempts) = (invocation.conflicts(), invocation.attempts());
+            while !left.is_empty() {
+                let written = self.count_some(batch, &left, invocation).await;
+                match written {
+                    Ok(covered) => {
+                        left.drain(..covered);
+                    }
+                    Err(error) => {
+                        let goes_on = match &error {
+                            LedgerError::Conflict | LedgerError::Uncertain(_) => conflicts.again().await,
+                            LedgerError::Unavailable(_) => attempts.again().await,
+                            LedgerError::Refused(_) => false,
+                        };
+                        if !goes_on {
+                            let first = |(_, (_, events)): (_, (_, Vec<usize>))| {
+                                events.first().map(|&index| (index, error.to_string()))
+                            };
+                            failed.extend(left.drain(..).filter_map(first));
+                        }
+                    }
+                }
+            }
+            left = rest;
+        }
+        failed
+    }
+
+    /// Counts in as many of the rows, in order, as one transaction takes; how many these are.
+    async fn count_some(
+        &self,
+        batch: &Batch<'_, C::Event>,
+        rows: &[(AggregateId, (AggregateRef, Vec<usize>))],
+        invocation: &Invocation,
+    ) -> Result<usize, LedgerError> {
+        let ids: Vec<AggregateId> = rows.iter().map(|(id, _)| id.clone()).collect();
+        let stored = invocation.in_time(LedgerError::Unavailable, self.ledger.read(&ids)).await?;
+        let (mut writes, mut bytes, mut covered) = (Vec::new(), 0, 0);
+        for ((id, (counter, events)), stored) in rows.iter().zip(stored) {
+            let expected = stored.as_ref().map(|of| of.version);
+            let held = stored.and_then(|of| of.content.state);
+            let items = events.iter().filter_map(|&index| batch.entries[index].item.as_ref());
+            let row = self.count_row(id, held.as_ref(), counter, items, invocation)?;
+            bytes += row.as_ref().map_or(0, Bytes::len);
+            if bytes > MAX_COMMIT_BYTES && covered > 0 {
+                break;
+            }
+            covered += 1;
+            if let Some(row) = row {
+                writes.push(AggregateWrite { id: id.clone(), expected, content: Some(Content::of(row)) });
+            }
+        }
+        if !writes.is_empty() {
+            invocation.in_time(LedgerError::Uncertain, self.ledger.commit_aggregates(writes)).await?;
+        }
+        Ok(covered)
+    }
+
+    /// The row with these events counted; `None` where it has them already.
+    fn count_row<'b, 'a: 'b>(
+        &self,
+        id: &AggregateId,
+        held: Option<&Bytes>,
+        counter: &AggregateRef,
+        items: impl Iterator<Item = &'b Item<'a, C::Event>>,
+        invocation: &Invocation,
+    ) -> Result<Option<Bytes>, LedgerError> {
+        let mut row = read_state(id, held)?.unwrap_or(Row { through: -1, numbers: C::Numbers::default() });
+        let before = row.through;
+        for item in items {
+            if item.record.position.offset > before {
+                let at = item.occurrence(invocation.now_ms());
+                catch_unwind(AssertUnwindSafe(|| C::count(&mut row.numbers, counter, &item.event, &at)))
+                    .map_err(|_| LedgerError::Refused(PANICKED.into()))?;
+                row.through = item.record.position.offset;
+            }
+        }
+        if row.through == before {
+            return Ok(None);
+        }
+        let written = serde_json::to_vec(&row)
+            .map_err(|error| LedgerError::Refused(format!("the numbers of {id} cannot be written: {error}")))?;
+        Ok(Some(written.into()))
+    }
+}
+
+/// Where a counter's numbers of one tenant and partition are.
+pub fn row_id(tenant: &str, counter: &AggregateRef, at: &Position) -> AggregateId {
+    let id = format!("{}/{}/{}", at.topic, at.partition, counter.id);
+    AggregateId { tenant: tenant.to_owned(), kind: counter.kind.to_owned(), id }
+}
+
+#[async_trait]
+impl<C: Counted> Subscriber for CountedProcessor<C> {
+    fn subscription(&self) -> &'static Subscription {
+        self.shell.subscription
+    }
+
+    fn invocation(&self, deadline_ms: i64) -> Invocation {
+        self.shell.invocation(deadline_ms)
+    }
+
+    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
+        let mut batch = self.shell.read_batch(deliveries, invocation);
+        batch.decide_each(applied);
+        self.shell.emit(&mut batch, invocation).await;
+        self.count_batch(&mut batch, invocation).await;
+        self.shell.report(batch)
+    }
+
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
+        let Some(&kind) = C::KINDS.iter().find(|of| **of == kind) else { return Ok(None) };
+        let counter = AggregateRef { kind, id: id.to_owned() };
+        let partitions = self
+            .shell
+            .subscription
+            .topics()
+            .flat_map(|topic| (0..MAX_PARTITIONS).map(move |partition| Position::new(topic, partition, 0)));
+        let ids: Vec<AggregateId> = partitions.map(|at| row_id(tenant, &counter, &at)).collect();
+        let mut numbers: Option<C::Numbers> = None;
+        for (id, stored) in ids.iter().zip(self.ledger.read(&ids).await?) {
+            let Some(stored) = stored else { continue };
+            let Some(row) = read_state::<Row<C::Numbers>>(id, stored.content.state.as_ref())? else { continue };
+            match &mut numbers {
+                Some(numbers) => C::merge(numbers, &row.numbers),
+                None => numbers = Some(row.numbers),
+            }
+        }
+        let shown = json!({"kind": kind, "id": id, "tenant": tenant});
+        Ok(numbers.map(|numbers| with_view(shown, numbers.view(&[]))))
+    }
+}

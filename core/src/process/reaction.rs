@@ -1,0 +1,66 @@
+//! The effect *reaction*: what follows from an event is published, and a key records it. Nothing is kept beside.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::keyed::{Decide, Keyed};
+use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use crate::family::{Catalog, Decision, Occurrence, Refusal};
+use crate::outcome::Report;
+use crate::ports::ledger::placed::PlacedLedger;
+use crate::ports::ledger::{KeyStatus, LedgerError};
+use crate::record::Record;
+use crate::states::States;
+use crate::subscription::{Reaction, Subscription};
+
+/// Answers events with others.
+pub struct ReactionProcessor<R: Reaction> {
+    shell: Shell<R::Event>,
+    ledger: PlacedLedger,
+}
+
+impl<R: Reaction> ReactionProcessor<R> {
+    /// A processor of the subscription's records.
+    pub fn new(services: Services, catalog: Arc<Catalog>, config: ProcessConfig) -> Self {
+        let ledger = PlacedLedger::of(R::SUBSCRIPTION, &services.ledger, config.home_keys);
+        Self { shell: Shell::new(R::SUBSCRIPTION, services.into(), catalog, config, None), ledger }
+    }
+
+    fn keyed(&self) -> Keyed<'_, R::Event, ByReaction<R>> {
+        Keyed { shell: &self.shell, ledger: &self.ledger, effect: ByReaction(PhantomData) }
+    }
+}
+
+struct ByReaction<R>(PhantomData<fn() -> R>);
+
+impl<R: Reaction> Decide<R::Event> for ByReaction<R> {
+    type State = ();
+
+    fn decide(&self, item: &Item<'_, R::Event>, _: &States<'_, ()>, at: &Occurrence) -> Result<Decision<()>, Refusal> {
+        R::react(&item.event, at).map(Decision::of_follow_ups)
+    }
+}
+
+#[async_trait]
+impl<R: Reaction> Subscriber for ReactionProcessor<R> {
+    fn subscription(&self) -> &'static Subscription {
+        self.shell.subscription
+    }
+
+    fn invocation(&self, deadline_ms: i64) -> Invocation {
+        self.shell.invocation(deadline_ms)
+    }
+
+    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
+        let mut batch = self.shell.read_batch(deliveries, invocation);
+        self.keyed().decide_groups(&mut batch, invocation).await;
+        self.shell.emit(&mut batch, invocation).await;
+        self.shell.report(batch)
+    }
+
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        self.keyed().ended(records).await
+    }
+}

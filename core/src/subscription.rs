@@ -1,0 +1,201 @@
+//! Who reads topics, and with which effect. A family's own subscription reads all that is on its topics; others read some events
+//! on topics of other families. Each has a consumer group of its own, and idempotency keys of its own.
+//!
+//! | effect | what happens once | by |
+//! |---|---|---|
+//! | stateful | states change, follow-ups and a document go out | state and key in one commit: [`StatefulFamily`](crate::family::StatefulFamily) |
+//! | documents | a document is stored | its create-only id: [`Family`](crate::family::Family) |
+//! | reaction | follow-ups go out | a key: [`Reaction`] |
+//! | calling | a port is asked, and follow-ups of its answer go out | a lease, and a key that records the answer: [`Calling`] |
+//! | counted | numbers change | the offset up to which they hold, after a document whose id makes it once: [`Counted`] |
+
+use async_trait::async_trait;
+
+use crate::family::{
+    AggregateRef, AggregateState, DeadLetterTopics, Family, FamilySpec, FollowUp, Occurrence, Refusal, TypedEvent,
+};
+
+/// A subscription as data.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Its function, the suffix of its consumer group, and the subscriber that owns its keys. A family's own has the family's
+    /// name.
+    pub name: &'static str,
+    /// Which records it gets, and which of their events it wants.
+    pub reads: Reads,
+    /// Where its dead letters go.
+    pub dead_letters: DeadLetterTopics,
+    /// What it does, and how that happens once.
+    pub effect: Effect,
+}
+
+/// What a subscription reads.
+#[derive(Debug)]
+pub enum Reads {
+    /// All that is on the topics of its own family, whose dead letters it writes: of what cannot be read and of what belongs
+    /// elsewhere, too.
+    Own(&'static FamilySpec),
+    /// Events on topics of other families. All others there are skipped, and so is what cannot be read: its letter is
+    /// written by the topic's owner.
+    Others(&'static [Wanted]),
+}
+
+/// What a subscription wants of a topic that it does not own.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The topic.
+    pub topic: &'static str,
+    /// The names of the event types; none: all of them.
+    pub event_types: &'static [&'static str],
+}
+
+/// How an effect happens once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// State and idempotency key change in one commit of the ledger.
+    Stateful {
+        /// Where the keys are.
+        keys: KeyPlace,
+    },
+    /// A document under the event's id; the store's create-only write makes it once.
+    Documents,
+    /// Follow-ups, which a key records.
+    Reaction,
+    /// A call of a port under a lease, whose answer's follow-ups a key records.
+    Calling,
+    /// Numbers, each with the offset up to which it holds, of events whose documents are stored.
+    Counted,
+}
+
+impl Effect {
+    /// Whether something of it is in the ledger.
+    pub fn uses_ledger(self) -> bool {
+        self != Self::Documents
+    }
+
+    /// Whether every event has an idempotency key.
+    pub fn has_keys(self) -> bool {
+        matches!(self, Self::Stateful { .. } | Self::Reaction | Self::Calling)
+    }
+
+    /// Whether keys lie with the aggregate that their event names first, while that has few.
+    pub fn keys_at_home(self) -> bool {
+        matches!(self, Self::Stateful { keys: KeyPlace::Home })
+    }
+}
+
+/// Where the idempotency keys of a subscription's events are. docs/cost.md tells what either costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// With the aggregate that the event names first, its home, while that has few: one conditional write changes both.
+    /// For aggregates of some ten events. An id that comes again with another home is only noticed by the statement store.
+    Home,
+    /// Each an item of its own. For aggregates of many events, and where an id that comes again for another aggregate
+    /// must change nothing.
+    Apart,
+}
+
+impl Subscription {
+    /// A family's own.
+    pub const fn own(family: &'static FamilySpec, effect: Effect) -> Self {
+        Self { name: family.name, reads: Reads::Own(family), dead_letters: family.dead_letters, effect }
+    }
+
+    /// The topics that it reads.
+    pub fn topics(&self) -> impl Iterator<Item = &'static str> {
+        let (own, others) = match self.reads {
+            Reads::Own(family) => (family.topics, [].as_slice()),
+            Reads::Others(wanted) => ([].as_slice(), wanted),
+        };
+        own.iter().map(|topic| topic.name).chain(others.iter().map(|wanted| wanted.topic))
+    }
+
+    /// The family whose own it is.
+    pub fn family(&self) -> Option<&'static FamilySpec> {
+        match self.reads {
+            Reads::Own(family) => Some(family),
+            Reads::Others(_) => None,
+        }
+    }
+
+    /// The kinds of aggregate that it keeps.
+    pub fn kinds(&self) -> &'static [&'static str] {
+        self.family().map_or(&[], |family| family.kinds)
+    }
+
+    /// Whether it wants events of that type from that topic.
+    pub fn wants(&self, topic: &str, event_type: &str) -> bool {
+        match self.reads {
+            Reads::Own(_) => true,
+            Reads::Others(wanted) => wanted
+                .iter()
+                .any(|of| of.topic == topic && (of.event_types.is_empty() || of.event_types.contains(&event_type))),
+        }
+    }
+}
+
+/// A subscription that answers an event with others: it keeps no state, so that those change it where they are consumed.
+pub trait Reaction: Send + Sync + 'static {
+    /// The subscription as data.
+    const SUBSCRIPTION: &'static Subscription;
+
+    /// Its events.
+    type Event: TypedEvent;
+
+    /// What follows from the event. Pure.
+    fn react(event: &Self::Event, at: &Occurrence) -> Result<Vec<FollowUp>, Refusal>;
+}
+
+/// A subscription that asks a port about an event, and answers it with what follows from the port's answer.
+pub trait Calling: Send + Sync + 'static {
+    /// The subscription as data.
+    const SUBSCRIPTION: &'static Subscription;
+
+    /// Its events.
+    type Event: TypedEvent;
+
+    /// What the port is asked.
+    type Request: Send + Sync;
+
+    /// What the port answers: its refusals, too.
+    type Answer: Send + Sync;
+
+    /// What the port is asked about the event. Pure.
+    fn request(event: &Self::Event, at: &Occurrence) -> Result<Self::Request, Refusal>;
+
+    /// What follows from the answer. Pure; recorded before any of it is published, so that it is decided once, whatever a
+    /// second call would answer.
+    fn answered(event: &Self::Event, answer: &Self::Answer, at: &Occurrence) -> Result<Vec<FollowUp>, Refusal>;
+}
+
+/// What a [`Calling`] subscription asks.
+#[async_trait]
+pub trait CallPort<Request, Answer>: Send + Sync {
+    /// Asks once. It may be asked again about the same event, by another worker, where the answer of this call was not
+    /// recorded.
+    async fn call(&self, request: &Request) -> Result<Answer, CallError>;
+}
+
+/// The port did not answer now: throttled, down, out of time. The event is redelivered, and no attempt of it is spent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CallError(pub String);
+
+/// A subscription that counts: numbers by kind and id. Each is kept for every partition apart, since no two workers write one
+/// then, and merged where it is read.
+pub trait Counted: Family {
+    /// The kinds of numbers that it keeps.
+    const KINDS: &'static [&'static str];
+
+    /// What is kept under one kind and id; the default is that of nothing counted.
+    type Numbers: Default + AggregateState;
+
+    /// What the event is counted for.
+    fn counters(event: &Self::Event) -> Vec<AggregateRef>;
+
+    /// Counts the event.
+    fn count(numbers: &mut Self::Numbers, counter: &AggregateRef, event: &Self::Event, at: &Occurrence);
+
+    /// Adds what another partition counted.
+    fn merge(numbers: &mut Self::Numbers, other: &Self::Numbers);
+}

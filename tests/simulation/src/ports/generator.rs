@@ -1,0 +1,72 @@
+//! The port of the toys' generator, made unreliable: slow, failing, hanging, and with another answer to every call.
+
+use async_trait::async_trait;
+use lyceum_core::subscription::{CallError, CallPort};
+use uuid::Uuid;
+
+use super::Line;
+use crate::check::{Check, Violation};
+use crate::executor::pause;
+use crate::fault::Fault;
+use crate::stage::{Call, Stage};
+use crate::toys::module::Request;
+
+pub(super) struct FaultyGenerator(pub(super) Line);
+
+/// A call that is under way; it ends with its worker.
+struct UnderWay<'s> {
+    stage: &'s Stage,
+    call: usize,
+}
+
+impl<'s> UnderWay<'s> {
+    /// Whoever asks holds a lease, and no other one that is still asking does.
+    fn begin(stage: &'s Stage, event_id: Uuid) -> Self {
+        let now_ms = stage.now_ms();
+        let mut state = stage.state();
+        let until_ms = state.leases.get(&event_id).copied().unwrap_or(now_ms);
+        let other = state.calls.iter().find(|of| of.event_id == event_id && !of.ended && of.until_ms > now_ms);
+        let asked_at_once = other.is_some();
+        state.calls.push(Call { event_id, until_ms, ended: false });
+        let call = state.calls.len() - 1;
+        drop(state);
+        if asked_at_once {
+            let detail = format!("two workers ask about {event_id} at once, each under a lease that lasts");
+            stage.notice(Violation { check: Check::AskedAtOnce, detail });
+        }
+        Self { stage, call }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.stage.state().calls[self.call].ended = true;
+    }
+}
+
+#[async_trait]
+impl CallPort<Request, String> for FaultyGenerator {
+    async fn call(&self, request: &Request) -> Result<String, CallError> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell("asks: fails");
+            return Err(CallError("529: overloaded".into()));
+        }
+        let under_way = UnderWay::begin(stage, request.event_id);
+        for _ in 0..stage.draw(|random| random.below(6)) {
+            pause().await;
+        }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("asks").await {}
+        }
+        let answer = format!("draft {} of {}", under_way.call, request.course);
+        self.0.tell(format_args!("asks about {}: {answer}", request.event_id));
+        pause().await;
+        if stage.strikes(Fault::AnswerLost) {
+            self.0.tell("asked: answer lost");
+            return Err(CallError("the connection broke".into()));
+        }
+        Ok(answer)
+    }
+}
