@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::envelope::{EnvelopeConfig, Hint, Invalid};
-use crate::family::{Catalog, EffectPolicy, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use crate::family::{Catalog, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
 use crate::formats::{Format, Opened};
 use crate::record::{Position, Record};
 
@@ -17,7 +17,6 @@ static PLAIN: FamilySpec = FamilySpec {
     event_types: &[],
     dead_letters: PLATFORM_DEAD_LETTERS,
     kinds: &[],
-    effect: EffectPolicy::DocumentById,
 };
 
 pub(super) const ID: &str = "5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001";

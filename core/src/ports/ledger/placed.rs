@@ -346,7 +346,9 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::family::PLATFORM_DEAD_LETTERS;
     use crate::record::Position;
+    use crate::subscription::{Effect, KeyPlace, Reads};
 
     const TENANT: &str = "acme";
 
@@ -470,6 +472,11 @@ mod tests {
         async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
             self.note("count_attempt", std::slice::from_ref(key));
             Ok(epoch + 40)
+        }
+
+        async fn claim(&self, key: &KeyId, _: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+            self.note("claim", std::slice::from_ref(key));
+            Ok(Claim::Elsewhere { until_ms: until_ms - now_ms })
         }
 
         async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
@@ -627,6 +634,39 @@ mod tests {
             let (keys, held) = decide(places(2), &places(2).absent(), write, Some(b"s"));
             assert_eq!((keys.is_empty(), held.content.keys.here.len() == 1), (stays, stays));
             assert_eq!(held.content.keys.apart, !stays);
+        }
+    }
+
+    #[test]
+    fn aggregates_without_keys_are_read_and_written_as_they_are() {
+        let kept = stored(1, true);
+        let (ledger, asked) = placed(Asked { aggregates: [(home(), kept.clone())].into(), ..Asked::default() });
+        assert_eq!(now(ledger.read(&[aggregate(1), home()])), Ok(vec![None, Some(kept)]));
+        let write = AggregateWrite { id: home(), expected: Some(7), content: Some(Content::of("s")) };
+        assert_eq!(now(ledger.commit_aggregates(vec![write.clone()])), Ok(()));
+        assert_eq!(asked.calls(), [("load", vec![]), ("commit", vec![])]);
+        // What no ledger takes is refused here, too: it was handed on.
+        assert!(now(ledger.commit_aggregates(vec![write.clone(), write])).is_err());
+        let (ledger, _) = placed(Asked { is_short: true, ..Asked::default() });
+        assert!(matches!(now(ledger.read(&[home()])), Err(LedgerError::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_lease_is_the_ledgers_answer() {
+        let (ledger, _) = placed(Asked::default());
+        let claim = now(ledger.claim(&key(1).0, Uuid::nil(), 3, 10));
+        assert_eq!(claim, Ok(Claim::Elsewhere { until_ms: 7 }));
+    }
+
+    #[test]
+    fn a_subscriptions_keys_lie_where_its_effect_says() {
+        let of =
+            |effect| Subscription { name: "s", reads: Reads::Others(&[]), dead_letters: PLATFORM_DEAD_LETTERS, effect };
+        let ledger: Arc<dyn Ledger> = Arc::new(Asked::default());
+        for (effect, apart) in [(Effect::Stateful { keys: KeyPlace::Home }, false), (Effect::Reaction, true)] {
+            let ledger = PlacedLedger::of(&of(effect), &ledger, 2);
+            let found = now(ledger.load(vec![home()], &[], false)).expect("it answers");
+            assert_eq!(found.aggregates[0].1.content.keys.apart, apart);
         }
     }
 
