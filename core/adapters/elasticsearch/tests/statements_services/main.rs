@@ -5,7 +5,6 @@ mod failures;
 mod golden;
 mod index;
 mod place;
-mod proxy;
 
 use lyceum_core::ports::statements::Statements;
 use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
