@@ -14,6 +14,7 @@ use lyceum_core::ports::statements::{
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
 use lyceum_services::Suite;
+use lyceum_testing::analytics::same_json;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +25,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::server::TlsStream;
 
 use crate::on_engines;
-use crate::place::{Place, all_created, count, numbered, same_json, voiding};
+use crate::place::{Place, all_created, count, numbered, voiding};
 
 pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "failures::half_a_bulk_is_rejected_and_only_that_half_comes_again", half_a_bulk);
