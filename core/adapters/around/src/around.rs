@@ -51,8 +51,10 @@ pub trait StoreError: fmt::Display + Sized + Send {
     /// Whether the store is unavailable, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
     fn is_outage(&self) -> bool;
 
-    /// The error of a call that was not made.
-    fn not_made(reason: String) -> Self;
+    /// The error of a call that was not made: it changed nothing, as a read does.
+    fn not_made(reason: String) -> Self {
+        Self::not_answered(Effect::Read, reason)
+    }
 
     /// The error of a call whose answer was not waited for.
     fn not_answered(effect: Effect, reason: String) -> Self;
@@ -151,10 +153,6 @@ impl StoreError for EventLogError {
         matches!(self, Self::Unavailable(_))
     }
 
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
-    }
-
     fn not_answered(_: Effect, reason: String) -> Self {
         Self::Unavailable(reason)
     }
@@ -172,10 +170,6 @@ impl StoreError for LedgerError {
 
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Uncertain(_))
-    }
-
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
     }
 
     fn not_answered(effect: Effect, reason: String) -> Self {
@@ -196,10 +190,6 @@ impl StoreError for StatementsError {
 
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_))
-    }
-
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
     }
 
     fn not_answered(_: Effect, reason: String) -> Self {
