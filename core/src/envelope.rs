@@ -164,6 +164,15 @@ pub struct Hint<'c> {
 /// One place in a value where something may be named: its JSON pointer, and what is there.
 pub type Source<'a> = (&'static str, Option<Cow<'a, str>>);
 
+/// An event type that a body means by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant {
+    /// Which.
+    pub known: Known,
+    /// By what of it: `verb and object`.
+    pub by: &'static str,
+}
+
 /// A record on its way to an envelope, whatever its format. What is wrong is gathered; the format decides when to give up.
 #[derive(Debug)]
 pub struct Opening<'a, 'c> {
@@ -241,19 +250,25 @@ impl<'a, 'c> Opening<'a, 'c> {
         }
     }
 
-    /// Finds the event type: there, in the header `event-type`, else what the body means by itself, `recognised`.
+    /// Finds the event type: there, in the header `event-type`, else what the body means by itself, else `otherwise`.
     ///
     /// # Errors
     /// No family takes events of that type.
-    pub fn find_type(&mut self, source: Source<'a>, recognised: Option<Known>) -> Result<(), DeadLetterKind> {
-        let header = self.header("event-type");
+    pub fn find_type(
+        &mut self,
+        source: Source<'a>,
+        meant: Option<Meant>,
+        otherwise: Option<Known>,
+    ) -> Result<(), DeadLetterKind> {
+        let (pointer, header) = (source.0, self.header("event-type"));
         let Some(name) = self.agree("event-type", &[source, header]) else {
-            self.known = recognised.or_else(|| self.hint.catalog.plain_statement());
+            self.known = meant.map(|of| of.known).or(otherwise);
             return match self.known {
                 Some(_) => Ok(()),
                 None => {
-                    let message = "no family takes plain statements in this deployment";
-                    self.finding("event-type.unknown", "", message);
+                    let message =
+                        "the record names no event type, and no family of this deployment takes it without one";
+                    self.finding("event-type.unknown", pointer, message);
                     Err(DeadLetterKind::UnknownType)
                 }
             };
@@ -261,15 +276,13 @@ impl<'a, 'c> Opening<'a, 'c> {
         let Some(known) = self.hint.catalog.event_type(&name) else {
             let shown: String = name.chars().take(100).collect();
             let message = format!("no family takes events of type {shown:?}");
-            self.finding("event-type.unknown", "/event_type", message);
+            self.finding("event-type.unknown", pointer, message);
             return Err(DeadLetterKind::UnknownType);
         };
-        if let Some(other) = recognised.filter(|other| other.name != known.name) {
-            let message = format!(
-                "the event type is given as {name}, but verb and object mean {}; correct one of them",
-                other.name
-            );
-            self.finding("event-type.differs", "/event_type", message);
+        if let Some(Meant { known: other, by }) = meant.filter(|of| of.known.name != known.name) {
+            let message =
+                format!("the event type is given as {name}, but {by} mean {}; correct one of them", other.name);
+            self.finding("event-type.differs", pointer, message);
         }
         self.known = Some(known);
         Ok(())
@@ -338,12 +351,12 @@ impl<'a, 'c> Opening<'a, 'c> {
         })
     }
 
-    /// A plain statement may come on any topic of its family, an event type on its own one only.
+    /// A family without event types takes what comes on any topic of its own, an event type comes on its own one only.
     fn topic_carries(&self, family: &'static FamilySpec, known: &Known) -> bool {
         let topic = &*self.record.position.topic;
         let of_family = || family.topics.iter().any(|of| of.name == topic);
         family.name == known.family.name
-            && if known.name == crate::family::STATEMENT { of_family() } else { known.topic == topic }
+            && if family.event_types.is_empty() { of_family() } else { known.topic == topic }
     }
 
     fn header(&self, name: &'static str) -> (&'static str, Option<Cow<'a, str>>) {

@@ -12,23 +12,12 @@ use uuid::Uuid;
 
 use crate::envelope::Envelope;
 use crate::formats::Format;
+use crate::formats::statement::vocabulary::StatementForm;
 use crate::outcome::{Anomaly, Finding};
 use crate::ports::statements::StatementDocument;
 use crate::record::Position;
 use crate::states::{Changes, States};
 use crate::subscription::Subscription;
-use lyceum_xapi::statement::{Activity, Object, Statement};
-
-/// Where the platform's extensions live: this and a snake_case name.
-pub const EXTENSIONS: &str = "http://nlj.platform/extensions/";
-/// Where the platform's activities live: this, a kind, `/` and an id.
-pub const ACTIVITIES: &str = "http://nlj.platform/activities/";
-/// Activity type of an interaction (xAPI-Data 2.4.4.1).
-pub const CMI_INTERACTION: &str = "http://adlnet.gov/expapi/activities/cmi.interaction";
-/// Activity type of a question, as ADL's vocabulary has it.
-pub const QUESTION_TYPE: &str = "http://adlnet.gov/expapi/activities/question";
-/// Activity type of a survey, as tools of the field send it.
-pub const SURVEY_TYPE: &str = "http://id.tincanapi.com/activitytype/survey";
 
 /// A family as data.
 #[derive(Debug)]
@@ -63,21 +52,10 @@ pub struct EventType {
     pub name: &'static str,
     /// The one topic that carries it.
     pub topic: &'static str,
-    /// The verbs of a bare statement that means it.
-    pub verbs: &'static [&'static str],
-    /// The object of a bare statement that means it.
-    pub object: ObjectIs,
+    /// How a bare statement says it; `None` where only its name does.
+    pub statement: Option<StatementForm>,
     /// What it does, for the documentation.
     pub effect: &'static str,
-}
-
-/// The object by which a bare statement's event type is recognised.
-#[derive(Debug, PartialEq)]
-pub enum ObjectIs {
-    /// An activity `http://nlj.platform/activities/<kind>/<id>`.
-    Kind(&'static str),
-    /// An activity of kind `question`, or a `cmi.interaction` whose parent is a survey of the platform.
-    SurveyQuestion,
 }
 
 /// The topics for dead letters, by kind of failure.
@@ -256,38 +234,6 @@ pub struct Stored<'e> {
     pub stored_ms: i64,
 }
 
-/// What an event of a survey is counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SurveyFields {
-    /// The survey, by its [`survey_id`].
-    pub survey: String,
-    /// The question, by its [`question_id`].
-    pub question: Option<String>,
-}
-
-impl SurveyFields {
-    /// What a statement of any tool is about, by the types of the field: a survey, or a question whose parent or grouping
-    /// is one.
-    pub fn of(statement: &Statement<'_>) -> Option<Self> {
-        let Object::Activity(activity) = &statement.object else { return None };
-        if is_survey(&activity.id, activity.kind.as_deref()) {
-            return Some(Self { survey: survey_id(&activity.id).to_owned(), question: None });
-        }
-        let is_question = activity_kind(&activity.id) == Some("question")
-            || matches!(activity.kind.as_deref(), Some(CMI_INTERACTION | QUESTION_TYPE))
-            || activity.interaction_type.is_some();
-        let survey = is_question.then(|| survey_of(statement)).flatten()?;
-        Some(Self { survey: survey_id(survey).to_owned(), question: Some(question_id(&activity.id).to_owned()) })
-    }
-}
-
-/// The IRI of the survey among a statement's parents and groupings; one of the platform comes before others.
-pub fn survey_of<'s>(statement: &'s Statement<'_>) -> Option<&'s str> {
-    let around = || statement.context.parents.iter().chain(&statement.context.groupings);
-    let of_platform = around().find(|(id, _)| activity_kind(id) == Some("survey"));
-    of_platform.or_else(|| around().find(|(id, kind)| is_survey(id, kind.as_deref()))).map(|(id, _)| &**id)
-}
-
 /// All families of a deployment: which event type belongs where.
 #[derive(Clone, Debug)]
 pub struct Catalog {
@@ -342,17 +288,7 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        self.all().find(|(_, event_type)| event_type.name == name).map(known)
-    }
-
-    /// The event type that a statement means by its verb and object, where a family claims it.
-    pub fn recognise(&self, statement: &Statement<'_>) -> Option<Known> {
-        let Object::Activity(activity) = &statement.object else { return None };
-        self.all()
-            .find(|(_, event_type)| {
-                event_type.verbs.contains(&statement.verb.as_ref()) && event_type.object.matches(activity, statement)
-            })
-            .map(known)
+        self.event_types().find(|(_, event_type)| event_type.name == name).map(known)
     }
 
     /// Where a statement goes that no family claims.
@@ -366,101 +302,13 @@ impl Catalog {
         self.families.iter().copied().find(|family| family.topics.iter().any(|of| of.name == topic))
     }
 
-    fn all(&self) -> impl Iterator<Item = (&'static FamilySpec, &'static EventType)> {
+    /// Every event type with its family.
+    pub fn event_types(&self) -> impl Iterator<Item = (&'static FamilySpec, &'static EventType)> {
         self.families.iter().flat_map(|family| family.event_types.iter().map(|event_type| (*family, event_type)))
     }
 }
 
-fn known((family, event_type): (&'static FamilySpec, &'static EventType)) -> Known {
+/// An event type as the catalog knows it.
+pub(crate) fn known((family, event_type): (&'static FamilySpec, &'static EventType)) -> Known {
     Known { family, name: event_type.name, topic: event_type.topic }
-}
-
-impl ObjectIs {
-    fn matches(&self, activity: &Activity<'_>, statement: &Statement<'_>) -> bool {
-        match self {
-            Self::Kind(kind) => activity_kind(&activity.id) == Some(kind),
-            Self::SurveyQuestion => {
-                activity_kind(&activity.id) == Some("question")
-                    || (activity.kind.as_deref() == Some(CMI_INTERACTION)
-                        && statement.context.parents.iter().any(|(id, _)| activity_kind(id) == Some("survey")))
-            }
-        }
-    }
-}
-
-/// Whether an activity is a survey: by the platform's IRI, or by the type that tools of the field use.
-pub fn is_survey(id: &str, kind: Option<&str>) -> bool {
-    activity_kind(id) == Some("survey") || kind == Some(SURVEY_TYPE)
-}
-
-/// By what a survey is kept and counted: the `<id>` of the platform's own form, of every other survey the whole IRI, since
-/// a part of it is another site's, too.
-pub fn survey_id(iri: &str) -> &str {
-    id_of_kind(iri, "survey")
-}
-
-/// By what a question is kept and counted, as [`survey_id`] is for surveys.
-pub fn question_id(iri: &str) -> &str {
-    id_of_kind(iri, "question")
-}
-
-/// No two IRIs give the same id: one of the platform's has no colon, and an absolute IRI has one.
-fn id_of_kind<'i>(iri: &'i str, kind: &str) -> &'i str {
-    let of_kind = iri.strip_prefix(ACTIVITIES).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix('/'));
-    let id = of_kind.map(|id| id.strip_suffix('/').unwrap_or(id));
-    id.filter(|id| !id.is_empty() && !id.contains(['/', '?', '#', ':'])).unwrap_or(iri)
-}
-
-/// The kind in `http://nlj.platform/activities/<kind>/<id>`.
-pub fn activity_kind(iri: &str) -> Option<&str> {
-    let (kind, id) = iri.strip_prefix(ACTIVITIES)?.split_once('/')?;
-    (!kind.is_empty() && !id.is_empty()).then_some(kind)
-}
-
-/// The last segment of an IRI's path, without query and fragment.
-pub fn last_segment(iri: &str) -> Option<&str> {
-    let path = iri.split(['?', '#']).next().unwrap_or(iri).trim_end_matches('/');
-    let segment = path.rsplit(['/', ':']).next()?;
-    (!segment.is_empty()).then_some(segment)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_activitys_kind_is_read_from_the_platforms_iri_only() {
-        assert_eq!(activity_kind("http://nlj.platform/activities/program/p1"), Some("program"));
-        assert_eq!(activity_kind("http://nlj.platform/activities/program/"), None);
-        assert_eq!(activity_kind("http://elsewhere.example/activities/program/p1"), None);
-    }
-
-    #[test]
-    fn an_id_is_the_last_segment_of_an_iri() {
-        assert_eq!(last_segment("http://nlj.platform/activities/program/p1"), Some("p1"));
-        assert_eq!(last_segment("http://lms.example/course/42/?tab=1#top"), Some("42"));
-        assert_eq!(last_segment("urn:uuid:7"), Some("7"));
-        assert_eq!(last_segment("http://"), None);
-    }
-
-    #[test]
-    fn a_surveys_id_is_short_in_the_platforms_own_form_only() {
-        for own in ["http://nlj.platform/activities/survey/pulse", "http://nlj.platform/activities/survey/pulse/"] {
-            assert_eq!(survey_id(own), "pulse");
-        }
-        assert_eq!(question_id("http://nlj.platform/activities/question/q1"), "q1");
-        for whole in [
-            "https://lms.example/mod/survey/view.php?id=1",
-            "https://lms.example/survey#a",
-            "https://elsewhere.example/activities/survey/pulse",
-            "urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000001",
-            "http://nlj.platform/activities/survey/2026/pulse",
-            "http://nlj.platform/activities/survey/pulse?wave=2",
-            "http://nlj.platform/activities/survey/urn:pulse",
-            "http://nlj.platform/activities/survey//",
-            "http://nlj.platform/activities/question/q1",
-        ] {
-            assert_eq!(survey_id(whole), whole);
-        }
-    }
 }

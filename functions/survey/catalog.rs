@@ -1,6 +1,7 @@
 //! The survey family as data: topics, event types, kinds of aggregate.
 
-use lyceum_core::family::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::family::{EventType, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
 use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// Kind of the aggregate that keeps a response.
@@ -16,22 +17,28 @@ pub const EVENT_TYPES: &[EventType] = &[
     EventType {
         name: "survey.started",
         topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/initialized", "http://nlj.platform/verbs/initialized"],
-        object: ObjectIs::Kind("survey"),
+        statement: Some(StatementForm {
+            verbs: &["http://adlnet.gov/expapi/verbs/initialized", "http://nlj.platform/verbs/initialized"],
+            object: ObjectIs::Kind("survey"),
+        }),
         effect: "response opened",
     },
     EventType {
         name: "survey.answered",
         topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/answered", "http://nlj.platform/verbs/answered"],
-        object: ObjectIs::SurveyQuestion,
+        statement: Some(StatementForm {
+            verbs: &["http://adlnet.gov/expapi/verbs/answered", "http://nlj.platform/verbs/answered"],
+            object: ObjectIs::SurveyQuestion,
+        }),
         effect: "answer stored; the last answer per question, by offset, counts",
     },
     EventType {
         name: "survey.completed",
         topic: RESPONSES,
-        verbs: &["http://adlnet.gov/expapi/verbs/completed", "http://nlj.platform/verbs/completed"],
-        object: ObjectIs::Kind("survey"),
+        statement: Some(StatementForm {
+            verbs: &["http://adlnet.gov/expapi/verbs/completed", "http://nlj.platform/verbs/completed"],
+            object: ObjectIs::Kind("survey"),
+        }),
         effect: "response complete",
     },
 ];

@@ -1,6 +1,7 @@
 //! The training family as data: topics, event types, kinds of aggregate.
 
-use lyceum_core::family::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::family::{EventType, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
 use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// Kind of the aggregate that keeps a program.
@@ -26,43 +27,55 @@ pub const EVENT_TYPES: &[EventType] = &[
     EventType {
         name: "program.created",
         topic: PROGRAMS,
-        verbs: &["http://nlj.platform/verbs/created"],
-        object: ObjectIs::Kind("program"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/created"],
+            object: ObjectIs::Kind("program"),
+        }),
         effect: "program in draft",
     },
     EventType {
         name: "program.published",
         topic: PROGRAMS,
-        verbs: &["http://nlj.platform/verbs/published"],
-        object: ObjectIs::Kind("program"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/published"],
+            object: ObjectIs::Kind("program"),
+        }),
         effect: "draft → published; publishing twice is harmless",
     },
     EventType {
         name: "session.scheduled",
         topic: SESSIONS,
-        verbs: &["http://nlj.platform/verbs/scheduled"],
-        object: ObjectIs::Kind("session"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/scheduled"],
+            object: ObjectIs::Kind("session"),
+        }),
         effect: "session of a program; scheduling again changes it",
     },
     EventType {
         name: "booking.requested",
         topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/requested"],
-        object: ObjectIs::Kind("booking"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/requested"],
+            object: ObjectIs::Kind("booking"),
+        }),
         effect: "booking requested",
     },
     EventType {
         name: "booking.confirmed",
         topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/confirmed"],
-        object: ObjectIs::Kind("booking"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/confirmed"],
+            object: ObjectIs::Kind("booking"),
+        }),
         effect: "requested or waitlisted → confirmed; over the capacity: anomaly overbooked",
     },
     EventType {
         name: "booking.waitlisted",
         topic: BOOKINGS,
-        verbs: &["http://nlj.platform/verbs/waitlisted"],
-        object: ObjectIs::Kind("booking"),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/waitlisted"],
+            object: ObjectIs::Kind("booking"),
+        }),
         effect: "requested → waitlisted, with a sequence number that only grows",
     },
 ];

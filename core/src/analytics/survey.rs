@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Terms, ask};
-use crate::family::{ACTIVITIES, STATEMENT, last_segment, survey_id};
+use crate::family::STATEMENT;
+use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
 use crate::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StatementsError};
 use crate::record::Position;
 

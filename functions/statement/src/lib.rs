@@ -4,7 +4,8 @@
 
 pub use lyceum_catalog::statement::{SPEC, SUBSCRIPTION};
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{Family, FamilySpec, Stored, SurveyFields, TypedEvent};
+use lyceum_core::family::{Family, FamilySpec, Stored, TypedEvent};
+use lyceum_core::formats::statement::vocabulary::SurveyFields;
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
 use lyceum_core::ports::statements::StatementDocument;

@@ -1,9 +1,10 @@
 //! The events of the survey family, and how each is read from a statement.
 
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, TypedEvent, question_id, survey_id, survey_of};
+use lyceum_core::family::{AggregateRef, TypedEvent};
 use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::formats::statement::field::Fields;
+use lyceum_core::formats::statement::vocabulary::{question_id, survey_id, survey_of};
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;

@@ -5,8 +5,9 @@
 
 pub use lyceum_catalog::survey::{SPEC, SUBSCRIPTION};
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{Decision, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored, SurveyFields};
+use lyceum_core::family::{Decision, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
 use lyceum_core::formats::statement::document;
+use lyceum_core::formats::statement::vocabulary::SurveyFields;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use lyceum_core::subscription::Subscription;

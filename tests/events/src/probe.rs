@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
+    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, Occurrence, PLATFORM_DEAD_LETTERS,
+    Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
 };
 use lyceum_core::formats::statement::field::Fields;
+use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
 use lyceum_core::ports::statements::StatementDocument;
@@ -29,8 +30,10 @@ impl Probe {
         event_types: &[EventType {
             name: "probe.sent",
             topic: Self::TOPIC,
-            verbs: &["http://nlj.platform/verbs/sent"],
-            object: ObjectIs::Kind("probe"),
+            statement: Some(StatementForm {
+                verbs: &["http://nlj.platform/verbs/sent"],
+                object: ObjectIs::Kind("probe"),
+            }),
             effect: "counted",
         }],
         dead_letters: PLATFORM_DEAD_LETTERS,

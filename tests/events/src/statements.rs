@@ -1,7 +1,7 @@
 //! Statements and records, made to order.
 
 use bytes::Bytes;
-use lyceum_core::family::{ACTIVITIES, EXTENSIONS};
+use lyceum_core::formats::statement::vocabulary::{ACTIVITIES, EXTENSIONS};
 use lyceum_core::record::{Header, Position, Record};
 use serde_json::{Value, json};
 use uuid::Uuid;

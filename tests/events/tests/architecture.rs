@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lyceum_core::family::{FamilySpec, ObjectIs};
+use lyceum_core::family::FamilySpec;
+use lyceum_core::formats::statement::vocabulary::ObjectIs;
 use lyceum_functions::REGISTRY;
 use toml::{Table, Value};
 
@@ -262,10 +263,13 @@ fn event_table() -> String {
                 row("statement", "any other", "any other", "stored for search and analytics");
             }
             for of in spec.event_types.iter().filter(|of| of.topic == topic.name) {
-                let verbs: Vec<String> = of.verbs.iter().map(|verb| format!("`{}`", short(verb))).collect();
-                let object = match of.object {
-                    ObjectIs::Kind(kind) => format!("`{kind}`"),
-                    ObjectIs::SurveyQuestion => "a survey's question".to_owned(),
+                let form = of.statement.as_ref();
+                let verbs = form.map_or(&[][..], |form| form.verbs).iter();
+                let verbs: Vec<String> = verbs.map(|verb| format!("`{}`", short(verb))).collect();
+                let object = match form.map(|form| &form.object) {
+                    Some(ObjectIs::Kind(kind)) => format!("`{kind}`"),
+                    Some(ObjectIs::SurveyQuestion) => "a survey's question".to_owned(),
+                    None => "—".to_owned(),
                 };
                 row(of.name, &verbs.join(", "), &object, of.effect);
             }

@@ -4,8 +4,9 @@ use lyceum_xapi::VOIDED;
 use lyceum_xapi::statement::{Actor, Object};
 use lyceum_xapi::utc_time::UtcTime;
 
+use super::vocabulary::SurveyFields;
 use crate::envelope::Envelope;
-use crate::family::{Stored, SurveyFields};
+use crate::family::Stored;
 use crate::ports::statements::{StatementDocument, StatementFields};
 
 /// The statement as it was sent, with the typed fields that it is found and counted by.

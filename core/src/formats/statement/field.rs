@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::vocabulary::EXTENSIONS;
 use crate::envelope::{Envelope, finding};
-use crate::family::EXTENSIONS;
 use crate::outcome::Finding;
 use lyceum_xapi::statement::{Extensions, Object};
 use lyceum_xapi::utc_time::UtcTime;
@@ -194,9 +194,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::family::survey_id;
     use crate::formats::Opened;
     use crate::formats::statement::sample::{opened, record, statement};
+    use crate::formats::statement::vocabulary::survey_id;
 
     /// A rule and a place.
     type At = (String, String);

@@ -6,8 +6,8 @@ use lyceum_xapi::equality;
 use lyceum_xapi::statement::{Object, Statement};
 
 use super::{Format, Opened};
-use crate::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, Opening};
-use crate::family::{Catalog, EXTENSIONS, Known};
+use crate::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, Meant, Opening};
+use crate::family::{Catalog, Known, known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::Record;
 
@@ -15,9 +15,11 @@ mod document;
 pub mod field;
 #[cfg(test)]
 mod sample;
+pub mod vocabulary;
 mod wrapped;
 
 pub use document::document;
+use vocabulary::EXTENSIONS;
 
 /// The format of the platform's families.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +102,13 @@ fn read<'a>(
     opening.judge_tenant("/metadata/tenant_id");
     opening.find_correlation_id(("/metadata/correlation_id", message.correlation_id));
     opening.find_id(statement.id, ("/metadata/event_id", message.event_id));
-    if let Err(kind) = opening.find_type(("/event_type", message.event_type), hint.catalog.recognise(&statement)) {
+    let recognised = hint
+        .catalog
+        .event_types()
+        .find(|(_, event_type)| event_type.statement.as_ref().is_some_and(|form| form.is_said_by(&statement)));
+    let meant = recognised.map(|of| Meant { known: known(of), by: "verb and object" });
+    let otherwise = hint.catalog.plain_statement();
+    if let Err(kind) = opening.find_type(("/event_type", message.event_type), meant, otherwise) {
         return Err(opening.invalid(kind));
     }
     let occurred_at_ms = statement.timestamp_ms;
@@ -125,7 +133,7 @@ impl<'a> Envelope<'a> {
     /// The last segment of the object's activity IRI.
     pub fn object_id(&self) -> Option<&str> {
         match &self.body.object {
-            Object::Activity(activity) => crate::family::last_segment(&activity.id),
+            Object::Activity(activity) => vocabulary::last_segment(&activity.id),
             _ => None,
         }
     }

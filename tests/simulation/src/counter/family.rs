@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, ObjectIs, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
+    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, Occurrence, PLATFORM_DEAD_LETTERS,
+    Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
 };
 use lyceum_core::formats::statement::field::Fields;
+use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;
 use lyceum_core::ports::statements::StatementDocument;
@@ -135,8 +136,10 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: &[EventType {
         name: "counter.counted",
         topic: COUNTERS,
-        verbs: &["http://nlj.platform/verbs/counted"],
-        object: ObjectIs::Kind(COUNTER),
+        statement: Some(StatementForm {
+            verbs: &["http://nlj.platform/verbs/counted"],
+            object: ObjectIs::Kind(COUNTER),
+        }),
         effect: "counts",
     }],
     dead_letters: PLATFORM_DEAD_LETTERS,

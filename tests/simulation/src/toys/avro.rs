@@ -120,7 +120,7 @@ fn read<'a>(
     opening.find_tenant([("/tenant", Some(answer.tenant.into())), ("", None)]);
     opening.find_correlation_id(("", None));
     opening.find_id(Some(answer.id), ("", None));
-    match opening.find_type(("", Some("toy.answered".into())), None) {
+    match opening.find_type(("", Some("toy.answered".into())), None, None) {
         Ok(()) => opening.finish(answer, raw, "", None),
         Err(kind) => Err(opening.invalid(kind)),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, follow_up_id};
-use lyceum_core::family::{Catalog, EventType, Family, ObjectIs, Stored, TypedEvent};
+use lyceum_core::family::{Catalog, EventType, Family, Stored, TypedEvent};
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::statements::{StatementDocument, StatementFields};
@@ -38,7 +38,7 @@ use module::{Courses, Distribution, Distributions, Distributor, Generator};
 
 /// An event type that is named by the value alone: no statement means it.
 const fn named(name: &'static str, topic: &'static str) -> EventType {
-    EventType { name, topic, verbs: &[], object: ObjectIs::Kind("none"), effect: "for tests" }
+    EventType { name, topic, statement: None, effect: "for tests" }
 }
 
 fn hash(parts: [&[u8]; 2]) -> [u8; 32] {

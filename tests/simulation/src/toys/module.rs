@@ -114,7 +114,7 @@ fn read<'a>(
     opening.judge_tenant("/meta/tenant_id");
     opening.find_correlation_id(("/meta/correlation_id", charter.meta.correlation_id.map(Into::into)));
     opening.find_id(None, ("/id", Some(charter.id.into())));
-    match opening.find_type(("/type", Some(charter.event_type.into())), None) {
+    match opening.find_type(("/type", Some(charter.event_type.into())), None, None) {
         Ok(()) => opening.finish(charter, value, "", None),
         Err(kind) => Err(opening.invalid(kind)),
     }
