@@ -96,6 +96,7 @@ impl World {
             event_log: self.log.clone(),
             ledger: self.ledger.clone(),
             statements: Arc::new(MemoryStatements::new(equality::same)),
+            schemas: None,
             clock: Arc::new(SystemClock),
             observer: Arc::new(Nobody),
         };

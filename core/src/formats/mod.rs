@@ -3,6 +3,7 @@
 
 use crate::envelope::{Envelope, Hint, Invalid};
 use crate::family::Known;
+use crate::ports::schemas::{SchemaRef, Schemas};
 use crate::record::Record;
 
 pub mod statement;
@@ -12,8 +13,18 @@ pub trait Format: 'static {
     /// What stands in an envelope of this form, read and valid.
     type Body<'a>: Send + Sync;
 
+    /// What records are read by that do not tell it themselves; [`Infallible`](std::convert::Infallible) for a form whose
+    /// records do.
+    type Schema: Send + Sync + 'static;
+
+    /// Reads a schema as it was registered.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn parse(schema: &str) -> Result<Self::Schema, String>;
+
     /// Opens a record.
-    fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Self::Body<'a>>;
+    fn open<'a>(record: &'a Record, hint: Hint<'_>, schemas: &Schemas<Self::Schema>) -> Opened<'a, Self::Body<'a>>;
 
     /// What makes two events with one id the same: a hash of the body, and of the fields that the family reads of it, as JSON.
     fn sameness(envelope: &Envelope<'_, Self::Body<'_>>, fields: &[u8]) -> [u8; 32];
@@ -33,6 +44,8 @@ pub enum Opened<'a, B> {
     Event(Box<Envelope<'a, B>>),
     /// It can never be valid: every worker decides the same.
     Invalid(Box<Invalid>),
+    /// It is read by a schema that was not looked for yet.
+    Missing(SchemaRef),
 }
 
 impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, B> {

@@ -2,6 +2,7 @@
 
 pub mod event_log;
 pub mod ledger;
+pub mod schemas;
 pub mod statements;
 
 /// Whether a call that may have been executed matters.

@@ -7,6 +7,7 @@ use crate::dead_letter::Publication;
 use crate::family::{EnvelopeOf, Occurrence, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Report};
 use crate::ports::ledger::{AggregateId, KeyId};
+use crate::ports::schemas::SchemaRef;
 use crate::record::{Position, Record};
 
 /// The deliveries of a batch, in order.
@@ -63,6 +64,8 @@ pub(super) enum Disposition {
     /// Nobody decided anything: it is redelivered.
     #[default]
     Undecided,
+    /// It is read by a schema that is not there yet.
+    Missing(SchemaRef),
     /// There is nothing to do.
     Tombstone,
     /// It is for others.
@@ -87,6 +90,10 @@ pub(super) struct Emission {
 }
 
 impl Disposition {
+    pub(super) fn missing(&self) -> Option<SchemaRef> {
+        if let Self::Missing(schema) = self { Some(*schema) } else { None }
+    }
+
     pub(super) fn redeliver(reason: impl Into<String>) -> Self {
         Self::Redeliver { reason: reason.into() }
     }
@@ -105,8 +112,7 @@ impl Disposition {
 }
 
 impl<'a, E: TypedEvent> Batch<'a, E> {
-    pub(super) fn new(entries: impl Iterator<Item = Entry<'a, E>>) -> Self {
-        let entries: Vec<_> = entries.collect();
+    pub(super) fn new(entries: Vec<Entry<'a, E>>) -> Self {
         let groups = group_by_aggregate(entries.iter().filter_map(|entry| entry.item.as_ref()));
         Self { entries, groups }
     }

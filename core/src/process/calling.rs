@@ -187,7 +187,7 @@ impl<C: Calling> Subscriber for CallingProcessor<C> {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation);
+        let mut batch = self.shell.read_batch(deliveries, invocation).await;
         let (answers, unanswered) = self.ask_all(&batch, invocation).await;
         for (index, reason) in unanswered {
             batch.entries[index].disposition = Disposition::redeliver(reason);

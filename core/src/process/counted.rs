@@ -74,7 +74,14 @@ impl<C: Counted> CountedProcessor<C> {
         let mut counted = 0;
         for &index in indexes {
             let entry = &batch.entries[index];
-            if matches!(entry.disposition, Disposition::Redeliver { .. } | Disposition::Undecided) {
+            let is_redelivered = match entry.disposition {
+                Disposition::Redeliver { .. } | Disposition::Undecided | Disposition::Missing(_) => true,
+                Disposition::Tombstone
+                | Disposition::Unwanted
+                | Disposition::Emit(_)
+                | Disposition::LikeFirst { .. } => false,
+            };
+            if is_redelivered {
                 break;
             }
             let is_new = matches!(&entry.disposition, Disposition::Emit(of) if of.outcome == Outcome::Applied);
@@ -227,7 +234,7 @@ impl<C: Counted> Subscriber for CountedProcessor<C> {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation);
+        let mut batch = self.shell.read_batch(deliveries, invocation).await;
         batch.decide_each(applied);
         self.shell.emit(&mut batch, invocation).await;
         self.count_batch(&mut batch, invocation).await;

@@ -38,7 +38,7 @@ impl<F: Family> Subscriber for DocumentProcessor<F> {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation);
+        let mut batch = self.shell.read_batch(deliveries, invocation).await;
         batch.decide_each(applied);
         self.shell.emit(&mut batch, invocation).await;
         self.shell.report(batch)

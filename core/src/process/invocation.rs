@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::outcome::Observer;
 use crate::ports::event_log::EventLogError;
 use crate::ports::ledger::LedgerError;
+use crate::ports::schemas::SchemasUnavailable;
 use crate::ports::statements::StatementsError;
 use crate::retry::{Backoff, RetryPolicy};
 
@@ -41,6 +42,12 @@ impl Transient for LedgerError {
 impl Transient for EventLogError {
     fn is_transient(&self) -> bool {
         self.is_transient()
+    }
+}
+
+impl Transient for SchemasUnavailable {
+    fn is_transient(&self) -> bool {
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | 1. decode and validate | `read.rs`, by [`crate::envelope`]; pure |
+//! | 1. decode and validate | `read.rs`, by [`crate::envelope`]; pure; `schemas.rs` |
 //! | 2. group, load | `batch.rs`, `keyed/load.rs` |
 //! | 3. decide in order, in memory | `keyed/decide.rs`, by the effect's own decision; pure |
 //! | 4. commit state, keys and recordings in one transaction | `keyed/commit.rs` |
@@ -26,9 +26,11 @@ use crate::clock::Clock;
 use crate::dead_letter::{self, DeadLetterFormat, Failure, Publication};
 use crate::envelope::EnvelopeConfig;
 use crate::family::{Catalog, EnvelopeOf, Stored, TypedEvent};
+use crate::formats::Format;
 use crate::outcome::{DeadLetterKind, Finding, Observer, Report};
 use crate::ports::event_log::Publish;
 use crate::ports::ledger::{KeyStatus, Ledger, LedgerError, MAX_ACTIONS, MAX_HOME_KEYS};
+use crate::ports::schemas::FindSchema;
 use crate::ports::statements::{StatementDocument, StoreDocuments};
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
@@ -44,6 +46,7 @@ mod keyed;
 mod reaction;
 mod read;
 mod recording;
+mod schemas;
 mod settle;
 mod show;
 mod stateful;
@@ -56,6 +59,7 @@ pub use invocation::{Invocation, Transient};
 pub use reaction::ReactionProcessor;
 pub use read::{content_hash, key_id};
 pub use recording::{Emits, look_into};
+use schemas::SchemaSource;
 pub use stateful::StatefulProcessor;
 
 /// The ports that processing uses, whatever the effect.
@@ -67,6 +71,8 @@ pub struct Services {
     pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
     pub statements: Arc<dyn StoreDocuments>,
+    /// For formats whose records name a schema; `None` where a deployment has no registry.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// Time and waiting.
     pub clock: Arc<dyn Clock>,
     /// Is told how every record ended.
@@ -80,6 +86,8 @@ pub struct DocumentServices {
     pub event_log: Arc<dyn Publish>,
     /// Accepted statements.
     pub statements: Arc<dyn StoreDocuments>,
+    /// For formats whose records name a schema; `None` where a deployment has no registry.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// Time and waiting.
     pub clock: Arc<dyn Clock>,
     /// Is told how every record ended.
@@ -87,8 +95,8 @@ pub struct DocumentServices {
 }
 
 impl From<Services> for DocumentServices {
-    fn from(Services { event_log, statements, clock, observer, .. }: Services) -> Self {
-        Self { event_log, statements, clock, observer }
+    fn from(Services { event_log, statements, schemas, clock, observer, .. }: Services) -> Self {
+        Self { event_log, statements, schemas, clock, observer }
     }
 }
 
@@ -170,6 +178,8 @@ struct Shell<E: TypedEvent> {
     config: ProcessConfig,
     /// Where the effect has documents.
     documents: Option<Documents<E>>,
+    /// By which records are read.
+    schemas: SchemaSource<<E::Format as Format>::Schema>,
 }
 
 /// What is stored of an event, and where.
@@ -188,20 +198,15 @@ impl<E: TypedEvent> Shell<E> {
         config: ProcessConfig,
         make: Option<MakeDocument<E>>,
     ) -> Self {
-        let DocumentServices { event_log, statements, clock, observer } = services;
+        let DocumentServices { event_log, statements, schemas, clock, observer } = services;
         let documents = make.map(|make| Documents { store: statements, make });
-        Self { subscription, event_log, clock, observer, catalog, config, documents }
+        let schemas = SchemaSource::of(schemas);
+        Self { subscription, event_log, clock, observer, catalog, config, documents, schemas }
     }
 
     fn invocation(&self, deadline_ms: i64) -> Invocation {
         let (clock, observer) = (Arc::clone(&self.clock), Arc::clone(&self.observer));
         Invocation::new(clock, observer, self.subscription.name, self.config.retry, deadline_ms)
-    }
-
-    /// The deliveries, read.
-    fn read_batch<'a>(&self, deliveries: &'a [Delivery], invocation: &Invocation) -> Batch<'a, E> {
-        let read = |(index, delivery)| self.read(index, delivery, invocation.now_ms());
-        Batch::new(deliveries.iter().enumerate().map(read))
     }
 
     /// The reports of a batch about which all is decided, and of which all that could go out is out.

@@ -54,7 +54,7 @@ impl<R: Reaction> Subscriber for ReactionProcessor<R> {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation);
+        let mut batch = self.shell.read_batch(deliveries, invocation).await;
         self.keyed().decide_groups(&mut batch, invocation).await;
         self.shell.emit(&mut batch, invocation).await;
         self.shell.report(batch)

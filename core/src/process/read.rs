@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::batch::{Disposition, Entry, Item};
+use super::schemas::SchemasOf;
 use super::{Delivery, Failed, Shell};
 use crate::dead_letter::{self, ENTRY_RULE, Failure};
 use crate::envelope::{self, Envelope, Hint, Invalid};
@@ -13,6 +14,7 @@ use crate::family::{AggregateRef, EnvelopeOf, TypedEvent};
 use crate::formats::{Format, Opened};
 use crate::outcome::{DeadLetterKind, Report};
 use crate::ports::ledger::{AggregateId, KeyId, placed};
+use crate::ports::schemas::SchemaRef;
 use crate::record::{Position, Record};
 use crate::subscription::{Effect, Subscription};
 use crate::trace;
@@ -24,13 +26,20 @@ enum Read<'a, E: TypedEvent> {
     Unwanted(&'static str),
     Event(Box<EnvelopeOf<'a, E>>, E),
     Invalid(Box<Invalid>),
+    Missing(SchemaRef),
     /// A valid envelope whose event is not.
     InvalidEvent(Box<EnvelopeOf<'a, E>>, Failed),
 }
 
 impl<E: TypedEvent> Shell<E> {
     /// Reads one delivery; its report is complete but for the outcome.
-    pub(super) fn read<'a>(&self, index: usize, delivery: &'a Delivery, now_ms: i64) -> Entry<'a, E> {
+    pub(super) fn read<'a>(
+        &self,
+        index: usize,
+        delivery: &'a Delivery,
+        schemas: &SchemasOf<E>,
+        now_ms: i64,
+    ) -> Entry<'a, E> {
         let record = match delivery {
             Delivery::Record(record) => record,
             Delivery::Malformed { position, raw, reason } => return self.malformed(position, raw, reason, now_ms),
@@ -38,7 +47,7 @@ impl<E: TypedEvent> Shell<E> {
         let report =
             Report::of(record.position.clone(), self.subscription.name).traced(trace::trace_id(&record.headers));
         // A family that panics must not take its partition with it.
-        let read = catch_unwind(AssertUnwindSafe(|| self.read_record(record))).unwrap_or_else(|_| {
+        let read = catch_unwind(AssertUnwindSafe(|| self.read_record(record, schemas))).unwrap_or_else(|_| {
             let message = "the program failed on this record; report it with the record's bytes";
             Read::Invalid(Box::new(Invalid {
                 kind: DeadLetterKind::Processing,
@@ -50,6 +59,7 @@ impl<E: TypedEvent> Shell<E> {
         });
         let invalid = match read {
             Read::Tombstone => return Entry { item: None, disposition: Disposition::Tombstone, report },
+            Read::Missing(schema) => return Entry { item: None, disposition: Disposition::Missing(schema), report },
             Read::Unwanted(event_type) => {
                 let report = report.about(event_type, None);
                 return Entry { item: None, disposition: Disposition::Unwanted, report };
@@ -91,11 +101,12 @@ impl<E: TypedEvent> Shell<E> {
         self.subscription.family().is_some()
     }
 
-    fn read_record<'a>(&self, record: &'a Record) -> Read<'a, E> {
+    fn read_record<'a>(&self, record: &'a Record, schemas: &SchemasOf<E>) -> Read<'a, E> {
         let topic = &*record.position.topic;
         let family = self.subscription.family().or_else(|| self.catalog.family_of_topic(topic));
         let hint = Hint { family, catalog: &self.catalog, config: &self.config.envelope };
-        match E::Format::open(record, hint) {
+        match E::Format::open(record, hint, schemas) {
+            Opened::Missing(schema) => Read::Missing(schema),
             Opened::Tombstone => Read::Tombstone,
             Opened::Invalid(invalid) if self.is_owner() => Read::Invalid(invalid),
             Opened::Invalid(invalid) => Read::Unwanted(invalid.event_type),

@@ -12,7 +12,7 @@ impl<E: TypedEvent> Batch<'_, E> {
         for (index, entry) in self.entries.into_iter().enumerate() {
             let mut report = entry.report;
             report.outcome = match entry.disposition {
-                Disposition::Undecided => Outcome::undecided(),
+                Disposition::Undecided | Disposition::Missing(_) => Outcome::undecided(),
                 Disposition::Tombstone => Outcome::SkippedTombstone,
                 Disposition::Unwanted => Outcome::Skipped,
                 Disposition::Redeliver { reason } => Outcome::RetryLater { reason },

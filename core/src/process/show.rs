@@ -54,9 +54,9 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
     /// or never will be, or this release cannot read what it concerns.
     pub(super) async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         let deliveries: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
-        let now_ms = self.shell.clock.now_ms();
+        let (now_ms, schemas) = (self.shell.clock.now_ms(), self.shell.schemas.known());
         let items: Vec<Option<Item<'_, E>>> =
-            (0..).zip(&deliveries).map(|(index, delivery)| self.shell.read(index, delivery, now_ms).item).collect();
+            (0..).zip(&deliveries).map(|(at, delivery)| self.shell.read(at, delivery, &schemas, now_ms).item).collect();
         let events: Vec<&Item<'_, E>> = items.iter().flatten().collect();
         match WorkingSet::<D::State>::load(self.ledger, &events, false).await {
             Ok(working) => return Ok(items.iter().map(|item| working.ended(&item.as_ref()?.key)).collect()),

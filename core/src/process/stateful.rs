@@ -61,7 +61,7 @@ impl<F: StatefulFamily> Subscriber for StatefulProcessor<F> {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation);
+        let mut batch = self.shell.read_batch(deliveries, invocation).await;
         self.keyed().decide_groups(&mut batch, invocation).await;
         self.shell.emit(&mut batch, invocation).await;
         self.shell.report(batch)

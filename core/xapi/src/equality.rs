@@ -13,6 +13,8 @@
 //! came between.
 
 use std::borrow::Cow;
+use std::io::Write as _;
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
@@ -149,7 +151,11 @@ impl Part {
     /// The one spelling of a string. What is not what it should be is compared as it is.
     fn spell(self, text: Cow<'_, str>) -> Cow<'_, str> {
         match self {
-            Self::Mbox => canonical_mbox(&text).into_owned().into(),
+            Self::Mbox => match text {
+                Cow::Borrowed(text) => canonical_mbox(text),
+                Cow::Owned(text) => canonical_mbox(&text).into_owned().into(),
+            },
+            Self::Caseless if !text.bytes().any(|byte| byte.is_ascii_uppercase()) => text,
             Self::Caseless => text.to_ascii_lowercase().into(),
             Self::Duration => duration::truncate(&text).into(),
             Self::Timestamp => match timestamp::parse(&text) {
@@ -184,137 +190,157 @@ fn write_whole(bytes: &[u8]) -> Vec<u8> {
 
 /// The form; `timestamp`, where it is given, gets the statement's.
 fn write_canonical(bytes: &[u8], timestamp: Option<&mut Option<Vec<u8>>>) -> Vec<u8> {
-    let mut form = Vec::with_capacity(bytes.len());
-    let walk = |text| {
-        let mut reader = Reader::new(text, Limits::MAX_DEPTH, usize::MAX);
-        match reader.peek()? {
-            Kind::Object => write_object(&mut reader, Part::Statement, timestamp, &mut form)?,
-            _ => write_value(&mut reader, Part::Statement, &mut form)?,
-        }
-        reader.end()
-    };
-    if !std::str::from_utf8(bytes).is_ok_and(|text| walk(text).is_ok()) {
+    let form = std::str::from_utf8(bytes).ok().and_then(|text| Writer::new(text).write(timestamp).ok());
+    form.unwrap_or_else(|| {
         // No JSON begins like this, so that no form is one of those.
-        form.clear();
-        form.push(b'!');
-        form.extend_from_slice(bytes);
-    }
-    form
+        [b"!", bytes].concat()
+    })
 }
 
-fn write_value(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read<()> {
-    match reader.peek()? {
-        Kind::Object => {
-            if let Part::OneOrMany(item) = part {
-                form.push(b'[');
-                write_object(reader, item.part(), None, form)?;
-                form.extend_from_slice(b",]");
-                return Ok(());
+/// Reads a statement and writes its form. What has to be sorted is written as it is read, and put in order behind that.
+struct Writer<'a> {
+    reader: Reader<'a>,
+    form: Vec<u8>,
+    /// The parts of all objects and arrays entered, those of the innermost last: their keys, and where their values are.
+    parts: Vec<(Cow<'a, str>, Range<usize>)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(text: &'a str) -> Self {
+        let reader = Reader::new(text, Limits::MAX_DEPTH, usize::MAX);
+        Self { reader, form: Vec::with_capacity(2 * text.len()), parts: Vec::with_capacity(16) }
+    }
+
+    fn write(mut self, timestamp: Option<&mut Option<Vec<u8>>>) -> Read<Vec<u8>> {
+        match self.reader.peek()? {
+            Kind::Object => self.object(Part::Statement, timestamp)?,
+            _ => self.value(Part::Statement)?,
+        }
+        self.reader.end()?;
+        Ok(self.form)
+    }
+
+    fn value(&mut self, part: Part) -> Read<()> {
+        match self.reader.peek()? {
+            Kind::Object => match part {
+                Part::OneOrMany(item) => {
+                    self.form.push(b'[');
+                    self.object(item.part(), None)?;
+                    self.form.extend_from_slice(b",]");
+                }
+                _ => self.object(part, None)?,
+            },
+            Kind::Array => self.array(part)?,
+            Kind::String => {
+                let text = self.reader.string()?;
+                write_string(&part.spell(text), &mut self.form);
             }
-            write_object(reader, part, None, form)
+            Kind::Number => write_number(self.reader.number()?, &mut self.form),
+            Kind::Boolean => {
+                let truth = self.reader.boolean()?;
+                self.form.push(if truth { b't' } else { b'f' });
+            }
+            Kind::Null => {
+                self.reader.null()?;
+                self.form.push(b'n');
+            }
         }
-        Kind::Array => write_array(reader, part, form),
-        Kind::String => {
-            write_string(&part.spell(reader.string()?), form);
-            Ok(())
-        }
-        Kind::Number => {
-            write_number(reader.number()?, form);
-            Ok(())
-        }
-        Kind::Boolean => {
-            form.push(if reader.boolean()? { b't' } else { b'f' });
-            Ok(())
-        }
-        Kind::Null => {
-            form.push(b'n');
-            reader.null()
-        }
+        Ok(())
     }
-}
 
-/// Members sorted by key; of members with the same key, which no valid statement has, by value. `apart`, where it is
-/// given, gets the timestamp.
-fn write_object(
-    reader: &mut Reader<'_>,
-    part: Part,
-    apart: Option<&mut Option<Vec<u8>>>,
-    form: &mut Vec<u8>,
-) -> Read<()> {
-    reader.enter()?;
-    // A StatementRef's id is a UUID, an Activity's an IRI; which of the two it is may be known only at the end.
-    let (mut id_at, mut is_reference) = (None, false);
-    let mut members: Vec<(Cow<'_, str>, Vec<u8>)> = Vec::new();
-    let mut timestamp: Option<Vec<u8>> = None;
-    let mut first = true;
-    while let Some(key) = reader.next_key(&mut first)? {
-        let mut value = Vec::new();
-        let member = part.member(&key);
-        write_value(reader, member, &mut value)?;
-        if part == Part::Object && key == "id" {
-            id_at = Some(members.len());
+    /// Members sorted by key; of members with the same key, which no valid statement has, by value. `apart`, where it is
+    /// given, gets the timestamp.
+    fn object(&mut self, part: Part, apart: Option<&mut Option<Vec<u8>>>) -> Read<()> {
+        self.reader.enter()?;
+        // A StatementRef's id is a UUID, an Activity's an IRI; which of the two it is may be known only at the end.
+        let (mut id_at, mut is_reference) = (None, false);
+        let (start, outer) = (self.form.len(), self.parts.len());
+        let mut timestamp: Option<Vec<u8>> = None;
+        let mut first = true;
+        while let Some(key) = self.reader.next_key(&mut first)? {
+            let at = self.form.len();
+            let member = part.member(&key);
+            self.value(member)?;
+            if part == Part::Object && key == "id" {
+                id_at = Some(self.parts.len());
+            }
+            is_reference |= part == Part::Object && key == "objectType" && self.form[at..] == *b"\"StatementRef\"";
+            if member == Part::Timestamp && apart.is_some() {
+                timestamp.get_or_insert_default().extend(self.form.drain(at..));
+            } else if member == Part::Ignored {
+                self.form.truncate(at);
+            } else {
+                let key = if part == Part::LanguageMap { key.to_ascii_lowercase().into() } else { key };
+                self.parts.push((key, at..self.form.len()));
+            }
         }
-        is_reference |= part == Part::Object && key == "objectType" && value == b"\"StatementRef\"";
-        if member == Part::Timestamp && apart.is_some() {
-            timestamp.get_or_insert_default().extend(value);
-        } else if member != Part::Ignored {
-            let key = if part == Part::LanguageMap { key.to_ascii_lowercase().into() } else { key };
-            members.push((key, value));
+        if let Some(at) = id_at.filter(|_| is_reference) {
+            self.form[self.parts[at].1.clone()].make_ascii_lowercase();
         }
+        if let Some(apart) = apart {
+            *apart = timestamp;
+        }
+        self.sort(outer);
+        let sorted = self.form.len();
+        self.form.push(b'{');
+        for (key, value) in self.parts.drain(outer..) {
+            write_string(&key, &mut self.form);
+            self.form.push(b':');
+            self.form.extend_from_within(value);
+            self.form.push(b',');
+        }
+        self.form.push(b'}');
+        self.form.drain(start..sorted);
+        Ok(())
     }
-    if let Some(at) = id_at.filter(|_| is_reference) {
-        members[at].1.make_ascii_lowercase();
-    }
-    if let Some(apart) = apart {
-        *apart = timestamp;
-    }
-    members.sort();
-    form.push(b'{');
-    for (key, value) in members {
-        write_string(&key, form);
-        form.push(b':');
-        form.extend_from_slice(&value);
-        form.push(b',');
-    }
-    form.push(b'}');
-    Ok(())
-}
 
-fn write_array(reader: &mut Reader<'_>, part: Part, form: &mut Vec<u8>) -> Read<()> {
-    let (item, ordered) = match part {
-        Part::OneOrMany(item) | Part::List(item) => (item.part(), true),
-        Part::Bag(item) => (item.part(), false),
-        _ => (Part::Verbatim, true),
-    };
-    reader.enter()?;
-    let mut elements = Vec::new();
-    let mut first = true;
-    while reader.next_element(&mut first)? {
-        let mut element = Vec::new();
-        write_value(reader, item, &mut element)?;
-        elements.push(element);
+    fn array(&mut self, part: Part) -> Read<()> {
+        let (item, is_ordered) = match part {
+            Part::OneOrMany(item) | Part::List(item) => (item.part(), true),
+            Part::Bag(item) => (item.part(), false),
+            _ => (Part::Verbatim, true),
+        };
+        self.reader.enter()?;
+        let (start, outer) = (self.form.len(), self.parts.len());
+        let mut first = true;
+        while self.reader.next_element(&mut first)? {
+            let at = self.form.len();
+            self.value(item)?;
+            self.parts.push((Cow::Borrowed(""), at..self.form.len()));
+        }
+        if !is_ordered {
+            self.sort(outer);
+        }
+        let sorted = self.form.len();
+        self.form.push(b'[');
+        for (_, element) in self.parts.drain(outer..) {
+            self.form.extend_from_within(element);
+            self.form.push(b',');
+        }
+        self.form.push(b']');
+        self.form.drain(start..sorted);
+        Ok(())
     }
-    if !ordered {
-        elements.sort();
+
+    /// Sorts the innermost parts, from there on.
+    fn sort(&mut self, outer: usize) {
+        let Self { form, parts, .. } = self;
+        parts[outer..].sort_unstable_by(|(key, value), (other_key, other)| {
+            key.cmp(other_key).then_with(|| form[value.clone()].cmp(&form[other.clone()]))
+        });
     }
-    form.push(b'[');
-    for element in elements {
-        form.extend_from_slice(&element);
-        form.push(b',');
-    }
-    form.push(b']');
-    Ok(())
 }
 
 /// In quotes, with the one escape that keeps the end of the string plain.
 fn write_string(text: &str, form: &mut Vec<u8>) {
     form.push(b'"');
-    for byte in text.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            form.push(b'\\');
-        }
-        form.push(byte);
+    let mut rest = text.as_bytes();
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        form.extend_from_slice(&rest[..at]);
+        form.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
     }
+    form.extend_from_slice(rest);
     form.push(b'"');
 }
 
@@ -323,24 +349,30 @@ fn write_string(text: &str, form: &mut Vec<u8>) {
 fn write_number(text: &str, form: &mut Vec<u8>) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{}{fraction}", whole.trim_start_matches('-'));
-    let significant = digits.trim_end_matches('0');
-    let shift = (digits.len() - significant.len()) as i128 - fraction.len() as i128;
-    let significant = significant.trim_start_matches('0');
-    if significant.is_empty() {
-        form.push(b'0');
-        return;
-    }
+    let start = form.len();
     if whole.starts_with('-') {
         form.push(b'-');
     }
-    form.extend_from_slice(significant.as_bytes());
-    form.push(b'e');
-    // An exponent beyond 38 digits is kept as it is written: nobody means the same number by two of them.
-    match exponent.parse::<i128>().ok().and_then(|exponent| exponent.checked_add(shift)) {
-        Some(exponent) => form.extend_from_slice(exponent.to_string().as_bytes()),
-        None => form.extend_from_slice(format!("{exponent}{shift:+}").as_bytes()),
+    let digits_at = form.len();
+    form.extend_from_slice(whole.trim_start_matches('-').as_bytes());
+    form.extend_from_slice(fraction.as_bytes());
+    let is_zero = |digit: &&u8| **digit == b'0';
+    let behind = form[digits_at..].iter().rev().take_while(is_zero).count();
+    form.truncate(form.len() - behind);
+    let before = form[digits_at..].iter().take_while(is_zero).count();
+    form.drain(digits_at..digits_at + before);
+    if form.len() == digits_at {
+        form.truncate(start);
+        form.push(b'0');
+        return;
     }
+    let shift = behind as i128 - fraction.len() as i128;
+    // An exponent beyond 38 digits is kept as it is written: nobody means the same number by two of them.
+    let written = match exponent.parse::<i128>().ok().and_then(|exponent| exponent.checked_add(shift)) {
+        Some(exponent) => write!(form, "e{exponent}"),
+        None => write!(form, "e{exponent}{shift:+}"),
+    };
+    debug_assert!(written.is_ok(), "a vector takes all");
 }
 
 #[cfg(test)]

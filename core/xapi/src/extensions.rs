@@ -2,19 +2,22 @@
 
 use super::json::Read;
 use super::path::Path;
+use super::rules;
 use super::statement::Extensions;
-use super::validator::Validator;
-use super::{iri, rules};
+use super::validator::{FreeMembers, Validator};
 
 impl<'a> Validator<'a> {
     /// An extensions object; its keys with their raw values if they are to be kept.
     pub(super) fn extensions(&mut self, keep: bool, path: &Path<'_>) -> Read<Extensions<'a>> {
         let mut kept = Extensions::new();
-        let Some(mut members) = self.free_members(path)? else { return Ok(kept) };
-        while let Some(key) = self.next_free(&mut members, path)? {
+        if !self.enters_free(path)? {
+            return Ok(kept);
+        }
+        let mut members = FreeMembers::default();
+        while let Some((key, fault)) = self.next_iri(&mut members, path)? {
             let at = &path.key(&key);
             // XAPI-00118.
-            if let Some(fault) = iri::find_fault(&key) {
+            if let Some(fault) = fault {
                 self.report(&rules::EXTENSION_KEY, at, format!("The extension key {key:?} {fault}."));
             }
             // XAPI-00119: whatever the value is, it holds.

@@ -85,6 +85,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a value of that kind comes next, white space skipped.
+    #[inline(always)]
+    pub(super) fn is_at(&mut self, kind: Kind) -> bool {
+        self.skip_space();
+        matches!(
+            (kind, self.byte()),
+            (Kind::Object, Some(b'{'))
+                | (Kind::Array, Some(b'['))
+                | (Kind::String, Some(b'"'))
+                | (Kind::Number, Some(b'-' | b'0'..=b'9'))
+                | (Kind::Boolean, Some(b't' | b'f'))
+                | (Kind::Null, Some(b'n'))
+        )
+    }
+
     /// Steps over the `{` or `[` that `peek` saw.
     #[inline]
     pub(super) fn enter(&mut self) -> Read<()> {
@@ -103,6 +118,21 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let key = self.string()?;
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// As `next_key`, and whether the key is `harmless` from end to end.
+    #[inline(always)]
+    pub(super) fn next_key_of(
+        &mut self,
+        first: &mut bool,
+        harmless: impl Fn(u8) -> bool,
+    ) -> Read<Option<(Cow<'a, str>, bool)>> {
+        if !self.reaches_key(first)? {
+            return Ok(None);
+        }
+        let key = self.string_of(harmless)?;
         self.colon()?;
         Ok(Some(key))
     }
@@ -189,10 +219,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The string that `peek` saw, unescaped, and whether it is `harmless` from end to end, which saves another look at it.
+    #[inline(always)]
+    pub(super) fn string_of(&mut self, harmless: impl Fn(u8) -> bool) -> Read<(Cow<'a, str>, bool)> {
+        match self.string_up_to(|byte| !harmless(byte)) {
+            Some(text) => Ok((Cow::Borrowed(text), true)),
+            None => Ok((self.string()?, false)),
+        }
+    }
+
     /// The string that `peek` saw, if it has no escapes and nothing is wrong with it.
     fn plain_string(&mut self) -> Option<&'a str> {
+        self.string_up_to(is_special)
+    }
+
+    /// The string that `peek` saw, if the first byte to stop at is the quote behind it.
+    #[inline(always)]
+    fn string_up_to(&mut self, stops: impl Fn(u8) -> bool) -> Option<&'a str> {
         let start = self.at + 1;
-        let end = find_special(self.text.as_bytes(), start);
+        let end = find_first(self.text.as_bytes(), start, stops);
         if self.text.as_bytes().get(end) != Some(&b'"') || end - start > self.max_string {
             return None;
         }
@@ -292,7 +337,7 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         let mut at = start;
         loop {
-            at = find_special(bytes, at);
+            at = find_first(bytes, at, is_special);
             match bytes.get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -316,35 +361,28 @@ fn syntax(at: usize, expected: &'static str) -> Box<Fault> {
     Box::new(Fault::Syntax { at, expected })
 }
 
-/// Where the first quote, backslash or control character from `at` on is; sixteen bytes at a time.
+/// What may not stand in a string as it is.
 #[inline(always)]
-fn find_special(bytes: &[u8], at: usize) -> usize {
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// Where the first byte sought from `at` on is; sixteen bytes at a time, in a form that compiles to vector instructions.
+#[inline(always)]
+fn find_first(bytes: &[u8], at: usize, is_sought: impl Fn(u8) -> bool) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
     while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
-        let mut is_there = false;
-        for &byte in chunk {
-            is_there |= byte < 0x20 || byte == b'"' || byte == b'\\';
+        let mut marks = [0; 16];
+        for (mark, &byte) in marks.iter_mut().zip(chunk) {
+            *mark = if is_sought(byte) { u8::MAX } else { 0 };
         }
-        if is_there {
-            return bytes.len() - rest.len() + place_of_special(chunk);
+        if marks.iter().fold(0, |any, mark| any | mark) != 0 {
+            let place = u128::from_le_bytes(marks).trailing_zeros() / 8;
+            return bytes.len() - rest.len() + place as usize;
         }
         rest = behind;
     }
-    let is_plain = |&&byte: &&u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
-}
-
-/// Where in sixteen bytes it is, if it is there.
-#[inline(always)]
-fn place_of_special(chunk: &[u8; 16]) -> usize {
-    const ONES: u128 = u128::MAX / 255;
-    let word = u128::from_le_bytes(*chunk);
-    let quotes = (word ^ (ONES * u128::from(b'"'))).wrapping_sub(ONES);
-    let backslashes = (word ^ (ONES * u128::from(b'\\'))).wrapping_sub(ONES);
-    let controls = word.wrapping_sub(ONES * 0x20);
-    // The high bit of every byte sought; a borrow may set further ones, but only above the first true one.
-    let found = (quotes | backslashes | controls) & !word & (ONES << 7);
-    (found.trailing_zeros() / 8) as usize
+    bytes.len() - rest.len() + rest.iter().take_while(|&&byte| !is_sought(byte)).count()
 }
 
 /// Where the escape that begins at `at` ends; surrogates must come in pairs.
@@ -433,7 +471,7 @@ mod tests {
             for place in 0..24 {
                 let mut bytes = "é¿~ !#[]".repeat(4).into_bytes();
                 bytes[place] = special;
-                assert_eq!(find_special(&bytes, 0), place);
+                assert_eq!(find_first(&bytes, 0, is_special), place);
             }
         }
     }

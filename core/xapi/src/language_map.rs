@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use super::json::Read;
 use super::path::Path;
-use super::validator::Validator;
+use super::validator::{FreeMembers, Validator};
 use super::{language_tag, rules};
 
 impl<'a> Validator<'a> {
     /// A language map; of its texts the first in English, else the first.
     pub(super) fn language_map(&mut self, path: &Path<'_>) -> Read<Option<Cow<'a, str>>> {
-        let Some(mut members) = self.free_members(path)? else { return Ok(None) };
+        if !self.enters_free(path)? {
+            return Ok(None);
+        }
+        let mut members = FreeMembers::default();
         let (mut chosen, mut is_english) = (None, false);
         while let Some(tag) = self.next_free(&mut members, path)? {
             let at = &path.key(&tag);

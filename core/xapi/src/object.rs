@@ -10,7 +10,7 @@ use super::keys::keys;
 use super::path::Path;
 use super::rules::{self, Rule};
 use super::statement::{Object, Statement};
-use super::validator::Validator;
+use super::validator::{FreeMembers, Validator};
 
 keys!(StatementRefKey { ObjectType = "objectType", Id = "id" });
 
@@ -105,7 +105,10 @@ impl<'a> Validator<'a> {
     /// Reads through an object once for its keys.
     fn shape(&mut self, path: &Path<'_>) -> Read<Shape<'a>> {
         let mut shape = Shape::default();
-        let Some(mut members) = self.free_members(path)? else { return Ok(shape) };
+        if !self.enters_free(path)? {
+            return Ok(shape);
+        }
+        let mut members = FreeMembers::default();
         while let Some(key) = self.next_free(&mut members, path)? {
             match &*key {
                 "id" | "definition" => shape.has_id_or_definition = true,

@@ -49,10 +49,17 @@ impl<K: Key> Members<'_, K> {
     }
 }
 
-/// The members of an object with free keys, while it is read.
+/// The members of an object with free keys, while it is read. They are large: whoever reads them makes them in their place.
 pub(super) struct FreeMembers<'a> {
     first: bool,
     keys: KeySet<'a>,
+}
+
+impl Default for FreeMembers<'_> {
+    #[inline]
+    fn default() -> Self {
+        Self { first: true, keys: KeySet::default() }
+    }
 }
 
 /// A place to come back to, so that an object can be judged anew as something else.
@@ -104,12 +111,12 @@ impl<'a> Validator<'a> {
     /// Whether the next value is of that kind; if not, reports it and steps over it.
     #[inline(always)]
     pub(super) fn expect(&mut self, kind: Kind, path: &Path<'_>) -> Read<bool> {
-        let found = self.reader.peek()?;
-        if found == kind { Ok(true) } else { self.step_over_other(found, kind, path) }
+        if self.reader.is_at(kind) { Ok(true) } else { self.step_over_other(kind, path) }
     }
 
     #[cold]
-    fn step_over_other(&mut self, found: Kind, kind: Kind, path: &Path<'_>) -> Read<bool> {
+    fn step_over_other(&mut self, kind: Kind, path: &Path<'_>) -> Read<bool> {
+        let found = self.reader.peek()?;
         if found == Kind::Null {
             self.report(
                 &rules::VALUE_NULL,
@@ -143,13 +150,15 @@ impl<'a> Validator<'a> {
     /// An absolute IRI; reported under `rule` if it is none.
     #[inline]
     pub(super) fn iri(&mut self, rule: &'static Rule, path: &Path<'_>) -> Read<Option<Cow<'a, str>>> {
-        let text = self.text(path)?;
-        if let Some(text) = &text
-            && let Some(fault) = iri::find_fault(text)
-        {
+        if !self.expect(Kind::String, path)? {
+            return Ok(None);
+        }
+        let (text, is_harmless) = self.reader.string_of(iri::is_harmless)?;
+        let fault = if is_harmless { iri::find_fault_of_scheme(&text) } else { iri::find_fault(&text) };
+        if let Some(fault) = fault {
             self.report(rule, path, format!("The IRI {text:?} {fault}."));
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
     /// A UUID; reported under `rule` if it is none.
@@ -228,13 +237,14 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Enters an object with free keys; `None` if it is none, which is then reported.
-    pub(super) fn free_members(&mut self, path: &Path<'_>) -> Read<Option<FreeMembers<'a>>> {
+    /// Enters an object with free keys; false if it is none, which is then reported.
+    #[inline]
+    pub(super) fn enters_free(&mut self, path: &Path<'_>) -> Read<bool> {
         if !self.expect(Kind::Object, path)? {
-            return Ok(None);
+            return Ok(false);
         }
         self.reader.enter()?;
-        Ok(Some(FreeMembers { first: true, keys: KeySet::default() }))
+        Ok(true)
     }
 
     /// The next key, whatever it is; `None` at the object's end. A key that was there before is reported.
@@ -247,6 +257,23 @@ impl<'a> Validator<'a> {
             self.report_duplicate(&path.key(key));
         }
         Ok(key)
+    }
+
+    /// As `next_free`, for a key that is to be an IRI; and why it is none.
+    #[inline]
+    pub(super) fn next_iri(
+        &mut self,
+        members: &mut FreeMembers<'a>,
+        path: &Path<'_>,
+    ) -> Read<Option<(Cow<'a, str>, Option<&'static str>)>> {
+        let Some((key, is_harmless)) = self.reader.next_key_of(&mut members.first, iri::is_harmless)? else {
+            return Ok(None);
+        };
+        if !members.keys.insert(key.clone()) {
+            self.report_duplicate(&path.key(&key));
+        }
+        let fault = if is_harmless { iri::find_fault_of_scheme(&key) } else { iri::find_fault(&key) };
+        Ok(Some((key, fault)))
     }
 
     /// Steps through an array, `element` judging each; their number, or `None` if it is no array, which is then reported.
@@ -271,7 +298,8 @@ impl<'a> Validator<'a> {
     pub(super) fn free_value(&mut self, path: &Path<'_>) -> Read<()> {
         match self.reader.peek()? {
             Kind::Object => {
-                if let Some(mut members) = self.free_members(path)? {
+                let mut members = FreeMembers::default();
+                if self.enters_free(path)? {
                     while let Some(key) = self.next_free(&mut members, path)? {
                         self.free_value(&path.key(&key))?;
                     }

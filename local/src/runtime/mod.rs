@@ -82,6 +82,7 @@ impl Runtime {
             event_log: stores.event_log.clone(),
             ledger: stores.ledger.clone(),
             statements: stores.statements.clone(),
+            schemas: None,
             clock: clock.clone(),
             observer: Arc::new(Observers(observers)),
         };
@@ -98,7 +99,7 @@ impl Runtime {
             };
             invoked_by_name.insert(entry.spec.name, invoked.clone());
             for topic in entry.subscription.topics() {
-                let mapping = mapping_config(&config, entry.subscription.name, topic);
+                let mapping = mapping_config(&config, entry.subscription, topic);
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, stores.event_log.clone(), invoked.clone())?));
             }
         }
@@ -207,9 +208,15 @@ impl Runtime {
     }
 }
 
-fn mapping_config(config: &Config, family: &str, topic: &str) -> MappingConfig {
-    let mut mapping = MappingConfig::new(topic, topic, format!("{}-{family}", config.server.group));
-    mapping.function = family.to_owned();
+fn mapping_config(config: &Config, subscription: &Subscription, topic: &str) -> MappingConfig {
+    let function = subscription.name;
+    // Of several that read a topic, its owner's has the topic's name.
+    let name = match subscription.family() {
+        Some(_) => topic.to_owned(),
+        None => format!("{function}/{topic}"),
+    };
+    let mut mapping = MappingConfig::new(name, topic, format!("{}-{function}", config.server.group));
+    mapping.function = function.to_owned();
     let bootstrap_servers = config.server.stores.kafka.as_ref().map(|kafka| kafka.bootstrap_servers.clone());
     mapping.source = EventSource {
         kind: SourceKind::SelfManaged,

@@ -14,6 +14,7 @@ use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::KeyStatus;
+use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::record::{Position, Record, header_text};
 use lyceum_lambda_event::event::Entry;
 use lyceum_lambda_event::on_failure::{self, Lost, LostRange, OnFailureRecord};
@@ -100,12 +101,12 @@ impl DeadLetterIndex {
             return;
         };
         let hint = Hint { family: Some(family), catalog: &self.catalog, config: &self.envelope };
-        let (tenant, correlation_id, is_event) = match StatementFormat::open(record, hint) {
+        let (tenant, correlation_id, is_event) = match StatementFormat::open(record, hint, &Schemas::default()) {
             Opened::Event(envelope) => {
                 (Some(envelope.tenant.to_string()), Some(envelope.correlation_id.to_string()), true)
             }
             Opened::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
-            Opened::Tombstone => return,
+            Opened::Tombstone | Opened::Missing(_) => return,
         };
         let failure = Failure {
             kind: DeadLetterKind::Processing,

@@ -126,6 +126,7 @@ impl World {
             event_log: self.event_log.port(),
             ledger: self.ledger.port(),
             statements: self.statements.port(),
+            schemas: None,
             clock: self.clock.clone(),
             observer: self.reports.clone(),
         }

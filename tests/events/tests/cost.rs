@@ -200,6 +200,7 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
         event_log: world.event_log.port(),
         ledger: written.clone(),
         statements: world.statements.port(),
+        schemas: None,
         clock: Arc::new(StoppedClock),
         observer: Arc::new(AllApplied),
     };

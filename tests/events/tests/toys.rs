@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::executor::block_on;
 use lyceum_core::envelope::{SOURCE_HEADER, follow_up_id};
 use lyceum_core::family::{Catalog, StatefulFamily};
 use lyceum_core::ports::event_log::{Administer, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{Claim, KeyId, Ledger};
+use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasUnavailable};
 use lyceum_core::ports::statements::QueryDocuments;
 use lyceum_core::process::{
-    CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, StatefulProcessor, Subscriber,
+    CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
 };
 use lyceum_core::record::{Header, Position, Record, header_text};
 use lyceum_core::subscription::CallError;
@@ -43,8 +45,22 @@ fn stateful<F: StatefulFamily>(world: &World) -> Arc<dyn Subscriber> {
     Arc::new(StatefulProcessor::<F>::new(world.services(), world.catalog.clone(), ProcessConfig::default()))
 }
 
+/// The registry of the toys' schemas.
+struct Registry;
+
+#[async_trait]
+impl FindSchema for Registry {
+    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+        Ok(avro::registered(schema))
+    }
+}
+
+fn with_registry(world: &World) -> Services {
+    Services { schemas: Some(Arc::new(Registry)), ..world.services() }
+}
+
 fn answers(world: &World) -> Arc<dyn Subscriber> {
-    Arc::new(CountedProcessor::<Answers>::new(world.services(), world.catalog.clone(), ProcessConfig::default()))
+    Arc::new(CountedProcessor::<Answers>::new(with_registry(world), world.catalog.clone(), ProcessConfig::default()))
 }
 
 fn distributor(world: &World) -> Arc<dyn Subscriber> {
@@ -73,15 +89,15 @@ fn an_avro_record_is_stored_once_in_either_framing_and_an_unknown_schema_is_a_le
     let world = world();
     let function = answers(&world);
     let ids = [1, 2, 3].map(Uuid::from_u128);
-    let mut unknown = avro::value(ids[2], "grace", 1, true);
-    unknown[4] = 8;
+    let mut unknown = avro::value(ids[2], "grace", 1, true, 0);
+    unknown[4] = 9;
     let records = [
-        record(avro::TOPIC, 0, avro::value(ids[0], "ada", 300, true)),
-        record(avro::TOPIC, 1, avro::value(ids[1], "grace", -7, false)),
+        record(avro::TOPIC, 0, avro::value(ids[0], "ada", 300, true, 0)),
+        record(avro::TOPIC, 1, avro::value(ids[1], "grace", -7, false, 1)),
         record(avro::TOPIC, 2, unknown.clone()),
         record(avro::TOPIC, 3, b"{}".to_vec()),
-        record(avro::TOPIC, 4, avro::value(ids[0], "ada", 300, false)),
-        record(avro::TOPIC, 5, avro::value(ids[0], "ada", 301, true)),
+        record(avro::TOPIC, 4, avro::value(ids[0], "ada", 300, false, 0)),
+        record(avro::TOPIC, 5, avro::value(ids[0], "ada", 301, true, 0)),
     ];
     let ended = outcomes(&world.deliver_to(&function, &records));
     let [decode, conflict] = ["dead_lettered decode", "dead_lettered conflict"];
@@ -100,13 +116,43 @@ fn an_avro_record_whose_store_failed_is_stored_on_the_next_delivery() {
     let world = world();
     let function = answers(&world);
     let id = Uuid::from_u128(9);
-    let records = [record(avro::TOPIC, 0, avro::value(id, "ada", 1, true))];
+    let records = [record(avro::TOPIC, 0, avro::value(id, "ada", 1, true, 0))];
     world.statements.switch.set_down(true);
     assert_eq!(outcomes(&world.deliver_to(&function, &records)), ["retry_later"]);
     world.statements.switch.set_down(false);
     world.statements.switch.script([Some(Fault::After)]);
     assert_eq!(outcomes(&world.deliver_to(&function, &records)), ["applied"]);
     assert!(block_on(world.statements.model.get("acme", id)).unwrap().is_some());
+}
+
+#[test]
+fn a_record_whose_schema_cannot_be_fetched_now_is_redelivered_and_one_without_a_registry_says_so() {
+    /// Answers from the fifth time on.
+    struct Slow(AtomicU64);
+    #[async_trait]
+    impl FindSchema for Slow {
+        async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0..4 => Err(SchemasUnavailable("no connection".into())),
+                _ => Ok(avro::registered(schema)),
+            }
+        }
+    }
+    let world = world();
+    let records = [record(avro::TOPIC, 0, avro::value(Uuid::from_u128(1), "ada", 1, true, 0))];
+    let deliver = |schemas| {
+        let services = Services { schemas, ..world.services() };
+        let config = ProcessConfig::default();
+        let function = CountedProcessor::<Answers>::new(services, world.catalog.clone(), config);
+        world.deliver_to(&(Arc::new(function) as _), &records)
+    };
+    let without = format!("{:?}", deliver(None)[0].outcome);
+    assert!(without.contains("schema 7") && without.contains("no schema registry"), "{without}");
+    let slow: Arc<dyn FindSchema> = Arc::new(Slow(AtomicU64::new(0)));
+    let unavailable = format!("{:?}", deliver(Some(slow.clone()))[0].outcome);
+    assert!(unavailable.contains("no connection"), "{unavailable}");
+    assert!(world.letters().is_empty());
+    assert_eq!(outcomes(&deliver(Some(slow))), ["applied"]);
 }
 
 fn count_of(world: &World, learner: &str) -> serde_json::Value {
@@ -117,7 +163,7 @@ fn count_of(world: &World, learner: &str) -> serde_json::Value {
 fn numbers_hold_what_is_stored_once_over_all_partitions_however_often_it_is_delivered() {
     let world = world();
     let function = answers(&world);
-    let answer = |number, score| avro::value(Uuid::from_u128(number), "ada", score, true);
+    let answer = |number, score| avro::value(Uuid::from_u128(number), "ada", score, true, 0);
     let mut records = vec![
         record(avro::TOPIC, 0, answer(1, 10)),
         record(avro::TOPIC, 1, b"damaged".to_vec()),
@@ -141,7 +187,7 @@ fn numbers_hold_what_is_stored_once_over_all_partitions_however_often_it_is_deli
 fn from_the_first_record_that_is_not_counted_on_its_partition_is_redelivered_and_nothing_is_counted_twice() {
     let world = world();
     let function = answers(&world);
-    let answer = |number, learner| avro::value(Uuid::from_u128(number), learner, 1, true);
+    let answer = |number, learner| avro::value(Uuid::from_u128(number), learner, 1, true, 0);
     let records = [record(avro::TOPIC, 0, answer(1, "ada")), record(avro::TOPIC, 1, answer(2, "ada"))];
     world.ledger.switch.set_down(true);
     let reports = world.deliver_to(&function, &records);

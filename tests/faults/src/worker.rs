@@ -97,6 +97,7 @@ async fn work(order: Order) -> Result<()> {
             defect: order.defect,
         }),
         statements: Arc::new(Wrapped::around(statements, death.clone())),
+        schemas: None,
         clock: clock.clone(),
         observer: Arc::new(TallyObserver),
     };

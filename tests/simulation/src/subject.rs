@@ -13,6 +13,7 @@ use lyceum_core::family::{
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
+use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::process::{ProcessConfig, Services, StatefulProcessor, Subscriber, content_hash, key_id};
 use lyceum_core::record::{Position, Record};
@@ -89,12 +90,18 @@ pub trait Subject: Send + Sync {
 }
 
 /// What a record is to a subscription, read as processing reads it.
-pub fn read<E: TypedEvent>(subscription: &Subscription, catalog: &Catalog, record: &Record) -> Fact {
+pub fn read<E: TypedEvent>(
+    subscription: &Subscription,
+    catalog: &Catalog,
+    schemas: &SchemasOf<E>,
+    record: &Record,
+) -> Fact {
     let (topic, owns) = (&*record.position.topic, subscription.family().is_some());
     let family = subscription.family().or_else(|| catalog.family_of_topic(topic));
     let invalid = |kind| if owns { Fact::Invalid(kind) } else { Fact::Unwanted };
-    let envelope = match E::Format::open(record, Hint { family, catalog, config: &EnvelopeConfig::default() }) {
-        Opened::Tombstone => return Fact::Tombstone,
+    let envelope = match E::Format::open(record, Hint { family, catalog, config: &EnvelopeConfig::default() }, schemas)
+    {
+        Opened::Tombstone | Opened::Missing(_) => return Fact::Tombstone,
         Opened::Invalid(of) => return invalid(of.kind),
         Opened::Event(envelope) => envelope,
     };
@@ -149,11 +156,15 @@ pub fn event<F: Family>(catalog: &Catalog, record: &Record) -> Option<F::Event> 
     match <F::Event as TypedEvent>::Format::open(
         record,
         Hint { family: Some(F::SPEC), catalog, config: &EnvelopeConfig::default() },
+        &Schemas::default(),
     ) {
         Opened::Event(envelope) => F::Event::read(&envelope).ok(),
         _ => None,
     }
 }
+
+/// The schemas of an event's format.
+pub type SchemasOf<E> = Schemas<<<E as TypedEvent>::Format as Format>::Schema>;
 
 type OpenedOf<'a, E> = Opened<'a, <<E as TypedEvent>::Format as Format>::Body<'a>>;
 
@@ -172,7 +183,7 @@ impl<F: StatefulFamily> Of<F> {
 
     fn open<'a>(&self, record: &'a Record) -> OpenedOf<'a, F::Event> {
         let hint = Hint { family: Some(F::SPEC), catalog: &self.catalog, config: &self.envelope };
-        <F::Event as TypedEvent>::Format::open(record, hint)
+        <F::Event as TypedEvent>::Format::open(record, hint, &Schemas::default())
     }
 }
 
@@ -186,7 +197,7 @@ impl<F: StatefulFamily> Subject for Of<F> {
     }
 
     fn read(&self, record: &Record) -> Fact {
-        read::<F::Event>(F::SUBSCRIPTION, &self.catalog, record)
+        read::<F::Event>(F::SUBSCRIPTION, &self.catalog, &Schemas::default(), record)
     }
 
     fn fold(&self, records: &[Record], now_ms: i64) -> Folded {

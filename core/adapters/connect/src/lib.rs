@@ -135,7 +135,7 @@ pub struct Connected {
 
 impl From<Connected> for Services {
     fn from(Connected { event_log, ledger, statements, clock, observer }: Connected) -> Self {
-        Self { event_log, ledger, statements, clock, observer }
+        Self { event_log, ledger, statements, schemas: None, clock, observer }
     }
 }
 
@@ -153,7 +153,7 @@ pub struct ConnectedDocuments {
 
 impl From<ConnectedDocuments> for DocumentServices {
     fn from(ConnectedDocuments { event_log, statements, clock, observer }: ConnectedDocuments) -> Self {
-        Self { event_log, statements, clock, observer }
+        Self { event_log, statements, schemas: None, clock, observer }
     }
 }
 

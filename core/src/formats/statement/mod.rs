@@ -1,6 +1,8 @@
 //! xAPI statements in JSON. Both wire forms of the platform's topics are understood: a bare statement, and the wrapped message
 //! `{"event_type", "xapi_data": {statement}, "metadata": {…}, …}` (see `wrapped.rs`).
 
+use std::convert::Infallible;
+
 use lyceum_xapi::Version;
 use lyceum_xapi::equality;
 use lyceum_xapi::statement::{Object, Statement};
@@ -9,6 +11,7 @@ use super::{Format, Opened};
 use crate::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, Meant, Opening};
 use crate::family::{Catalog, Known, known};
 use crate::outcome::{DeadLetterKind, Finding};
+use crate::ports::schemas::Schemas;
 use crate::record::Record;
 
 mod document;
@@ -28,7 +31,13 @@ pub struct StatementFormat;
 impl Format for StatementFormat {
     type Body<'a> = Statement<'a>;
 
-    fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Statement<'a>> {
+    type Schema = Infallible;
+
+    fn parse(_: &str) -> Result<Infallible, String> {
+        Err("a statement is read by no schema".to_owned())
+    }
+
+    fn open<'a>(record: &'a Record, hint: Hint<'_>, _: &Schemas<Infallible>) -> Opened<'a, Statement<'a>> {
         let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
         read(record, value, hint, None).into()
     }

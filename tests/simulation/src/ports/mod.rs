@@ -16,6 +16,7 @@ use crate::toys::module::Request;
 mod event_log;
 mod generator;
 mod ledger;
+mod schemas;
 mod statements;
 
 pub(crate) use statements::UNDELIVERABLE;
@@ -62,7 +63,8 @@ pub(crate) fn services(stage: &Arc<Stage>, who: &str) -> Services {
     Services {
         event_log: Arc::new(event_log::FaultyEventLog(line.clone())),
         ledger: Arc::new(ledger::FaultyLedger(line.clone())),
-        statements: Arc::new(statements::FaultyStatements(line)),
+        statements: Arc::new(statements::FaultyStatements(line.clone())),
+        schemas: Some(Arc::new(schemas::FaultyRegistry(line.clone()))),
         clock: Arc::new(SimulatedClock(Arc::clone(stage))),
         observer: Arc::new(Nobody),
     }

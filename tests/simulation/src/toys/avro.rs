@@ -1,6 +1,8 @@
 //! Avro: `{"id": string, "tenant": string, "learner": string, "score": long}`, in two framings; each answer is stored, and counted for
 //! its learner.
 
+use std::sync::Arc;
+
 use lyceum_core::envelope::{Hint, Invalid, Opening};
 use lyceum_core::family::{
     AggregateRef, AggregateState, EnvelopeOf, Family, FamilySpec, Known, Occurrence, PLATFORM_DEAD_LETTERS, Stored,
@@ -8,6 +10,7 @@ use lyceum_core::family::{
 };
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::ports::schemas::{SchemaRef, Schemas};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
 use lyceum_core::subscription::{Counted, Effect, Subscription};
@@ -19,8 +22,29 @@ use super::{document, hash, named};
 
 /// Where answers come.
 pub const TOPIC: &str = "toy.answers.v1";
-/// Confluent's schema id, and the fingerprint, of the one schema that is known.
-pub const SCHEMA: (u32, u64) = (7, 0x0102_0304_0506_0708);
+/// The schemas that are registered, by Confluent's id and by fingerprint: the names of the fields, in their order.
+pub const SCHEMAS: [(i32, u64, &str); 2] =
+    [(7, 0x0102_0304_0506_0708, "id tenant learner score"), (8, 0x1112_1314_1516_1718, "score id tenant learner")];
+
+/// The name of no schema.
+pub const UNKNOWN: SchemaRef = SchemaRef::Id(9);
+
+/// What the registry answers.
+pub fn registered(schema: &SchemaRef) -> Option<String> {
+    let is_meant = |(id, print, _): &&(i32, u64, &str)| match schema {
+        SchemaRef::Id(of) => of == id,
+        SchemaRef::Fingerprint(of) => of == print,
+        SchemaRef::Guid(_) => false,
+    };
+    SCHEMAS.iter().find(is_meant).map(|(_, _, fields)| (*fields).to_owned())
+}
+
+/// All of them, and one name that has none.
+pub fn schemas() -> Schemas<Vec<String>> {
+    let named = SCHEMAS.iter().flat_map(|(id, print, _)| [SchemaRef::Id(*id), SchemaRef::Fingerprint(*print)]);
+    let found = |schema| (schema, registered(&schema).and_then(|text| Avro::parse(&text).ok()).map(Arc::new));
+    named.chain([UNKNOWN]).map(found).collect()
+}
 
 /// The kind of what is counted.
 pub const SCORES: &str = "toy-scores";
@@ -63,24 +87,28 @@ fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
-fn answer(mut bytes: &[u8]) -> Option<Answer<'_>> {
-    let id = string(&mut bytes)?.parse().ok()?;
-    let (tenant, learner, score) = (string(&mut bytes)?, string(&mut bytes)?, long(&mut bytes)?);
-    bytes.is_empty().then_some(Answer { id, tenant, learner, score })
+fn answer<'a>(mut bytes: &'a [u8], fields: &[String]) -> Option<Answer<'a>> {
+    let mut answer = Answer { id: Uuid::nil(), tenant: "", learner: "", score: 0 };
+    for field in fields {
+        match &**field {
+            "id" => answer.id = string(&mut bytes)?.parse().ok()?,
+            "tenant" => answer.tenant = string(&mut bytes)?,
+            "learner" => answer.learner = string(&mut bytes)?,
+            _ => answer.score = long(&mut bytes)?,
+        }
+    }
+    bytes.is_empty().then_some(answer)
 }
 
-/// What is behind the framing, where its schema is the known one.
-fn unframed(value: &[u8]) -> Result<&[u8], String> {
+/// The schema that the framing names, and what is behind it.
+fn unframed(value: &[u8]) -> Option<(SchemaRef, &[u8])> {
     match value {
-        [0, a, b, c, d, rest @ ..] => {
-            let id = u32::from_be_bytes([*a, *b, *c, *d]);
-            if id == SCHEMA.0 { Ok(rest) } else { Err(format!("no schema has the id {id}")) }
+        [0, a, b, c, d, rest @ ..] => Some((SchemaRef::Id(i32::from_be_bytes([*a, *b, *c, *d])), rest)),
+        [0xC3, 1, rest @ ..] => {
+            let (print, rest) = rest.split_first_chunk::<8>()?;
+            Some((SchemaRef::Fingerprint(u64::from_le_bytes(*print)), rest))
         }
-        [0xC3, 1, rest @ ..] => match rest.split_first_chunk::<8>() {
-            Some((print, rest)) if u64::from_le_bytes(*print) == SCHEMA.1 => Ok(rest),
-            _ => Err("no schema has this fingerprint".to_owned()),
-        },
-        _ => Err("the value has no framing that is known".to_owned()),
+        _ => None,
     }
 }
 
@@ -89,10 +117,21 @@ pub struct Avro;
 
 impl Format for Avro {
     type Body<'a> = Answer<'a>;
+    type Schema = Vec<String>;
 
-    fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Answer<'a>> {
+    fn parse(schema: &str) -> Result<Vec<String>, String> {
+        Ok(schema.split(' ').map(str::to_owned).collect())
+    }
+
+    fn open<'a>(record: &'a Record, hint: Hint<'_>, schemas: &Schemas<Vec<String>>) -> Opened<'a, Answer<'a>> {
         let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
-        read(record, value, hint).into()
+        let framed = unframed(value);
+        let fields = match framed.map(|(schema, _)| (schema, schemas.get(&schema))) {
+            Some((schema, None)) => return Opened::Missing(schema),
+            Some((_, Some(fields))) => fields,
+            None => None,
+        };
+        read(record, value, hint, framed.map(|(_, raw)| raw).zip(fields)).into()
     }
 
     fn sameness(envelope: &EnvelopeOf<'_, Scored>, fields: &[u8]) -> [u8; 32] {
@@ -104,16 +143,14 @@ fn read<'a>(
     record: &'a Record,
     value: &'a [u8],
     hint: Hint<'_>,
+    framed: Option<(&'a [u8], &Vec<String>)>,
 ) -> Result<(Known, EnvelopeOf<'a, Scored>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
-    let raw = match unframed(value) {
-        Ok(raw) => raw,
-        Err(message) => {
-            opening.finding("record.malformed", "", message);
-            return Err(opening.invalid(DeadLetterKind::Decode));
-        }
+    let Some((raw, fields)) = framed else {
+        opening.finding("record.malformed", "", "the value has no framing that is known, or no schema has its name");
+        return Err(opening.invalid(DeadLetterKind::Decode));
     };
-    let Some(answer) = answer(raw) else {
+    let Some(answer) = answer(raw, fields) else {
         opening.finding("record.malformed", "", "the value is not what its schema says");
         return Err(opening.invalid(DeadLetterKind::Decode));
     };
@@ -203,18 +240,26 @@ fn put_long(bytes: &mut Vec<u8>, number: i64) {
     bytes.push(raw as u8);
 }
 
-/// A record's value behind either framing.
-pub fn value(id: Uuid, learner: &str, score: i64, is_confluent: bool) -> Vec<u8> {
+/// A record's value behind either framing, by the first schema or the second.
+pub fn value(id: Uuid, learner: &str, score: i64, is_confluent: bool, schema: usize) -> Vec<u8> {
+    let (number, print, fields) = SCHEMAS[schema];
     let mut bytes = if is_confluent { vec![0] } else { vec![0xC3, 1] };
-    if is_confluent {
-        bytes.extend(SCHEMA.0.to_be_bytes())
-    } else {
-        bytes.extend(SCHEMA.1.to_le_bytes())
+    match is_confluent {
+        true => bytes.extend(number.to_be_bytes()),
+        false => bytes.extend(print.to_le_bytes()),
     }
-    for text in [&id.to_string(), "acme", learner] {
+    for field in fields.split(' ') {
+        let text = match field {
+            "id" => id.to_string(),
+            "tenant" => "acme".to_owned(),
+            "learner" => learner.to_owned(),
+            _ => {
+                put_long(&mut bytes, score);
+                continue;
+            }
+        };
         put_long(&mut bytes, text.len() as i64);
         bytes.extend(text.bytes());
     }
-    put_long(&mut bytes, score);
     bytes
 }

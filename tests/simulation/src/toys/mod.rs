@@ -11,6 +11,7 @@ use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, follow_up_id};
 use lyceum_core::family::{Catalog, EventType, Family, Stored, TypedEvent};
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::{StatementDocument, StatementFields};
 use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
@@ -98,18 +99,21 @@ impl<E: TypedEvent> Subject for Keyed<E> {
     }
 
     fn read(&self, record: &Record) -> Fact {
-        read::<E>(self.subscription, &self.catalog, record)
+        read::<E>(self.subscription, &self.catalog, &Schemas::default(), record)
     }
 }
 
 /// The subscription that counts: its facts name the rows.
-struct Counting(Arc<Catalog>);
+struct Counting {
+    catalog: Arc<Catalog>,
+    schemas: Schemas<Vec<String>>,
+}
 
 impl Counting {
     fn rows(&self, record: &Record) -> Vec<lyceum_core::ports::ledger::AggregateId> {
         let config = EnvelopeConfig::default();
-        let hint = Hint { family: Some(&avro::SPEC), catalog: &self.0, config: &config };
-        let Opened::Event(envelope) = avro::Avro::open(record, hint) else { return Vec::new() };
+        let hint = Hint { family: Some(&avro::SPEC), catalog: &self.catalog, config: &config };
+        let Opened::Event(envelope) = avro::Avro::open(record, hint, &self.schemas) else { return Vec::new() };
         let Ok(event) = avro::Scored::read(&envelope) else { return Vec::new() };
         let counters = Answers::counters(&event).into_iter();
         counters.map(|counter| counted_row(&envelope.tenant, &counter, &record.position)).collect()
@@ -122,11 +126,11 @@ impl Subject for Counting {
     }
 
     fn processor(&self, _: &Arc<Stage>, _: &str, services: Services, config: ProcessConfig) -> Box<dyn Subscriber> {
-        Box::new(CountedProcessor::<Answers>::new(services, Arc::clone(&self.0), config))
+        Box::new(CountedProcessor::<Answers>::new(services, Arc::clone(&self.catalog), config))
     }
 
     fn read(&self, record: &Record) -> Fact {
-        match read::<avro::Scored>(Answers::SUBSCRIPTION, &self.0, record) {
+        match read::<avro::Scored>(Answers::SUBSCRIPTION, &self.catalog, &self.schemas, record) {
             Fact::Event(fact) => {
                 Fact::Event(Arc::new(EventFact { aggregates: self.rows(record), ..EventFact::clone(&fact) }))
             }
@@ -142,7 +146,7 @@ fn subjects() -> Vec<Arc<dyn Subject>> {
         Arc::new(Keyed::<module::Event> { subscription, catalog, build, event: PhantomData }) as Arc<dyn Subject>
     };
     vec![
-        Arc::new(Counting(Arc::clone(&catalog))),
+        Arc::new(Counting { catalog: Arc::clone(&catalog), schemas: avro::schemas() }),
         keyed(Courses::SUBSCRIPTION, |_, _, services, catalog, config| {
             Box::new(StatefulProcessor::<Courses>::new(services, catalog, config))
         }),
@@ -192,7 +196,7 @@ fn fill(stage: &Stage, random: &mut Random, crowded: bool) {
     for _ in 0..random.between(1, 8) {
         let id = random.uuid();
         let next = match random.below(12) {
-            _ if crowded => (avro::TOPIC, record("ada", Some(avro::value(id, "ada", 1, true)))),
+            _ if crowded => (avro::TOPIC, record("ada", Some(avro::value(id, "ada", 1, true, 0)))),
             0 | 1 if !sent.is_empty() => random.pick(&sent).clone(),
             2 => (avro::TOPIC, record("ada", Some(b"\x00\x00\x00\x00\x09".to_vec()))),
             3 => (module::COURSES, record("rust", Some(module::value(id, "toy.nothing", "rust", "")))),
@@ -200,7 +204,7 @@ fn fill(stage: &Stage, random: &mut Random, crowded: bool) {
             5..=8 => {
                 let learner = *random.pick(&["ada", "grace"]);
                 let score = random.between(1, 9) as i64;
-                (avro::TOPIC, record(learner, Some(avro::value(id, learner, score, random.one_in(2)))))
+                (avro::TOPIC, record(learner, Some(avro::value(id, learner, score, random.one_in(2), random.below(2)))))
             }
             _ => {
                 let course = *random.pick(&["rust", "rust", "sql", module::REFUSED, module::UNWANTED]);

@@ -4,6 +4,8 @@
 //! `requested` → the generator asks a port and publishes `generated` → the distributor reacts with `created` on the second
 //! family's topic.
 
+use std::convert::Infallible;
+
 use async_trait::async_trait;
 use lyceum_core::envelope::{Hint, Invalid, Opening, follow_up_id};
 use lyceum_core::family::{
@@ -12,6 +14,7 @@ use lyceum_core::family::{
 };
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
 use lyceum_core::states::{Aggregate, Changes, States};
@@ -86,8 +89,13 @@ pub struct Module;
 
 impl Format for Module {
     type Body<'a> = Charter<'a>;
+    type Schema = Infallible;
 
-    fn open<'a>(record: &'a Record, hint: Hint<'_>) -> Opened<'a, Charter<'a>> {
+    fn parse(_: &str) -> Result<Infallible, String> {
+        Err("a module's envelope is read by no schema".to_owned())
+    }
+
+    fn open<'a>(record: &'a Record, hint: Hint<'_>, _: &Schemas<Infallible>) -> Opened<'a, Charter<'a>> {
         let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
         read(record, value, hint).into()
     }

@@ -1,0 +1,33 @@
+//! The registry of the toys' schemas, made unreliable.
+
+use async_trait::async_trait;
+use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasUnavailable};
+
+use super::Line;
+use crate::executor::pause;
+use crate::fault::Fault;
+use crate::toys::avro;
+
+pub(super) struct FaultyRegistry(pub(super) Line);
+
+#[async_trait]
+impl FindSchema for FaultyRegistry {
+    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+        pause().await;
+        let stage = &self.0.stage;
+        if stage.strikes(Fault::CallFails) {
+            self.0.tell(format_args!("looks for {schema}: fails"));
+            return Err(SchemasUnavailable("no connection".into()));
+        }
+        if stage.strikes(Fault::Hangs) {
+            match self.0.hang("looks for a schema").await {}
+        }
+        let found = avro::registered(schema);
+        self.0.tell(format_args!("looks for {schema}: {found:?}"));
+        pause().await;
+        if stage.strikes(Fault::AnswerLost) {
+            return Err(SchemasUnavailable("the answer was lost".into()));
+        }
+        Ok(found)
+    }
+}
