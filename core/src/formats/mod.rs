@@ -67,8 +67,13 @@ mod tests {
 
     impl Format for Plain {
         type Body<'a> = ();
+        type Schema = std::convert::Infallible;
 
-        fn open<'a>(_: &'a Record, _: Hint<'_>) -> Opened<'a, ()> {
+        fn parse(_: &str) -> Result<Self::Schema, String> {
+            Err("it has none".to_owned())
+        }
+
+        fn open<'a>(_: &'a Record, _: Hint<'_>, _: &Schemas<Self::Schema>) -> Opened<'a, ()> {
             Opened::Tombstone
         }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::envelope::{EnvelopeConfig, Hint, Invalid};
 use crate::family::{Catalog, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
 use crate::formats::{Format, Opened};
+use crate::ports::schemas::Schemas;
 use crate::record::{Position, Record};
 
 use super::StatementFormat;
@@ -50,7 +51,8 @@ pub(super) fn opened<T>(
     show: impl FnOnce(Opened<'_, lyceum_xapi::statement::Statement<'_>>) -> T,
 ) -> T {
     let (catalog, config) = (catalog(), EnvelopeConfig::default());
-    show(StatementFormat::open(record, Hint { family: Some(&PLAIN), catalog: &catalog, config: &config }))
+    let hint = Hint { family: Some(&PLAIN), catalog: &catalog, config: &config };
+    show(StatementFormat::open(record, hint, &Schemas::default()))
 }
 
 /// The rule and the place of each finding.
