@@ -4,4 +4,5 @@ mod failures;
 mod identity;
 mod letters;
 mod once;
+mod shown;
 mod undecided;
