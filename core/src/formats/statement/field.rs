@@ -193,6 +193,7 @@ fn whole_number(raw: &[u8]) -> Option<u64> {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::vocabulary::survey_id;
     use super::*;
     use crate::formats::Opened;
     use crate::formats::statement::sample::{opened, record, statement};

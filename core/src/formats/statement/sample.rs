@@ -51,8 +51,11 @@ pub(super) fn opened<T>(
     show: impl FnOnce(Opened<'_, lyceum_xapi::statement::Statement<'_>>) -> T,
 ) -> T {
     let (catalog, config) = (catalog(), EnvelopeConfig::default());
-    let hint = Hint { family: Some(&PLAIN), catalog: &catalog, config: &config };
-    show(StatementFormat::open(record, hint, &Schemas::default()))
+    show(StatementFormat::open(
+        record,
+        Hint { family: Some(&PLAIN), catalog: &catalog, config: &config },
+        &Schemas::default(),
+    ))
 }
 
 /// The rule and the place of each finding.
