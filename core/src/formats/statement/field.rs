@@ -197,7 +197,6 @@ mod tests {
     use super::*;
     use crate::formats::Opened;
     use crate::formats::statement::sample::{opened, record, statement};
-    use crate::formats::statement::vocabulary::survey_id;
 
     /// A rule and a place.
     type At = (String, String);
