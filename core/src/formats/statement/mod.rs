@@ -113,6 +113,10 @@ fn read<'a>(
         return Err(opening.invalid(kind));
     };
     let tenant_extension = field::extension_text(&statement.context.extensions, "tenant_id");
+    if tenant_extension == Some(None) {
+        opening.finding("field.type", "/context/extensions", "the extension tenant_id must be a string");
+    }
+    let tenant_extension = tenant_extension.flatten();
     opening.find_tenant([("/metadata/tenant_id", message.tenant_id), ("/context/extensions", tenant_extension)]);
     opening.judge_tenant("/metadata/tenant_id");
     opening.find_correlation_id(("/metadata/correlation_id", message.correlation_id));
