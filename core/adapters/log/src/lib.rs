@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use lyceum_core::environment::LogConfig;
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -17,9 +17,7 @@ const QUOTED_CHARS: usize = 128;
 /// # Errors
 /// Where `LOG_LEVEL` is no filter, or the process logs already.
 pub fn start(log: &LogConfig, is_terminal: bool) -> anyhow::Result<()> {
-    let filter: Targets = log.level.parse().map_err(|error| {
-        anyhow::anyhow!("LOG_LEVEL is {:?}, and must be error, warn, info, debug or trace: {error}", log.level)
-    })?;
+    let filter = filter(&log.level)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     if log.is_json {
@@ -29,6 +27,21 @@ pub fn start(log: &LogConfig, is_terminal: bool) -> anyhow::Result<()> {
         registry.with(lines.with_ansi(is_terminal)).try_init()?;
     }
     Ok(())
+}
+
+/// A level, or one for each of some modules. A word that is neither would pass for the name of a module, and silence all others.
+fn filter(level: &str) -> anyhow::Result<Targets> {
+    let refused = |why: &str| {
+        anyhow::anyhow!(
+            "LOG_LEVEL is {level:?}, and must be error, warn, info, debug or trace, or module=level for some, \
+             separated by commas: {why}"
+        )
+    };
+    let is_neither = |part: &&str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
+    if let Some(word) = level.split(',').find(is_neither) {
+        return Err(refused(&format!("{word:?} is no level")));
+    }
+    level.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
 }
 
 /// Writes how records ended.
@@ -81,4 +94,20 @@ fn log(report: &Report) {
 
 fn quote(text: &str) -> &str {
     text.char_indices().nth(QUOTED_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_and_named() {
+        for word in ["wran", "verbose", "warn,debgu", "", "lyceum_core"] {
+            let error = filter(word).unwrap_err().to_string();
+            assert!(error.contains("LOG_LEVEL") && error.contains("error, warn, info"), "{error}");
+        }
+        for level in ["warn", "WARN", "off", "info,lyceum_core=debug", "lyceum_core=trace", " debug"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+    }
 }
