@@ -147,7 +147,7 @@ enum Step {
 impl Step {
     /// Of an event of the survey family by its type, of a plain statement by its verb.
     fn of(fields: &StatementFields) -> Option<Self> {
-        match fields.event_type.as_str() {
+        match &*fields.event_type {
             "survey.started" => Some(Self::Started),
             "survey.answered" => Some(Self::Answered),
             "survey.completed" => Some(Self::Completed),

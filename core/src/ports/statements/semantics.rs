@@ -165,7 +165,7 @@ impl Filter {
     /// Whether a document is meant, voiding aside: a store knows by itself what is voided.
     pub fn matches(&self, document: &StatementDocument) -> bool {
         let fields = &document.fields;
-        let any = |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
+        let any = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == value);
         let equal = |wanted: &Option<String>, value: Option<&String>| wanted.is_none() || wanted.as_ref() == value;
         let is_learner = (self.actors.is_empty() && self.actor_sha1.is_none())
             || self.actors.contains(&fields.actor)
