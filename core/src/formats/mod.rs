@@ -56,3 +56,48 @@ impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Position;
+
+    /// A form whose hashes differ in no other way than their events.
+    struct Plain;
+
+    impl Format for Plain {
+        type Body<'a> = ();
+        type Schema = ();
+
+        fn parse(_: &str) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn open<'a>(_: &'a Record, _: Hint<'_>, _: &Schemas<()>) -> Opened<'a, ()> {
+            Opened::Tombstone
+        }
+
+        fn sameness(envelope: &Envelope<'_, ()>, _: &[u8]) -> [u8; 32] {
+            [envelope.raw[0]; 32]
+        }
+    }
+
+    #[test]
+    fn without_a_word_of_its_own_a_format_takes_events_of_one_hash_for_the_same() {
+        let envelope = Envelope {
+            id: uuid::Uuid::nil(),
+            event_type: "a",
+            tenant: "acme".into(),
+            correlation_id: "c".into(),
+            source: Position::new("t", 0, 0),
+            replay_count: 0,
+            occurred_at_ms: 0,
+            body: (),
+            raw: b"a",
+            pointer: "",
+        };
+        let own = Plain::sameness(&envelope, b"");
+        assert!(Plain::is_same(&envelope, b"", &own, &[b'a'; 32]));
+        assert!(!Plain::is_same(&envelope, b"", &own, &[b'b'; 32]));
+    }
+}

@@ -98,6 +98,32 @@ mod tests {
         assert_eq!(cursor.low_watermark(), 5);
     }
 
+    #[test]
+    fn what_is_put_back_comes_first_and_is_no_longer_unsettled() {
+        let mut cursor = Cursor::new(0, 5, 0);
+        assert!(!cursor.has_ahead());
+        cursor.add_fetched(vec![record(5), record(6)]);
+        assert!(cursor.has_ahead());
+        let (first, second) = (cursor.take_next().unwrap(), cursor.take_next().unwrap());
+        assert!(!cursor.has_ahead());
+        cursor.put_back(second);
+        assert!(cursor.has_ahead());
+        cursor.settle(first.position.offset);
+        assert_eq!(cursor.low_watermark(), 6);
+        assert_eq!(cursor.take_next().map(|record| record.position.offset), Some(6));
+    }
+
+    #[test]
+    fn what_is_gone_from_the_log_is_settled_and_what_was_taken_before_is_not() {
+        let mut cursor = Cursor::new(0, 5, 0);
+        cursor.add_fetched(vec![record(5)]);
+        cursor.take_next();
+        cursor.jump_to(9);
+        assert_eq!((cursor.low_watermark(), cursor.next_fetch), (5, 9));
+        cursor.settle(5);
+        assert_eq!(cursor.low_watermark(), 9);
+    }
+
     proptest! {
         #[test]
         fn the_watermark_never_passes_an_unsettled_record(order in Just((0..20i64).collect::<Vec<_>>()).prop_shuffle()) {

@@ -199,6 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_without_failures_has_succeeded_as_a_whole() {
+        let aftermath = conclude(items(0..3), &Verdict::Succeeded, &config());
+        assert_eq!(aftermath, Aftermath { succeeded: items(0..3), ..Aftermath::default() });
+    }
+
+    #[test]
+    fn failures_of_one_batch_may_be_of_several_partitions() {
+        let mut items = items(5..9);
+        for (item, partition) in items.iter_mut().zip([0, 1, 1, 2]) {
+            item.record.position.partition = partition;
+        }
+        let failing = |partition: &str, offset: i64| ItemIdentifier { partition: partition.to_owned(), offset };
+        let answer = BatchResponse::failing([failing("t-0", 5), failing("t-1", 7), failing("t-2", 8)]);
+        let answer = serde_json::to_vec(&answer).unwrap();
+        let named = Verdict::Partly([(0, 5), (1, 7), (2, 8)].into());
+        assert_eq!(Verdict::of_answer(&answer, &items), named);
+        let again = conclude(items, &named, &config());
+        assert_eq!((offsets(&again.succeeded), offsets(&again.again[0])), (vec![6], vec![5, 7, 8]));
+    }
+
+    #[test]
     fn an_answer_is_held_against_what_was_delivered() {
         let items = items(5..7);
         let verdict = |answer: &str| Verdict::of_answer(answer.as_bytes(), &items);

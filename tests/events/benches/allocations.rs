@@ -17,6 +17,7 @@ use lyceum_events_tests::statements::{BOOKINGS, RESPONSES, STATEMENTS, event, re
 use lyceum_events_tests::world::{INVOCATION, World};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
+use lyceum_lambda_event::handler::handle;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -57,6 +58,7 @@ fn measure(load: &Load) {
         event_log: Arc::new(Wrapped::around(world.event_log.model.clone(), Arc::new(Uncounted))),
         ledger: Arc::new(Wrapped::around(world.ledger.model.clone(), Arc::new(Uncounted))),
         statements: Arc::new(Wrapped::around(world.statements.model.clone(), Arc::new(Uncounted))),
+        schemas: None,
         clock: world.clock.clone(),
         observer: applied.clone(),
     };
@@ -67,7 +69,7 @@ fn measure(load: &Load) {
         let mut payload = Vec::new();
         write_event(&EventSource::default(), records.iter(), &mut payload);
         allocation_counter::measure(|| {
-            block_on(function.handle(&payload, deadline_ms)).expect("the batch is one of Kafka's");
+            block_on(handle(&*function, &payload, deadline_ms)).expect("the batch is one of Kafka's");
         })
     };
     if !load.before.is_empty() {

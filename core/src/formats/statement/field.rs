@@ -188,3 +188,187 @@ fn whole_number(raw: &[u8]) -> Option<u64> {
         Number::Fraction(number) => (number >= 0.0 && number.fract() == 0.0 && number < 9e15).then_some(number as u64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::vocabulary::survey_id;
+    use super::*;
+    use crate::formats::Opened;
+    use crate::formats::statement::sample::{opened, record, statement};
+
+    /// A rule and a place.
+    type At = (String, String);
+
+    fn at(rule: &str, pointer: &str) -> Vec<At> {
+        vec![(rule.to_owned(), pointer.to_owned())]
+    }
+
+    /// What is read of a record's statement, and what was wrong with it.
+    fn reading_of<T>(value: &Value, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> (T, Vec<At>) {
+        opened(&record(value), |opened| {
+            let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+            let mut fields = Fields::of(&envelope);
+            assert!(fields.are_complete());
+            let read = read(&mut fields);
+            let is_complete = fields.are_complete();
+            let findings = fields.finish(()).err().unwrap_or_default();
+            assert_eq!(is_complete, findings.is_empty());
+            (read, findings.into_iter().map(|finding| (finding.rule.into_owned(), finding.pointer)).collect())
+        })
+    }
+
+    fn reading<T>(members: Value, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> (T, Vec<At>) {
+        reading_of(&statement(members), read)
+    }
+
+    /// The extension `x` of the context.
+    fn extended<T>(value: Value, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> (T, Vec<At>) {
+        reading(json!({"context": {"extensions": {format!("{EXTENSIONS}x"): value}}}), read)
+    }
+
+    fn about(iri: String) -> Value {
+        json!({"object": {"id": iri}})
+    }
+
+    fn a_person() -> Value {
+        json!({"object": {"objectType": "Agent", "mbox": "mailto:bob@example.com"}})
+    }
+
+    #[test]
+    fn an_id_in_an_iri_may_have_its_bytes_and_not_one_more() {
+        let id = |bytes: usize| {
+            reading(about(format!("http://lms.example.com/{}", "x".repeat(bytes))), |fields| fields.object_id("id"))
+        };
+        assert_eq!(id(1), ("x".to_owned(), vec![]));
+        assert_eq!(id(MAX_ID_BYTES), ("x".repeat(MAX_ID_BYTES), vec![]));
+        assert_eq!(id(MAX_ID_BYTES + 1).1, at("field.range", "/object/id"));
+        assert_eq!(
+            reading(a_person(), |fields| fields.object_id("id")),
+            (String::new(), at("field.required", "/object/id"))
+        );
+    }
+
+    #[test]
+    fn an_iri_that_a_state_keeps_may_have_its_bytes_and_not_one_more() {
+        let begin = "http://lms.example.com/";
+        let iri = |bytes: usize| {
+            let iri = format!("{begin}{}", "x".repeat(bytes - begin.len()));
+            reading(about(iri), |fields| fields.object_iri("survey", survey_id))
+        };
+        assert_eq!(iri(begin.len() + 1), (format!("{begin}x"), vec![]));
+        assert_eq!(iri(MAX_IRI_BYTES).1, vec![]);
+        assert_eq!(iri(MAX_IRI_BYTES + 1).1, at("field.range", "/object/id"));
+        let own = about("http://nlj.platform/activities/survey/pulse".to_owned());
+        assert_eq!(reading(own, |fields| fields.object_iri("survey", survey_id)), ("pulse".to_owned(), vec![]));
+        let none = (String::new(), at("field.required", "/object/id"));
+        assert_eq!(reading(a_person(), |fields| fields.object_iri("survey", survey_id)), none);
+    }
+
+    #[test]
+    fn an_id_in_an_extension_is_a_text_of_few_bytes_or_a_whole_number() {
+        let id = |value: Value| extended(value, |fields| fields.id("x"));
+        let wrong = (String::new(), at("field.type", "/context/extensions"));
+        assert_eq!(id(json!("s1")), ("s1".to_owned(), vec![]));
+        assert_eq!(id(json!(17)), ("17".to_owned(), vec![]));
+        assert_eq!(id(json!("x".repeat(MAX_ID_BYTES))), ("x".repeat(MAX_ID_BYTES), vec![]));
+        for value in [json!("x".repeat(MAX_ID_BYTES + 1)), json!(""), json!(["s1"]), json!(1.5)] {
+            assert_eq!(id(value), wrong);
+        }
+        let none = (String::new(), at("field.required", "/context/extensions"));
+        assert_eq!(reading(json!({}), |fields| fields.id("x")), none);
+    }
+
+    #[test]
+    fn an_instant_is_a_timestamp_with_a_zone() {
+        let instant = |value: Value| extended(value, |fields| fields.instant_ms("x"));
+        assert_eq!(instant(json!("2026-03-01T10:00:00+01:00")), (1_772_355_600_000, vec![]));
+        for value in [json!("2026-03-01"), json!(1_772_355_600_000_i64)] {
+            assert_eq!(instant(value), (0, at("field.type", "/context/extensions")));
+        }
+        let none = (0, at("field.required", "/context/extensions"));
+        assert_eq!(reading(json!({}), |fields| fields.instant_ms("x")), none);
+    }
+
+    #[test]
+    fn a_number_is_whole_and_not_less_than_the_least_however_it_is_written() {
+        let number = |text: &str, least: u64| {
+            let value = serde_json::from_str(text).expect("JSON");
+            extended(value, |fields| fields.whole_number("x", least))
+        };
+        for (text, least, read) in [("3", 3, 3), ("4", 3, 4), ("5.0", 3, 5), ("1e3", 3, 1_000), ("0.0", 0, 0)] {
+            assert_eq!(number(text, least), (read, vec![]), "{text}");
+        }
+        assert_eq!(number("2", 3), (3, at("field.range", "/context/extensions")));
+        for text in ["1.5", "-5", "-5.0", "9e15", "1e300", "\"3\"", "null"] {
+            assert_eq!(number(text, 0), (0, at("field.type", "/context/extensions")), "{text}");
+            assert_eq!(number(text, 3).0, 3, "{text}");
+        }
+        let none = (3, at("field.required", "/context/extensions"));
+        assert_eq!(reading(json!({}), |fields| fields.whole_number("x", 3)), none);
+    }
+
+    #[test]
+    fn a_title_is_an_activitys_name_and_not_empty() {
+        let title = |definition: Value| {
+            let object = json!({"object": {"id": "http://lms.example.com/7", "definition": definition}});
+            reading(object, |fields| fields.title())
+        };
+        let none = (String::new(), at("field.required", "/object/definition/name"));
+        assert_eq!(title(json!({"name": {"de": "Kurs", "en": "Course"}})), ("Course".to_owned(), vec![]));
+        assert_eq!(title(json!({"name": {"en": ""}})), none);
+        assert_eq!(title(json!({})), none);
+        assert_eq!(reading(a_person(), |fields| fields.title()), none);
+    }
+
+    #[test]
+    fn a_learner_is_an_identified_actor() {
+        assert_eq!(reading(json!({}), |fields| fields.learner()), ("mbox:ada@example.com".to_owned(), vec![]));
+        let group = json!({"actor": {"objectType": "Group", "member": [{"mbox": "mailto:ada@example.com"}]}});
+        assert_eq!(reading(group, |fields| fields.learner()), (String::new(), at("field.required", "/actor")));
+    }
+
+    #[test]
+    fn a_registration_is_required_where_it_is_asked_for() {
+        let registration = "16fd2706-8baf-433b-82eb-8c7fada847da";
+        let given = reading(json!({"context": {"registration": registration}}), |fields| fields.registration());
+        assert_eq!(given, (registration.parse().expect("a UUID"), vec![]));
+        let none = (Uuid::nil(), at("field.required", "/context/registration"));
+        assert_eq!(reading(json!({}), |fields| fields.registration()), none);
+    }
+
+    #[test]
+    fn every_finding_is_kept_and_stands_at_its_place_in_the_message() {
+        let wrapped = json!({"event_type": "statement", "xapi_data": statement(json!({}))});
+        let (read, found) = reading_of(&wrapped, |fields| {
+            fields.wrong_order("/context/extensions", "the end is before the beginning");
+            (fields.required(Some(7), "/a", String::new), fields.required(None::<u8>, "/b", String::new))
+        });
+        assert_eq!(read, (7, 0));
+        let both = [at("field.order", "/xapi_data/context/extensions"), at("field.required", "/xapi_data/b")];
+        assert_eq!(found, both.concat());
+    }
+
+    #[test]
+    fn what_was_read_is_given_where_nothing_is_wrong() {
+        opened(&record(statement(json!({}))), |opened| {
+            let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+            assert_eq!(Fields::of(&envelope).finish(7).ok(), Some(7));
+        });
+    }
+
+    #[test]
+    fn a_text_in_an_extension_is_found_by_its_whole_name() {
+        let text = |name: &str| {
+            let own = format!("{EXTENSIONS}x");
+            let extensions = json!({"http://elsewhere.example/x": "other", own: "own", format!("{EXTENSIONS}n"): 1});
+            let record = record(statement(json!({"context": {"extensions": extensions}})));
+            opened(&record, |opened| {
+                let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+                extension_text(&envelope.body.context.extensions, name).map(Cow::into_owned)
+            })
+        };
+        assert_eq!([text("x"), text("y"), text("n")], [Some("own".to_owned()), None, None]);
+    }
+}

@@ -16,6 +16,8 @@ use crate::record::Record;
 
 mod document;
 pub mod field;
+#[cfg(test)]
+mod sample;
 pub mod vocabulary;
 mod wrapped;
 
@@ -161,5 +163,164 @@ impl<'a> Envelope<'a> {
             let is_it = |key: &str| key.strip_prefix(EXTENSIONS) == Some(name);
             extensions.iter().find(|(key, _)| is_it(key)).map(|(_, raw)| (place, *raw))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::sample::{self, catalog, opened, places, record, statement};
+    use super::*;
+
+    fn kind_and_places(value: impl ToString) -> (DeadLetterKind, Vec<(String, String)>) {
+        opened(&record(value), |opened| {
+            let Opened::Invalid(invalid) = opened else { panic!("{opened:?}") };
+            let own = |(rule, place): &(&str, &str)| ((*rule).to_owned(), (*place).to_owned());
+            (invalid.kind, places(&invalid).iter().map(own).collect())
+        })
+    }
+
+    fn hex(text: &str) -> [u8; 32] {
+        std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..][..2], 16).expect("hex digits"))
+    }
+
+    /// What is read of a valid statement.
+    fn with<T>(members: Value, read: impl FnOnce(&Envelope<'_>) -> T) -> T {
+        opened(&record(statement(members)), |opened| {
+            let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+            read(&envelope)
+        })
+    }
+
+    #[test]
+    fn a_record_without_a_value_is_a_tombstone() {
+        let record = Record { value: None, ..record("") };
+        opened(&record, |opened| assert!(matches!(opened, Opened::Tombstone), "{opened:?}"));
+    }
+
+    #[test]
+    fn a_bare_statement_and_a_wrapped_one_are_the_same_event() {
+        let bare = statement(json!({"timestamp": "2026-03-01T09:00:00Z"}));
+        let wrapped = json!({"event_type": "statement", "xapi_data": bare, "metadata": {"tenant_id": "acme"}});
+        for (value, pointer, tenant) in [(&bare, "", "default"), (&wrapped, "/xapi_data", "acme")] {
+            opened(&record(value), |opened| {
+                let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+                assert_eq!((envelope.pointer, &*envelope.tenant), (pointer, tenant));
+                assert_eq!((envelope.id, envelope.occurred_at_ms), (sample::ID.parse().unwrap(), 1_772_355_600_000));
+                assert_eq!((envelope.event_type, envelope.raw), ("statement", bare.to_string().as_bytes()));
+            });
+        }
+    }
+
+    #[test]
+    fn a_tenant_may_stand_in_an_extension_of_the_context_under_the_platforms_name_only() {
+        let tenant = |extensions: Value| {
+            with(json!({"context": {"extensions": extensions}}), |envelope| envelope.tenant.to_string())
+        };
+        let own = format!("{EXTENSIONS}tenant_id");
+        assert_eq!(tenant(json!({"http://elsewhere.example/tenant_id": "umbrella", own: "acme"})), "acme");
+        assert_eq!(tenant(json!({"http://elsewhere.example/tenant_id": "umbrella"})), "default");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_wrapped_statement_is_shown_where_it_stands_in_the_message() {
+        let statement = statement(json!({"verb": {"id": "no IRI"}}));
+        let place = |value: &Value| kind_and_places(value).1.remove(0).1;
+        assert_eq!(place(&statement), "/verb/id");
+        assert_eq!(place(&json!({"event_type": "statement", "xapi_data": statement})), "/xapi_data/verb/id");
+    }
+
+    #[test]
+    fn bytes_that_are_no_json_do_not_decode_and_a_text_over_a_limit_is_oversized() {
+        assert_eq!(kind_and_places("{").0, DeadLetterKind::Decode);
+        let long = json!({"result": {"response": "x".repeat(300 * 1024)}});
+        assert_eq!(kind_and_places(statement(long)).0, DeadLetterKind::Oversized);
+        assert_eq!(kind_and_places(statement(json!({"verb": 1}))).0, DeadLetterKind::Validation);
+        assert_eq!(kind_of(&[]), DeadLetterKind::Validation);
+    }
+
+    #[test]
+    fn a_statement_with_more_violations_than_are_listed_says_so_and_one_with_exactly_as_many_does_not() {
+        let wrong = |count: usize| {
+            let members = (0..count).map(|number| (format!("unknown{number}"), json!(1))).collect();
+            kind_and_places(statement(Value::Object(members))).1
+        };
+        let most = EnvelopeConfig::default().statement.violations;
+        let limit = ("limit.violations".to_owned(), String::new());
+        let (as_many, more) = (wrong(most), wrong(most + 2));
+        assert!(as_many.len() == most && !as_many.contains(&limit));
+        assert!(more.len() == most + 1 && more.contains(&limit));
+    }
+
+    #[test]
+    fn a_publisher_recognises_what_the_function_takes_and_nothing_else() {
+        let config = EnvelopeConfig::default();
+        let valid = record(statement(json!({})));
+        let (known, envelope) = recognise(&valid, &catalog(), &config).expect("it is valid");
+        assert_eq!((known.topic, envelope.id.to_string().as_str()), ("statements", sample::ID));
+        assert!(recognise(&record("{}"), &catalog(), &config).is_none());
+    }
+
+    #[test]
+    fn a_version_that_is_asked_for_decides_which_rules_hold() {
+        let config = EnvelopeConfig::default();
+        let context_agents = json!([{"objectType": "contextAgent", "agent": {"mbox": "mailto:a@example.com"}}]);
+        let newer = record(statement(json!({"context": {"contextAgents": context_agents}})));
+        assert!(judge(&newer, Some(Version::V2_0), &catalog(), &config).is_ok());
+        assert!(judge(&newer, Some(Version::V1_0_3), &catalog(), &config).is_err());
+    }
+
+    #[test]
+    fn what_makes_two_events_the_same_is_the_statement_and_what_the_family_reads_of_it() {
+        let hash =
+            |members: Value, fields: &[u8]| with(members, |envelope| StatementFormat::sameness(envelope, fields));
+        let own = hash(json!({}), b"a");
+        assert_eq!(own, hash(json!({"stored": "2026-03-01T09:00:00Z"}), b"a"));
+        assert_ne!(own, hash(json!({"result": {"success": true}}), b"a"));
+        assert_ne!(own, hash(json!({}), b"b"));
+    }
+
+    #[test]
+    fn an_event_is_the_same_by_its_hash_or_by_the_one_of_an_earlier_release() {
+        let sameness = |members: Value| with(members, |envelope| StatementFormat::sameness(envelope, b"a"));
+        // What an earlier release's key holds of the statement below.
+        let former = hex("b8b3220f51dac78a87d595c2cba190dcb8b5d4fd362f27a3a09a1537a64e4c20");
+        with(json!({"timestamp": "2026-03-01T09:00:00Z"}), |envelope| {
+            let own = StatementFormat::sameness(envelope, b"a");
+            let untimed = sameness(json!({}));
+            let other = sameness(json!({"result": {"success": true}}));
+            let is_same = |held| StatementFormat::is_same(envelope, b"a", &own, held);
+            assert_eq!([&own, &untimed, &former, &other].map(is_same), [true, true, true, false]);
+        });
+    }
+
+    #[test]
+    fn an_objects_id_is_the_last_segment_of_an_activitys_iri() {
+        assert_eq!(with(json!({}), |envelope| envelope.object_id().map(str::to_owned)), Some("7".into()));
+        let person = json!({"object": {"objectType": "Agent", "mbox": "mailto:bob@example.com"}});
+        assert_eq!(with(person, |envelope| envelope.object_id().map(str::to_owned)), None);
+    }
+
+    #[test]
+    fn an_extension_is_looked_for_in_context_object_and_result_in_that_order() {
+        let name = format!("{EXTENSIONS}room");
+        let other = format!("{EXTENSIONS}floor");
+        let all = [
+            ("/context/extensions", json!({"context": {"extensions": {&other: 9, &name: 1}}})),
+            (
+                "/object/definition/extensions",
+                json!({"object": {"id": "http://lms.example.com/7", "definition": {"extensions": {&name: 2}}}}),
+            ),
+            ("/result/extensions", json!({"result": {"extensions": {&name: 3}}})),
+        ];
+        let found = |members: Value| {
+            with(members, |envelope| envelope.extension("room").map(|(place, raw)| (place, raw.to_vec())))
+        };
+        for (from, value) in [(0, b"1"), (1, b"2"), (2, b"3")] {
+            let members = all[from..].iter().flat_map(|(_, members)| members.as_object().cloned().unwrap_or_default());
+            assert_eq!(found(Value::Object(members.collect())), Some((all[from].0, value.to_vec())));
+        }
+        assert_eq!(found(json!({"context": {"extensions": {other: 9}}})), None);
     }
 }

@@ -86,3 +86,69 @@ struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 fn starts_as_object(value: &[u8]) -> bool {
     value.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(value: &str) -> (DeadLetterKind, Vec<(String, String)>) {
+        let (kind, findings) = read(value.as_bytes()).expect_err("it is wrong");
+        (kind, findings.into_iter().map(|finding| (finding.rule.into_owned(), finding.pointer)).collect())
+    }
+
+    fn finding_at(rule: &str, pointer: &str) -> (String, String) {
+        (rule.to_owned(), pointer.to_owned())
+    }
+
+    #[test]
+    fn a_message_gives_its_statement_and_its_names() {
+        let metadata = r#"{"event_id": "e", "tenant_id": "t", "correlation_id": "c", "more": 1}"#;
+        let value =
+            format!(r#" {{"event_type": "a\u002eb", "xapi_data": {{"x": 1}}, "metadata": {metadata}, "more": 1}}"#);
+        let message = read(value.as_bytes()).expect("it is right").expect("it is wrapped");
+        assert_eq!(message.statement, br#"{"x": 1}"#);
+        let names = [&message.event_type, &message.event_id, &message.tenant_id, &message.correlation_id];
+        assert_eq!(names.map(|name| name.as_deref()), [Some("a.b"), Some("e"), Some("t"), Some("c")]);
+    }
+
+    #[test]
+    fn a_message_needs_its_statement_alone() {
+        let message = read(br#"{"xapi_data": {}}"#).expect("it is right").expect("it is wrapped");
+        assert_eq!((message.statement, &message.event_type, &message.event_id), (&b"{}"[..], &None, &None));
+    }
+
+    #[test]
+    fn what_is_no_message_is_left_to_who_reads_bare_statements() {
+        for value in [
+            "",
+            "{}",
+            r#"{"actor": {}}"#,
+            // The words, but not as keys of an object, not of this one, or in a statement.
+            r#"["event_type", "xapi_data"]"#,
+            r#""the words \"event_type\"" "#,
+            r#"{"result": {"event_type": 1}}"#,
+            r#"{"actor": {}, "event_type": "a.b"}"#,
+        ] {
+            assert!(matches!(read(value.as_bytes()), Ok(None)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_breaks_off_does_not_decode() {
+        let (kind, found) = wrong(r#"{"event_type": "a.b""#);
+        assert_eq!((kind, found), (DeadLetterKind::Decode, vec![finding_at("message.json", "")]));
+    }
+
+    #[test]
+    fn an_event_type_without_a_statement_is_told_where_to_put_it() {
+        let (kind, found) = wrong(r#"{"event_type": "a.b"}"#);
+        assert_eq!((kind, found), (DeadLetterKind::Validation, vec![finding_at("message.xapi-data", "")]));
+    }
+
+    #[test]
+    fn all_that_is_wrong_around_a_statement_is_found_together() {
+        let (kind, found) = wrong(r#"{"event_type": 1, "xapi_data": {}, "metadata": {"tenant_id": 1}}"#);
+        let both = vec![finding_at("field.type", "/event_type"), finding_at("message.metadata", "/metadata")];
+        assert_eq!((kind, found), (DeadLetterKind::Validation, both));
+    }
+}

@@ -340,8 +340,15 @@ fn bytes_of(key: &KeyWrite) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use futures::FutureExt;
+
     use super::*;
+    use crate::family::PLATFORM_DEAD_LETTERS;
     use crate::record::Position;
+    use crate::subscription::{Effect, KeyPlace, Reads};
 
     const TENANT: &str = "acme";
 
@@ -412,5 +419,351 @@ mod tests {
         });
         // One aggregate, and each key an item of its own: the sixteen that move leave room for this many.
         assert_eq!(taken.count(), MAX_ACTIONS - 1 - 16);
+    }
+
+    /// A ledger in memory that remembers what it was asked for.
+    #[derive(Debug, Default)]
+    struct Asked {
+        aggregates: BTreeMap<AggregateId, StoredAggregate>,
+        keys: HashMap<KeyId, StoredKey>,
+        /// Whether an answer lacks its last entry.
+        is_short: bool,
+        calls: Mutex<Vec<(&'static str, Vec<KeyId>)>>,
+    }
+
+    impl Asked {
+        /// Each call, and the keys that it was about.
+        fn calls(&self) -> Vec<(&'static str, Vec<KeyId>)> {
+            self.calls.lock().expect("no test panics while it is held").clone()
+        }
+
+        fn note(&self, call: &'static str, keys: &[KeyId]) {
+            self.calls.lock().expect("no test panics while it is held").push((call, keys.to_vec()));
+        }
+
+        fn answer<T>(&self, mut answer: Vec<T>) -> Vec<T> {
+            if self.is_short {
+                answer.pop();
+            }
+            answer
+        }
+    }
+
+    #[async_trait]
+    impl Ledger for Asked {
+        async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+            self.note("load", keys);
+            Ok(Loaded {
+                aggregates: self.answer(aggregates.iter().map(|id| self.aggregates.get(id).cloned()).collect()),
+                keys: self.answer(keys.iter().map(|id| self.keys.get(id).cloned()).collect()),
+            })
+        }
+
+        async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
+            self.note("load_settled_keys", keys);
+            Ok(self.answer(keys.iter().map(|id| self.keys.get(id).cloned()).collect()))
+        }
+
+        async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+            self.note("commit", &commit.keys.iter().map(|write| write.id.clone()).collect::<Vec<_>>());
+            commit.check()
+        }
+
+        async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
+            self.note("count_attempt", std::slice::from_ref(key));
+            Ok(epoch + 40)
+        }
+
+        async fn claim(&self, key: &KeyId, _: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+            self.note("claim", std::slice::from_ref(key));
+            Ok(Claim::Elsewhere { until_ms: until_ms - now_ms })
+        }
+
+        async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+            unreachable!("nothing is listed here")
+        }
+
+        async fn ping(&self) -> Result<(), LedgerError> {
+            unreachable!("nothing is asked for its health here")
+        }
+    }
+
+    /// What a future of the ledger above, which never waits, comes to.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("nothing waits")
+    }
+
+    fn placed(ledger: Asked) -> (PlacedLedger, Arc<Asked>) {
+        let ledger = Arc::new(ledger);
+        (PlacedLedger::new(ledger.clone(), "training", true, 2), ledger)
+    }
+
+    fn aggregate(number: usize) -> AggregateId {
+        AggregateId { id: number.to_string(), ..home() }
+    }
+
+    fn key(event: u128) -> (KeyId, StoredKey) {
+        let KeyWrite { id, key, .. } = write(event, KeyStatus::Applied);
+        (id, key)
+    }
+
+    /// Of the event's home, which says whether others are apart.
+    fn stored(event: u128, apart: bool) -> StoredAggregate {
+        let here = vec![HomeKey { event_id: Uuid::from_u128(event), key: key(event).1 }];
+        let content = Content { state: Some(Bytes::from_static(b"s")), keys: HomeKeys { here, apart } };
+        StoredAggregate { version: 7, content }
+    }
+
+    #[test]
+    fn a_key_has_a_home_where_keys_have_one_and_its_event_names_an_aggregate() {
+        let of = |at_home, named: &[AggregateId]| key_of(at_home, "training", TENANT, named, Uuid::nil()).home;
+        let named = [home(), aggregate(1)];
+        assert_eq!(of(true, &named).map(|home| home.id), Some("b".to_owned()));
+        assert_eq!((of(false, &named), of(true, &[])), (None, None));
+    }
+
+    #[test]
+    fn an_aggregate_that_is_not_there_has_keys_apart_only_where_no_key_has_a_home() {
+        for at_home in [true, false] {
+            let ledger = PlacedLedger::new(Arc::new(Asked::default()), "training", at_home, 2);
+            let found = now(ledger.load(vec![home()], &[], false)).expect("it answers");
+            let (id, held) = &found.aggregates[0];
+            assert_eq!((id, held.state(), held.version, held.content.keys.apart), (&home(), None, None, !at_home));
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_with_its_home_and_looked_for_elsewhere_only_where_the_home_says_so() {
+        for (apart, every_place, looked_for) in [(false, false, 0), (true, false, 2), (false, true, 2)] {
+            let (ledger, asked) = placed(Asked {
+                aggregates: [(home(), stored(1, apart))].into(),
+                keys: [key(2)].into(),
+                ..Asked::default()
+            });
+            let keys = [key(1).0, key(2).0, key(1).0];
+            let found = now(ledger.load(vec![home()], &keys, every_place)).expect("it answers");
+            assert_eq!(found.aggregates[0].1.state(), Some(&Bytes::from_static(b"s")));
+            let expected: HashMap<KeyId, StoredKey> =
+                if looked_for == 0 { [key(1)].into() } else { [key(1), key(2)].into() };
+            assert_eq!(found.keys, expected, "{apart} {every_place}");
+            let calls = asked.calls();
+            assert_eq!(
+                calls.iter().map(|(_, keys)| keys.len()).sum::<usize>(),
+                looked_for,
+                "each key once, in {calls:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_home_is_read_with_the_aggregates_and_one_whose_home_is_not_read_is_looked_for_apart() {
+        let homeless = KeyId::of(TENANT, "training", Uuid::from_u128(3));
+        let (ledger, asked) = placed(Asked { keys: [key(1), (homeless.clone(), key(3).1)].into(), ..Asked::default() });
+        let found = now(ledger.load(Vec::new(), &[homeless.clone(), key(1).0], false)).expect("it answers");
+        assert_eq!(found.keys.len(), 2);
+        let calls = asked.calls();
+        assert_eq!(calls, [("load", vec![homeless]), ("load_settled_keys", vec![key(1).0])]);
+    }
+
+    #[test]
+    fn an_answer_that_lacks_something_is_none() {
+        let homeless = KeyId::of(TENANT, "training", Uuid::from_u128(3));
+        for (aggregates, keys) in [(vec![home()], vec![]), (vec![], vec![homeless]), (vec![], vec![key(1).0])] {
+            let (ledger, _) = placed(Asked { is_short: true, ..Asked::default() });
+            let error = now(ledger.load(aggregates, &keys, false)).expect_err("it is one short");
+            assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_committed_is_what_was_drafted_and_the_version_is_the_next_one() {
+        let (ledger, asked) = placed(Asked { aggregates: [(home(), stored(1, false))].into(), ..Asked::default() });
+        let found = now(ledger.load(vec![aggregate(1), home()], &[], false)).expect("it answers");
+        let [(absent, absent_held), (id, held)] = &found.aggregates[..] else { panic!("two were asked for") };
+        let state = Bytes::from_static(b"next");
+        let seen = [
+            Seen { id, held, state: Some(&state) },
+            // It stays as it is, and is a condition.
+            Seen { id: absent, held: absent_held, state: None },
+        ];
+        let mut draft = ledger.draft();
+        assert_eq!((draft.is_empty(), draft.len()), (true, 0));
+        for event in [2, 3] {
+            draft.add(&seen, write(event, KeyStatus::Applied));
+        }
+        assert_eq!((draft.is_empty(), draft.len()), (false, 2));
+        let written = now(ledger.commit(draft)).expect("it is within the limits");
+        assert_eq!(written.len(), 1, "what stays has no new version");
+        assert_eq!((&written[0].0, written[0].1.version, written[0].1.state()), (id, Some(8), Some(&state)));
+        // The three keys of the home are one too many.
+        let calls = asked.calls();
+        assert_eq!((calls[1].0, calls[1].1.len()), ("commit", 3));
+    }
+
+    #[test]
+    fn the_first_version_is_1_and_an_aggregate_is_written_for_its_state_alone_too() {
+        let (id, other, state) = (home(), aggregate(1), Bytes::from_static(b"s"));
+        let absent = places(2).absent();
+        let mut draft = draft(places(2));
+        let seen =
+            [Seen { id: &id, held: &absent, state: None }, Seen { id: &other, held: &absent, state: Some(&state) }];
+        draft.add(&seen, write(1, KeyStatus::Applied));
+        let (commit, written) = places(2).place(draft);
+        assert_eq!(commit.check(), Ok(()));
+        assert_eq!(written.iter().map(|(_, held)| held.version).collect::<Vec<_>>(), [Some(1), Some(1)]);
+        assert_eq!(written.iter().map(|(_, held)| held.state()).collect::<Vec<_>>(), [Some(&state), None]);
+        assert!(commit.aggregates.iter().all(|write| write.expected.is_none() && write.content.is_some()));
+    }
+
+    #[test]
+    fn a_key_whose_home_is_not_among_what_was_seen_is_an_item_of_its_own() {
+        let (id, absent) = (aggregate(1), places(2).absent());
+        let mut draft = draft(places(2));
+        draft.add(&[Seen { id: &id, held: &absent, state: None }], write(1, KeyStatus::Applied));
+        let (commit, written) = places(2).place(draft);
+        assert_eq!((commit.keys.len(), written.len()), (1, 0));
+    }
+
+    #[test]
+    fn only_a_small_key_of_an_applied_event_that_was_never_dead_stays_at_home() {
+        let applied = write(1, KeyStatus::Applied);
+        let dead = write(1, KeyStatus::Dead);
+        let replayed = KeyWrite { expected: KeyExpectation::DeadAt(0), ..applied.clone() };
+        let replayed = KeyWrite { key: StoredKey { epoch: 1, ..replayed.key.clone() }, ..replayed };
+        for (write, stays) in [(applied, true), (dead, false), (replayed, false), (large_key(1, 500), false)] {
+            let (keys, held) = decide(places(2), &places(2).absent(), write, Some(b"s"));
+            assert_eq!((keys.is_empty(), held.content.keys.here.len() == 1), (stays, stays));
+            assert_eq!(held.content.keys.apart, !stays);
+        }
+    }
+
+    #[test]
+    fn aggregates_without_keys_are_read_and_written_as_they_are() {
+        let kept = stored(1, true);
+        let (ledger, asked) = placed(Asked { aggregates: [(home(), kept.clone())].into(), ..Asked::default() });
+        assert_eq!(now(ledger.read(&[aggregate(1), home()])), Ok(vec![None, Some(kept)]));
+        let write = AggregateWrite { id: home(), expected: Some(7), content: Some(Content::of("s")) };
+        assert_eq!(now(ledger.commit_aggregates(vec![write.clone()])), Ok(()));
+        assert_eq!(asked.calls(), [("load", vec![]), ("commit", vec![])]);
+        // What no ledger takes is refused here, too: it was handed on.
+        assert!(now(ledger.commit_aggregates(vec![write.clone(), write])).is_err());
+        let (ledger, _) = placed(Asked { is_short: true, ..Asked::default() });
+        assert!(matches!(now(ledger.read(&[home()])), Err(LedgerError::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_lease_is_the_ledgers_answer() {
+        let (ledger, _) = placed(Asked::default());
+        let claim = now(ledger.claim(&key(1).0, Uuid::nil(), 3, 10));
+        assert_eq!(claim, Ok(Claim::Elsewhere { until_ms: 7 }));
+    }
+
+    #[test]
+    fn a_subscriptions_keys_lie_where_its_effect_says() {
+        let of =
+            |effect| Subscription { name: "s", reads: Reads::Others(&[]), dead_letters: PLATFORM_DEAD_LETTERS, effect };
+        let ledger: Arc<dyn Ledger> = Arc::new(Asked::default());
+        for (effect, apart) in [(Effect::Stateful { keys: KeyPlace::Home }, false), (Effect::Reaction, true)] {
+            let ledger = PlacedLedger::of(&of(effect), &ledger, 2);
+            let found = now(ledger.load(vec![home()], &[], false)).expect("it answers");
+            assert_eq!(found.aggregates[0].1.content.keys.apart, apart);
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_counted_by_the_ledger() {
+        let (ledger, asked) = placed(Asked::default());
+        assert_eq!(now(ledger.count_attempt(&key(1).0, 2)), Ok(42));
+        assert_eq!(asked.calls()[0].0, "count_attempt");
+    }
+
+    /// A key apart, with so many bytes of recording and topic.
+    fn large_key(event: u128, bytes: usize) -> KeyWrite {
+        let mut write = write(event, KeyStatus::Applied);
+        write.key.recording = Bytes::from(vec![b' '; bytes - write.key.source.topic.len()]);
+        write
+    }
+
+    fn homeless(event: u128) -> KeyWrite {
+        KeyWrite { id: KeyId::of(TENANT, "training", Uuid::from_u128(event)), ..write(event, KeyStatus::Applied) }
+    }
+
+    #[test]
+    fn a_draft_takes_as_many_items_as_a_transaction_and_not_one_more() {
+        let ids: Vec<AggregateId> = (0..20).map(aggregate).collect();
+        let held = places(2).absent();
+        let seen = |range: std::ops::Range<usize>| -> Vec<Seen<'_>> {
+            ids[range].iter().map(|id| Seen { id, held: &held, state: None }).collect()
+        };
+        let mut draft = draft(places(2));
+        // Ten aggregates, seen again and again, and 81 keys.
+        for event in 0..81 {
+            assert!(draft.takes(&seen(0..10), &homeless(event)));
+            draft.add(&seen(0..10), homeless(event));
+        }
+        assert!(draft.takes(&seen(10..18), &homeless(81)));
+        assert!(!draft.takes(&seen(10..19), &homeless(81)));
+        // Those that are written already cost nothing more.
+        assert!(draft.takes(&seen(0..18), &homeless(81)));
+    }
+
+    #[test]
+    fn the_keys_that_have_to_move_are_those_of_the_keys_own_home() {
+        let ids: Vec<AggregateId> = (0..100).map(aggregate).collect();
+        let (id, absent) = (home(), places(16).absent());
+        let takes = |held_keys: u128, others: usize| {
+            let mut held = places(16).absent();
+            for event in 0..held_keys {
+                held = decide(places(16), &held, write(event, KeyStatus::Applied), Some(b"s")).1;
+            }
+            let mut seen: Vec<Seen<'_>> =
+                ids[..others].iter().map(|id| Seen { id, held: &absent, state: None }).collect();
+            seen.push(Seen { id: &id, held: &held, state: None });
+            draft(places(16)).takes(&seen, &write(99, KeyStatus::Applied))
+        };
+        // The home, its key, the others: with 15 keys there is room for one more, with 16 all of them move.
+        assert_eq!([takes(15, 98), takes(15, 99)], [true, false]);
+        assert_eq!([takes(16, 82), takes(16, 83)], [true, false]);
+    }
+
+    #[test]
+    fn a_draft_takes_as_many_bytes_as_a_transaction_and_not_one_more() {
+        let id = home();
+        let [before, state, next] = [1_000, 2_000, 5_000].map(|bytes| Bytes::from(vec![b' '; bytes]));
+        // A home of 1,000 bytes with two keys of 20 each.
+        let here = [1, 2].map(|event| HomeKey { event_id: Uuid::from_u128(event), key: large_key(event, 20).key });
+        let keys = HomeKeys { here: here.into(), apart: false };
+        let held = Held { version: Some(1), content: Content { state: Some(before), keys } };
+        let takes_up_to = |draft: &Draft, seen: &[Seen<'_>], bytes: usize| {
+            assert!(draft.takes(seen, &large_key(9, bytes)));
+            assert!(!draft.takes(seen, &large_key(9, bytes + 1)));
+        };
+        let first = [Seen { id: &id, held: &held, state: Some(&state) }];
+        let mut draft = draft(places(16));
+        takes_up_to(&draft, &first, MAX_COMMIT_BYTES - (2_000 + 40));
+        // What is only seen counts, too: where it is a home, it is written.
+        takes_up_to(&draft, &[Seen { id: &id, held: &held, state: None }], MAX_COMMIT_BYTES - (1_000 + 40));
+        draft.add(&first, large_key(3, 300));
+        let so_far = 2_000 + 40 + 300;
+        let same = [Seen { id: &id, held: &held, state: None }];
+        takes_up_to(&draft, &same, MAX_COMMIT_BYTES - so_far);
+        let again = [Seen { id: &id, held: &held, state: Some(&next) }];
+        takes_up_to(&draft, &again, MAX_COMMIT_BYTES - (so_far - 2_000 + 5_000));
+        draft.add(&again, large_key(4, 400));
+        takes_up_to(&draft, &same, MAX_COMMIT_BYTES - (so_far - 2_000 + 5_000 + 400));
+    }
+
+    #[test]
+    fn a_key_that_an_earlier_decision_of_the_draft_wrote_is_written_once_with_its_last_word() {
+        let (id, absent) = (home(), places(2).absent());
+        let seen = [Seen { id: &id, held: &absent, state: None }];
+        let mut draft = draft(places(2));
+        draft.add(&seen, write(1, KeyStatus::Applied));
+        draft.add(&seen, write(2, KeyStatus::Dead));
+        draft.add(&seen, large_key(2, 200));
+        assert_eq!(draft.len(), 2);
+        let (commit, _) = places(2).place(draft);
+        let [apart] = &commit.keys[..] else { panic!("{commit:?}") };
+        assert_eq!((apart.id.event_id, apart.key.home_bytes()), (Uuid::from_u128(2), 200));
     }
 }

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
-use lyceum_core::family::AggregateRef;
 use lyceum_core::record::Position;
 use uuid::Uuid;
 
-use lyceum_core::family::{AggregateState, TypedEvent};
+use lyceum_core::family::{AggregateRef, AggregateState, TypedEvent};
 
 use super::*;
 
