@@ -306,7 +306,7 @@ mod tests {
     fn other_tools_statements_are_steps_by_their_verbs() {
         let step = |event_type: &str, verb: &str, question: Option<&str>| {
             Step::of(&StatementFields {
-                event_type: event_type.into(),
+                event_type: event_type.to_owned().into(),
                 verb: verb.into(),
                 question: question.map(str::to_owned),
                 ..StatementFields::default()

@@ -150,7 +150,7 @@ mod tests {
             (within, "SubStatement", ""),
         ] {
             let fields = document_of(json!({"object": object}), None).fields;
-            assert_eq!((fields.object_type.as_str(), fields.object.as_str()), (object_type, found_by));
+            assert_eq!((&*fields.object_type, &*fields.object), (object_type, found_by));
             assert_eq!((fields.activity_type, fields.voids, fields.survey), (None, None, None));
         }
     }
