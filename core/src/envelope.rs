@@ -12,6 +12,12 @@ use crate::trace;
 use lyceum_xapi::Limits;
 use lyceum_xapi::statement::Statement;
 
+/// Names the tenant.
+pub const TENANT_HEADER: &str = "tenant-id";
+
+/// Says that the header `tenant-id` comes from whoever published, by credential or command: a record cannot say it of itself over HTTP.
+pub const TENANT_GIVEN_HEADER: &str = "lyceum-tenant-given";
+
 /// The source position of a record that was sent again.
 pub const SOURCE_HEADER: &str = "lyceum-source";
 /// How often a record was sent again.
@@ -81,7 +87,7 @@ pub struct Invalid {
     pub findings: Vec<Finding>,
     /// The catalog's name, or `unknown`.
     pub event_type: &'static str,
-    /// Whose it is, where that could be read.
+    /// Whose it is: the default tenant's where nothing names one; `None`, an operator's matter, where sources differ.
     pub tenant: Option<String>,
     /// The correlation id, where that could be read.
     pub correlation_id: Option<String>,
@@ -183,6 +189,8 @@ pub struct Opening<'a, 'c> {
     known: Option<Known>,
     tenant: Option<Cow<'a, str>>,
     correlation_id: Option<Cow<'a, str>>,
+    /// Whether its sources of the tenant differ, and none of them is to be trusted.
+    is_disputed: bool,
     findings: Vec<Finding>,
 }
 
@@ -193,8 +201,9 @@ impl<'a, 'c> Opening<'a, 'c> {
     /// The record is over a limit.
     pub fn of(record: &'a Record, value: &'a [u8], hint: Hint<'c>) -> Result<Self, Box<Invalid>> {
         let correlation_id = header_text(&record.headers, "correlation-id").map(Cow::Borrowed);
-        let (id, known, tenant, findings) = (None, None, None, Vec::new());
-        let mut opening = Self { record, value, hint, id, known, tenant, correlation_id, findings };
+        let (id, known, findings) = (None, None, Vec::new());
+        let tenant = header_text(&record.headers, TENANT_HEADER).map(Cow::Borrowed);
+        let mut opening = Self { record, value, hint, id, known, tenant, correlation_id, is_disputed: false, findings };
         if let Some(finding) = opening.over_a_limit() {
             opening.findings.push(finding);
             return Err(opening.invalid(DeadLetterKind::Oversized));
@@ -203,10 +212,13 @@ impl<'a, 'c> Opening<'a, 'c> {
         Ok(opening)
     }
 
-    /// Finds the tenant: the first of these, with the header `tenant-id` between them.
+    /// Finds the tenant: the header `tenant-id`, else the first of these. Where they differ it is nobody's, but for a header that
+    /// a credential gave: then it is that one's, whatever the record says of itself.
     pub fn find_tenant(&mut self, [first, last]: [Source<'a>; 2]) {
-        let header = self.header("tenant-id");
-        self.tenant = self.agree("tenant", &[first, header, last]);
+        let (header, before) = (self.header(TENANT_HEADER), self.findings.len());
+        self.tenant = self.agree("tenant", &[header, first, last]);
+        let is_given = self.record.headers.iter().any(|header| header.name == TENANT_GIVEN_HEADER);
+        self.is_disputed = self.findings.len() > before && !is_given;
     }
 
     /// Judges the tenant that was found.
@@ -342,11 +354,13 @@ impl<'a, 'c> Opening<'a, 'c> {
 
     /// Gives up: the record can never be valid.
     pub fn invalid(self, kind: DeadLetterKind) -> Box<Invalid> {
+        let default = || Cow::Owned(self.hint.config.default_tenant.clone());
+        let tenant = (!self.is_disputed).then(|| self.tenant.unwrap_or_else(default));
         Box::new(Invalid {
             kind,
             findings: self.findings,
             event_type: self.known.map_or(UNKNOWN, |known| known.name),
-            tenant: self.tenant.map(Cow::into_owned),
+            tenant: tenant.map(Cow::into_owned),
             correlation_id: self.correlation_id.map(Cow::into_owned),
         })
     }

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -215,8 +215,7 @@ impl Metrics {
 
     /// What was observed since the last call; nothing where samples are not kept.
     pub fn take_samples(&self) -> Vec<Sample> {
-        let taken =
-            |samples: &Mutex<Vec<Sample>>| std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken = |samples: &Mutex<Vec<Sample>>| std::mem::take(&mut *samples.lock());
         self.samples.as_ref().map(taken).unwrap_or_default()
     }
 
@@ -229,7 +228,7 @@ impl Metrics {
     ) {
         let Some(samples) = &self.samples else { return };
         let sample = Sample { name, unit, combine, labels: labels().into(), value };
-        samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+        samples.lock().push(sample);
     }
 
     /// Counts how records ended, the rules that they broke, their dead letters and those that are redelivered.
@@ -237,7 +236,7 @@ impl Metrics {
         for report in reports {
             let Report { family, event_type, outcome, .. } = report;
             self.events.get_or_create(&EventLabels { family, event_type, outcome: outcome.name() }).inc();
-            self.lock_capacity().add_event(family);
+            self.capacity.lock().add_event(family);
             let labels = || {
                 [("family", (*family).into()), ("event_type", (*event_type).into()), ("outcome", outcome.name().into())]
             };
@@ -267,11 +266,11 @@ impl Metrics {
     /// Time spent in each stage so far: `function.<family>` (all of a batch's processing) and `<store>.<operation>`. Calls
     /// that run at once count each, so that the sum may exceed the time that passed.
     pub fn stages(&self) -> BTreeMap<String, Duration> {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stages.lock().clone()
     }
 
     fn add_stage(&self, stage: String, duration: Duration) {
-        *self.stages.lock().unwrap_or_else(PoisonError::into_inner).entry(stage).or_default() += duration;
+        *self.stages.lock().entry(stage).or_default() += duration;
     }
 
     /// Notes how many records a batch held.
@@ -321,16 +320,12 @@ impl Metrics {
             self.sample(metric, || [("family", family.clone().into()), ("access", access.into())], units);
             self.family_capacity_units.get_or_create(&FamilyAccessLabels { family, access }).inc_by(units);
         }
-        self.lock_capacity().add_call(access, family, units);
+        self.capacity.lock().add_call(access, family, units);
     }
 
     /// The capacity units consumed so far.
     pub fn capacity(&self) -> Capacity {
-        self.lock_capacity().clone()
-    }
-
-    fn lock_capacity(&self) -> MutexGuard<'_, Capacity> {
-        self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
+        self.capacity.lock().clone()
     }
 
     /// Sets what the circuit breaker of a dependency lets through.

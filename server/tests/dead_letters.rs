@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_catalog::catalog;
-use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
 };
@@ -29,6 +25,7 @@ use lyceum_server::dead_letters::DeadLetterIndex;
 use lyceum_server::dead_letters::letters::{DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Which};
 use lyceum_server::questions::AskError;
 use lyceum_server::topics::topics;
+use lyceum_testing::clock::ManualClock;
 use lyceum_testing::memory::event_log::MemoryEventLog;
 use lyceum_testing::memory::ledger::MemoryLedger;
 use lyceum_testing::memory::statements::MemoryStatements;
@@ -39,21 +36,6 @@ const VALIDATION: &str = "nlj.errors.validation";
 /// 2023-11-14T22:13:20Z
 const NOW_MS: i64 = 1_700_000_000_000;
 
-struct Ticking(AtomicI64);
-
-#[async_trait]
-impl Clock for Ticking {
-    fn now_ms(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::SeqCst)
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn jitter(&self) -> f64 {
-        0.0
-    }
-}
-
 /// The stores, and as many indexes over them as processes.
 struct World {
     log: Arc<MemoryEventLog>,
@@ -62,8 +44,7 @@ struct World {
 
 impl World {
     async fn new(letter_partitions: i32) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicI64::new(NOW_MS)));
-        let log = Arc::new(MemoryEventLog::with_clock(clock));
+        let log = Arc::new(MemoryEventLog::with_clock(Arc::new(ManualClock::stepping(NOW_MS, 1))));
         for topic in topics(&catalog()) {
             let is_letters = catalog().dead_letter_topics().contains(&topic.name.as_str());
             let partitions = if is_letters { letter_partitions } else { topic.partitions };

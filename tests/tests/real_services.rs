@@ -15,6 +15,7 @@ use lyceum_kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
+use lyceum_tests::{aws, block_on};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -49,14 +50,9 @@ struct Tenant {
 impl Tenant {
     fn new() -> Self {
         let id = Uuid::new_v4().simple().to_string();
-        let variables = [
-            ("KAFKA_GROUP_ID", format!("group-{id}")),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_REGION", "eu-central-1".to_owned()),
-        ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { name: format!("tenant-{id}"), variables }
+        let tenant = Self { name: format!("tenant-{id}"), variables: Vec::new() };
+        let with_aws = aws::VARIABLES.iter().fold(tenant, |tenant, (name, value)| tenant.with(name, value));
+        with_aws.with("KAFKA_GROUP_ID", &format!("group-{id}"))
     }
 
     fn with(mut self, name: &str, value: &str) -> Self {
@@ -119,8 +115,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn ask(server: &Server, path: &str) -> Value {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(server.get(path, None)).1
+    block_on(server.get(path, None)).1
 }
 
 /// Bookings that are confirmed though nobody requested them: each is rejected.
@@ -384,14 +379,8 @@ fn given_up_to_a_topic(_: &Endpoints) {
 
 /// Makes a bucket with an object and a queue with a message; returns the queue's URL.
 fn put(endpoint: &str, name: &str, object: &Value, message: &Value) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let config = lyceum_aws::loader()
-            .endpoint_url(endpoint)
-            .region(aws_config::Region::new("eu-central-1"))
-            .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "test"))
-            .load()
-            .await;
+    block_on(async {
+        let config = aws::config(endpoint).await;
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         let s3 = aws_sdk_s3::Client::from_conf(s3);
         let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lyceum_services::{Endpoints, Service, Suite};
-use lyceum_tests::binary;
 use lyceum_tests::workplace::{Running, Workplace};
+use lyceum_tests::{aws, binary, block_on};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -110,15 +110,8 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
 
 /// Puts secrets under names of their own; returns their ARNs.
 fn put<const N: usize>(endpoint: &str, texts: [&str; N]) -> [String; N] {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let arns = runtime.block_on(async {
-        let config = lyceum_aws::loader()
-            .endpoint_url(endpoint)
-            .region(aws_config::Region::new("eu-central-1"))
-            .credentials_provider(aws_sdk_secretsmanager::config::Credentials::new("test", "test", None, None, "test"))
-            .load()
-            .await;
-        let client = aws_sdk_secretsmanager::Client::new(&config);
+    let arns = block_on(async {
+        let client = aws_sdk_secretsmanager::Client::new(&aws::config(endpoint).await);
         let mut arns = Vec::new();
         for text in texts {
             let name = format!("lyceum-{}", Uuid::new_v4());
@@ -133,10 +126,7 @@ fn put<const N: usize>(endpoint: &str, texts: [&str; N]) -> [String; N] {
 /// The statement function's own program, as Lambda starts it.
 fn function(stand: &Stand, endpoint: &str, variables: &[(&str, &str)]) -> Running {
     let mut command = Command::new(binary::function("statement"));
-    command.env_clear().envs([
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_REGION", "eu-central-1"),
+    command.env_clear().envs(aws::VARIABLES).envs([
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_LAMBDA_RUNTIME_API", &stand.address),
         ("AWS_LAMBDA_FUNCTION_NAME", "statement"),
@@ -235,17 +225,14 @@ fn named(endpoints: &Endpoints) {
 fn used_by_a_process(_: &Endpoints) {
     let stand = Stand::start(String::new());
     let url = stand.url();
-    let variables = [
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ENDPOINT_URL", &url),
+    let own = [
+        ("AWS_ENDPOINT_URL", url.as_str()),
         ("ELASTICSEARCH_URL", &url),
         ("ELASTICSEARCH_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:search"),
         ("LOG_LEVEL", "trace"),
     ];
     let workplace = Workplace::new();
-    let ended = workplace.run_with(&variables, &["up", "--port", "0"]).expect_code(1);
+    let ended = workplace.run_with(&[&aws::VARIABLES[..], &own].concat(), &["up", "--port", "0"]).expect_code(1);
     assert!(ended.stderr.contains("credentials are not accepted"), "{}", ended.stderr);
     assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
     let seen = stand.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -257,8 +244,7 @@ fn variables(_: &Endpoints) {
     let token = "hush-token-of-16-characters-and-more";
     let tokens = format!("*:read+publish+operate:{token}");
     let server = workplace.up(&[("API_TOKENS", &tokens), ("LOG_LEVEL", "trace")]);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (metrics, refused) = runtime.block_on(async {
+    let (metrics, refused) = block_on(async {
         let (status, metrics) = server.get("/metrics", Some(token)).await;
         assert_eq!(status, 200, "{metrics}");
         let (status, refused) = server.get("/metrics", Some("hush-another-token-of-16")).await;

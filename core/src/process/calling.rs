@@ -15,14 +15,13 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Disposition};
 use super::keyed::{Decide, Keyed, WorkingSet};
-use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::family::{Catalog, Decision, Occurrence, Refusal};
-use crate::outcome::Report;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{Claim, KeyId, KeyStatus, LedgerError};
 use crate::record::Record;
 use crate::states::States;
-use crate::subscription::{CallError, CallPort, Calling, Subscription};
+use crate::subscription::{CallError, CallPort, Calling};
 
 /// At most this many calls of a batch at once.
 const CALLS_AT_ONCE: usize = 8;
@@ -177,24 +176,20 @@ impl<C: Calling> Decide<C::Event> for ByAnswer<C> {
 }
 
 #[async_trait]
-impl<C: Calling> Subscriber for CallingProcessor<C> {
-    fn subscription(&self) -> &'static Subscription {
-        self.shell.subscription
+impl<C: Calling> Apply for CallingProcessor<C> {
+    type Event = C::Event;
+
+    fn shell(&self) -> &Shell<C::Event> {
+        &self.shell
     }
 
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        self.shell.invocation(deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation).await;
-        let (answers, unanswered) = self.ask_all(&batch, invocation).await;
+    async fn apply(&self, batch: &mut Batch<'_, C::Event>, invocation: &Invocation) {
+        let (answers, unanswered) = self.ask_all(batch, invocation).await;
         for (index, reason) in unanswered {
             batch.entries[index].disposition = Disposition::redeliver(reason);
         }
-        self.keyed(answers).decide_groups(&mut batch, invocation).await;
-        self.shell.emit(&mut batch, invocation).await;
-        self.shell.report(batch)
+        self.keyed(answers).decide_groups(batch, invocation).await;
+        self.shell.emit(batch, invocation).await;
     }
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {

@@ -19,13 +19,13 @@ use super::batch::{Batch, Disposition};
 use super::documents::applied;
 use super::keyed::read_state;
 use super::show::with_view;
-use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::family::{AggregateRef, AggregateState, Catalog};
-use crate::outcome::{Outcome, Report};
+use crate::outcome::Outcome;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{AggregateId, AggregateWrite, Content, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES};
 use crate::record::Position;
-use crate::subscription::{Counted, Subscription};
+use crate::subscription::Counted;
 
 /// Numbers of topics with more partitions are not found again when they are read: such a record is held back, and says so.
 pub(super) const MAX_PARTITIONS: i32 = 64;
@@ -224,21 +224,17 @@ pub fn row_id(tenant: &str, counter: &AggregateRef, at: &Position) -> AggregateI
 }
 
 #[async_trait]
-impl<C: Counted> Subscriber for CountedProcessor<C> {
-    fn subscription(&self) -> &'static Subscription {
-        self.shell.subscription
+impl<C: Counted> Apply for CountedProcessor<C> {
+    type Event = C::Event;
+
+    fn shell(&self) -> &Shell<C::Event> {
+        &self.shell
     }
 
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        self.shell.invocation(deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation).await;
+    async fn apply(&self, batch: &mut Batch<'_, C::Event>, invocation: &Invocation) {
         batch.decide_each(applied);
-        self.shell.emit(&mut batch, invocation).await;
-        self.count_batch(&mut batch, invocation).await;
-        self.shell.report(batch)
+        self.shell.emit(batch, invocation).await;
+        self.count_batch(batch, invocation).await;
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {

@@ -8,12 +8,11 @@ use async_trait::async_trait;
 use super::batch::{Disposition, Item};
 use super::invocation::Invocation;
 use super::recording::Recording;
-use super::{Delivery, DocumentServices, Documents, ProcessConfig, Shell, Subscriber};
+use super::{Apply, Batch, DocumentServices, Documents, ProcessConfig, Shell};
 use crate::family::{Catalog, Family, Stored, TypedEvent};
-use crate::outcome::{Outcome, Report};
+use crate::outcome::Outcome;
 use crate::ports::statements::{StatementDocument, StatementsError, StoreOutcome};
 use crate::record::Position;
-use crate::subscription::Subscription;
 
 /// Stores a document of each event of a family that keeps no state.
 pub struct DocumentProcessor<F: Family> {
@@ -28,20 +27,16 @@ impl<F: Family> DocumentProcessor<F> {
 }
 
 #[async_trait]
-impl<F: Family> Subscriber for DocumentProcessor<F> {
-    fn subscription(&self) -> &'static Subscription {
-        self.shell.subscription
+impl<F: Family> Apply for DocumentProcessor<F> {
+    type Event = F::Event;
+
+    fn shell(&self) -> &Shell<F::Event> {
+        &self.shell
     }
 
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        self.shell.invocation(deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation).await;
+    async fn apply(&self, batch: &mut Batch<'_, F::Event>, invocation: &Invocation) {
         batch.decide_each(applied);
-        self.shell.emit(&mut batch, invocation).await;
-        self.shell.report(batch)
+        self.shell.emit(batch, invocation).await;
     }
 }
 

@@ -171,3 +171,157 @@ impl Attempts<'_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+
+    use async_trait::async_trait;
+    use futures::FutureExt;
+    use futures::future::{pending, ready};
+
+    use super::*;
+    use crate::outcome::Report;
+
+    const BEGINNING_MS: i64 = 1_772_439_300_000;
+    const TIME_MS: i64 = 60_000;
+
+    /// A clock whose time passes only while someone sleeps, and who is told of each further attempt.
+    #[derive(Default)]
+    struct Watch {
+        passed_ms: AtomicI64,
+        sleeps: AtomicUsize,
+        reported: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Clock for Watch {
+        fn now_ms(&self) -> i64 {
+            BEGINNING_MS + self.passed_ms.load(SeqCst)
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            self.sleeps.fetch_add(1, SeqCst);
+            self.passed_ms.fetch_add(duration.as_millis() as i64, SeqCst);
+        }
+
+        fn jitter(&self) -> f64 {
+            0.0
+        }
+    }
+
+    impl Observer for Watch {
+        fn observe(&self, _: &[Report]) {}
+
+        fn retried(&self, subscriber: &'static str) {
+            assert_eq!(subscriber, "training");
+            self.reported.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn invocation(retry: RetryPolicy, time_ms: i64) -> (Invocation, Arc<Watch>) {
+        let watch = Arc::new(Watch::default());
+        (Invocation::new(watch.clone(), watch.clone(), "training", retry, BEGINNING_MS + time_ms), watch)
+    }
+
+    /// What a future that never waits for another one comes to.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("nothing waits but on this clock")
+    }
+
+    /// Calls that fail so often before they succeed; what became of them, and how many there were.
+    fn call(invocation: &Invocation, failures: usize, error: LedgerError) -> (Result<usize, LedgerError>, usize) {
+        let made = AtomicUsize::new(0);
+        let call = || {
+            let number = made.fetch_add(1, SeqCst);
+            ready(if number < failures { Err(error.clone()) } else { Ok(number) })
+        };
+        (now(invocation.until_it_succeeds(LedgerError::Unavailable, call)), made.into_inner())
+    }
+
+    fn away() -> LedgerError {
+        LedgerError::Unavailable("away".into())
+    }
+
+    #[test]
+    fn an_invocation_knows_when_it_began_what_time_it_is_and_when_it_must_have_answered() {
+        let retry = RetryPolicy { attempts: 7, ..RetryPolicy::default() };
+        let (invocation, watch) = invocation(retry, TIME_MS);
+        assert_eq!(invocation.remaining(), Duration::from_millis(59_500));
+        now(watch.sleep(Duration::from_secs(1)));
+        assert_eq!((invocation.now_ms(), invocation.time_ms()), (BEGINNING_MS, BEGINNING_MS + 1_000));
+        assert_eq!(invocation.lease_ms(Duration::from_secs(5)), BEGINNING_MS + TIME_MS + 5_000);
+        assert_eq!((invocation.remaining(), invocation.retry()), (Duration::from_millis(58_500), &retry));
+        now(watch.sleep(Duration::from_secs(3_600)));
+        assert_eq!(invocation.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn each_port_tells_which_of_its_errors_may_pass() {
+        fn may_pass(error: &impl Transient) -> bool {
+            error.is_transient()
+        }
+        assert!(may_pass(&away()) && !may_pass(&LedgerError::Refused("no".into())));
+        assert!(may_pass(&EventLogError::Unavailable("away".into())));
+        assert!(!may_pass(&EventLogError::UnknownTopic("t".into())));
+        assert!(may_pass(&StatementsError::Unavailable("away".into())));
+        assert!(!may_pass(&StatementsError::Refused("no".into())));
+        assert!(may_pass(&SchemasUnavailable("away".into())));
+    }
+
+    #[test]
+    fn a_call_that_fails_is_made_again_after_waits_that_double_until_its_attempts_are_spent() {
+        for (failures, ends_well, calls, waited_ms) in
+            [(0, true, 1, 0), (2, true, 3, 3_000), (3, true, 4, 7_000), (4, false, 4, 7_000)]
+        {
+            let (invocation, watch) = invocation(RetryPolicy::default(), TIME_MS);
+            let (answer, made) = call(&invocation, failures, away());
+            assert_eq!((answer.is_ok(), made), (ends_well, calls), "{failures} failures");
+            assert_eq!(watch.passed_ms.load(SeqCst), waited_ms);
+            assert_eq!(watch.reported.load(SeqCst), calls - 1, "each further attempt is reported");
+        }
+    }
+
+    #[test]
+    fn what_fails_for_good_is_not_tried_again() {
+        let (invocation, watch) = invocation(RetryPolicy::default(), TIME_MS);
+        let refused = LedgerError::Refused("no".into());
+        assert_eq!(call(&invocation, 1, refused.clone()), (Err(refused), 1));
+        assert_eq!(watch.sleeps.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn no_attempt_is_waited_for_that_would_come_after_the_invocations_end() {
+        // 500 ms are kept for answering: the first wait fits exactly where one more millisecond is left.
+        for (time_ms, calls) in [(1_500, 1), (1_501, 2)] {
+            let (invocation, _) = invocation(RetryPolicy::default(), time_ms);
+            assert_eq!(call(&invocation, 1, away()).1, calls, "{time_ms} ms");
+        }
+    }
+
+    #[test]
+    fn conflicts_are_tried_again_soon_and_reported_to_nobody() {
+        let (invocation, watch) = invocation(RetryPolicy { conflicts: 2, ..RetryPolicy::default() }, TIME_MS);
+        let mut conflicts = invocation.conflicts();
+        assert_eq!([now(conflicts.again()), now(conflicts.again()), now(conflicts.again())], [true, true, false]);
+        assert_eq!((watch.passed_ms.load(SeqCst), watch.reported.load(SeqCst)), (60, 0));
+    }
+
+    #[test]
+    fn a_call_that_never_answers_ends_with_the_invocations_time_and_then_none_is_made() {
+        let (invocation, watch) = invocation(RetryPolicy::default(), TIME_MS);
+        let never = now(invocation.in_time(LedgerError::Uncertain, pending::<Result<(), _>>()));
+        let Err(LedgerError::Uncertain(why)) = never else { panic!("{never:?}") };
+        assert!(why.contains("59.5 s"), "{why}");
+        assert_eq!(watch.passed_ms.load(SeqCst), 59_500);
+        let late = now(invocation.in_time(LedgerError::Uncertain, ready(Ok(7))));
+        assert_eq!(late, Err(LedgerError::Uncertain("the invocation's time is over".into())));
+    }
+
+    #[test]
+    fn a_call_that_answers_in_time_has_its_own_answer() {
+        let (invocation, _) = invocation(RetryPolicy::default(), TIME_MS);
+        assert_eq!(now(invocation.in_time(LedgerError::Uncertain, ready(Ok(7)))), Ok(7));
+        assert_eq!(now(invocation.in_time(LedgerError::Uncertain, ready(Err::<(), _>(away())))), Err(away()));
+    }
+}

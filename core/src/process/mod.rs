@@ -157,14 +157,56 @@ pub trait Subscriber: Send + Sync {
     async fn process(&self, batch: &[Delivery], invocation: &Invocation) -> Vec<Report>;
 
     /// What a person is shown of an aggregate: its view with its kind, id and tenant; `None` where there is none.
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError>;
+
+    /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet, or
+    /// never will be, or this release cannot read what it concerns.
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError>;
+}
+
+/// What an effect does between the reading of a batch and its reports.
+#[async_trait]
+trait Apply: Send + Sync {
+    type Event: TypedEvent;
+
+    fn shell(&self) -> &Shell<Self::Event>;
+
+    /// Decides about each event, and lets out what follows. What is left undecided is redelivered.
+    async fn apply(&self, batch: &mut Batch<'_, Self::Event>, invocation: &Invocation);
+
+    /// See [`Subscriber::show`].
     async fn show(&self, _tenant: &str, _kind: &str, _id: &str) -> Result<Option<Value>, LedgerError> {
         Ok(None)
     }
 
-    /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet, or
-    /// never will be, or this release cannot read what it concerns.
+    /// See [`Subscriber::ended`].
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         Ok(vec![None; records.len()])
+    }
+}
+
+#[async_trait]
+impl<P: Apply> Subscriber for P {
+    fn subscription(&self) -> &'static Subscription {
+        self.shell().subscription
+    }
+
+    fn invocation(&self, deadline_ms: i64) -> Invocation {
+        self.shell().invocation(deadline_ms)
+    }
+
+    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
+        let mut batch = self.shell().read_batch(deliveries, invocation).await;
+        self.apply(&mut batch, invocation).await;
+        self.shell().report(batch)
+    }
+
+    async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
+        Apply::show(self, tenant, kind, id).await
+    }
+
+    async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
+        Apply::ended(self, records).await
     }
 }
 

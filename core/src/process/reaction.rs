@@ -6,14 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::keyed::{Decide, Keyed};
-use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::family::{Catalog, Decision, Occurrence, Refusal};
-use crate::outcome::Report;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{KeyStatus, LedgerError};
 use crate::record::Record;
 use crate::states::States;
-use crate::subscription::{Reaction, Subscription};
+use crate::subscription::Reaction;
 
 /// Answers events with others.
 pub struct ReactionProcessor<R: Reaction> {
@@ -44,20 +43,16 @@ impl<R: Reaction> Decide<R::Event> for ByReaction<R> {
 }
 
 #[async_trait]
-impl<R: Reaction> Subscriber for ReactionProcessor<R> {
-    fn subscription(&self) -> &'static Subscription {
-        self.shell.subscription
+impl<R: Reaction> Apply for ReactionProcessor<R> {
+    type Event = R::Event;
+
+    fn shell(&self) -> &Shell<R::Event> {
+        &self.shell
     }
 
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        self.shell.invocation(deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation).await;
-        self.keyed().decide_groups(&mut batch, invocation).await;
-        self.shell.emit(&mut batch, invocation).await;
-        self.shell.report(batch)
+    async fn apply(&self, batch: &mut Batch<'_, R::Event>, invocation: &Invocation) {
+        self.keyed().decide_groups(batch, invocation).await;
+        self.shell.emit(batch, invocation).await;
     }
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {

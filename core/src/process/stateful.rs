@@ -7,14 +7,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::keyed::{Decide, Keyed};
-use super::{Delivery, Invocation, Item, ProcessConfig, Services, Shell, Subscriber};
+use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::family::{Catalog, Decision, Occurrence, Refusal, StatefulFamily};
-use crate::outcome::Report;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{KeyStatus, LedgerError};
 use crate::record::Record;
 use crate::states::States;
-use crate::subscription::Subscription;
 
 /// Processes the records of a family that keeps state.
 pub struct StatefulProcessor<F: StatefulFamily> {
@@ -51,20 +49,16 @@ impl<F: StatefulFamily> Decide<F::Event> for ByFamily<F> {
 }
 
 #[async_trait]
-impl<F: StatefulFamily> Subscriber for StatefulProcessor<F> {
-    fn subscription(&self) -> &'static Subscription {
-        self.shell.subscription
+impl<F: StatefulFamily> Apply for StatefulProcessor<F> {
+    type Event = F::Event;
+
+    fn shell(&self) -> &Shell<F::Event> {
+        &self.shell
     }
 
-    fn invocation(&self, deadline_ms: i64) -> Invocation {
-        self.shell.invocation(deadline_ms)
-    }
-
-    async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell.read_batch(deliveries, invocation).await;
-        self.keyed().decide_groups(&mut batch, invocation).await;
-        self.shell.emit(&mut batch, invocation).await;
-        self.shell.report(batch)
+    async fn apply(&self, batch: &mut Batch<'_, F::Event>, invocation: &Invocation) {
+        self.keyed().decide_groups(batch, invocation).await;
+        self.shell.emit(batch, invocation).await;
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {

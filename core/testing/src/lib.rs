@@ -1,5 +1,8 @@
-//! What only tests use: the contract of each port, which every one of its adapters passes, and models of the ports in memory.
+//! What only tests use: the contract of each port, which every one of its adapters passes, the analytics questions with their
+//! answers, models of the ports in memory, and clocks.
 
+pub mod analytics;
+pub mod clock;
 pub mod event_log_contract;
 pub mod ledger_contract;
 pub mod memory;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{self, Either};
@@ -11,6 +11,7 @@ use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::{Change, EventLog, EventLogError, Membership, OffsetRange};
 use lyceum_xapi::utc_time::UtcTime;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -33,7 +34,7 @@ pub struct EventSourceMapping {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) function: Arc<dyn Invoke>,
     pub(crate) clock: Arc<dyn Clock>,
-    notes: Mutex<Notes>,
+    pub(super) notes: Mutex<Notes>,
     /// Sends whenever an offset was committed.
     progress: watch::Sender<()>,
     paused: watch::Sender<bool>,
@@ -96,7 +97,7 @@ impl EventSourceMapping {
             return;
         }
         let _running = Running(&self);
-        self.notes().phase = Phase::Starting;
+        self.notes.lock().phase = Phase::Starting;
         let (stop, stopping) = watch::channel(false);
         let mut pollers = JoinSet::new();
         let membership = OnceLock::new();
@@ -134,7 +135,7 @@ impl EventSourceMapping {
     /// How it goes.
     pub fn status(&self) -> MappingStatus {
         let paused = self.is_paused();
-        let notes = self.notes();
+        let notes = self.notes.lock();
         MappingStatus {
             name: self.config.name.clone(),
             topic: self.config.topic.clone(),
@@ -160,7 +161,7 @@ impl EventSourceMapping {
     /// Comes back once every record below those offsets, by partition, is settled and committed.
     pub async fn wait_until_settled(&self, up_to: &BTreeMap<i32, i64>) {
         let is_settled = |_: &()| {
-            let notes = self.notes();
+            let notes = self.notes.lock();
             let is_reached = |(partition, end): (&i32, &i64)| match notes.partitions.get(partition) {
                 Some(status) => status.committed >= *end,
                 None => notes.elsewhere.get(partition).is_some_and(|committed| committed >= end),
@@ -252,7 +253,7 @@ impl EventSourceMapping {
                 Ok(()) => {
                     failures = 0;
                     self.note_success(Part::Supervisor);
-                    self.notes().phase = Phase::Running;
+                    self.notes.lock().phase = Phase::Running;
                     LOOK_INTERVAL
                 }
                 Err(error) => {
@@ -266,7 +267,7 @@ impl EventSourceMapping {
                 let free: BTreeSet<i32> = leaving.difference(&assignment.held()).copied().collect();
                 if !free.is_empty() {
                     leaving.retain(|partition| !free.contains(partition));
-                    self.notes().partitions.retain(|partition, _| !free.contains(partition));
+                    self.notes.lock().partitions.retain(|partition, _| !free.contains(partition));
                     membership.release(&free);
                 }
                 let change = {
@@ -297,7 +298,7 @@ impl EventSourceMapping {
                         waiting.retain(|partition| !partitions.contains(partition));
                         leaving.retain(|partition| !partitions.contains(partition));
                         assignment.withdraw(&partitions);
-                        self.notes().partitions.retain(|partition, _| !partitions.contains(partition));
+                        self.notes.lock().partitions.retain(|partition, _| !partitions.contains(partition));
                     }
                     Err(error) => self.note_failure(Part::Supervisor, &error.to_string()),
                 }
@@ -332,16 +333,12 @@ impl EventSourceMapping {
         let MappingConfig { topic, group, .. } = &self.config;
         let ranges: BTreeMap<i32, OffsetRange> = (0..).zip(self.log.offsets(topic).await?).collect();
         self.note_ends(&ranges);
-        if ranges.keys().any(|partition| !self.notes().partitions.contains_key(partition)) {
+        if ranges.keys().any(|partition| !self.notes.lock().partitions.contains_key(partition)) {
             let committed = self.log.committed(group, topic).await?;
-            self.notes().elsewhere = committed;
+            self.notes.lock().elsewhere = committed;
             self.progress.send_replace(());
         }
         Ok(())
-    }
-
-    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> UtcTime {
@@ -349,7 +346,7 @@ impl EventSourceMapping {
     }
 
     pub(crate) fn note_ends(&self, ranges: &BTreeMap<i32, OffsetRange>) {
-        let mut notes = self.notes();
+        let mut notes = self.notes.lock();
         for (partition, range) in ranges {
             let Some(status) = notes.partitions.get_mut(partition) else { continue };
             status.end = range.end;
@@ -358,7 +355,7 @@ impl EventSourceMapping {
     }
 
     pub(crate) fn note_committed(&self, offsets: impl Iterator<Item = (i32, i64)>) {
-        let mut notes = self.notes();
+        let mut notes = self.notes.lock();
         for (partition, offset) in offsets {
             let status = notes.partition(partition);
             status.committed = offset;
@@ -371,11 +368,11 @@ impl EventSourceMapping {
 
     pub(crate) fn note_failure(&self, who: Part, reason: &str) {
         tracing::warn!(mapping = self.config.name, topic = self.config.topic, "{reason}");
-        self.notes().note_failure(who, self.now(), reason);
+        self.notes.lock().note_failure(who, self.now(), reason);
     }
 
     pub(crate) fn note_success(&self, who: Part) {
-        self.notes().failing.remove(&who);
+        self.notes.lock().failing.remove(&who);
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -393,7 +390,7 @@ struct Running<'a>(&'a EventSourceMapping);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let mut notes = self.0.notes();
+        let mut notes = self.0.notes.lock();
         notes.phase = Phase::Stopped;
         notes.failing.clear();
         for status in notes.partitions.values_mut() {

@@ -10,7 +10,6 @@ use std::fmt::Display;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use futures::future::{self, Either};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::record::{NO_TIMESTAMP, NewRecord, Record};
 use lyceum_lambda_event::event::{EventSize, write_event};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::assignment::{Assigned, PollerTask};
@@ -145,7 +145,7 @@ impl Poller<'_> {
     /// Starts on what is assigned. Only between batches: a record of the last one might be of an earlier assignment.
     fn start(&mut self) {
         let assigned = self.assigned.borrow();
-        let notes = self.mapping.notes();
+        let notes = self.mapping.notes.lock();
         for (&partition, start) in &assigned.starts {
             if !self.cursors.iter().any(|cursor| cursor.partition == partition) {
                 // After a crash of this poller more is committed than it was assigned with.
@@ -205,7 +205,7 @@ impl Poller<'_> {
             self.unless_stopped(self.or_reassigned(self.wait_for_records(wait))).await?;
         }
         self.first = self.first.wrapping_add(1);
-        self.mapping.notes().counts.batches += 1;
+        self.mapping.notes.lock().counts.batches += 1;
         Ok(batch.items)
     }
 
@@ -257,7 +257,7 @@ impl Poller<'_> {
         let filtering =
             mapping.filter.as_ref().map_or(Filtering::Matched, |filter| filter.judge(record.value.as_deref()));
         if filtering != Filtering::Matched {
-            let counts = &mut mapping.notes().counts;
+            let counts = &mut mapping.notes.lock().counts;
             counts.filtered += 1;
             counts.filtered_unreadable += u64::from(filtering == Filtering::DroppedUnreadable);
             self.settle(&record);
@@ -280,7 +280,7 @@ impl Poller<'_> {
         let topic = &mapping.config.topic;
         loop {
             let Cursor { partition, next_fetch, .. } = self.cursors[index];
-            let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied();
+            let looked = self.looked.lock().get(&partition).copied();
             match mapping.log.fetch(topic, partition, next_fetch, max_records, FETCH_BYTES).await {
                 Ok(records) => {
                     if records.is_empty()
@@ -297,15 +297,15 @@ impl Poller<'_> {
                     // Below the start, retention was faster; past the end, the topic was made anew. Nothing is lost by
                     // reading what there is.
                     let skipped = u64::try_from(range.start - next_fetch).unwrap_or(0);
-                    mapping.notes().counts.skipped_by_retention += skipped;
+                    mapping.notes.lock().counts.skipped_by_retention += skipped;
                     let error = format!(
                         "offset {next_fetch} of {topic}/{partition} is outside {}..{}: going on at {}, {skipped} records were dropped unread",
                         range.start, range.end, range.start
                     );
                     tracing::error!(mapping = mapping.config.name, "{error}");
-                    mapping.notes().note_error(mapping.now(), &error);
+                    mapping.notes.lock().note_error(mapping.now(), &error);
                     self.cursors[index].jump_to(range.start);
-                    self.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+                    self.looked.lock().remove(&partition);
                     // A log that refuses the start it named is asked again later.
                     if range.start == next_fetch {
                         self.back_off("reading", error).await?;
@@ -330,7 +330,7 @@ impl Poller<'_> {
             let ranges: BTreeMap<i32, _> = (0..).zip(ranges).collect();
             self.mapping.note_ends(&ranges);
             let ends = ranges.iter().map(|(partition, range)| (*partition, range.end));
-            self.looked.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+            self.looked.lock().extend(ends);
             let has_more =
                 |cursor: &Cursor| ranges.get(&cursor.partition).is_some_and(|range| range.end != cursor.next_fetch);
             if !self.cursors.iter().any(has_more) {
@@ -422,7 +422,7 @@ impl Poller<'_> {
     fn note_conclusion(&mut self, verdict: &Verdict, succeeded: &[Item], again: &[Vec<Item>]) {
         let mapping = &self.mapping;
         {
-            let counts = &mut mapping.notes().counts;
+            let counts = &mut mapping.notes.lock().counts;
             counts.succeeded += succeeded.len() as u64;
             counts.failed_again += again.iter().map(|items| items.len() as u64).sum::<u64>();
             counts.function_errors += u64::from(matches!(verdict, Verdict::Failed(_)));
@@ -439,7 +439,7 @@ impl Poller<'_> {
     }
 
     fn note_in_flight(&self, items: &[Item]) {
-        let mut notes = self.mapping.notes();
+        let mut notes = self.mapping.notes.lock();
         if !items.is_empty() {
             notes.counts.invoked += 1;
             notes.counts.records_delivered += items.len() as u64;
@@ -495,7 +495,7 @@ impl Poller<'_> {
             );
             self.settle(record);
         }
-        let mut notes = mapping.notes();
+        let mut notes = mapping.notes.lock();
         notes.counts.on_failure += sent;
         notes.counts.discarded += discarded;
         notes.note_error(mapping.now(), &format!("{} records given up ({}): {error}", items.len(), condition.name()));

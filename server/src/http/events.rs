@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
 use lyceum_core::capacity::Capacity;
+use lyceum_core::envelope::{TENANT_GIVEN_HEADER, TENANT_HEADER};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Header, NewRecord, Position};
@@ -23,8 +24,6 @@ use crate::live::{Live, Totals, format_time};
 use crate::problem::{Kind, Problem};
 use crate::questions::Keys;
 
-/// The header that carries the tenant.
-const TENANT_HEADER: &str = "tenant-id";
 /// Headers that begin so are Lyceum's own.
 pub(super) const OWN_HEADERS: &str = "lyceum-";
 
@@ -171,9 +170,12 @@ pub(super) fn claim_for_tenant(record: &mut NewRecord, tenant: &str) -> Result<(
     if claims.peek().is_none() {
         drop(claims);
         record.headers.push(Header::new(TENANT_HEADER, tenant.to_owned()));
+        record.headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
         return Ok(());
     }
     if claims.all(|header| header.value.as_deref() == Some(tenant.as_bytes())) {
+        drop(claims);
+        record.headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
         return Ok(());
     }
     let detail = format!("you publish for tenant {tenant:?}, and a header {TENANT_HEADER} names another: leave it out");

@@ -1,30 +1,10 @@
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
-
-use async_trait::async_trait;
 use lyceum_core::outcome::Anomaly;
+use lyceum_testing::clock::ManualClock;
 
 use super::*;
 
-struct FakeClock(AtomicI64);
-
-#[async_trait]
-impl Clock for FakeClock {
-    fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.fetch_add(duration.as_millis() as i64, Ordering::SeqCst);
-    }
-
-    fn jitter(&self) -> f64 {
-        0.0
-    }
-}
-
-fn live(tenants: &[&str]) -> (Arc<FakeClock>, Live) {
-    let clock = Arc::new(FakeClock(AtomicI64::new(1_000_000_000_000)));
+fn live(tenants: &[&str]) -> (Arc<ManualClock>, Live) {
+    let clock = Arc::new(ManualClock::at(1_000_000_000_000));
     let live = Live::new(clock.clone(), tenants.iter().map(|tenant| tenant.to_string()));
     (clock, live)
 }
@@ -70,13 +50,13 @@ fn an_event_is_counted_in_its_second_and_leaves_the_plot_after_ten_minutes() {
     let (clock, live) = live(&[]);
     live.observe(&[report(None, 0, Outcome::Applied), report(None, 1, Outcome::Duplicate)]);
     assert_eq!(live.snapshot(None).seconds[SECONDS - 1], [1, 1, 0, 0, 0, 0]);
-    clock.0.fetch_add(599_000, Ordering::SeqCst);
+    clock.advance(599_000);
     live.observe(&[report(None, 2, dead(DeadLetterKind::Decode))]);
     let snapshot = live.snapshot(None);
     assert_eq!(snapshot.seconds.len(), SECONDS);
     assert_eq!(snapshot.seconds[0], [1, 1, 0, 0, 0, 0]);
     assert_eq!(snapshot.seconds[SECONDS - 1], [0, 0, 0, 0, 0, 1]);
-    clock.0.fetch_add(1000, Ordering::SeqCst);
+    clock.advance(1000);
     assert_eq!(live.snapshot(None).seconds[0], Counts::default());
     assert_eq!(live.snapshot(None).totals.records(), 3);
 }
@@ -85,9 +65,9 @@ fn an_event_is_counted_in_its_second_and_leaves_the_plot_after_ten_minutes() {
 fn a_clock_that_is_set_back_loses_no_count() {
     let (clock, live) = live(&[]);
     live.observe(&[report(None, 0, Outcome::Applied)]);
-    clock.0.fetch_sub(5000, Ordering::SeqCst);
+    clock.advance(-5000);
     live.observe(&[report(None, 1, Outcome::Applied)]);
-    clock.0.fetch_add(5000, Ordering::SeqCst);
+    clock.advance(5000);
     assert_eq!(live.snapshot(None).seconds[SECONDS - 1][0], 2);
 }
 
@@ -97,7 +77,7 @@ fn the_rate_is_that_of_the_last_ten_complete_seconds() {
     for second in 0..10 {
         let reports: Vec<_> = (0..=second).map(|offset| report(None, offset, Outcome::Applied)).collect();
         live.observe(&reports);
-        clock.0.fetch_add(1000, Ordering::SeqCst);
+        clock.advance(1000);
     }
     live.observe(&[report(None, 99, Outcome::Applied)]);
     assert_eq!(live.snapshot(None).events_per_second(), 5.5);

@@ -2,14 +2,13 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
@@ -32,6 +31,7 @@ use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{Analytics, AskError, Keys, Span, State};
 use lyceum_server::work::{Prepared, Summary, Work};
+use lyceum_testing::clock::ManualClock;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,23 +41,6 @@ pub const LETTERS: &str = "nlj.errors.validation";
 pub const STATEMENT_ID: Uuid = Uuid::from_u128(0x6f7d_0a1e_55aa_4bce_9d51_0d5b_a4c1_f001);
 /// 2026-03-05T09:30:00Z.
 pub const NOW_MS: i64 = 1_772_703_000_000;
-
-pub struct FakeClock(pub AtomicI64);
-
-#[async_trait]
-impl Clock for FakeClock {
-    fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.fetch_add(duration.as_millis() as i64, Ordering::SeqCst);
-    }
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
-}
 
 /// Topics of one partition.
 #[derive(Default)]
@@ -382,7 +365,7 @@ impl Work for FakeWork {
 
 /// The services, and what tests turn on them.
 pub struct Fakes {
-    pub clock: Arc<FakeClock>,
+    pub clock: Arc<ManualClock>,
     pub log: Arc<FakeLog>,
     pub ledger: Arc<FakeLedger>,
     pub statements: Arc<FakeStatements>,
@@ -394,7 +377,7 @@ pub struct Fakes {
 
 /// Services in which nothing has happened yet.
 pub fn empty(access: Access) -> Fakes {
-    let clock = Arc::new(FakeClock(AtomicI64::new(NOW_MS)));
+    let clock = Arc::new(ManualClock::at(NOW_MS));
     let log = Arc::new(FakeLog::with_topics(&[BOOKINGS, STATEMENTS, LETTERS]));
     let ledger = Arc::new(FakeLedger::default());
     let statements = Arc::new(FakeStatements::default());
@@ -462,9 +445,9 @@ pub async fn busy(access: Access) -> Fakes {
         letter(2, DeadLetterKind::Validation, Some("acme"), true),
         letter(3, DeadLetterKind::Decode, None, false),
     ];
-    fakes.clock.0.store(NOW_MS - 240_000, Ordering::SeqCst);
+    fakes.clock.set(NOW_MS - 240_000);
     fakes.observe(&(0..30).map(|offset| report("acme", 100 + offset, Outcome::Applied)).collect::<Vec<_>>());
-    fakes.clock.0.store(NOW_MS - 5_000, Ordering::SeqCst);
+    fakes.clock.set(NOW_MS - 5_000);
     let mut overbooked = report("acme", 41, Outcome::Applied);
     overbooked.anomalies =
         vec![Anomaly { name: "overbooked".into(), message: "session s-1 has 3 confirmed bookings and 2 seats".into() }];
@@ -476,7 +459,7 @@ pub async fn busy(access: Access) -> Fakes {
         report("globex", 1, Outcome::Duplicate),
         report("globex", 2, Outcome::RetryLater { reason: "the ledger is unavailable: throttled".to_owned() }),
     ]);
-    fakes.clock.0.store(NOW_MS, Ordering::SeqCst);
+    fakes.clock.set(NOW_MS);
     fakes
 }
 

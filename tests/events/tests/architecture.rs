@@ -97,12 +97,12 @@ fn may_depend(folder: &str, on: &str) -> bool {
     }
 }
 
-/// Contracts and models are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
+/// Contracts, models and proxies are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
     // A server's tests show and replay what the registry's functions did.
     let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog");
     tests_functions
-        || matches!(on, "core/testing" | "infra/services")
+        || matches!(on, "core/testing" | "infra/services" | "tests/proxies")
         || folder.starts_with("core/adapters/") && matches!(on, "core/adapters/embedded" | "core/adapters/around")
 }
 

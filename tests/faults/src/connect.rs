@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use lyceum_connect::{self, ProductionSettings};
 use lyceum_core::clock::Clock;
 use lyceum_core::environment::Reading;
@@ -17,14 +16,11 @@ use lyceum_core::ports::statements::Statements;
 use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_elasticsearch::Elasticsearch;
 use lyceum_kafka::event_log::KafkaEventLog;
+use lyceum_tests::aws;
 use lyceum_xapi::equality;
 use serde::{Deserialize, Serialize};
 
 use crate::prefixed::Prefixed;
-
-/// What a stand-in of AWS asks for and does not look at.
-const REGION: &str = "us-east-1";
-const ACCESS_KEY: &str = "local";
 
 /// Where the services answer, and the names that a row has on them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,10 +54,8 @@ pub struct Connected {
 impl Addresses {
     /// What the environment of a function with these services says.
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
-            ("AWS_REGION", REGION.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.to_owned()),
+        let mut variables = BTreeMap::from(aws::VARIABLES.map(|(name, value)| (name, value.to_owned())));
+        variables.extend([
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.clone()),
             ("DYNAMODB_TABLE", self.table.clone()),
             ("DYNAMODB_TIMEOUT_MS", self.dynamodb_timeout_ms.to_string()),
@@ -71,7 +65,8 @@ impl Addresses {
             ("ELASTICSEARCH_TIMEOUT", "5".to_owned()),
             ("KAFKA_BOOTSTRAP_SERVERS", self.kafka.clone()),
             ("KAFKA_TIMEOUT_MS", "10000".to_owned()),
-        ])
+        ]);
+        variables
     }
 
     fn settings(&self) -> Result<ProductionSettings> {
@@ -109,14 +104,7 @@ impl Addresses {
     pub async fn prepare(&self, clock: Arc<dyn Clock>) -> Result<Connected> {
         let settings = self.settings()?;
         let dynamodb = settings.ledger;
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(lyceum_aws::https_client())
-            .region(Region::from_static(REGION))
-            .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "test"))
-            .endpoint_url(&self.dynamodb)
-            .build();
-        let client = aws_sdk_dynamodb::Client::from_conf(config);
+        let client = aws_sdk_dynamodb::Client::new(&aws::config(&self.dynamodb).await);
         let ledger = DynamoDbLedger::new(&client, dynamodb.table.as_str(), LedgerOptions::default(), clock);
         ledger.ensure_table().await?;
         let mut elasticsearch = settings.elasticsearch;

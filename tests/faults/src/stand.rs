@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail, ensure};
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
 use lyceum_functions::REGISTRY;
+use lyceum_proxies::http::{HttpProxy, Rule};
+use lyceum_proxies::tcp::TcpProxy;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
 use crate::connect::{Addresses, Connected};
 use crate::count::{Stores, compare, dead_letter_topics};
-use crate::http_proxy::{HttpProxy, Rule};
 use crate::oracle;
 use crate::steps::{Release, Step};
 use crate::table::Row;
-use crate::tcp_proxy::TcpProxy;
 use crate::traffic::{Amount, Traffic};
 use crate::worker::{Order, Planted};
 
@@ -100,8 +100,8 @@ impl Stand {
         let mut front = async |url: &str, rule: Option<Rule>| -> Result<TcpProxy> {
             let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
             let Some(rule) = rule else { return Ok(TcpProxy::to(address).await?) };
-            let proxy = HttpProxy::to(url, rule).await?;
-            let line = TcpProxy::to(proxy.address()).await?;
+            let proxy = HttpProxy::to(url, move |asked, number| rule(asked, number)).await?;
+            let line = TcpProxy::to(proxy.url().trim_start_matches("http://")).await?;
             kept.push(proxy);
             Ok(line)
         };

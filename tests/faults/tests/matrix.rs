@@ -10,13 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lyceum_faults::count::Difference;
 use lyceum_faults::extent;
-use lyceum_faults::http_proxy::{Act, Rule, throttled, too_many_requests, transaction_throttled};
 use lyceum_faults::stand::{Rules, Servers, Stand, Worker};
 use lyceum_faults::steps::{Release, Step};
 use lyceum_faults::table::{Row, Table};
-use lyceum_faults::tcp_proxy::{Line, TcpProxy};
 use lyceum_faults::traffic::Amount;
 use lyceum_faults::worker::{Order, Planted};
+use lyceum_proxies::http::{Act, ProxiedRequest, Rule, throttled, too_many_requests, transaction_throttled};
+use lyceum_proxies::tcp::{Line, TcpProxy};
 use lyceum_services::{Endpoints, PrivateService, Service, Suite, private};
 use serde_json::json;
 
@@ -103,18 +103,12 @@ impl About {
         Self { fault, families, amount, rules: Rules::default() }
     }
 
-    fn dynamodb(
-        mut self,
-        rule: impl Fn(&lyceum_faults::http_proxy::ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
-    ) -> Self {
+    fn dynamodb(mut self, rule: impl Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static) -> Self {
         self.rules.dynamodb = Some(Arc::new(rule) as Rule);
         self
     }
 
-    fn search(
-        mut self,
-        rule: impl Fn(&lyceum_faults::http_proxy::ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
-    ) -> Self {
+    fn search(mut self, rule: impl Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static) -> Self {
         self.rules.search = Some(Arc::new(rule) as Rule);
         self
     }

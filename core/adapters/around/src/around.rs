@@ -53,8 +53,10 @@ pub trait StoreError: fmt::Display + Sized + Send {
     /// Whether the store is unavailable, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
     fn is_outage(&self) -> bool;
 
-    /// The error of a call that was not made.
-    fn not_made(reason: String) -> Self;
+    /// The error of a call that was not made: it changed nothing, as a read does.
+    fn not_made(reason: String) -> Self {
+        Self::not_answered(Effect::Read, reason)
+    }
 
     /// The error of a call whose answer was not waited for.
     fn not_answered(effect: Effect, reason: String) -> Self;
@@ -153,10 +155,6 @@ impl StoreError for EventLogError {
         matches!(self, Self::Unavailable(_))
     }
 
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
-    }
-
     fn not_answered(_: Effect, reason: String) -> Self {
         Self::Unavailable(reason)
     }
@@ -174,10 +172,6 @@ impl StoreError for LedgerError {
 
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Uncertain(_))
-    }
-
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
     }
 
     fn not_answered(effect: Effect, reason: String) -> Self {
@@ -198,10 +192,6 @@ impl StoreError for StatementsError {
 
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_))
-    }
-
-    fn not_made(reason: String) -> Self {
-        Self::Unavailable(reason)
     }
 
     fn not_answered(_: Effect, reason: String) -> Self {

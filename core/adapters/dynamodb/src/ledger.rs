@@ -569,22 +569,7 @@ mod tests {
     use super::*;
     use lyceum_core::ports::ledger::Content;
     use lyceum_core::record::Position;
-
-    /// Waits for nothing, and stands still.
-    struct StoppedClock;
-
-    #[async_trait]
-    impl Clock for StoppedClock {
-        fn now_ms(&self) -> i64 {
-            1_790_000_000_000
-        }
-
-        async fn sleep(&self, _: Duration) {}
-
-        fn jitter(&self) -> f64 {
-            0.5
-        }
-    }
+    use lyceum_testing::clock::ManualClock;
 
     #[derive(Clone, Debug)]
     enum Answer {
@@ -641,7 +626,7 @@ mod tests {
 
     fn connect(config: Config) -> DynamoDbLedger {
         let options = LedgerOptions { attempts: 3, ..LedgerOptions::default() };
-        DynamoDbLedger::new(&Client::from_conf(config), "ledger", options, Arc::new(StoppedClock))
+        DynamoDbLedger::new(&Client::from_conf(config), "ledger", options, Arc::new(ManualClock::at(1_790_000_000_000)))
     }
 
     /// A ledger whose calls get these answers; all are used up where the test asks `asked`.

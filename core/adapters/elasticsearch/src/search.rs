@@ -64,31 +64,15 @@ pub(super) async fn get(
 
 /// A filter in the engine's language.
 pub(super) fn query(filter: &Filter) -> Value {
-    let mut clauses = Vec::new();
-    for (name, wanted) in [
-        ("tenant", &filter.tenant),
-        ("object", &filter.object),
-        ("survey", &filter.survey),
-        ("registration", &filter.registration),
-    ] {
-        if let Some(value) = wanted {
-            clauses.push(json!({"term": {name: index_term(value)}}));
-        }
-    }
-    let any = |name: &str, values: &[String]| {
+    let any_value = |(name, values): (&str, &[String])| {
         let values: Vec<_> = values.iter().map(|value| index_term(value)).collect();
         json!({"terms": {name: values}})
     };
-    for (name, values) in [("verb", &filter.verbs), ("event_type", &filter.event_types)] {
-        if !values.is_empty() {
-            clauses.push(any(name, values));
-        }
-    }
-    if !filter.actors.is_empty() || filter.actor_sha1.is_some() {
-        let mut learner = vec![any("actor", &filter.actors)];
-        learner.extend(filter.actor_sha1.iter().map(|sha1| json!({"term": {"actor_sha1": index_term(sha1)}})));
-        clauses.push(json!({"bool": {"should": learner, "minimum_should_match": 1}}));
-    }
+    let any_field = |fields: Vec<_>| {
+        let should: Vec<_> = fields.into_iter().map(any_value).collect();
+        json!({"bool": {"should": should, "minimum_should_match": 1}})
+    };
+    let mut clauses: Vec<_> = filter.terms().map(any_field).collect();
     if filter.from_ms.is_some() || filter.to_ms.is_some() {
         let mut range = json!({});
         if let Some(from) = filter.from_ms {

@@ -1,7 +1,6 @@
 //! librdkafka's codes as the port's errors: transient ones apart from permanent ones.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use lyceum_core::ports::event_log::EventLogError;
@@ -26,12 +25,8 @@ impl Trouble {
         Self { is_iam, ..Self::default() }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn note(&self, code: Code, reason: &str) {
-        let mut noted = self.noted();
+        let mut noted = self.noted.lock();
         let code = match code {
             Code::BrokerTransportFailure if is_refused_by_tls(reason) => Code::SSL,
             Code::Authentication if is_cut_off(reason) => Code::BrokerTransportFailure,
@@ -47,23 +42,23 @@ impl Trouble {
 
     /// The connection works.
     pub(super) fn clear(&self) {
-        self.noted().last = None;
+        self.noted.lock().last = None;
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.noted().count
+        self.noted.lock().count
     }
 
     /// What was noted since the count was `since`, where it will not mend by waiting.
     pub(super) fn hopeless_since(&self, since: u64) -> Option<EventLogError> {
-        let noted = self.noted();
+        let noted = self.noted.lock();
         let (code, reason) = noted.last.as_ref().filter(|_| noted.count > since)?;
         let error = self.connection_error(*code, reason);
         (!error.is_transient()).then_some(error)
     }
 
     fn last(&self) -> Option<EventLogError> {
-        let noted = self.noted();
+        let noted = self.noted.lock();
         noted.last.as_ref().map(|(code, reason)| self.connection_error(*code, reason))
     }
 

@@ -1,10 +1,11 @@
 //! The port on Kafka.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -93,14 +94,6 @@ impl KafkaEventLog {
         })
     }
 
-    fn lazy(&self) -> MutexGuard<'_, Lazy> {
-        self.lazy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn trouble(&self) -> &Arc<Trouble> {
         &self.context.trouble
     }
@@ -110,7 +103,7 @@ impl KafkaEventLog {
     }
 
     fn inquirer(&self) -> Result<Arc<BaseConsumer<Context>>, EventLogError> {
-        let mut lazy = self.lazy();
+        let mut lazy = self.lazy.lock();
         let served = match &lazy.inquirer {
             Some(served) => served,
             None => {
@@ -122,7 +115,7 @@ impl KafkaEventLog {
     }
 
     fn producer(&self) -> Result<Arc<Producer>, EventLogError> {
-        let mut lazy = self.lazy();
+        let mut lazy = self.lazy.lock();
         if let Some(producer) = lazy.producer.as_ref().filter(|producer| !producer.is_broken()) {
             return Ok(Arc::clone(producer));
         }
@@ -137,7 +130,7 @@ impl KafkaEventLog {
                 "topics cannot be made over MSK IAM: make them with kafka-topics.sh, or with a SCRAM user".to_owned(),
             ));
         }
-        let mut lazy = self.lazy();
+        let mut lazy = self.lazy.lock();
         if let Some(administration) = &lazy.administration {
             return Ok(Arc::clone(administration));
         }
@@ -155,7 +148,7 @@ impl KafkaEventLog {
     }
 
     async fn partitions(&self, topic: &str) -> Result<i32, EventLogError> {
-        if let Some(known) = self.known().get(topic).filter(|known| known.since.elapsed() < PARTITIONS_KEPT) {
+        if let Some(known) = self.known.lock().get(topic).filter(|known| known.since.elapsed() < PARTITIONS_KEPT) {
             return Ok(known.partitions);
         }
         self.look_up(topic).await
@@ -178,7 +171,7 @@ impl KafkaEventLog {
     async fn look_up(&self, topic: &str) -> Result<i32, EventLogError> {
         let name = topic.to_owned();
         let counted = self.inquire(topic, move |consumer, limit| count_partitions(consumer, &name, limit)).await;
-        let mut known = self.known();
+        let mut known = self.known.lock();
         match counted {
             Ok(partitions) => {
                 let fresh = Known { partitions, since: Instant::now(), turn: 0, max_batch_bytes: None };
@@ -206,7 +199,7 @@ impl KafkaEventLog {
     /// The partition of each record.
     async fn choose_partitions(&self, topic: &str, records: &[NewRecord]) -> Result<Vec<i32>, EventLogError> {
         let choose = |partitions| {
-            let mut known = self.known();
+            let mut known = self.known.lock();
             let turn = known.get_mut(topic).map(|known| &mut known.turn);
             rules::choose_partitions(topic, partitions, records, turn.unwrap_or(&mut 0))
         };
@@ -304,7 +297,7 @@ impl KafkaEventLog {
                 Err(EventLogError::TooLarge { bytes: measure(record), limit_bytes: self.limit_of(topic).await })
             }
             Some((_, code)) => {
-                self.known().remove(topic);
+                self.known.lock().remove(topic);
                 Err(of_code(code, topic, self.trouble()))
             }
         }
@@ -312,7 +305,7 @@ impl KafkaEventLog {
 
     /// The largest batch that the topic takes, as far as this client may know it.
     async fn limit_of(&self, topic: &str) -> usize {
-        if let Some(limit) = self.known().get(topic).and_then(|known| known.max_batch_bytes) {
+        if let Some(limit) = self.known.lock().get(topic).and_then(|known| known.max_batch_bytes) {
             return limit;
         }
         let asked = match self.administration() {
@@ -320,7 +313,7 @@ impl KafkaEventLog {
             Err(_) => None,
         };
         let limit = asked.unwrap_or(self.settings.max_record_bytes).min(self.settings.max_record_bytes);
-        if let Some(known) = self.known().get_mut(topic) {
+        if let Some(known) = self.known.lock().get_mut(topic) {
             known.max_batch_bytes = Some(limit);
         }
         limit

@@ -1,8 +1,9 @@
 //! What groups have committed, read and set from outside of them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -30,7 +31,7 @@ impl Groups {
 
     /// The group's client, made where there is none: the one that was used longest ago goes.
     pub(super) fn client(&self, group: &str) -> KafkaResult<Arc<Served>> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         let client = match clients.iter().position(|(name, _)| name == group) {
             Some(index) => clients.remove(index).map(|(_, client)| client),
             None => None,

@@ -1,8 +1,9 @@
 //! How far each topic reaches as far as this process knows, and who waits for it to reach further.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The partitions' ends that any call has seen.
@@ -16,22 +17,18 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    fn ends_mut(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn ends(&self) -> Ends {
-        self.ends_mut().clone()
+        self.ends.lock().clone()
     }
 
     /// What the broker said.
     pub(super) fn note(&self, ends: &Ends) {
-        self.ends_mut().extend(ends);
+        self.ends.lock().extend(ends);
     }
 
     /// A record was appended below that end.
     pub(super) fn reach(&self, partition: i32, end: i64) {
-        let mut ends = self.ends_mut();
+        let mut ends = self.ends.lock();
         let known = ends.entry(partition).or_insert(end);
         *known = end.max(*known);
     }
@@ -51,7 +48,7 @@ pub(super) struct Growth(Mutex<HashMap<String, Arc<Topic>>>);
 
 impl Growth {
     pub(super) fn topic(&self, name: &str) -> Arc<Topic> {
-        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.0.lock();
         if let Some(topic) = topics.get(name) {
             return Arc::clone(topic);
         }

@@ -6,11 +6,12 @@
 //! commits are still accepted. The cooperative protocol moves only those partitions that have to move.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::{Condvar, Mutex, RwLock};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
@@ -46,17 +47,13 @@ struct Own {
 }
 
 impl State {
-    fn own(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tell(&self, change: Result<Change, EventLogError>) {
         // An owner who has gone needs no news.
         let _ = self.changes.send(change);
     }
 
     fn take(&self, partitions: &BTreeSet<i32>) {
-        self.own().partitions.retain(|partition| !partitions.contains(partition));
+        self.own.lock().partitions.retain(|partition| !partitions.contains(partition));
     }
 
     /// Waits until the owner has released them; takes them where that lasts too long.
@@ -64,13 +61,13 @@ impl State {
         if is_lost {
             self.take(partitions);
             self.tell(Ok(Change::Lost(partitions.clone())));
-        } else if !self.own().partitions.is_disjoint(partitions) {
+        } else if !self.own.lock().partitions.is_disjoint(partitions) {
             self.tell(Ok(Change::Revoked(partitions.clone())));
             let holds = |own: &mut Own| !own.is_leaving && !own.partitions.is_disjoint(partitions);
             let deadline = Instant::now() + self.patience;
             let left = deadline.saturating_duration_since(Instant::now());
-            let waited = self.released.wait_timeout_while(self.own(), left, holds);
-            let (mut own, limit) = waited.unwrap_or_else(PoisonError::into_inner);
+            let mut own = self.own.lock();
+            let limit = self.released.wait_while_for(&mut own, holds, left);
             if limit.timed_out() {
                 let kept: BTreeSet<i32> = own.partitions.intersection(partitions).copied().collect();
                 own.partitions.retain(|partition| !partitions.contains(partition));
@@ -144,7 +141,7 @@ impl ConsumerContext for MemberContext {
             }
             if !partitions.is_empty() {
                 tracing::info!(target: "lyceum::kafka", topic = self.state.topic, ?partitions, "partitions are assigned");
-                self.state.own().partitions.extend(&partitions);
+                self.state.own.lock().partitions.extend(&partitions);
                 self.state.tell(Ok(Change::Assigned(partitions)));
             }
         }
@@ -206,17 +203,17 @@ impl KafkaMembership {
     }
 
     fn served(&self) -> Option<Arc<Served<MemberContext>>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.served.lock().clone()
     }
 
     /// Takes the client away, with nothing left to wait for.
     fn close(&self) -> Option<Arc<Served<MemberContext>>> {
-        let mut own = self.state.own();
+        let mut own = self.state.own.lock();
         own.is_leaving = true;
         own.partitions.clear();
         drop(own);
         self.state.released.notify_all();
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.served.lock().take()
     }
 
     fn not_assigned(&self, partitions: impl IntoIterator<Item = i32>) -> EventLogError {
@@ -252,7 +249,7 @@ impl Membership for KafkaMembership {
         let (state, list) = (Arc::clone(&self.state), offsets.to_vec());
         let work = tokio::task::spawn_blocking(move || {
             let _committing = state.committing.read();
-            let own = state.own().partitions.clone();
+            let own = state.own.lock().partitions.clone();
             let foreign: Vec<i32> =
                 list.iter().map(|(partition, _)| *partition).filter(|at| !own.contains(at)).collect();
             if !foreign.is_empty() {

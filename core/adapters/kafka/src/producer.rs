@@ -1,8 +1,9 @@
 //! Appending: every record of a call has its delivery report before the call returns.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::Statistics;
 use rdkafka::client::OAuthToken;
@@ -35,7 +36,7 @@ struct Open {
 
 impl Call {
     fn report(&self, index: usize, report: Report) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         open.reports[index] = Some(report);
         open.missing -= 1;
         if open.missing == 0

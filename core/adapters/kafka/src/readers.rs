@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -76,10 +77,6 @@ impl Readers {
         Self { config, context, state: Mutex::default(), freed: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A reader of the partition: the one that stands at `offset`, or any other, which is then to be moved.
     pub(super) async fn take(
         &self,
@@ -94,7 +91,7 @@ impl Readers {
                 let reader = match found {
                     Some(reader) => reader,
                     None => {
-                        let consumer = Arc::clone(self.state().lanes[lane].consumer());
+                        let consumer = Arc::clone(self.state.lock().lanes[lane].consumer());
                         Reader::open(consumer, Arc::clone(topic), partition, Arc::clone(growth))
                     }
                 };
@@ -106,7 +103,7 @@ impl Readers {
 
     /// A lane of which nobody reads the partition, with the reader that is there.
     fn find(&self, topic: &Arc<str>, partition: i32, offset: i64) -> KafkaResult<Option<(usize, Option<Reader>)>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.sweep();
         let now = Instant::now();
         let slots = state.partitions.entry((Arc::clone(topic), partition)).or_default();
@@ -137,7 +134,7 @@ impl Readers {
     }
 
     fn put_back(&self, lane: usize, reader: Reader) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let slots = state.partitions.entry((Arc::clone(&reader.topic), reader.partition)).or_default();
         if let Some(slot) = slots.iter_mut().find(|slot| slot.lane == lane) {
             slot.used = Instant::now();

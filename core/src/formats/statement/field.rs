@@ -166,10 +166,10 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 }
 
-/// The text of one of the platform's extensions.
-pub(super) fn extension_text<'a>(extensions: &Extensions<'a>, name: &str) -> Option<Cow<'a, str>> {
+/// The text of one of the platform's extensions, where it is there; `None` of one that is no text.
+pub(super) fn extension_text<'a>(extensions: &Extensions<'a>, name: &str) -> Option<Option<Cow<'a, str>>> {
     let (_, raw) = extensions.iter().find(|(key, _)| key.strip_prefix(EXTENSIONS) == Some(name))?;
-    text_of(raw).map(Cow::Owned)
+    Some(text_of(raw).map(Cow::Owned))
 }
 
 fn text_of(raw: &[u8]) -> Option<String> {
@@ -366,9 +366,9 @@ mod tests {
             let record = record(statement(json!({"context": {"extensions": extensions}})));
             opened(&record, |opened| {
                 let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
-                extension_text(&envelope.body.context.extensions, name).map(Cow::into_owned)
+                extension_text(&envelope.body.context.extensions, name).map(|text| text.map(Cow::into_owned))
             })
         };
-        assert_eq!([text("x"), text("y"), text("n")], [Some("own".to_owned()), None, None]);
+        assert_eq!([text("x"), text("y"), text("n")], [Some(Some("own".to_owned())), None, Some(None)]);
     }
 }

@@ -1,11 +1,13 @@
 //! xAPI statements in JSON. Both wire forms of the platform's topics are understood: a bare statement, and the wrapped message
 //! `{"event_type", "xapi_data": {statement}, "metadata": {…}, …}` (see `wrapped.rs`).
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use lyceum_xapi::Version;
 use lyceum_xapi::equality;
 use lyceum_xapi::statement::{Object, Statement};
+use serde_json::Value;
 
 use super::{Format, Opened};
 use crate::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, Meant, Opening};
@@ -83,6 +85,8 @@ fn read<'a>(
         Ok(message) => message,
         Err((kind, findings)) => {
             opening.extend(findings);
+            let named = named_by_invalid(value, "/metadata/tenant_id").map(Cow::Owned);
+            opening.find_tenant([("/metadata/tenant_id", named), ("", None)]);
             return Err(opening.invalid(kind));
         }
     };
@@ -103,10 +107,16 @@ fn read<'a>(
     }
     let message = message.unwrap_or_default();
     let Some(statement) = verdict.statement else {
-        opening.find_tenant([("/metadata/tenant_id", message.tenant_id), ("", None)]);
+        let pointer = format!("/context/extensions/{}tenant_id", EXTENSIONS.replace('/', "~1"));
+        let tenant_extension = named_by_invalid(raw, &pointer).map(Cow::Owned);
+        opening.find_tenant([("/metadata/tenant_id", message.tenant_id), ("/context/extensions", tenant_extension)]);
         return Err(opening.invalid(kind));
     };
     let tenant_extension = field::extension_text(&statement.context.extensions, "tenant_id");
+    if tenant_extension == Some(None) {
+        opening.finding("field.type", "/context/extensions", "the extension tenant_id must be a string");
+    }
+    let tenant_extension = tenant_extension.flatten();
     opening.find_tenant([("/metadata/tenant_id", message.tenant_id), ("/context/extensions", tenant_extension)]);
     opening.judge_tenant("/metadata/tenant_id");
     opening.find_correlation_id(("/metadata/correlation_id", message.correlation_id));
@@ -122,6 +132,12 @@ fn read<'a>(
     }
     let occurred_at_ms = statement.timestamp_ms;
     opening.finish(statement, raw, pointer, occurred_at_ms)
+}
+
+/// The tenant that an invalid value names there, as far as that can be read: its letter is that tenant's.
+fn named_by_invalid(value: &[u8], pointer: &str) -> Option<String> {
+    let value: Value = serde_json::from_slice(value).ok()?;
+    value.pointer(pointer)?.as_str().map(str::to_owned)
 }
 
 /// Bytes that are no JSON are a matter of decoding, what is over a limit has a name of its own, the rest is validation.

@@ -124,7 +124,107 @@ pub fn last_segment(iri: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::formats::Opened;
+    use crate::formats::statement::sample::{opened, record, statement};
+
+    const OURS: &str = "http://nlj.platform/activities/survey/pulse";
+    const THEIRS: &str = "https://lms.example/survey/1";
+
+    fn with<T>(members: Value, read: impl FnOnce(&Statement<'_>) -> T) -> T {
+        opened(&record(statement(members)), |opened| {
+            let Opened::Event(envelope) = opened else { panic!("{opened:?}") };
+            read(&envelope.body)
+        })
+    }
+
+    fn about(id: &str, definition: Value, activities: Value) -> Value {
+        json!({"object": {"id": id, "definition": definition}, "context": {"contextActivities": activities}})
+    }
+
+    fn a_person() -> Value {
+        json!({"object": {"objectType": "Agent", "mbox": "mailto:bob@example.com"}})
+    }
+
+    #[test]
+    fn a_statement_says_an_event_type_by_its_verb_and_its_object_together() {
+        let verbs = &["http://adlnet.gov/expapi/verbs/passed", "http://adlnet.gov/expapi/verbs/completed"];
+        let form = StatementForm { verbs, object: ObjectIs::Kind("program") };
+        let says = |members: Value| with(members, |statement| form.is_said_by(statement));
+        let program = json!({"id": "http://nlj.platform/activities/program/p1"});
+        assert!(says(json!({"object": program})));
+        assert!(!says(json!({"object": program, "verb": {"id": "http://adlnet.gov/expapi/verbs/failed"}})));
+        assert!(!says(json!({"object": {"id": "http://nlj.platform/activities/session/s1"}})));
+        assert!(!says(a_person()));
+    }
+
+    #[test]
+    fn a_surveys_question_is_of_the_platforms_kind_or_an_interaction_in_a_survey_of_the_platform() {
+        let form =
+            StatementForm { verbs: &["http://adlnet.gov/expapi/verbs/completed"], object: ObjectIs::SurveyQuestion };
+        let says = |members: Value| with(members, |statement| form.is_said_by(statement));
+        let (interaction, course) = (json!({"type": CMI_INTERACTION}), json!({"type": "http://lms.example/course"}));
+        let (ours, theirs) = (json!({"parent": [{"id": OURS}]}), json!({"parent": [{"id": THEIRS}]}));
+        let question = "http://nlj.platform/activities/question/q1";
+        assert!(says(about(question, json!({}), json!({}))));
+        assert!(says(about("https://lms.example/q", interaction.clone(), ours.clone())));
+        assert!(!says(about("https://lms.example/q", interaction.clone(), theirs)));
+        assert!(!says(about("https://lms.example/q", interaction, json!({}))));
+        assert!(!says(about("https://lms.example/q", course, ours)));
+    }
+
+    #[test]
+    fn a_survey_is_known_by_the_platforms_iri_or_by_its_type() {
+        assert!(is_survey(OURS, None) && is_survey(THEIRS, Some(SURVEY_TYPE)));
+        assert!(!is_survey(THEIRS, None) && !is_survey(THEIRS, Some(QUESTION_TYPE)));
+    }
+
+    #[test]
+    fn a_statement_is_counted_by_its_survey_and_its_question() {
+        let fields =
+            |members: Value| with(members, |statement| SurveyFields::of(statement).map(|of| (of.survey, of.question)));
+        let of = |survey: &str, question: Option<&str>| Some((survey.to_owned(), question.map(str::to_owned)));
+        let (none, parent) = (json!({}), json!({"parent": [{"id": OURS}]}));
+        let own_question = "http://nlj.platform/activities/question/q1";
+        let question = "https://lms.example/q";
+        assert_eq!(fields(about(OURS, none.clone(), none.clone())), of("pulse", None));
+        assert_eq!(fields(about(THEIRS, json!({"type": SURVEY_TYPE}), none.clone())), of(THEIRS, None));
+        assert_eq!(fields(about(own_question, none.clone(), parent.clone())), of("pulse", Some("q1")));
+        for definition in [
+            json!({"type": CMI_INTERACTION}),
+            json!({"type": QUESTION_TYPE}),
+            json!({"interactionType": "true-false", "type": CMI_INTERACTION}),
+            json!({"interactionType": "likert", "type": "http://lms.example/question"}),
+        ] {
+            assert_eq!(fields(about(question, definition, parent.clone())), of("pulse", Some(question)));
+        }
+        assert_eq!(fields(about(question, json!({"type": CMI_INTERACTION}), none.clone())), None);
+        assert_eq!(fields(about(question, none, parent)), None);
+        assert_eq!(fields(a_person()), None);
+    }
+
+    #[test]
+    fn the_platforms_survey_around_a_statement_comes_before_others_and_a_parent_before_a_grouping() {
+        let around = |activities: Value| {
+            with(json!({"context": {"contextActivities": activities}}), |statement| {
+                survey_of(statement).map(str::to_owned)
+            })
+        };
+        let theirs = json!({"id": THEIRS, "definition": {"type": SURVEY_TYPE}});
+        let others = json!({"id": "https://lms.example/survey/2", "definition": {"type": SURVEY_TYPE}});
+        let course = json!({"id": "https://lms.example/course"});
+        assert_eq!(around(json!({"parent": [course, theirs], "grouping": [{"id": OURS}]})).as_deref(), Some(OURS));
+        assert_eq!(around(json!({"parent": [course, theirs], "grouping": [others]})).as_deref(), Some(THEIRS));
+        assert_eq!(around(json!({"parent": [course]})), None);
+    }
+
+    #[test]
+    fn a_kind_stands_before_an_id_and_neither_is_empty() {
+        assert_eq!(activity_kind("http://nlj.platform/activities//p1"), None);
+        assert_eq!(activity_kind("http://nlj.platform/activities/program"), None);
+    }
 
     #[test]
     fn an_activitys_kind_is_read_from_the_platforms_iri_only() {

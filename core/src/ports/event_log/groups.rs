@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::ports::event_log::{Change, EventLogError, Membership};
 
@@ -88,14 +89,10 @@ impl Group {
 }
 
 impl Groups {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A new member, for a topic that has so many partitions by now. What it commits goes through `write`.
     pub fn join(&self, group: &str, topic: &str, partitions: i32, write: Write) -> LocalMembership {
         let name = (group.to_owned(), topic.to_owned());
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.joined += 1;
         let member = state.joined;
         let group = state.groups.entry(name.clone()).or_default();
@@ -107,7 +104,7 @@ impl Groups {
 
     /// The topic has so many partitions from now on.
     pub fn resize(&self, topic: &str, partitions: i32) {
-        for ((_, of), group) in &mut self.state().groups {
+        for ((_, of), group) in &mut self.0.lock().groups {
             if of == topic {
                 group.owners.resize_with(usize::try_from(partitions).unwrap_or(0), || None);
                 group.balance();
@@ -118,7 +115,7 @@ impl Groups {
     /// Takes partitions from whoever has them, without asking: what becomes of a member that Kafka has not heard of for a
     /// session's time.
     pub fn lose(&self, group: &str, topic: &str, partitions: &BTreeSet<i32>) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let Some(group) = state.groups.get_mut(&(group.to_owned(), topic.to_owned())) else { return };
         let mut lost = BTreeMap::<u64, BTreeSet<i32>>::new();
         for (index, owner) in group.owners.iter_mut().enumerate() {
@@ -136,7 +133,7 @@ impl Groups {
     /// [`EventLogError::NotAssigned`] where the group has members.
     pub fn check_outsider(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
         let name = (group.to_owned(), topic.to_owned());
-        let has_members = self.state().groups.get(&name).is_some_and(|group| !group.members.is_empty());
+        let has_members = self.0.lock().groups.get(&name).is_some_and(|group| !group.members.is_empty());
         if has_members && !offsets.is_empty() {
             return Err(not_assigned(&name, offsets.iter().map(|(partition, _)| *partition).collect()));
         }
@@ -158,7 +155,7 @@ pub struct LocalMembership {
 
 impl LocalMembership {
     fn with_group<T>(&self, work: impl FnOnce(&mut Group) -> T) -> T {
-        work(self.groups.state().groups.entry(self.name.clone()).or_default())
+        work(self.groups.0.lock().groups.entry(self.name.clone()).or_default())
     }
 
     fn go(&self) {

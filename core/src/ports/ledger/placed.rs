@@ -411,7 +411,7 @@ mod tests {
         }
         let seen = [Seen { id: &id, held: &held, state: None }];
         let mut draft = draft(places(16));
-        let taken = (100..).take_while(|event| {
+        let taken = (100..1_000).take_while(|event| {
             let key = write(*event, KeyStatus::Applied);
             let takes = draft.takes(&seen, &key);
             draft.add(&seen, key);

@@ -162,23 +162,36 @@ pub const FIELDS: [Field; 21] = [
 ];
 
 impl Filter {
+    /// What must hold beside time and voiding: of each item one of the fields has one of its values.
+    pub fn terms(&self) -> impl Iterator<Item = Vec<(&'static str, &[String])>> {
+        let all = [
+            vec![("tenant", self.tenant.as_slice())],
+            vec![("verb", &self.verbs[..])],
+            vec![("event_type", &self.event_types[..])],
+            vec![("object", self.object.as_slice())],
+            vec![("survey", self.survey.as_slice())],
+            vec![("registration", self.registration.as_slice())],
+            vec![("actor", &self.actors[..]), ("actor_sha1", self.actor_sha1.as_slice())],
+        ];
+        all.into_iter().filter_map(|mut fields| {
+            fields.retain(|(_, values)| !values.is_empty());
+            (!fields.is_empty()).then_some(fields)
+        })
+    }
+
     /// Whether a document is meant, voiding aside: a store knows by itself what is voided.
     pub fn matches(&self, document: &StatementDocument) -> bool {
-        let fields = &document.fields;
-        let any = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == value);
-        let equal = |wanted: &Option<String>, value: Option<&String>| wanted.is_none() || wanted.as_ref() == value;
-        let is_learner = (self.actors.is_empty() && self.actor_sha1.is_none())
-            || self.actors.contains(&fields.actor)
-            || (self.actor_sha1.is_some() && self.actor_sha1 == fields.actor_sha1);
-        is_learner
-            && equal(&self.tenant, Some(&document.tenant))
-            && self.from_ms.is_none_or(|from| fields.timestamp_ms >= from)
-            && self.to_ms.is_none_or(|to| fields.timestamp_ms < to)
-            && any(&self.verbs, &fields.verb)
-            && any(&self.event_types, &fields.event_type)
-            && equal(&self.object, Some(&fields.object))
-            && equal(&self.survey, fields.survey.as_ref())
-            && equal(&self.registration, fields.registration.as_ref())
+        let has_one = |(name, values): &(&str, &[String])| {
+            let mut found = false;
+            let is_wanted = |value| values.iter().any(|wanted| FieldValue::Text(index_term(wanted)) == value);
+            let field = Field::named(name).expect("the code names fields of the table only");
+            field.for_each_value(document, |value| found |= is_wanted(value));
+            found
+        };
+        let time = document.fields.timestamp_ms;
+        self.terms().all(|fields| fields.iter().any(has_one))
+            && self.from_ms.is_none_or(|from| time >= from)
+            && self.to_ms.is_none_or(|to| time < to)
     }
 }
 

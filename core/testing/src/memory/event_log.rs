@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::future::{poll_fn, ready};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, select};
+use parking_lot::Mutex;
 
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::groups::Groups;
@@ -58,14 +59,6 @@ impl MemoryEventLog {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Arc::default(), groups: Groups::default() }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -105,7 +98,7 @@ fn measure(record: &Record) -> usize {
 impl Publish for MemoryEventLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         let now_ms = self.clock.now_ms();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let stored = state.topic(topic)?;
         rules::check_sizes(&records, MAX_RECORD_BYTES)?;
         let places = rules::choose_partitions(topic, stored.spec.partitions, &records, &mut stored.turn)?;
@@ -137,7 +130,7 @@ impl Follow for MemoryEventLog {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, EventLogError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let stored = state.topic(topic)?.partition(partition)?;
         rules::check_offset(topic, partition, offset, stored.range())?;
         let from = &stored.records[(offset - stored.start) as usize..];
@@ -150,42 +143,42 @@ impl Follow for MemoryEventLog {
     }
 
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        Ok(self.state().topic(topic)?.partitions.iter().map(Partition::range).collect())
+        Ok(self.state.lock().topic(topic)?.partitions.iter().map(Partition::range).collect())
     }
 
     async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let records = &state.topic(topic)?.partition(partition)?.records;
         let found = records.iter().find(|record| record.timestamp_ms >= timestamp_ms);
         Ok(found.map(|record| record.position.offset))
     }
 
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.topic(topic)?;
         Ok(state.committed.get(&(group.to_owned(), topic.to_owned())).cloned().unwrap_or_default())
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        self.state().topic(topic)?;
+        self.state.lock().topic(topic)?;
         self.groups.check_outsider(group, topic, offsets)?;
-        self.state().commit(group, topic, offsets)
+        self.state.lock().commit(group, topic, offsets)
     }
 
     async fn join(&self, group: &str, topic: &str, _patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
-        let partitions = self.state().topic(topic)?.spec.partitions;
+        let partitions = self.state.lock().topic(topic)?.spec.partitions;
         let (state, names) = (Arc::clone(&self.state), (group.to_owned(), topic.to_owned()));
         let write = move |offsets: Vec<(i32, i64)>| -> BoxFuture<'static, _> {
-            Box::pin(ready(lock(&state).commit(&names.0, &names.1, &offsets)))
+            Box::pin(ready(state.lock().commit(&names.0, &names.1, &offsets)))
         };
         Ok(Box::new(self.groups.join(group, topic, partitions, Box::new(write))))
     }
 
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         let produced = |state: &mut State| state.topic(topic).map(|topic| topic.produced).unwrap_or_default();
-        let seen = produced(&mut self.state());
+        let seen = produced(&mut self.state.lock());
         let grown = poll_fn(|context| {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if produced(&mut state) != seen {
                 return Poll::Ready(());
             }
@@ -203,7 +196,7 @@ impl Follow for MemoryEventLog {
 #[async_trait]
 impl Administer for MemoryEventLog {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let existing = state.topics.get(&spec.name).map_or(0, |topic| topic.spec.partitions);
         rules::check_topic(&spec, existing)?;
         let topic = state.topics.entry(spec.name.clone()).or_insert_with(|| Topic {
@@ -222,11 +215,11 @@ impl Administer for MemoryEventLog {
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        Ok(self.state().topics.values().map(|topic| topic.spec.clone()).collect())
+        Ok(self.state.lock().topics.values().map(|topic| topic.spec.clone()).collect())
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let mut dropped = 0;
         for topic in state.topics.values_mut() {
             for partition in &mut topic.partitions {

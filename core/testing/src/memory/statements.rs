@@ -1,9 +1,9 @@
 //! The statement store's model: the port's promise in the plainest words, for the simulation and unit tests.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -47,19 +47,15 @@ impl MemoryStatements {
 
     /// Everything that is stored, voided or not, by tenant and id.
     pub fn documents(&self) -> Vec<StoredStatement> {
-        let state = self.state();
+        let state = self.state.lock();
         state.documents.values().map(|document| state.stored(document)).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl StoreDocuments for MemoryStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let mut store_one = |document: StatementDocument| {
             let key = (document.tenant.clone(), document.id);
             if let Some(first) = state.documents.get(&key) {
@@ -78,13 +74,13 @@ impl StoreDocuments for MemoryStatements {
 #[async_trait]
 impl QueryDocuments for MemoryStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        let state = self.state();
+        let state = self.state.lock();
         Ok(state.documents.get(&(tenant.to_owned(), id)).map(|document| state.stored(document)))
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
         let after = check_search(limit, after)?;
-        let mut found = self.state().matching(filter);
+        let mut found = self.state.lock().matching(filter);
         let total = found.len() as u64;
         found.sort_by_cached_key(|found| Cursor::of(&found.document));
         found.retain(|found| after.as_ref().is_none_or(|after| Cursor::of(&found.document) > *after));
@@ -96,7 +92,7 @@ impl QueryDocuments for MemoryStatements {
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
         let aggregations = aggregation::parse(aggregations)?;
-        let found = self.state().matching(filter);
+        let found = self.state.lock().matching(filter);
         let documents: Vec<_> = found.iter().map(|found| &found.document).collect();
         Ok(json!({"hits": documents.len(), "aggregations": evaluate(&aggregations, &documents)}))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_event_source_mapping::{Destination, EventSourceMapping, MappingConfig};
+use lyceum_testing::clock::TokioClock;
 
 use crate::support::*;
 
@@ -54,7 +55,7 @@ async fn a_clock_that_goes_back_holds_no_batch() {
     let function = Function::succeeding();
     let config = MappingConfig { batching_window: Duration::from_secs(10), ..config() };
     let mapping = EventSourceMapping::new(config, log.clone(), function.clone()).unwrap();
-    let clock = BackwardClock(1_772_439_300_000.into());
+    let clock = TokioClock::stepping(1_772_439_300_000, -3_600_000);
     let running = Running::start_mapping(Arc::new(mapping.with_clock(Arc::new(clock))));
     let begin = tokio::time::Instant::now();
     log.append(0, "first");

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use lyceum_core::clock::Clock;
 use lyceum_core::ports::event_log::groups::Groups;
 use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
 use lyceum_core::record::{NewRecord, Position, Record, partition_for_key};
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, MappingStatus};
 use lyceum_lambda_event::event::{Entry, parse};
 use lyceum_lambda_event::response::{BatchResponse, ItemIdentifier};
+use lyceum_testing::clock::TokioClock;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -398,52 +398,8 @@ pub(crate) fn mapping_of(
     function: Arc<dyn Invoke>,
 ) -> Arc<EventSourceMapping> {
     let mapping = EventSourceMapping::new(config, log.clone(), function).unwrap();
-    Arc::new(mapping.with_clock(Arc::new(VirtualClock::default())))
-}
-
-/// A clock that goes back by an hour each time that it is asked.
-pub(crate) struct BackwardClock(pub(crate) std::sync::atomic::AtomicI64);
-
-#[async_trait]
-impl Clock for BackwardClock {
-    fn now_ms(&self) -> i64 {
-        self.0.fetch_sub(3_600_000, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
-}
-
-/// Tokio's time, which a paused runtime moves on whenever everything waits.
-struct VirtualClock {
-    begin: tokio::time::Instant,
-    begin_ms: i64,
-}
-
-impl Default for VirtualClock {
-    fn default() -> Self {
-        Self { begin: tokio::time::Instant::now(), begin_ms: jiff::Timestamp::now().as_millisecond() }
-    }
-}
-
-#[async_trait]
-impl Clock for VirtualClock {
-    fn now_ms(&self) -> i64 {
-        self.begin_ms + self.begin.elapsed().as_millis() as i64
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
+    let begin_ms = jiff::Timestamp::now().as_millisecond();
+    Arc::new(mapping.with_clock(Arc::new(TokioClock::stepping(begin_ms, 0))))
 }
 
 /// A mapping that runs; dropped, it stops at once as in a crash.

@@ -4,4 +4,6 @@ mod failures;
 mod identity;
 mod letters;
 mod once;
+mod shown;
+mod tenants;
 mod undecided;

@@ -17,9 +17,10 @@
 //! clock themselves, and none tells when it will try again; the state machine that does is a hundred lines.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -140,17 +141,9 @@ impl Guard {
 
     /// What the circuit looks like now.
     pub fn circuit(&self) -> Circuit {
-        let breaker = self.breaker();
+        let breaker = self.breaker.lock();
         let reason = breaker.refusal(self.began.elapsed()).map(|refusal| self.explain(refusal));
         Circuit { dependency: self.dependency, state: breaker.state(), reason }
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failure(&self) -> MutexGuard<'_, String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn explain(&self, refusal: Refusal) -> String {
@@ -161,7 +154,7 @@ impl Guard {
         };
         let dependency = self.dependency;
         let open = for_so_long.as_secs_f64();
-        let last = match self.failure().as_str() {
+        let last = match self.failure.lock().as_str() {
             "" => String::new(),
             last => format!("; the last one: {last}"),
         };
@@ -172,14 +165,14 @@ impl Guard {
 
     /// Fails where the circuit is open.
     fn look(&self) -> Result<(), String> {
-        match self.breaker().refusal(self.began.elapsed()) {
+        match self.breaker.lock().refusal(self.began.elapsed()) {
             None => Ok(()),
             Some(refusal) => Err(self.explain(refusal)),
         }
     }
 
     fn admit(&self) -> Result<Pass<'_>, String> {
-        let mut breaker = self.breaker();
+        let mut breaker = self.breaker.lock();
         let before = breaker.state();
         let admitted = breaker.admit(self.began.elapsed());
         self.tell(before, &breaker);
@@ -200,7 +193,7 @@ impl Guard {
                 tracing::info!(dependency, failures, "the circuit is half-open: it is tried again")
             }
             CircuitState::Closed => {
-                self.failure().clear();
+                self.failure.lock().clear();
                 tracing::info!(dependency, "the circuit is closed again");
             }
         }
@@ -224,10 +217,10 @@ impl Drop for Pass<'_> {
         let waited = self.began.elapsed();
         if self.ending == Ending::Abandoned && waited >= TOO_LONG.min(self.guard.limits.call_time / 4) {
             let (dependency, seconds) = (self.guard.dependency, waited.as_secs_f64());
-            *self.guard.failure() = format!("{dependency} had not answered after {seconds:.1} s");
+            *self.guard.failure.lock() = format!("{dependency} had not answered after {seconds:.1} s");
             self.ending = Ending::Failed;
         }
-        let mut breaker = self.guard.breaker();
+        let mut breaker = self.guard.breaker.lock();
         let before = breaker.state();
         breaker.report(self.ticket, self.ending, self.guard.began.elapsed());
         self.guard.tell(before, &breaker);
@@ -263,7 +256,7 @@ impl Around for Guard {
         };
         let failed = failure.is_some();
         if let Some(failure) = failure {
-            *self.failure() = failure;
+            *self.failure.lock() = failure;
         }
         pass.ending = if failed { Ending::Failed } else { Ending::Answered };
         answer

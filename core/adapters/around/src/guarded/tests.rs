@@ -35,18 +35,18 @@ impl Slow {
     }
 
     fn becomes(&self, takes: Duration, answer: Result<(), LedgerError>) {
-        *self.takes.lock().unwrap() = takes;
-        *self.answer.lock().unwrap() = answer;
+        *self.takes.lock() = takes;
+        *self.answer.lock() = answer;
     }
 
     async fn answer(&self) -> Result<(), LedgerError> {
         self.calls.fetch_add(1, SeqCst);
         let under_way = self.under_way.fetch_add(1, SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, SeqCst);
-        let takes = *self.takes.lock().unwrap();
+        let takes = *self.takes.lock();
         sleep(takes).await;
         self.under_way.fetch_sub(1, SeqCst);
-        self.answer.lock().unwrap().clone()
+        self.answer.lock().clone()
     }
 }
 

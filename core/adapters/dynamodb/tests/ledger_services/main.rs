@@ -2,21 +2,21 @@
 //!
 //! Each test has a table of its own, and deletes it.
 
+use std::collections::VecDeque;
 use std::env;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use bytes::Bytes;
 use futures::FutureExt;
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
-use lyceum_core::clock::Clock;
+use lyceum_core::clock::ms_since_1970;
 use lyceum_core::environment::Reading;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::ledger::{
@@ -25,12 +25,11 @@ use lyceum_core::ports::ledger::{
 };
 use lyceum_core::record::Position;
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings, LedgerOptions, Operation};
+use lyceum_proxies::http::{Act, HttpProxy};
 use lyceum_services::{Endpoints, Service, Suite};
+use lyceum_testing::clock::ManualClock;
+use serde_json::Value;
 use uuid::Uuid;
-
-use crate::proxy::{Fault, Proxy};
-
-mod proxy;
 
 const NEEDS: &[Service] = &[Service::DynamoDb];
 
@@ -87,7 +86,7 @@ fn patient() -> LedgerOptions {
 struct At {
     url: String,
     table: String,
-    clock: Arc<Waits>,
+    clock: Arc<ManualClock>,
 }
 
 impl At {
@@ -119,18 +118,23 @@ impl At {
     }
 
     /// A ledger behind a proxy; so many attempts are made of a call.
-    async fn behind_a_proxy(&self, attempts: u32) -> (DynamoDbLedger, Proxy) {
-        let proxy = Proxy::before(&self.url).await;
-        let near = At { url: proxy.url(), table: self.table.clone(), clock: self.clock.clone() };
+    async fn behind_a_proxy(&self, attempts: u32) -> (DynamoDbLedger, Scripted) {
+        let proxy = Scripted::before(&self.url).await;
+        let near = At { url: proxy.proxy.url().to_owned(), table: self.table.clone(), clock: self.clock.clone() };
         (near.ledger(LedgerOptions { attempts, ..patient() }), proxy)
     }
+}
+
+/// It waits for nothing. Its time is the service's, which deletes what has expired.
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(ms_since_1970(SystemTime::now())))
 }
 
 /// Runs a test on a table of its own, and deletes the table whatever happens.
 fn run(endpoints: &Endpoints, test: impl AsyncFnOnce(&At)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let url = endpoints.url(Service::DynamoDb).to_owned();
-    let at = At { url, table: format!("lyceum-test-{}", Uuid::new_v4()), clock: Arc::default() };
+    let at = At { url, table: format!("lyceum-test-{}", Uuid::new_v4()), clock: clock() };
     runtime.block_on(async {
         let ledger = DynamoDbLedger::connect_with(&at.shared(), &at.settings(), at.clock.clone()).unwrap();
         ledger.ensure_table().await.unwrap();
@@ -143,22 +147,38 @@ fn run(endpoints: &Endpoints, test: impl AsyncFnOnce(&At)) {
     });
 }
 
-/// Waits for nothing, and notes for how long. Its time is the service's, which deletes what has expired.
+/// A proxy that does to the next requests what it is told, one each, and then nothing any more.
+struct Scripted {
+    proxy: HttpProxy,
+    script: Arc<Mutex<Script>>,
+}
+
 #[derive(Default)]
-struct Waits(Mutex<Vec<Duration>>);
+struct Script {
+    acts: VecDeque<Act>,
+    /// Operation and body of each request.
+    asked: Vec<(String, Value)>,
+}
 
-#[async_trait]
-impl Clock for Waits {
-    fn now_ms(&self) -> i64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+impl Scripted {
+    async fn before(url: &str) -> Self {
+        let script = Arc::new(Mutex::new(Script::default()));
+        let played = script.clone();
+        let proxy = HttpProxy::to(url, move |asked, _| {
+            let mut script = played.lock().unwrap();
+            script.asked.push((asked.operation().to_owned(), serde_json::from_slice(asked.body).unwrap_or_default()));
+            script.acts.pop_front().unwrap_or(Act::Pass)
+        });
+        Self { proxy: proxy.await.unwrap(), script }
     }
 
-    async fn sleep(&self, duration: Duration) {
-        self.0.lock().unwrap().push(duration);
+    fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        *self.script.lock().unwrap() = Script { acts: acts.into_iter().collect(), asked: Vec::new() };
     }
 
-    fn jitter(&self) -> f64 {
-        0.5
+    /// What was asked since the last script.
+    fn asked(&self) -> Vec<(String, Value)> {
+        self.script.lock().unwrap().asked.clone()
     }
 }
 
@@ -208,7 +228,7 @@ const CORAL: &str = "com.amazon.coral.service";
 async fn every_answer_of_aws_is_told_apart(at: &At) {
     let (ledger, proxy) = at.behind_a_proxy(1).await;
     let error = |status, namespace: &str, name: &str, message: &str| {
-        (name.to_owned(), Fault::error(status, &format!("{namespace}#{name}"), message))
+        (name.to_owned(), Act::error(status, &format!("{namespace}#{name}"), message))
     };
     for ((name, fault), reads, writes) in [
         (
@@ -263,9 +283,9 @@ async fn every_answer_of_aws_is_told_apart(at: &At) {
             "uncertain",
         ),
         (error(500, DYNAMODB, "InternalServerError", "Internal server error"), "unavailable", "uncertain"),
-        (("503".to_owned(), Fault::Answer(503, "Service Unavailable".to_owned())), "unavailable", "uncertain"),
+        (("503".to_owned(), Act::Answer(503, "Service Unavailable".to_owned())), "unavailable", "uncertain"),
         (
-            ("garbage".to_owned(), Fault::Answer(200, "<html>Welcome to the hotel</html>".to_owned())),
+            ("garbage".to_owned(), Act::Answer(200, "<html>Welcome to the hotel</html>".to_owned())),
             "unavailable",
             "uncertain",
         ),
@@ -290,7 +310,7 @@ async fn every_answer_of_aws_is_told_apart(at: &At) {
         assert_eq!(kind(&ledger.ping().await), reads, "GetItem, {name}");
         assert_eq!(kind(&ledger.commit(commit_of(&written[..1])).await), writes, "PutItem, {name}");
         assert_eq!(kind(&ledger.commit(commit_of(&written[1..])).await), writes, "TransactWriteItems, {name}");
-        let asked: Vec<_> = proxy.asked().into_iter().map(|asked| asked.operation).collect();
+        let asked: Vec<_> = proxy.asked().into_iter().map(|(operation, _)| operation).collect();
         assert_eq!(asked, ["GetItem", "PutItem", "TransactWriteItems"], "{name}");
         assert_eq!(are_there(&ledger, &written).await, [false; 3], "{name}");
         // Nothing of it stays: the very same is written now.
@@ -311,7 +331,7 @@ async fn of_a_cancelled_transactions_reasons_the_mildest_decides(at: &At) {
         (&["ThrottlingError", "TransactionConflict"], "conflict"),
         (&["ValidationError", "ThrottlingError"], "unavailable"),
     ] {
-        proxy.script([Fault::cancelled(reasons)]);
+        proxy.script([Act::cancelled(reasons)]);
         assert_eq!(kind(&ledger.commit(commit_of(&keys(2))).await), expected, "{reasons:?}");
     }
     // The same from the service itself, of the condition that failed.
@@ -340,7 +360,7 @@ async fn what_no_repetition_mends_says_what_to_do(at: &At) {
             &["signature", "clock"],
         ),
     ] {
-        proxy.script([Fault::error(400, &format!("{CORAL}#{kind}"), message)]);
+        proxy.script([Act::error(400, &format!("{CORAL}#{kind}"), message)]);
         let Err(LedgerError::Refused(reason)) = ledger.commit(commit_of(&keys(1))).await else {
             panic!("{kind} is refused");
         };
@@ -370,15 +390,15 @@ async fn a_table_that_is_absent_is_refused_with_how_to_make_it(at: &At) {
 /// What became of a write can only be seen in the table.
 async fn a_lost_answer_leaves_a_write_uncertain_and_the_next_look_tells(at: &At) {
     let (proxied, proxy) = at.behind_a_proxy(1).await;
-    let hasty = At { url: proxy.url(), table: at.table.clone(), clock: at.clock.clone() };
+    let hasty = At { url: proxy.proxy.url().to_owned(), table: at.table.clone(), clock: at.clock.clone() };
     let short = LedgerOptions { attempts: 1, call_timeout: Duration::from_millis(300), ..patient() };
     let hasty = hasty.ledger(short);
     for (ledger, fault, happened) in [
-        (&proxied, Fault::ResetBefore, false),
-        (&proxied, Fault::ResetAfter, true),
-        (&proxied, Fault::HalfAnAnswer, true),
-        (&hasty, Fault::Silent, false),
-        (&hasty, Fault::SilentAfter, true),
+        (&proxied, Act::ResetBefore, false),
+        (&proxied, Act::ResetAfter, true),
+        (&proxied, Act::HalfAnAnswer, true),
+        (&hasty, Act::Silent, false),
+        (&hasty, Act::SilentAfter, true),
     ] {
         let written = keys(3);
         proxy.script([fault.clone(), fault.clone(), fault.clone()]);
@@ -391,14 +411,14 @@ async fn a_lost_answer_leaves_a_write_uncertain_and_the_next_look_tells(at: &At)
 
 async fn a_transaction_whose_answer_was_lost_is_repeated_and_done_once(at: &At) {
     let (ledger, proxy) = at.behind_a_proxy(3).await;
-    for fault in [Fault::ResetBefore, Fault::ResetAfter] {
-        let id = program(usize::from(matches!(fault, Fault::ResetAfter)));
+    for fault in [Act::ResetBefore, Act::ResetAfter] {
+        let id = program(usize::from(matches!(fault, Act::ResetAfter)));
         let content = Some(Content::of("{}"));
         let mut commit = commit_of(&keys(1));
         commit.aggregates.push(AggregateWrite { id: id.clone(), expected: None, content });
         proxy.script([fault.clone()]);
         assert_eq!(ledger.commit(commit).await, Ok(()), "{fault:?}");
-        let tokens: Vec<_> = proxy.asked().iter().map(|asked| asked.body["ClientRequestToken"].clone()).collect();
+        let tokens: Vec<_> = proxy.asked().iter().map(|(_, body)| body["ClientRequestToken"].clone()).collect();
         assert!(tokens.len() == 2 && tokens[0].is_string() && tokens[0] == tokens[1], "{tokens:?}");
         let stored = ledger.load(&[id], &[]).await.unwrap().aggregates.remove(0).unwrap();
         assert_eq!(stored.version, 1, "{fault:?}");
@@ -408,7 +428,7 @@ async fn a_transaction_whose_answer_was_lost_is_repeated_and_done_once(at: &At) 
 async fn a_single_write_whose_answer_was_lost_is_not_repeated(at: &At) {
     let (ledger, proxy) = at.behind_a_proxy(3).await;
     let key = new_key();
-    proxy.script([Fault::ResetAfter, Fault::ResetAfter]);
+    proxy.script([Act::ResetAfter, Act::ResetAfter]);
     assert_eq!(kind(&ledger.commit(commit_of(std::slice::from_ref(&key))).await), "uncertain");
     assert_eq!(kind(&ledger.count_attempt(&key, 0).await), "uncertain");
     assert_eq!(proxy.asked().len(), 2);
@@ -417,13 +437,13 @@ async fn a_single_write_whose_answer_was_lost_is_not_repeated(at: &At) {
 
 async fn throttling_that_passes_is_waited_out(at: &At) {
     let (ledger, proxy) = at.behind_a_proxy(3).await;
-    let throttled = Fault::error(400, &format!("{DYNAMODB}#ProvisionedThroughputExceededException"), "exceeded");
+    let throttled = Act::error(400, &format!("{DYNAMODB}#ProvisionedThroughputExceededException"), "exceeded");
     for written in [keys(1), keys(2)] {
-        at.clock.0.lock().unwrap().clear();
+        at.clock.take_slept();
         proxy.script([throttled.clone(), throttled.clone()]);
         assert_eq!(ledger.commit(commit_of(&written)).await, Ok(()));
         assert_eq!(proxy.asked().len(), 3);
-        let waits = at.clock.0.lock().unwrap().clone();
+        let waits = at.clock.take_slept();
         assert!(waits.len() == 2 && waits[0] < waits[1], "{waits:?}");
     }
     proxy.script([throttled.clone(), throttled.clone(), throttled]);
@@ -447,19 +467,19 @@ async fn what_a_batch_leaves_unread_is_asked_for_again_after_a_wait(at: &At) {
     let (ledger, proxy) = at.behind_a_proxy(3).await;
     let written = keys(100);
     ledger.commit(commit_of(&written)).await.unwrap();
-    at.clock.0.lock().unwrap().clear();
-    proxy.script([Fault::PartOfBatch(40), Fault::PartOfBatch(0), Fault::PartOfBatch(30)]);
+    at.clock.take_slept();
+    proxy.script([Act::PartOfBatch(40), Act::PartOfBatch(0), Act::PartOfBatch(30)]);
     assert_eq!(are_there(&ledger, &written).await, [true; 100]);
     let sizes: Vec<_> = proxy
         .asked()
         .iter()
-        .map(|asked| asked.body["RequestItems"][&at.table]["Keys"].as_array().map_or(0, Vec::len))
+        .map(|(_, body)| body["RequestItems"][&at.table]["Keys"].as_array().map_or(0, Vec::len))
         .collect();
     assert_eq!(sizes, [100, 60, 60, 30]);
-    let waits = at.clock.0.lock().unwrap().clone();
+    let waits = at.clock.take_slept();
     assert!(waits.len() == 3 && waits.iter().all(|wait| !wait.is_zero()), "{waits:?}");
 
-    proxy.script(vec![Fault::PartOfBatch(0); 10]);
+    proxy.script(vec![Act::PartOfBatch(0); 10]);
     let result = ledger.load(&[], &written).await.map(drop);
     assert!(matches!(&result, Err(LedgerError::Unavailable(why)) if why.contains("100 of 100")), "{result:?}");
     assert!(proxy.asked().len() < 10);
@@ -477,7 +497,7 @@ async fn a_batch_of_a_hundred_events_asks_twice_and_writes_in_few_transactions(a
     first.aggregates = ids.iter().map(write).collect();
     ledger.commit(first).await.unwrap();
     ledger.commit(commit_of(&written[60..])).await.unwrap();
-    let asked: Vec<_> = proxy.asked().into_iter().map(|asked| asked.operation).collect();
+    let asked: Vec<_> = proxy.asked().into_iter().map(|(operation, _)| operation).collect();
     assert_eq!(asked, ["BatchGetItem", "BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
     let of_training = &ledger.capacity_by_family()["training"];
     assert_eq!(*of_training, ledger.capacity());
@@ -489,7 +509,7 @@ async fn an_open_circuit_asks_nothing(at: &At) {
     let guard = Arc::new(Guard::new(Dependency::DynamoDb, GuardLimits::default(), Arc::new(Metrics::new())));
     let ledger = Guarded::new(Arc::new(ledger), guard.clone());
     let failures = GuardLimits::default().breaker.failures as usize;
-    proxy.script(vec![Fault::ResetBefore; failures]);
+    proxy.script(vec![Act::ResetBefore; failures]);
     for _ in 0..failures {
         assert_eq!(kind(&ledger.commit(commit_of(&keys(2))).await), "uncertain");
     }
@@ -531,7 +551,7 @@ fn connect_as_the_environment_says() -> ExitCode {
         let mut reading = Reading::new(&variable);
         let settings = DynamoDbSettings::read(&mut reading);
         let settings = reading.finish(settings).map_err(|wrong| wrong.to_string())?;
-        let ledger = DynamoDbLedger::connect(&settings, Arc::new(Waits::default())).await;
+        let ledger = DynamoDbLedger::connect(&settings, clock()).await;
         ledger.map_err(|error| error.to_string())?.ping().await.map_err(|error| error.to_string())
     });
     match answer {

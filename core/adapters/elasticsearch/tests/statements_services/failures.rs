@@ -1,25 +1,31 @@
 //! The failures of production: a part of a bulk, the whole request, its answer, the disk, the credentials, the network.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use axum::serve::Listener;
 use lyceum_core::ports::statements::{
     QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome,
 };
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
+use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
 use lyceum_services::Suite;
+use lyceum_testing::analytics::same_json;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::server::TlsStream;
 
 use crate::on_engines;
-use crate::place::{Place, all_created, count, numbered, same_json, voiding};
-use crate::proxy::{Act, Proxy};
+use crate::place::{Place, all_created, count, numbered, voiding};
 
 pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "failures::half_a_bulk_is_rejected_and_only_that_half_comes_again", half_a_bulk);
@@ -38,12 +44,12 @@ pub(crate) fn add(suite: &mut Suite) {
 }
 
 /// A client of the same index through a proxy.
-fn through(place: &Place, proxy: &Proxy) -> Elasticsearch {
-    place.client(|settings| settings.url = proxy.url.clone())
+fn through(place: &Place, proxy: &HttpProxy) -> Elasticsearch {
+    place.client(|settings| settings.url = proxy.url().to_owned())
 }
 
-fn is_bulk(parts: &axum::http::request::Parts) -> bool {
-    parts.uri.path().ends_with("/_bulk")
+async fn proxy(place: &Place, rule: impl Fn(&ProxiedRequest<'_>) -> Act + Send + Sync + 'static) -> HttpProxy {
+    HttpProxy::to(&place.settings.url, move |asked, _| rule(asked)).await.unwrap()
 }
 
 async fn half_a_bulk(place: &Place) {
@@ -56,12 +62,12 @@ async fn half_a_bulk(place: &Place) {
     }
     let bulks = Arc::new(Mutex::new(Vec::new()));
     let seen = bulks.clone();
-    let proxy = Proxy::start(&place.settings.url, move |parts, body| {
-        if !is_bulk(parts) {
+    let proxy = proxy(place, move |asked| {
+        if !asked.is_bulk() {
             return Act::Pass;
         }
         let mut bulks = seen.lock().unwrap();
-        bulks.push(body.iter().filter(|byte| **byte == b'\n').count() / 2);
+        bulks.push(asked.body.iter().filter(|byte| **byte == b'\n').count() / 2);
         if bulks.len() == 1 { Act::Change(reject_every_other) } else { Act::Pass }
     })
     .await;
@@ -193,24 +199,24 @@ async fn credentials(place: &Place) {
     const KEY: &str = "ApiKey aWQ6aHVzaC1rZXk=";
     const BASIC: &str = "Basic YWRhOmh1c2gtd29yZA==";
     const READER: &str = "Basic cmVhZGVyOmh1c2gtd29yZA==";
-    let proxy = Proxy::start(&place.settings.url, |parts, _| {
-        let given = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let proxy = proxy(place, |asked| {
+        let given = asked.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match given {
             KEY | BASIC => Act::Pass,
             READER => Act::Answer(
                 403,
-                r#"{"error":{"root_cause":[],"type":"security_exception","reason":"action [indices:data/write/bulk] is unauthorized for user [reader]"},"status":403}"#,
+                r#"{"error":{"root_cause":[],"type":"security_exception","reason":"action [indices:data/write/bulk] is unauthorized for user [reader]"},"status":403}"#.to_owned(),
             ),
             _ => Act::Answer(
                 401,
-                r#"{"error":{"root_cause":[],"type":"security_exception","reason":"unable to authenticate user for REST request"},"status":401}"#,
+                r#"{"error":{"root_cause":[],"type":"security_exception","reason":"unable to authenticate user for REST request"},"status":401}"#.to_owned(),
             ),
         }
     })
     .await;
     let with = |credentials: SearchCredentials| {
         place.client(|settings| {
-            settings.url = proxy.url.clone();
+            settings.url = proxy.url().to_owned();
             settings.credentials = credentials;
         })
     };
@@ -267,17 +273,48 @@ fn authority() -> (String, TlsAcceptor) {
     (authority.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
+/// A proxy over TLS, by the name `localhost`.
+async fn over_tls(place: &Place, acceptor: TlsAcceptor) -> HttpProxy {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    HttpProxy::listening(Tls { listener, acceptor }, url, &place.settings.url, |_, _| Act::Pass).unwrap()
+}
+
+struct Tls {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            if let Ok((stream, address)) = self.listener.accept().await
+                && let Ok(stream) = self.acceptor.accept(stream).await
+            {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
 async fn private_authority(place: &Place) {
     place.prepared().await;
     let (pem, acceptor) = authority();
     let (other, _) = authority();
-    let proxy = Proxy::start_with_tls(&place.settings.url, acceptor).await;
+    let proxy = over_tls(place, acceptor).await;
     let folder = tempfile::tempdir().unwrap();
     let trusting = |name: &str, pem: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, pem).unwrap();
         let mut settings = place.settings.clone();
-        settings.url = proxy.url.clone();
+        settings.url = proxy.url().to_owned();
         settings.ca_file = Some(file);
         Elasticsearch::connect(&settings, same_json)
     };
@@ -285,7 +322,8 @@ async fn private_authority(place: &Place) {
     assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
     // As a function has it from a secret; trusted beside the public ones, and other ones of the same text.
     let as_text = |pem: String| {
-        let settings = ElasticsearchSettings { url: proxy.url.clone(), ca_pem: Some(pem), ..place.settings.clone() };
+        let settings =
+            ElasticsearchSettings { url: proxy.url().to_owned(), ca_pem: Some(pem), ..place.settings.clone() };
         Elasticsearch::connect(&settings, same_json)
     };
     for pem in [pem.clone(), format!("{other}{pem}")] {
@@ -317,13 +355,13 @@ async fn hanging(place: &Place) {
     place.prepared().await;
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
-    let proxy = Proxy::start(&place.settings.url, move |_, _| {
+    let proxy = proxy(place, move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        Act::Hang
+        Act::Silent
     })
     .await;
     let statements = place.client(|settings| {
-        settings.url = proxy.url.clone();
+        settings.url = proxy.url().to_owned();
         settings.timeout = Duration::from_secs(1);
     });
     let answers = [
@@ -349,9 +387,9 @@ async fn lost_answers(place: &Place) {
     for round in 0.. {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = requests.clone();
-        let proxy = Proxy::start(&place.settings.url, move |_, _| {
+        let proxy = proxy(place, move |_| {
             let number = counted.fetch_add(1, Ordering::SeqCst);
-            if number == round { Act::Lose } else { Act::Pass }
+            if number == round { Act::HalfAnAnswer } else { Act::Pass }
         })
         .await;
         let statements = through(place, &proxy);
@@ -383,9 +421,13 @@ async fn too_large(place: &Place) {
     place.prepared().await;
     let bulks = Arc::new(AtomicUsize::new(0));
     let counted = bulks.clone();
-    let proxy = Proxy::start(&place.settings.url, move |parts, body| {
-        counted.fetch_add(usize::from(is_bulk(parts)), Ordering::SeqCst);
-        if body.len() > 20_000 { Act::Answer(413, "<html>Request Entity Too Large</html>") } else { Act::Pass }
+    let proxy = proxy(place, move |asked| {
+        counted.fetch_add(usize::from(asked.is_bulk()), Ordering::SeqCst);
+        if asked.body.len() > 20_000 {
+            Act::Answer(413, "<html>Request Entity Too Large</html>".to_owned())
+        } else {
+            Act::Pass
+        }
     })
     .await;
     let statements = through(place, &proxy);
@@ -420,7 +462,7 @@ async fn away(place: &Place) {
         (503, true, "HTTP 503"),
         (429, true, "HTTP 429"),
     ] {
-        let proxy = Proxy::start(&place.settings.url, move |_, _| Act::Answer(status, "<html>Hello</html>")).await;
+        let proxy = proxy(place, move |_| Act::Answer(status, "<html>Hello</html>".to_owned())).await;
         let statements = through(place, &proxy);
         for answer in [statements.ping().await, statements.store(vec![numbered(1)]).await.map(drop)] {
             let error = answer.unwrap_err();
@@ -434,16 +476,16 @@ async fn compressed(place: &Place) {
     place.prepared().await;
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let seen = sizes.clone();
-    let proxy = Proxy::start(&place.settings.url, move |parts, body| {
-        if is_bulk(parts) {
-            seen.lock().unwrap().push((parts.headers.contains_key(CONTENT_ENCODING), body.len()));
+    let proxy = proxy(place, move |asked| {
+        if asked.is_bulk() {
+            seen.lock().unwrap().push((asked.headers.contains_key(CONTENT_ENCODING), asked.body.len()));
         }
         Act::Pass
     })
     .await;
     for (compresses, first) in [(false, 0), (true, 100)] {
         let statements = place.client(|settings| {
-            settings.url = proxy.url.clone();
+            settings.url = proxy.url().to_owned();
             settings.compresses_requests = compresses;
         });
         let documents: Vec<_> = (first..first + 100).map(numbered).collect();
@@ -457,8 +499,8 @@ async fn compressed(place: &Place) {
 
 async fn failed_refresh(place: &Place) {
     place.prepared().await;
-    let proxy = Proxy::start(&place.settings.url, |parts, _| {
-        if parts.uri.path().ends_with("/_refresh") {
+    let proxy = proxy(place, |asked| {
+        if asked.uri.path().ends_with("/_refresh") {
             Act::Change(|answer| answer["_shards"]["failed"] = json!(1))
         } else {
             Act::Pass

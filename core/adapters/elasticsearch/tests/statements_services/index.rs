@@ -7,12 +7,12 @@ use lyceum_core::ports::statements::{
     QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome,
 };
 use lyceum_elasticsearch::document_id;
+use lyceum_proxies::http::{Act, HttpProxy};
 use lyceum_services::{Endpoints, Service, Suite};
 use serde_json::{Map, Value, json};
 
 use crate::on_engines;
 use crate::place::{Place, all_created, count, everything, numbered, on_engine, runtime, voiding};
-use crate::proxy::{Act, Proxy};
 
 pub(crate) fn add(suite: &mut Suite) {
     on_engines(suite, "index::no_statement_breaks_or_blows_up_the_mapping", odd_statements);
@@ -172,12 +172,13 @@ async fn who_answers(place: &Place) {
     for (status, is_transient, told) in
         [(401, false, "the credentials are not accepted"), (403, false, "monitor"), (503, true, "HTTP 503")]
     {
-        let proxy = Proxy::start(&place.settings.url, move |parts, _| match parts.uri.path() {
-            "/" => Act::Answer(status, r#"{"error":"not now"}"#),
+        let proxy = HttpProxy::to(&place.settings.url, move |asked, _| match asked.uri.path() {
+            "/" => Act::Answer(status, r#"{"error":"not now"}"#.to_owned()),
             _ => Act::Pass,
         })
-        .await;
-        let error = place.client(|settings| settings.url = proxy.url.clone()).prepare().await.unwrap_err();
+        .await
+        .unwrap();
+        let error = place.client(|settings| settings.url = proxy.url().to_owned()).prepare().await.unwrap_err();
         assert_eq!(error.is_transient(), is_transient, "{error}");
         assert!(error.to_string().contains(told), "{error}");
     }

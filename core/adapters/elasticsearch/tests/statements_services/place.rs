@@ -2,23 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-use bytes::Bytes;
 use futures::FutureExt;
-use lyceum_core::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StoreOutcome};
-use lyceum_core::record::Position;
+use lyceum_core::ports::statements::{Filter, StatementDocument, Statements, StoreOutcome};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_services::Service;
+use lyceum_testing::analytics::{self, same_json};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) const ENGINES: [(&str, Service); 2] =
     [("elasticsearch", Service::Elasticsearch), ("opensearch", Service::OpenSearch)];
-
-/// Statement equality for tests: equal JSON, or equal bytes where they are no JSON.
-pub(crate) fn same_json(one: &[u8], other: &[u8]) -> bool {
-    let value = |bytes| serde_json::from_slice::<Value>(bytes).ok();
-    one == other || value(one).is_some_and(|one| Some(one) == value(other))
-}
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -90,24 +83,9 @@ impl Place {
     }
 }
 
-/// A statement whose id, offset and second are `number`.
+/// A statement of the tenant `academy` whose id, offset and second are `number`.
 pub(crate) fn numbered(number: u64) -> StatementDocument {
-    let timestamp_ms = 1_638_144_000_000 + (number as i64) * 1_000;
-    StatementDocument {
-        tenant: "academy".into(),
-        id: Uuid::from_u64_pair(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number),
-        raw: Bytes::from(json!({"number": number}).to_string()),
-        stored_ms: timestamp_ms,
-        source: Position::new("nlj.xapi.statements", (number % 3) as i32, number as i64),
-        correlation_id: number.to_string(),
-        fields: StatementFields {
-            timestamp_ms,
-            day: "2021-11-29".into(),
-            verb: "http://example.org/did".into(),
-            score_raw: Some(-0.1 - 0.2 * number as f64),
-            ..StatementFields::default()
-        },
-    }
+    analytics::numbered("academy", number)
 }
 
 /// A statement that voids the one of the number `target`.

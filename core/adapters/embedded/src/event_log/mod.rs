@@ -15,12 +15,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -108,13 +109,13 @@ impl EmbeddedEventLog {
 }
 
 fn writer_in(writer: &Mutex<Option<Writer>>) -> Result<Writer, EventLogError> {
-    let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let writer = writer.lock().clone();
     writer.ok_or_else(|| EventLogError::Unavailable("it is being closed; open it again".to_owned()))
 }
 
 impl Drop for EmbeddedEventLog {
     fn drop(&mut self) {
-        drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.writer.lock().take());
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has nothing left to write.
             let _ = thread.join();

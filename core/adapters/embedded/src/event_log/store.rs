@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::chunk::{self, Unreadable};
@@ -180,10 +180,10 @@ impl Store {
 
     fn attempt<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
         loop {
-            if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(database) = &*self.database.read() {
                 return guard(|| work(database));
             }
-            let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+            let mut database = self.database.write();
             if database.is_none() {
                 *database = Some(guard(&self.opener)?);
             }
@@ -192,7 +192,7 @@ impl Store {
 
     /// Waits for whoever reads or writes and closes the file; the next [`run`](Self::run) opens it again.
     pub(super) fn close(&self) {
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.database.write().take();
         // Closing writes; a file that breaks then is repaired when it is opened.
         let _ = guard(move || {
             drop(database);

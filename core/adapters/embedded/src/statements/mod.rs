@@ -12,10 +12,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
+use parking_lot::RwLock;
 use serde_json::Value;
 use tantivy::directory::MmapDirectory;
 use tantivy::directory::error::LockError;
@@ -110,7 +111,7 @@ impl EmbeddedStatements {
         &self,
         question: impl FnOnce(&View) -> Result<T, StatementsError> + Send + 'static,
     ) -> Result<T, StatementsError> {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let view = self.view.read().clone();
         let answer = spawn_blocking(move || question(&view)).await;
         answer.unwrap_or_else(|error| Err(StatementsError::Unavailable(format!("the question broke off: {error}"))))
     }

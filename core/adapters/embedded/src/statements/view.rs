@@ -118,26 +118,14 @@ impl View {
     fn query(&self, filter: &Filter) -> BooleanQuery {
         let schema = &self.schema;
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, Box::new(AllQuery))];
-        for (name, wanted) in [
-            ("tenant", &filter.tenant),
-            ("object", &filter.object),
-            ("survey", &filter.survey),
-            ("registration", &filter.registration),
-        ] {
-            if let Some(value) = wanted {
-                let query = TermQuery::new(schema.text_term(name, value), IndexRecordOption::Basic);
-                clauses.push((Occur::Must, Box::new(query)));
-            }
-        }
-        let terms = |name, values: &[String]| -> Vec<Term> {
-            values.iter().map(|value| schema.text_term(name, value)).collect()
-        };
-        let mut learner = terms("actor", &filter.actors);
-        learner.extend(filter.actor_sha1.iter().map(|sha1| schema.text_term("actor_sha1", sha1)));
-        for any in [terms("verb", &filter.verbs), terms("event_type", &filter.event_types), learner] {
-            if !any.is_empty() {
-                clauses.push((Occur::Must, Box::new(TermSetQuery::new(any))));
-            }
+        for fields in filter.terms() {
+            let values = fields.iter().flat_map(|&(name, values)| values.iter().map(move |value| (name, value)));
+            let mut terms: Vec<Term> = values.map(|(name, value)| schema.text_term(name, value)).collect();
+            let query: Box<dyn Query> = match terms.len() {
+                1 => Box::new(TermQuery::new(terms.remove(0), IndexRecordOption::Basic)),
+                _ => Box::new(TermSetQuery::new(terms)),
+            };
+            clauses.push((Occur::Must, query));
         }
         if filter.from_ms.is_some() || filter.to_ms.is_some() {
             let timestamp = schema.field("timestamp_ms");

@@ -1,10 +1,11 @@
 //! The one writer: takes every call that waits into one commit and answers them after it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{Index, IndexReader, IndexWriter};
 use tokio::sync::oneshot;
@@ -118,7 +119,7 @@ impl Writer {
             Some(writer) => writer,
             none => none.insert(open_writer(&self.index, &self.options)?),
         };
-        let mut view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut view = self.view.read().clone();
         let keys = view.keys()?;
         // Ids that this group brings: tantivy shows them after the commit only.
         let mut uncommitted: HashMap<Key, StatementDocument> = HashMap::new();
@@ -152,7 +153,7 @@ impl Writer {
             for document in uncommitted.values().filter(|document| document.fields.voids.is_some()) {
                 Arc::make_mut(&mut view.voided).learn(document);
             }
-            *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+            *self.view.write() = view;
         }
         Ok(outcomes)
     }
@@ -164,9 +165,9 @@ impl Writer {
         {
             self.writer = Some(writer);
         }
-        let schema = self.view.read().unwrap_or_else(PoisonError::into_inner).schema.clone();
+        let schema = self.view.read().schema.clone();
         match self.reader.reload().and_then(|()| View::load(schema, self.reader.searcher())) {
-            Ok(view) => *self.view.write().unwrap_or_else(PoisonError::into_inner) = view,
+            Ok(view) => *self.view.write() = view,
             Err(error) if is_news => {
                 tracing::warn!(%error, "the statement index cannot be read again; its last commit is shown");
             }

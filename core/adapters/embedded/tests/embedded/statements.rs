@@ -9,15 +9,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyceum_core::analytics::learner::learner;
-use lyceum_core::analytics::platform::overview;
-use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::{
     Filter, QueryDocuments, StatementDocument, StatementFields, Statements, StatementsError, StoreDocuments,
     StoreOutcome,
 };
 use lyceum_core::record::Position;
 use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_testing::analytics::{answer_as_ever, numbered, same_json};
 use lyceum_testing::memory::statements::MemoryStatements;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,12 +23,6 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use uuid::Uuid;
-
-/// Statement equality for tests: equal JSON, or equal bytes where they are no JSON.
-fn same_json(one: &[u8], other: &[u8]) -> bool {
-    let value = |bytes| serde_json::from_slice::<Value>(bytes).ok();
-    one == other || value(one).is_some_and(|one| Some(one) == value(other))
-}
 
 fn options() -> StatementsOptions {
     StatementsOptions { memory_bytes: 15_000_000, ..StatementsOptions::new(same_json) }
@@ -75,20 +67,6 @@ fn every_check_of_the_contract_is_run() {
     let checks = source.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());
     for check in checks {
         assert_eq!(source.matches(&format!("            {check}\n")).count(), 1, "{check} is not in the macro's list");
-    }
-}
-
-/// A statement whose id and offset are `number`.
-fn numbered(tenant: &str, number: u64) -> StatementDocument {
-    let timestamp_ms = 1_638_144_000_000 + (number as i64) * 1_000;
-    StatementDocument {
-        tenant: tenant.to_owned(),
-        id: Uuid::from_u64_pair(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number),
-        raw: Bytes::from(json!({"number": number}).to_string()),
-        stored_ms: timestamp_ms,
-        source: Position::new("nlj.xapi.statements", (number % 3) as i32, number as i64),
-        correlation_id: number.to_string(),
-        fields: StatementFields { timestamp_ms, verb: "http://example.org/did".into(), ..StatementFields::default() },
     }
 }
 
@@ -444,107 +422,9 @@ fn model_and_embedded_answer_the_same_whatever_is_stored_and_asked() {
     TestRunner::new(config).run(&cases, run).unwrap();
 }
 
-/// Two hundred statements of a made-up academy: forty learners over a week of which one day is quiet, a survey with
-/// changed answers, a voided statement, an anonymous group and another tenant.
-fn academy() -> Vec<StatementDocument> {
-    let verbs = ["initialized", "experienced", "experienced", "completed"];
-    let at = |number: u64| {
-        let mut document = numbered("academy", number);
-        let day = [0, 1, 2, 4, 5, 6][(number % 6) as usize];
-        document.fields.timestamp_ms = 1_638_144_000_000 + day * 86_400_000 + number as i64 * 60_000;
-        document.fields.day =
-            format!("2021-{}", ["11-29", "11-30", "12-01", "12-03", "12-04", "12-05"][(number % 6) as usize]);
-        document.fields.actor = format!("mbox:learner-{}@example.org", number % 40);
-        document.fields.actor_sha1 =
-            lyceum_core::analytics::learner_id::LearnerId::parse(&document.fields.actor).unwrap().sha1();
-        document.fields.event_type = "statement".into();
-        document
-    };
-    let plain = (0..110).map(|number| {
-        let mut document = at(number);
-        document.fields.verb = format!("http://adlnet.gov/expapi/verbs/{}", verbs[(number / 6 % 4) as usize]);
-        document
-    });
-    let survey = (110..195).map(|number| {
-        let mut document = at(number);
-        let registration = number % 17;
-        let (event_type, verb) = match number % 5 {
-            0 => ("survey.started", "initialized"),
-            4 => ("survey.completed", "completed"),
-            _ => ("survey.answered", "answered"),
-        };
-        document.fields.event_type = event_type.into();
-        document.fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}");
-        document.fields.survey = Some("pulse".into());
-        document.fields.registration = Some(Uuid::from_u64_pair(1, registration).to_string());
-        document.source = Position::new("nlj.survey.responses", (registration % 3) as i32, number as i64);
-        match (event_type, number % 3) {
-            ("survey.answered", 0) => {
-                document.fields.question = Some("recommend".into());
-                document.fields.response = Some((number * 7 % 11).to_string());
-                document.raw = br#"{"result": {"score": {"min": 0, "max": 10}}}"#.as_slice().into();
-            }
-            ("survey.answered", 1) => {
-                document.fields.question = Some("pace".into());
-                document.fields.score_raw = Some((number % 9) as f64 / 2.0);
-            }
-            ("survey.answered", _) => {
-                document.fields.question = Some("comment".into());
-                document.fields.response = Some(["good", "too fast", ""][(number % 4 % 3) as usize].into());
-            }
-            _ => {}
-        }
-        document
-    });
-    let mut documents: Vec<_> = plain.chain(survey).collect();
-    let ada = "mailto:learner-7@example.org";
-    let mut by_sha1 = at(195);
-    let sha1 = lyceum_core::analytics::learner_id::LearnerId::parse(ada).unwrap().sha1().unwrap();
-    by_sha1.fields.actor = format!("sha1:{sha1}");
-    by_sha1.fields.actor_sha1 = Some(sha1.clone());
-    by_sha1.fields.verb = "http://adlnet.gov/expapi/verbs/completed".into();
-    let mut anonymous = at(196);
-    anonymous.fields.actor = String::new();
-    anonymous.fields.actor_sha1 = None;
-    anonymous.fields.verb = "http://adlnet.gov/expapi/verbs/attended".into();
-    let mut voiding = at(197);
-    voiding.fields.verb = "http://adlnet.gov/expapi/verbs/voided".into();
-    voiding.fields.voids = Some(documents[7].id);
-    documents.extend([by_sha1, anonymous, voiding]);
-    documents.extend((198..203).map(|number| StatementDocument { tenant: "other".into(), ..at(number) }));
-    documents
-}
-
 #[tokio::test]
 async fn the_questions_have_their_golden_answers_on_model_and_embedded() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/analytics.json");
     let folder = tempdir().unwrap();
-    let (model, embedded) = (MemoryStatements::new(same_json), open(folder.path()));
-    let mut answers = Vec::new();
-    for statements in [&model as &dyn Statements, &embedded] {
-        for part in academy().chunks(61) {
-            let outcomes = statements.store(part.to_vec()).await.unwrap();
-            assert!(outcomes.iter().all(|outcome| *outcome == StoreOutcome::Created));
-        }
-        let academy = Filter { tenant: Some("academy".into()), ..Filter::default() };
-        let nobody = Filter { tenant: Some("nobody".into()), ..Filter::default() };
-        answers.push(json!({
-            "platform": overview(statements, &academy).await.unwrap(),
-            "platform without statements": overview(statements, &nobody).await.unwrap(),
-            "survey": survey(statements, Some("academy"), "http://nlj.platform/activities/survey/pulse", None, None).await.unwrap(),
-            "survey on the first day": survey(statements, Some("academy"), "pulse", None, Some(1_638_230_400_000)).await.unwrap(),
-            "survey of another tenant": survey(statements, Some("other"), "pulse", None, None).await.unwrap(),
-            "learner": learner(statements, Some("academy"), "learner-7@example.org", None, None).await.unwrap(),
-            "learner from the third day": learner(statements, Some("academy"), "mbox:learner-8@example.org", Some(1_638_316_800_000), None).await.unwrap(),
-            "learner unknown": learner(statements, Some("academy"), "account:http://nlj.platform/users|nobody", None, None).await.unwrap(),
-        }));
-    }
-    assert_eq!(answers[0], answers[1], "model and embedded differ");
-    if std::env::var_os("LYCEUM_UPDATE_GOLDEN").is_some() {
-        fs::write(&golden, format!("{:#}\n", answers[0])).unwrap();
-    }
-    let expected: Value = serde_json::from_str(&fs::read_to_string(&golden).unwrap()).unwrap();
-    assert_eq!(answers[0], expected, "run with LYCEUM_UPDATE_GOLDEN=1 and read the difference");
-    let refused = learner(&model, Some("academy"), "nobody in particular", None, None).await;
-    assert!(refused.is_err_and(|error| error.to_string().contains("e-mail address")));
+    answer_as_ever(&MemoryStatements::new(same_json)).await;
+    answer_as_ever(&open(folder.path())).await;
 }

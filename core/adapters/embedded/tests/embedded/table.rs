@@ -1,9 +1,7 @@
 //! The ledger's table as the adapter makes it and checks it, on the twin.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -11,29 +9,13 @@ use uuid::Uuid;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
 };
-use lyceum_core::clock::Clock;
 use lyceum_core::ports::ledger::{
     AggregateId, AggregateWrite, Commit, Content, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, StoredKey,
 };
 use lyceum_core::record::Position;
 use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
-
-/// Stands still at this many seconds.
-struct ClockAt(i64);
-
-#[async_trait]
-impl Clock for ClockAt {
-    fn now_ms(&self) -> i64 {
-        self.0 * 1_000
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
-}
+use lyceum_testing::clock::ManualClock;
 
 fn open() -> (EmbeddedDynamoDb, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -41,7 +23,7 @@ fn open() -> (EmbeddedDynamoDb, tempfile::TempDir) {
 }
 
 fn ledger(client: &Client, table: &str, now: i64) -> DynamoDbLedger {
-    DynamoDbLedger::new(client, table, LedgerOptions::default(), Arc::new(ClockAt(now)))
+    DynamoDbLedger::new(client, table, LedgerOptions::default(), Arc::new(ManualClock::at(now * 1_000)))
 }
 
 /// A table without time to live, keyed by these attributes.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use lyceum_core::ports::event_log::{
@@ -12,15 +13,19 @@ use lyceum_core::ports::event_log::{
 use lyceum_core::record::NewRecord;
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::{ClientCertificate, Encryption, KafkaSettings, Pem, Sasl, Secret};
+use lyceum_proxies::tcp::{Heard, Line, TcpProxy};
 use lyceum_services::{Endpoints, KafkaEndpoint, Service, Suite};
 use lyceum_testing::event_log_contract::CHECKS;
-use proxy::Proxy;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use uuid::Uuid;
 
 mod iam;
-mod proxy;
+
+/// The API key of a question for records. Source: Kafka's protocol, "API keys".
+const FETCH: [u8; 2] = 1_i16.to_be_bytes();
+/// That of the question which mechanism is to authenticate.
+const SASL_HANDSHAKE: [u8; 2] = 17_i16.to_be_bytes();
 
 type Test = fn(&Endpoints);
 
@@ -291,18 +296,28 @@ fn a_wrong_password_is_named_at_once(endpoints: &Endpoints) {
 
 fn a_broker_that_goes_away_at_the_handshake_is_no_wrong_password(endpoints: &Endpoints) {
     run(async {
-        let proxy = Proxy::start(SASL_PLAINTEXT.of(endpoints)).await;
+        let (left, cut) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (to_cut, counted) = (left.clone(), cut.clone());
+        let hears = move |question: &[u8]| {
+            let begins = question.starts_with(&SASL_HANDSHAKE);
+            if !begins || to_cut.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+                return Heard::Pass;
+            }
+            counted.fetch_add(1, Relaxed);
+            Heard::Cut
+        };
+        let proxy = TcpProxy::to_broker_hearing(SASL_PLAINTEXT.of(endpoints), hears).await.unwrap();
         for mechanism in MECHANISMS {
             let sasl = alice(mechanism, "alice-secret");
-            let settings = KafkaSettings { sasl, ..KafkaSettings::plaintext(&proxy.address) };
-            proxy.cut_handshakes(3);
+            let settings = KafkaSettings { sasl, ..KafkaSettings::plaintext(proxy.address()) };
+            left.store(3, Relaxed);
             assert_usable(&settings).await;
-            let before = proxy.handshakes_cut();
-            proxy.cut_handshakes(u64::MAX);
+            let before = cut.load(Relaxed);
+            left.store(u64::MAX, Relaxed);
             let log = connect(&KafkaSettings { timeout: Duration::from_secs(2), ..settings });
             let error = log.offsets("nothing").await.unwrap_err();
             assert_disconnected(&error);
-            assert!(proxy.handshakes_cut() > before);
+            assert!(cut.load(Relaxed) > before);
         }
     });
 }
@@ -388,8 +403,8 @@ fn records_that_fit_alone_need_not_fit_together(endpoints: &Endpoints) {
 fn a_connection_cut_while_producing(endpoints: &Endpoints) {
     const CALLS: usize = 60;
     run(async {
-        let proxy = Arc::new(Proxy::start(&endpoints.kafka().plaintext).await);
-        let log = Arc::new(connect(&KafkaSettings::plaintext(&proxy.address)));
+        let proxy = Arc::new(TcpProxy::to_broker(&endpoints.kafka().plaintext).await.unwrap());
+        let log = Arc::new(connect(&KafkaSettings::plaintext(proxy.address())));
         let topic = create(&*log, 1).await;
         let cutter = {
             let (proxy, log, topic) = (proxy.clone(), log.clone(), topic.clone());
@@ -397,9 +412,9 @@ fn a_connection_cut_while_producing(endpoints: &Endpoints) {
                 for cut in 1..=3 {
                     // Each cut comes while records are on their way.
                     while log.offsets(&topic).await.unwrap()[0].end < cut * 200 {}
-                    proxy.cut();
+                    proxy.set(Line::Refuse);
                     tokio::time::sleep(Duration::from_millis(300)).await;
-                    proxy.mend();
+                    proxy.set(Line::Pass);
                 }
             })
         };
@@ -416,15 +431,15 @@ fn a_connection_cut_while_producing(endpoints: &Endpoints) {
 
 fn a_broker_that_stays_away(endpoints: &Endpoints) {
     run(async {
-        let proxy = Proxy::start(&endpoints.kafka().plaintext).await;
-        let settings = KafkaSettings { timeout: Duration::from_secs(2), ..KafkaSettings::plaintext(&proxy.address) };
+        let proxy = TcpProxy::to_broker(&endpoints.kafka().plaintext).await.unwrap();
+        let settings = KafkaSettings { timeout: Duration::from_secs(2), ..KafkaSettings::plaintext(proxy.address()) };
         let log = connect(&settings);
         let topic = create(&log, 1).await;
         log.produce(&topic, vec![record("before")]).await.unwrap();
         let group = name_topic();
         let member = log.join(&group, &topic, Duration::from_secs(30)).await.unwrap();
         assert_eq!(member.change().await.unwrap(), Change::Assigned([0].into()));
-        proxy.cut();
+        proxy.set(Line::Refuse);
         for error in [
             log.produce(&topic, vec![record("meanwhile")]).await.map(drop).unwrap_err(),
             log.offsets(&topic).await.map(drop).unwrap_err(),
@@ -434,7 +449,7 @@ fn a_broker_that_stays_away(endpoints: &Endpoints) {
         ] {
             assert_disconnected(&error);
         }
-        proxy.mend();
+        proxy.set(Line::Pass);
         let begun = Instant::now();
         while let Err(error) = log.produce(&topic, vec![record("after")]).await {
             assert!(error.is_transient() && begun.elapsed() < Duration::from_secs(60), "{error:?}");
@@ -444,29 +459,37 @@ fn a_broker_that_stays_away(endpoints: &Endpoints) {
     });
 }
 
+/// What a reader behind a proxy is about: the proxy, the reader, a writer beside it, and a topic of one partition.
+async fn reader_behind(
+    endpoints: &Endpoints,
+    hears: impl Fn(&[u8]) -> Heard + Send + Sync + 'static,
+) -> (TcpProxy, KafkaEventLog, KafkaEventLog, String) {
+    let proxy = TcpProxy::to_broker_hearing(&endpoints.kafka().plaintext, hears).await.unwrap();
+    let reader = connect(&KafkaSettings::plaintext(proxy.address()));
+    let writer = connect(&plaintext(endpoints));
+    let topic = create(&writer, 1).await;
+    (proxy, reader, writer, topic)
+}
+
 fn a_reader_goes_on_after_its_connection_was_cut(endpoints: &Endpoints) {
     run(async {
-        let proxy = Proxy::start(&endpoints.kafka().plaintext).await;
-        let reader = connect(&KafkaSettings::plaintext(&proxy.address));
-        let writer = connect(&plaintext(endpoints));
-        let topic = create(&writer, 1).await;
+        let (proxy, reader, writer, topic) = reader_behind(endpoints, |_| Heard::Pass).await;
         for round in 0..3_i64 {
             writer.produce(&topic, vec![record(round.to_string())]).await.unwrap();
             let read = reader.fetch(&topic, 0, round, 10, 1000).await.unwrap();
             assert_eq!(read[0].value.as_deref(), Some(round.to_string().as_bytes()));
             proxy.cut();
-            proxy.mend();
         }
     });
 }
 
 fn an_end_that_is_told_late_hides_no_record(endpoints: &Endpoints) {
     run(async {
-        let proxy = Proxy::start(&endpoints.kafka().plaintext).await;
-        let reader = connect(&KafkaSettings::plaintext(&proxy.address));
-        let writer = connect(&plaintext(endpoints));
-        let topic = create(&writer, 1).await;
-        proxy.delay_readers(Duration::from_millis(400));
+        let hears = |question: &[u8]| match question.starts_with(&FETCH) {
+            true => Heard::Late(Duration::from_millis(400)),
+            false => Heard::Pass,
+        };
+        let (_proxy, reader, writer, topic) = reader_behind(endpoints, hears).await;
         for round in 0..6_i64 {
             writer.produce(&topic, vec![record(round.to_string())]).await.unwrap();
             // The word that the reader is at the end is on its way, while the end, asked elsewhere, is behind the record.

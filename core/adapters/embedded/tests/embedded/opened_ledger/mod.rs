@@ -3,28 +3,11 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use lyceum_core::clock::Clock;
 use lyceum_dynamodb::DynamoDbLedger;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
+use lyceum_testing::clock::ManualClock;
 use tempfile::TempDir;
-
-/// Stands still, so that nothing depends on the day.
-struct StoppedClock;
-
-#[async_trait::async_trait]
-impl Clock for StoppedClock {
-    fn now_ms(&self) -> i64 {
-        1_790_000_000_000
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn jitter(&self) -> f64 {
-        0.5
-    }
-}
 
 /// A ledger with what it lives in.
 pub(crate) struct Opened {
@@ -53,5 +36,6 @@ impl Deref for Opened {
 /// The ledger of that folder.
 pub(crate) async fn open(folder: &Path) -> (DynamoDbLedger, EmbeddedDynamoDb) {
     let database = EmbeddedDynamoDb::open(&folder.join("ledger.db")).unwrap();
-    (database.ledger(Arc::new(StoppedClock)).await.unwrap(), database)
+    // Nothing depends on the day.
+    (database.ledger(Arc::new(ManualClock::at(1_790_000_000_000))).await.unwrap(), database)
 }

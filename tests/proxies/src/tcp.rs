@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +25,7 @@ pub enum Line {
     Refuse,
     /// Connections stay open and come about, and no byte passes: the other side seems to have gone without a word.
     Silent,
-    /// Each piece (up to 16 KiB, Kafka's answers whole) waits `latency`, then for its bytes at that rate.
+    /// Each piece (up to 16 KiB, Kafka's frames whole) waits `latency`, then for its bytes at that rate.
     Slow {
         /// The wait for each piece and direction.
         latency: Duration,
@@ -33,6 +35,19 @@ pub enum Line {
     /// Each connection is reset once the server has sent so many bytes on it.
     EndAfter(u64),
 }
+
+/// What becomes of a connection that asks a Kafka broker this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It goes on.
+    Pass,
+    /// It ends, and the broker never sees the question.
+    Cut,
+    /// From now on every answer on it is late by so much.
+    Late(Duration),
+}
+
+type Hears = Arc<dyn Fn(&[u8]) -> Heard + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -54,7 +69,7 @@ impl TcpProxy {
     /// # Errors
     /// Where no port is free.
     pub async fn to(upstream: impl Into<String>) -> io::Result<Self> {
-        Self::start(upstream.into(), false).await
+        Self::start(upstream.into(), None).await
     }
 
     /// Stands in front of a Kafka broker: the broker's own address in its answers becomes the proxy's, so that clients
@@ -63,19 +78,30 @@ impl TcpProxy {
     /// # Errors
     /// Where no port is free.
     pub async fn to_broker(upstream: impl Into<String>) -> io::Result<Self> {
-        Self::start(upstream.into(), true).await
+        Self::to_broker_hearing(upstream, |_| Heard::Pass).await
     }
 
-    async fn start(upstream: String, is_broker: bool) -> io::Result<Self> {
+    /// The same; `hears` is shown every question, from its API key on, before the broker is.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn to_broker_hearing(
+        upstream: impl Into<String>,
+        hears: impl Fn(&[u8]) -> Heard + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start(upstream.into(), Some(Arc::new(hears))).await
+    }
+
+    async fn start(upstream: String, hears: Option<Hears>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (state, watched) = watch::channel(State::default());
-        let rename = is_broker.then(|| Rename::new(&upstream, address.port()));
+        let broker = hears.map(|hears| (hears, Rename::new(&upstream, address.port())));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                connections.spawn(serve(client, upstream.clone(), watched.clone(), rename.clone()));
+                connections.spawn(serve(client, upstream.clone(), watched.clone(), broker.clone()));
             }
         });
         Ok(Self { address, state, task: task.abort_handle() })
@@ -103,7 +129,7 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn serve(client: TcpStream, upstream: String, state: watch::Receiver<State>, rename: Option<Rename>) {
+async fn serve(client: TcpStream, upstream: String, state: watch::Receiver<State>, broker: Option<(Hears, Rename)>) {
     let born = state.borrow().generation;
     let mut ending = state.clone();
     let is_over = move |state: &State| state.generation != born || state.line == Line::Refuse;
@@ -114,8 +140,13 @@ async fn serve(client: TcpStream, upstream: String, state: watch::Receiver<State
         let _ = server.set_nodelay(true);
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let up = Pump { from: from_client, to: to_server, state: state.clone(), rename: None, limited: false };
-        let down = Pump { from: from_server, to: to_client, state, rename, limited: true };
+        let late_ms = AtomicU64::new(0);
+        let (question, answer) = match &broker {
+            Some((hears, rename)) => (Piece::Question(hears, &late_ms), Piece::Answer(rename, &late_ms)),
+            None => (Piece::Bytes, Piece::Bytes),
+        };
+        let up = Pump { from: from_client, to: to_server, state: state.clone(), piece: question, limited: false };
+        let down = Pump { from: from_server, to: to_client, state, piece: answer, limited: true };
         // One direction that has ended ends the other: neither Kafka nor HTTP sends on after a half is closed.
         tokio::select! { () = up.run() => {} () = down.run() => {} }
     };
@@ -128,16 +159,26 @@ async fn pass_or_wait(state: &watch::Receiver<State>) {
     let _ = state.wait_for(|state| state.line != Line::Silent).await;
 }
 
-struct Pump {
+/// What is passed on at once.
+enum Piece<'a> {
+    /// Up to 16 KiB.
+    Bytes,
+    /// A frame to a broker; it may make the answers late by so many milliseconds.
+    Question(&'a Hears, &'a AtomicU64),
+    /// A frame from a broker, so late.
+    Answer(&'a Rename, &'a AtomicU64),
+}
+
+struct Pump<'a> {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     state: watch::Receiver<State>,
-    rename: Option<Rename>,
+    piece: Piece<'a>,
     /// Whether [`Line::EndAfter`] counts this direction.
     limited: bool,
 }
 
-impl Pump {
+impl Pump<'_> {
     async fn run(mut self) {
         let mut passed = 0u64;
         while let Some(mut piece) = self.next().await {
@@ -166,19 +207,30 @@ impl Pump {
     }
 
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let Some(rename) = &self.rename else {
+        if matches!(self.piece, Piece::Bytes) {
             let mut piece = vec![0; 16 * 1024];
             let read = self.from.read(&mut piece).await.ok().filter(|read| *read > 0)?;
             piece.truncate(read);
             return Some(piece);
-        };
+        }
         let mut size = [0; 4];
         self.from.read_exact(&mut size).await.ok()?;
         let length = usize::try_from(i32::from_be_bytes(size)).ok().filter(|length| *length <= MAX_FRAME_BYTES)?;
         let mut frame = vec![0; 4 + length];
         frame[..4].copy_from_slice(&size);
         self.from.read_exact(&mut frame[4..]).await.ok()?;
-        rename.apply(&mut frame[4..]);
+        match self.piece {
+            Piece::Bytes => {}
+            Piece::Question(hears, late_ms) => match hears(&frame[4..]) {
+                Heard::Pass => {}
+                Heard::Cut => return None,
+                Heard::Late(by) => late_ms.store(by.as_millis() as u64, Relaxed),
+            },
+            Piece::Answer(rename, late_ms) => {
+                rename.apply(&mut frame[4..]);
+                tokio::time::sleep(Duration::from_millis(late_ms.load(Relaxed))).await;
+            }
+        }
         Some(frame)
     }
 }

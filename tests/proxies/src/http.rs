@@ -1,4 +1,5 @@
-//! An HTTP proxy that answers in a service's stead, or late, or takes a bulk in part, as a rule says request by request.
+//! An HTTP proxy before DynamoDB or a search engine: it answers in the service's stead, late or never, changes an answer or
+//! loses it, and passes a batch on in part, as a rule says request by request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +10,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use axum::serve::{Listener, ListenerExt};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// A request as far as rules look at it.
@@ -25,7 +28,7 @@ pub struct ProxiedRequest<'a> {
     /// With `X-Amz-Target` for DynamoDB.
     pub headers: &'a HeaderMap,
     /// The whole body.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
 }
 
 impl ProxiedRequest<'_> {
@@ -51,21 +54,53 @@ impl ProxiedRequest<'_> {
 pub enum Act {
     /// It passes.
     Pass,
-    /// It never gets there; this is the answer.
-    Answer(u16, Value),
+    /// It never gets there; status and body of the answer.
+    Answer(u16, String),
     /// It passes, and the answer is held back for so long.
     AnswerLate(Duration),
+    /// It passes, and this becomes of an answer that succeeded.
+    Change(fn(&mut Value)),
+    /// It passes, and the connection breaks in the middle of the answer.
+    HalfAnAnswer,
+    /// It never gets there, and the connection is reset.
+    ResetBefore,
+    /// It passes, and the connection is reset instead of an answer.
+    ResetAfter,
+    /// It never gets there, and nothing comes.
+    Silent,
+    /// It passes, and nothing comes.
+    SilentAfter,
     /// A bulk of which every second document passes; the others are answered with 429 and never get there.
     HalfOfTheBulk,
+    /// A BatchGetItem of which so many keys pass; the others come back as unprocessed.
+    PartOfBatch(usize),
+}
+
+impl Act {
+    /// DynamoDB's answer of that kind: `__type` with its namespace, and a message.
+    pub fn error(status: u16, kind: &str, message: &str) -> Self {
+        Self::Answer(status, json!({"__type": kind, "message": message}).to_string())
+    }
+
+    /// DynamoDB's answer of a transaction that it cancelled for these reasons, one for each item.
+    pub fn cancelled(codes: &[&str]) -> Self {
+        let of = |code: &&str| match *code {
+            "None" => json!({"Code": "None"}),
+            code => json!({"Code": code, "Message": format!("{code} happened")}),
+        };
+        let reasons: Vec<Value> = codes.iter().map(of).collect();
+        let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
+        let body = json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": format!("{message} [{}]", codes.join(", ")),
+            "CancellationReasons": reasons,
+        });
+        Self::Answer(400, body.to_string())
+    }
 }
 
 /// Decides request by request; the number counts requests from 1.
 pub type Rule = Arc<dyn Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync>;
-
-/// The rule by which everything passes.
-pub fn pass() -> Rule {
-    Arc::new(|_, _| Act::Pass)
-}
 
 /// DynamoDB's answer when a table is asked for more than it is provisioned for.
 /// Source: Amazon DynamoDB API reference, "Common Errors"; the type is spelled as the service sends it.
@@ -73,25 +108,21 @@ pub fn throttled() -> Act {
     let message = "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
                    provisioning level with the UpdateTable API.";
     let kind = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
-    Act::Answer(400, json!({"__type": kind, "message": message}))
+    Act::error(400, kind, message)
 }
 
 /// The same for a transaction, which names a reason for each of its items.
 pub fn transaction_throttled(request: &[u8]) -> Act {
     let request: Value = serde_json::from_slice(request).unwrap_or_default();
     let items = request["TransactItems"].as_array().map_or(1, Vec::len);
-    let reason =
-        json!({"Code": "ThrottlingError", "Message": "Throughput exceeds the current capacity of your table."});
-    let mut reasons = vec![json!({"Code": "None"}); items];
-    reasons[0] = reason;
-    let message = "Transaction cancelled, please refer cancellation reasons for specific reasons [ThrottlingError]";
-    let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-    Act::Answer(400, json!({"__type": kind, "Message": message, "CancellationReasons": reasons}))
+    let mut codes = vec!["None"; items];
+    codes[0] = "ThrottlingError";
+    Act::cancelled(&codes)
 }
 
 /// Elasticsearch's answer when its queue of writes is full.
 pub fn too_many_requests() -> Act {
-    Act::Answer(429, json!({"error": rejected(), "status": 429}))
+    Act::Answer(429, json!({"error": rejected(), "status": 429}).to_string())
 }
 
 fn rejected() -> Value {
@@ -100,8 +131,7 @@ fn rejected() -> Value {
 
 /// The proxy; gone when it is dropped.
 pub struct HttpProxy {
-    address: SocketAddr,
-    rule: watch::Sender<Rule>,
+    url: String,
     served: Arc<Served>,
     task: AbortHandle,
 }
@@ -109,7 +139,7 @@ pub struct HttpProxy {
 struct Served {
     upstream: String,
     client: reqwest::Client,
-    rule: watch::Receiver<Rule>,
+    rule: Rule,
     requests: AtomicU64,
     documents: AtomicU64,
     failed: AtomicU64,
@@ -120,15 +150,32 @@ impl HttpProxy {
     ///
     /// # Errors
     /// Where no port is free.
-    pub async fn to(upstream: &str, rule: Rule) -> io::Result<Self> {
+    pub async fn to(
+        upstream: &str,
+        rule: impl Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let (rule, watched) = watch::channel(rule);
+        let url = format!("http://{}", listener.local_addr()?);
+        // So that the peer of a connection that breaks has its next read or write fail, instead of an orderly end.
+        let listener = listener.tap_io(|stream| _ = stream.set_zero_linger());
+        Self::listening(listener, url, upstream, rule)
+    }
+
+    /// The same behind a listener of the caller's own, which clients reach by that URL.
+    ///
+    /// # Errors
+    /// Where there is no client to reach `upstream`.
+    pub fn listening(
+        listener: impl Listener<Addr = SocketAddr>,
+        url: String,
+        upstream: &str,
+        rule: impl Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let served = Served {
             upstream: upstream.trim_end_matches('/').to_owned(),
             client,
-            rule: watched,
+            rule: Arc::new(rule),
             requests: AtomicU64::new(0),
             documents: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -138,7 +185,7 @@ impl HttpProxy {
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { address, rule, served, task: task.abort_handle() })
+        Ok(Self { url, served, task: task.abort_handle() })
     }
 
     /// How many requests did not simply pass.
@@ -146,14 +193,9 @@ impl HttpProxy {
         self.served.failed.load(Relaxed)
     }
 
-    /// `host:port`
-    pub fn address(&self) -> String {
-        self.address.to_string()
-    }
-
-    /// From now on this decides.
-    pub fn set(&self, rule: Rule) {
-        self.rule.send_replace(rule);
+    /// Where it listens, `http://host:port`.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -168,8 +210,8 @@ async fn answer(State(served): State<Arc<Served>>, request: Request<Body>) -> Re
     let handled = tokio::spawn(async move { served.handle(request).await }).await;
     match handled {
         Ok(Ok(response)) => response,
-        Ok(Err(reason)) => plain(StatusCode::BAD_GATEWAY, &json!({"message": reason})),
-        Err(panicked) => plain(StatusCode::BAD_GATEWAY, &json!({"message": panicked.to_string()})),
+        Ok(Err(reason)) => plain(StatusCode::BAD_GATEWAY, json!({"message": reason}).to_string()),
+        Err(panicked) => plain(StatusCode::BAD_GATEWAY, json!({"message": panicked.to_string()}).to_string()),
     }
 }
 
@@ -179,42 +221,82 @@ impl Served {
         let body = to_bytes(body, usize::MAX).await.map_err(|error| error.to_string())?;
         let asked = ProxiedRequest { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body };
         let number = self.requests.fetch_add(1, Relaxed) + 1;
-        let rule = self.rule.borrow().clone();
-        let act = rule(&asked, number);
+        let act = (self.rule)(&asked, number);
         if !matches!(act, Act::Pass) {
             self.failed.fetch_add(1, Relaxed);
         }
         match act {
-            Act::Pass => self.forward(&asked, body.clone()).await,
-            Act::Answer(status, value) => {
+            Act::Pass => Ok(self.forward(&asked, body.clone()).await?.map(Body::from)),
+            Act::Answer(status, text) => {
                 let status = StatusCode::from_u16(status).map_err(|error| error.to_string())?;
-                Ok(plain(status, &value))
+                Ok(plain(status, text))
             }
             Act::AnswerLate(held_back) => {
                 let answered = self.forward(&asked, body.clone()).await;
                 tokio::time::sleep(held_back).await;
-                answered
+                Ok(answered?.map(Body::from))
+            }
+            Act::Change(change) => self.rewrite(&asked, body.clone(), change).await,
+            Act::HalfAnAnswer => {
+                let (head, body) = self.forward(&asked, body.clone()).await?.into_parts();
+                let mut broken = Response::from_parts(head, break_after(Some(body.slice(..body.len() / 2))));
+                broken.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+                Ok(broken)
+            }
+            Act::ResetBefore => Ok(Response::new(break_after(None))),
+            Act::ResetAfter => {
+                self.forward(&asked, body.clone()).await?;
+                Ok(Response::new(break_after(None)))
+            }
+            Act::Silent => std::future::pending().await,
+            Act::SilentAfter => {
+                self.forward(&asked, body.clone()).await?;
+                std::future::pending().await
             }
             Act::HalfOfTheBulk => self.forward_half(&asked).await,
+            Act::PartOfBatch(most) => {
+                let (part, left) = split(&asked, most);
+                if most == 0 {
+                    return Ok(plain(StatusCode::OK, json!({"UnprocessedKeys": left}).to_string()));
+                }
+                self.rewrite(&asked, part.into(), |answer| answer["UnprocessedKeys"] = left).await
+            }
         }
     }
 
-    async fn forward(&self, asked: &ProxiedRequest<'_>, body: Bytes) -> Result<Response<Body>, String> {
+    /// Passes `body` on; this becomes of an answer that succeeded.
+    async fn rewrite(
+        &self,
+        asked: &ProxiedRequest<'_>,
+        body: Bytes,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Response<Body>, String> {
+        let (head, body) = self.forward(asked, body).await?.into_parts();
+        if !head.status.is_success() {
+            return Ok(Response::from_parts(head, body.into()));
+        }
+        let mut answer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        change(&mut answer);
+        Ok(plain(head.status, answer.to_string()))
+    }
+
+    async fn forward(&self, asked: &ProxiedRequest<'_>, body: Bytes) -> Result<Response<Bytes>, String> {
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = asked.headers.clone();
-        for name in ["host", "content-length", "connection", "transfer-encoding"] {
+        // What comes back must be readable here.
+        for name in [HOST, CONTENT_LENGTH, CONNECTION, TRANSFER_ENCODING, ACCEPT_ENCODING] {
             headers.remove(name);
         }
         let request = self.client.request(asked.method.clone(), format!("{}{path}", self.upstream));
         let answer = request.headers(headers).body(body).send().await.map_err(|error| error.to_string())?;
         let mut response = Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
-            if !["content-length", "connection", "transfer-encoding"].contains(&name.as_str()) {
+            if ![CONTENT_LENGTH, CONNECTION, TRANSFER_ENCODING].contains(name) {
                 response = response.header(name, value);
             }
         }
         let body = answer.bytes().await.map_err(|error| error.to_string())?;
-        response.body(Body::from(body)).map_err(|error| error.to_string())
+        response.body(body).map_err(|error| error.to_string())
     }
 
     async fn forward_half(&self, asked: &ProxiedRequest<'_>) -> Result<Response<Body>, String> {
@@ -223,24 +305,21 @@ impl Served {
         let passes = |at: usize| (first + at as u64).is_multiple_of(2);
         let passing: Vec<u8> =
             pairs.iter().enumerate().filter(|(at, _)| passes(*at)).flat_map(|(_, pair)| pair.bytes.to_vec()).collect();
-        let mut taken = Vec::new();
-        if !passing.is_empty() {
-            let answer = self.forward(asked, passing.into()).await?;
-            let status = answer.status();
-            let body = to_bytes(answer.into_body(), usize::MAX).await.map_err(|error| error.to_string())?;
-            let mut answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            if !status.is_success() {
-                return Ok(plain(status, &answer));
-            }
-            taken = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let with_rejected = |answer: &mut Value| {
+            let taken = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+            let mut taken = taken.into_iter();
+            let items = pairs.iter().enumerate().map(|(at, pair)| match passes(at) {
+                true => taken.next().unwrap_or_default(),
+                false => pair.rejected(),
+            });
+            *answer = json!({"took": 1, "errors": true, "items": items.collect::<Vec<_>>()});
+        };
+        if passing.is_empty() {
+            let mut answer = json!({});
+            with_rejected(&mut answer);
+            return Ok(plain(StatusCode::OK, answer.to_string()));
         }
-        let mut taken = taken.into_iter();
-        let items: Vec<Value> = pairs
-            .iter()
-            .enumerate()
-            .map(|(at, pair)| if passes(at) { taken.next().unwrap_or_default() } else { pair.rejected() })
-            .collect();
-        Ok(plain(StatusCode::OK, &json!({"took": 1, "errors": true, "items": items})))
+        self.rewrite(asked, passing.into(), with_rejected).await
     }
 }
 
@@ -275,11 +354,35 @@ fn pairs_of(body: &[u8]) -> Result<Vec<Pair<'_>>, String> {
     Ok(pairs)
 }
 
-fn plain(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(value.to_string()));
+/// A BatchGetItem of the first keys, and the others as they come back.
+fn split(asked: &ProxiedRequest<'_>, most: usize) -> (String, Value) {
+    let mut body: Value = serde_json::from_slice(asked.body).unwrap_or_default();
+    let mut left = body["RequestItems"].clone();
+    for (table, of) in body["RequestItems"].as_object_mut().into_iter().flatten() {
+        let Some(keys) = of["Keys"].as_array_mut() else { continue };
+        let later = keys.split_off(most.min(keys.len()));
+        left[table]["Keys"] = later.into();
+    }
+    (body.to_string(), left)
+}
+
+/// This much, and then the connection ends; without anything not even the head is sent.
+fn break_after(sent: Option<Bytes>) -> Body {
+    let is_some = sent.is_some();
+    let end = stream::once(async move {
+        if is_some {
+            // It is on its way by then.
+            tokio::task::yield_now().await;
+        }
+        Err(io::Error::other("broken by the test"))
+    });
+    Body::from_stream(stream::iter(sent.map(Ok)).chain(end))
+}
+
+fn plain(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(HeaderName::from_static("content-type"), json);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -290,7 +393,7 @@ mod tests {
     use super::*;
 
     /// A server that keeps what it was sent and answers a bulk as Elasticsearch does.
-    async fn server() -> (HttpProxy, Arc<Mutex<Vec<String>>>) {
+    async fn server(acts: impl IntoIterator<Item = Act>) -> (HttpProxy, Arc<Mutex<Vec<String>>>) {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let keeping = kept.clone();
         let router = Router::new().fallback(move |body: String| async move {
@@ -303,7 +406,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (HttpProxy::to(&upstream, pass()).await.unwrap(), kept)
+        let acts: Vec<Act> = acts.into_iter().collect();
+        let rule = move |_: &ProxiedRequest<'_>, number| acts.get(number as usize - 1).cloned().unwrap_or(Act::Pass);
+        (HttpProxy::to(&upstream, rule).await.unwrap(), kept)
     }
 
     fn bulk(ids: &[&str]) -> String {
@@ -312,14 +417,13 @@ mod tests {
 
     async fn send(proxy: &HttpProxy, body: String) -> reqwest::Result<(u16, Value)> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(500)).build()?;
-        let answer = client.post(format!("http://{}/_bulk", proxy.address())).body(body).send().await?;
+        let answer = client.post(format!("{}/_bulk", proxy.url())).body(body).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
     #[tokio::test]
     async fn every_second_document_is_rejected_and_never_gets_there() {
-        let (proxy, kept) = server().await;
-        proxy.set(Arc::new(|_, _| Act::HalfOfTheBulk));
+        let (proxy, kept) = server([Act::HalfOfTheBulk, Act::HalfOfTheBulk]).await;
         let (status, answer) = send(&proxy, bulk(&["a", "b", "c"])).await.unwrap();
         let statuses: Vec<_> =
             answer["items"].as_array().unwrap().iter().map(|of| of["create"]["status"].clone()).collect();
@@ -336,17 +440,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_the_services_stead_keeps_the_request_away_from_it() {
-        let (proxy, kept) = server().await;
-        proxy.set(Arc::new(|_, number| if number == 1 { too_many_requests() } else { Act::Pass }));
+        let (proxy, kept) = server([too_many_requests()]).await;
         assert_eq!(send(&proxy, bulk(&["a"])).await.unwrap().0, 429);
         assert_eq!(send(&proxy, bulk(&["a"])).await.unwrap().0, 200);
         assert_eq!(kept.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]
+    async fn a_connection_is_reset_before_or_after_the_service_has_done_it() {
+        for (act, done) in [(Act::ResetBefore, 0), (Act::ResetAfter, 1), (Act::HalfAnAnswer, 1)] {
+            let (proxy, kept) = server([act.clone()]).await;
+            let error = send(&proxy, bulk(&["a"])).await.unwrap_err();
+            assert!(!error.is_timeout() && !error.is_connect(), "{act:?}: {error}");
+            // Of half an answer the head comes, and then nothing that is JSON.
+            assert_eq!(error.is_body() || error.is_decode(), matches!(act, Act::HalfAnAnswer), "{act:?}: {error}");
+            assert_eq!(kept.lock().unwrap().len(), done, "{act:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_answered_late_was_done_all_the_same() {
-        let (proxy, kept) = server().await;
-        proxy.set(Arc::new(|_, _| Act::AnswerLate(Duration::from_secs(60))));
+        let (proxy, kept) = server([Act::AnswerLate(Duration::from_secs(60))]).await;
         assert!(send(&proxy, bulk(&["a"])).await.unwrap_err().is_timeout());
         assert_eq!(kept.lock().unwrap().len(), 1);
     }

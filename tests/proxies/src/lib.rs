@@ -1,0 +1,5 @@
+//! What stands between a client and a service in tests: a line that goes bad ([`tcp`]), and a server that answers in the
+//! service's stead, changes its answer, or loses it ([`http`]).
+
+pub mod http;
+pub mod tcp;
