@@ -147,7 +147,7 @@ enum Step {
 impl Step {
     /// Of an event of the survey family by its type, of a plain statement by its verb.
     fn of(fields: &StatementFields) -> Option<Self> {
-        match fields.event_type.as_str() {
+        match &*fields.event_type {
             "survey.started" => Some(Self::Started),
             "survey.answered" => Some(Self::Answered),
             "survey.completed" => Some(Self::Completed),
@@ -306,7 +306,7 @@ mod tests {
     fn other_tools_statements_are_steps_by_their_verbs() {
         let step = |event_type: &str, verb: &str, question: Option<&str>| {
             Step::of(&StatementFields {
-                event_type: event_type.into(),
+                event_type: event_type.to_owned().into(),
                 verb: verb.into(),
                 question: question.map(str::to_owned),
                 ..StatementFields::default()

@@ -13,8 +13,22 @@ use crate::record::{Position, Record};
 /// The deliveries of a batch, in order.
 pub(super) struct Batch<'a, E: TypedEvent> {
     pub(super) entries: Vec<Entry<'a, E>>,
-    /// The places of those that share aggregates, in order.
-    pub(super) groups: Vec<Vec<usize>>,
+    pub(super) groups: Groups,
+}
+
+/// The places of those that share aggregates, in order, group behind group.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Groups {
+    places: Vec<usize>,
+    /// Where in `places` each group ends.
+    ends: Vec<usize>,
+}
+
+impl Groups {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[usize]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.places[start..end])
+    }
 }
 
 /// One delivery.
@@ -128,28 +142,37 @@ impl<'a, E: TypedEvent> Batch<'a, E> {
 }
 
 /// Events that share an aggregate are decided together, in order, and commit together; the others do not wait for them.
-fn group_by_aggregate<'b, 'a: 'b, E: TypedEvent>(items: impl Iterator<Item = &'b Item<'a, E>>) -> Vec<Vec<usize>> {
+fn group_by_aggregate<'b, 'a: 'b, E: TypedEvent>(items: impl Iterator<Item = &'b Item<'a, E>>) -> Groups {
     let mut group_of: HashMap<&AggregateId, usize> = HashMap::new();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut grouped: Vec<(usize, usize)> = Vec::with_capacity(items.size_hint().1.unwrap_or(0));
     for item in items {
-        let mut mine: Vec<usize> = item.aggregates.iter().filter_map(|id| group_of.get(id).copied()).collect();
-        mine.sort_unstable();
-        mine.dedup();
-        let group = mine.first().copied().unwrap_or_else(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        for other in mine.into_iter().skip(1) {
-            let moved = std::mem::take(&mut groups[other]);
-            groups[group].extend(moved);
-            group_of.values_mut().filter(|of| **of == other).for_each(|of| *of = group);
+        let mut mine = None;
+        for id in &item.aggregates {
+            let Some(&of) = group_of.get(id) else { continue };
+            let first: usize = *mine.get_or_insert(of);
+            if first != of {
+                // Both become the one that began first.
+                let (kept, gone) = (first.min(of), first.max(of));
+                group_of.values_mut().chain(grouped.iter_mut().map(|(of, _)| of)).for_each(|of| {
+                    if *of == gone {
+                        *of = kept;
+                    }
+                });
+                mine = Some(kept);
+            }
         }
-        groups[group].push(item.index);
+        // A number that no group before has: it is its own first place's.
+        let group = mine.unwrap_or(item.index);
+        grouped.push((group, item.index));
         for id in &item.aggregates {
             group_of.insert(id, group);
         }
     }
-    groups.retain(|group| !group.is_empty());
-    groups.iter_mut().for_each(|group| group.sort_unstable());
-    groups
+    grouped.sort_unstable();
+    let (mut places, mut ends) = (Vec::with_capacity(grouped.len()), Vec::with_capacity(grouped.len()));
+    for of_one in grouped.chunk_by(|(one, _), (other, _)| one == other) {
+        places.extend(of_one.iter().map(|(_, place)| place));
+        ends.push(places.len());
+    }
+    Groups { places, ends }
 }

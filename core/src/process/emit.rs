@@ -21,7 +21,7 @@ struct ToPublish {
 
 /// A record whose decision goes out.
 struct Emitting {
-    emission: Emission,
+    emission: Box<Emission>,
     /// How much of it is not confirmed.
     unconfirmed: usize,
     /// Why something of it is not out.
@@ -31,7 +31,7 @@ struct Emitting {
 impl Emitting {
     fn ended(self) -> Disposition {
         match self {
-            Self { emission, unconfirmed: 0, failed: None } => Disposition::Emit(Box::new(emission)),
+            Self { emission, unconfirmed: 0, failed: None } => Disposition::Emit(emission),
             Self { failed: Some(reason), .. } => Disposition::Redeliver { reason },
             Self { unconfirmed, .. } => {
                 Disposition::redeliver(format!("{unconfirmed} of what it emits was not confirmed to be out"))
@@ -43,14 +43,16 @@ impl Emitting {
 impl<E: TypedEvent> Shell<E> {
     /// Emits what was decided. What is not confirmed to be out, all of it, is redelivered.
     pub(super) async fn emit(&self, batch: &mut Batch<'_, E>, invocation: &Invocation) {
-        let mut emitting: BTreeMap<usize, Emitting> = BTreeMap::new();
+        // By the places of the batch.
+        let mut emitting: Vec<Option<Emitting>> = Vec::with_capacity(batch.entries.len());
         let mut documents: Vec<ToStore<'_, '_, E>> = Vec::new();
         let mut publications: Vec<ToPublish> = Vec::new();
         for (index, entry) in batch.entries.iter_mut().enumerate() {
             let emission = match std::mem::take(&mut entry.disposition) {
-                Disposition::Emit(emission) => *emission,
+                Disposition::Emit(emission) => emission,
                 other => {
                     entry.disposition = other;
+                    emitting.push(None);
                     continue;
                 }
             };
@@ -61,10 +63,10 @@ impl<E: TypedEvent> Shell<E> {
             if let (Some(stored_ms), Some(item)) = (stored_ms, &entry.item) {
                 documents.push(ToStore { item, source: emission.source.clone(), stored_ms });
             }
-            emitting.insert(index, Emitting { emission, unconfirmed, failed: None });
+            emitting.push(Some(Emitting { emission, unconfirmed, failed: None }));
         }
         for (index, stored) in self.store(documents, invocation).await {
-            let Some(of) = emitting.get_mut(&index) else { continue };
+            let Some(Some(of)) = emitting.get_mut(index) else { continue };
             match settled_by(stored, self.subscription.effect) {
                 Stored::Confirmed => of.unconfirmed -= 1,
                 Stored::Duplicate => {
@@ -84,14 +86,16 @@ impl<E: TypedEvent> Shell<E> {
             }
         }
         for (index, published) in self.publish(publications, invocation).await {
-            let Some(of) = emitting.get_mut(&index) else { continue };
+            let Some(Some(of)) = emitting.get_mut(index) else { continue };
             match published {
                 Ok(()) => of.unconfirmed -= 1,
                 Err(reason) => of.failed = Some(reason),
             }
         }
-        for (index, of) in emitting {
-            batch.entries[index].disposition = of.ended();
+        for (entry, of) in batch.entries.iter_mut().zip(emitting) {
+            if let Some(of) = of {
+                entry.disposition = of.ended();
+            }
         }
     }
 

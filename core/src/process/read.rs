@@ -180,7 +180,11 @@ impl<E: TypedEvent> Shell<E> {
                 }
             },
         };
-        let key = key_id::<E>(self.subscription, &envelope, &aggregates);
+        let key = match effect.has_keys() {
+            // Nobody asks for the name of a key that is never written.
+            false => KeyId::of("", "", envelope.id),
+            true => key_id::<E>(self.subscription, &envelope, &aggregates),
+        };
         Ok(Item { index, record, envelope, event, aggregates, key, content_hash })
     }
 }

@@ -34,13 +34,13 @@ impl<E: TypedEvent> Batch<'_, E> {
                 other => other.clone(),
             };
         }
-        hold_back(&self.groups, &mut reports);
+        hold_back(self.groups.iter(), &mut reports);
         reports
     }
 }
 
 /// Where a record is redelivered, those behind it of the same aggregates are redelivered with it, in order.
-fn hold_back(groups: &[Vec<usize>], reports: &mut [Report]) {
+fn hold_back<'g>(groups: impl Iterator<Item = &'g [usize]>, reports: &mut [Report]) {
     for group in groups {
         let mut blocked: Option<String> = None;
         for &index in group {
@@ -75,7 +75,7 @@ mod tests {
         reports[0].outcome = Outcome::Applied;
         reports[1].outcome = Outcome::RetryLater { reason: "away".into() };
         reports[2].outcome = Outcome::Applied;
-        hold_back(&[vec![0, 1, 2]], &mut reports);
+        hold_back([[0, 1, 2].as_slice()].into_iter(), &mut reports);
         assert_eq!(reports[0].outcome, Outcome::Applied);
         assert_eq!(reports[2].outcome, Outcome::RetryLater { reason: "waits behind t/0/1: away".into() });
     }

@@ -432,7 +432,7 @@ pub async fn a_search_finds_by_each_field_and_by_all_together(statements: &dyn S
 
     let parts: [fn(&mut Filter, &StatementDocument); 8] = [
         |filter, wanted| filter.verbs = vec!["http://example.org/verbs/none".into(), wanted.fields.verb.clone()],
-        |filter, wanted| filter.event_types = vec![wanted.fields.event_type.clone(), "survey.started".into()],
+        |filter, wanted| filter.event_types = vec![wanted.fields.event_type.to_string(), "survey.started".into()],
         |filter, wanted| filter.actors = vec![wanted.fields.actor.clone()],
         |filter, wanted| filter.object = Some(wanted.fields.object.clone()),
         |filter, wanted| filter.survey = wanted.fields.survey.clone(),
@@ -620,7 +620,7 @@ async fn create_answers(statements: &dyn Statements) -> Filter {
     let answer = |number: u32, verb: &str, score: Option<f64>, success: bool, question: &str| {
         with_fields(&tenant, number, |fields| {
             fields.verb = verb.to_owned();
-            fields.event_type = if success { "survey.answered" } else { "survey.started" }.to_owned();
+            fields.event_type = if success { "survey.answered" } else { "survey.started" }.into();
             fields.score_raw = score;
             fields.success = Some(success);
             fields.question = Some(question.to_owned());

@@ -290,11 +290,11 @@ impl Ifi<'_> {
         match self {
             Self::Mbox(mbox) => {
                 let mbox = canonical_mbox(mbox);
-                format!("mbox:{}", mbox.strip_prefix("mailto:").unwrap_or(&mbox))
+                ["mbox:", mbox.strip_prefix("mailto:").unwrap_or(&mbox)].concat()
             }
-            Self::MboxSha1(sha1) => format!("sha1:{}", sha1.to_ascii_lowercase()),
-            Self::OpenId(openid) => format!("openid:{openid}"),
-            Self::Account { home_page, name } => format!("account:{home_page}|{name}"),
+            Self::MboxSha1(sha1) => ["sha1:", &sha1.to_ascii_lowercase()].concat(),
+            Self::OpenId(openid) => ["openid:", openid].concat(),
+            Self::Account { home_page, name } => ["account:", home_page, "|", name].concat(),
         }
     }
 

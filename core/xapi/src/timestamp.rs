@@ -32,7 +32,7 @@ impl Timestamp<'_> {
     /// The one spelling of the instant, with all its digits.
     pub(super) fn canonical(&self) -> String {
         let leap = if self.is_leap { "+1" } else { "" };
-        format!("{}{leap}.{}", self.seconds, self.fraction.trim_end_matches('0'))
+        [&self.seconds.to_string(), leap, ".", self.fraction.trim_end_matches('0')].concat()
     }
 
     /// Whether a statement of any version may write it so.

@@ -127,7 +127,14 @@ impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.date();
         match year {
-            0..=9999 => write!(f, "{year:04}-{month:02}-{day:02}"),
+            // In one piece, since the day of every stored statement is written.
+            0..=9999 => {
+                let digit = |number: i64| b'0' + (number % 10) as u8;
+                let [thousands, hundreds, tens] = [year / 1000, year / 100, year / 10].map(digit);
+                let (month, day) = ([digit(month / 10), digit(month)], [digit(day / 10), digit(day)]);
+                let text = [thousands, hundreds, tens, digit(year), b'-', month[0], month[1], b'-', day[0], day[1]];
+                f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+            }
             _ => write!(f, "{year:+07}-{month:02}-{day:02}"),
         }
     }

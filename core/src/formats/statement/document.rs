@@ -28,14 +28,14 @@ pub fn document(envelope: &Envelope<'_>, survey: Option<SurveyFields>, stored: &
     };
     let (survey, question) = survey.map_or((None, None), |fields| (Some(fields.survey), fields.question));
     let fields = StatementFields {
-        event_type: envelope.event_type.to_owned(),
-        family: family.to_owned(),
+        event_type: envelope.event_type.into(),
+        family: family.into(),
         timestamp_ms,
         day: UtcTime::from_millis(timestamp_ms).day().to_string(),
         actor: canonical(&statement.actor),
         actor_sha1: statement.actor.ifi.as_ref().and_then(|ifi| ifi.mbox_sha1()),
         verb: statement.verb.to_string(),
-        object_type: object_type.to_owned(),
+        object_type: object_type.into(),
         object,
         activity_type,
         registration: statement.context.registration.map(|registration| registration.to_string()),
@@ -150,7 +150,7 @@ mod tests {
             (within, "SubStatement", ""),
         ] {
             let fields = document_of(json!({"object": object}), None).fields;
-            assert_eq!((fields.object_type.as_str(), fields.object.as_str()), (object_type, found_by));
+            assert_eq!((&*fields.object_type, &*fields.object), (object_type, found_by));
             assert_eq!((fields.activity_type, fields.voids, fields.survey), (None, None, None));
         }
     }

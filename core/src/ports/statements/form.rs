@@ -65,15 +65,15 @@ impl<'de> Deserialize<'de> for Fields<'_> {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "StatementFields")]
 struct FieldsForm {
-    event_type: String,
-    family: String,
+    event_type: Cow<'static, str>,
+    family: Cow<'static, str>,
     timestamp_ms: i64,
     day: String,
     actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     actor_sha1: Option<String>,
     verb: String,
-    object_type: String,
+    object_type: Cow<'static, str>,
     object: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     activity_type: Option<String>,

@@ -2,6 +2,8 @@
 //!
 //! Production: Elasticsearch or OpenSearch. Twin: tantivy. Model: memory, for the simulation.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
@@ -38,9 +40,9 @@ pub struct StatementDocument {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatementFields {
     /// The catalog's event type, `statement` for any other.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// The family that stored it.
-    pub family: String,
+    pub family: Cow<'static, str>,
     /// The statement's timestamp in milliseconds since 1970 UTC; where it has none, `stored_ms`.
     pub timestamp_ms: i64,
     /// The UTC day of the timestamp, `2021-11-29`. A typed field of its own: engines differ in date histograms.
@@ -53,7 +55,7 @@ pub struct StatementFields {
     /// Verb IRI.
     pub verb: String,
     /// `Activity`, `Agent`, `Group`, `StatementRef`, `SubStatement`.
-    pub object_type: String,
+    pub object_type: Cow<'static, str>,
     /// The activity's IRI, the StatementRef's id (lower case), the agent's canonical identifier; empty for a SubStatement.
     pub object: String,
     /// `definition.type`.

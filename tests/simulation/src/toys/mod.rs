@@ -50,8 +50,8 @@ fn hash(parts: [&[u8]; 2]) -> [u8; 32] {
 
 fn document<B>(envelope: &Envelope<'_, B>, actor: &str, stored: &Stored<'_>) -> StatementDocument {
     let fields = StatementFields {
-        event_type: envelope.event_type.to_owned(),
-        family: stored.family.to_owned(),
+        event_type: envelope.event_type.into(),
+        family: stored.family.into(),
         timestamp_ms: envelope.occurred_at_ms,
         actor: actor.to_owned(),
         ..StatementFields::default()
