@@ -271,7 +271,8 @@ fn event_table() -> String {
                     Some(ObjectIs::SurveyQuestion) => "a survey's question".to_owned(),
                     None => "—".to_owned(),
                 };
-                row(of.name, &verbs.join(", "), &object, of.effect);
+                let verbs = if verbs.is_empty() { "—".to_owned() } else { verbs.join(", ") };
+                row(of.name, &verbs, &object, of.effect);
             }
         }
     }
