@@ -5,7 +5,7 @@ use crate::family::Refusal;
 
 /// One kind of aggregate: the type that is kept of it, within the type of all states of its family.
 pub trait Aggregate: Sized {
-    /// The state of any of the family's aggregates: [`Family::State`](crate::family::Family::State). A family with one kind
+    /// The state of any of the family's aggregates: [`StatefulFamily::State`](crate::family::StatefulFamily::State). A family with one kind
     /// names the type itself.
     type State;
 

@@ -4,7 +4,7 @@
 //! | effect | what happens once | by |
 //! |---|---|---|
 //! | stateful | states change, follow-ups and a document go out | state and key in one commit: [`StatefulFamily`](crate::family::StatefulFamily) |
-//! | documents | a document is stored | its create-only id: [`Family`](crate::family::Family) |
+//! | documents | a document is stored | its create-only id: [`Family`] |
 //! | reaction | follow-ups go out | a key: [`Reaction`] |
 //! | calling | a port is asked, and follow-ups of its answer go out | a lease, and a key that records the answer: [`Calling`] |
 //! | counted | numbers change | the offset up to which they hold, after a document whose id makes it once: [`Counted`] |
