@@ -15,7 +15,7 @@ use lyceum_xapi::statement::Statement;
 /// Names the tenant.
 pub const TENANT_HEADER: &str = "tenant-id";
 
-/// Says that the header `tenant-id` comes from whoever published, by credential or command: a record cannot say it of itself over HTTP.
+/// Says that the header `tenant-id` is that of the credential by which it was published: nobody else can set this one over HTTP.
 pub const TENANT_GIVEN_HEADER: &str = "lyceum-tenant-given";
 
 /// The source position of a record that was sent again.

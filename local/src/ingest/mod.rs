@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use lyceum_core::envelope::{TENANT_GIVEN_HEADER, TENANT_HEADER, ingested_event_id};
+use lyceum_core::envelope::{TENANT_HEADER, ingested_event_id};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::rules::check_sizes;
@@ -254,7 +254,6 @@ fn for_each_prepared(
                     let mut headers = Vec::new();
                     if let Some(tenant) = &options.tenant {
                         headers.push(Header::new(TENANT_HEADER, tenant.clone()));
-                        headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
                     }
                     if route.has_id == Some(false) {
                         let digest = match &mut digest {
