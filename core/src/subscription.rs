@@ -68,11 +68,6 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether something of it is in the ledger.
-    pub fn uses_ledger(self) -> bool {
-        self != Self::Documents
-    }
-
     /// Whether every event has an idempotency key.
     pub fn has_keys(self) -> bool {
         matches!(self, Self::Stateful { .. } | Self::Reaction | Self::Calling)
@@ -184,9 +179,6 @@ pub struct CallError(pub String);
 /// A subscription that counts: numbers by kind and id. Each is kept for every partition apart, since no two workers write one
 /// then, and merged where it is read.
 pub trait Counted: Family {
-    /// The kinds of numbers that it keeps.
-    const KINDS: &'static [&'static str];
-
     /// What is kept under one kind and id; the default is that of nothing counted.
     type Numbers: Default + AggregateState;
 

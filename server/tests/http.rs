@@ -456,12 +456,15 @@ async fn an_event_is_published_for_the_tenant_of_the_token_only() {
     assert_eq!(publish(&path, "{}").await.status, StatusCode::ACCEPTED);
     let own = r#"{"value": {}, "headers": {"tenant-id": "acme"}}"#;
     assert_eq!(publish(&path, own).await.status, StatusCode::ACCEPTED);
+    // In another spelling nothing would read it, and the value's own tenant would hold.
+    let spelled = r#"{"value": {}, "headers": {"Tenant-ID": "acme"}}"#;
+    assert_eq!(publish(&path, spelled).await.status, StatusCode::ACCEPTED);
     let headers: Vec<_> = fakes.log.records(BOOKINGS).into_iter().map(|record| record.headers).collect();
     assert!(headers.iter().all(|headers| headers.len() == 2 && header_text(headers, "tenant-id") == Some("acme")));
     let foreign = r#"[{}, {"value": {}, "headers": {"tenant-id": "globex"}}]"#;
     publish(&path, foreign).await.is_problem(403, "forbidden-tenant", "tenant-id");
     publish(&format!("{path}?tenant=globex"), "{}").await.is_problem(403, "forbidden-tenant", "acme");
-    assert_eq!(fakes.log.records(BOOKINGS).len(), 2);
+    assert_eq!(fakes.log.records(BOOKINGS).len(), 3);
 }
 
 #[tokio::test]

@@ -108,9 +108,8 @@ impl<C: Counted> CountedProcessor<C> {
         }
         let failed = self.count_rows(batch, rows, invocation).await;
         // From the first failure on everything is redelivered; what is counted already is known by its row's offset.
-        let first_failed =
-            failed.iter().map(|(index, _)| *index).min_by_key(|&index| batch.entries[index].report.position.offset);
-        if let Some((first, reason)) = first_failed.and_then(|first| failed.into_iter().find(|(at, _)| *at == first)) {
+        let offset = |index: usize| batch.entries[index].report.position.offset;
+        if let Some((first, reason)) = failed.into_iter().min_by_key(|(index, _)| offset(*index)) {
             batch.entries[first].disposition = Disposition::redeliver(reason);
             counted = indexes.iter().position(|&index| index == first).unwrap_or(0);
         }
@@ -128,33 +127,21 @@ impl<C: Counted> CountedProcessor<C> {
         rows: Rows,
         invocation: &Invocation,
     ) -> Vec<(usize, String)> {
+        let rows: Vec<_> = rows.into_iter().collect();
         let mut failed = Vec::new();
-        let mut left: Vec<_> = rows.into_iter().collect();
-        while !left.is_empty() {
-            let rest = left.split_off(left.len().min(MAX_ACTIONS));
-            let (mut conflicts, mut attempts) = (invocation.conflicts(), invocation.attempts());
+        for mut left in rows.chunks(MAX_ACTIONS) {
+            let mut attempts = invocation.commit_attempts();
             while !left.is_empty() {
-                let written = self.count_some(batch, &left, invocation).await;
-                match written {
-                    Ok(covered) => {
-                        left.drain(..covered);
-                    }
+                match self.count_some(batch, left, invocation).await {
+                    Ok(covered) => left = &left[covered..],
+                    Err(error) if attempts.again_after(&error).await => {}
                     Err(error) => {
-                        let goes_on = match &error {
-                            LedgerError::Conflict | LedgerError::Uncertain(_) => conflicts.again().await,
-                            LedgerError::Unavailable(_) => attempts.again().await,
-                            LedgerError::Refused(_) => false,
-                        };
-                        if !goes_on {
-                            let first = |(_, (_, events)): (_, (_, Vec<usize>))| {
-                                events.first().map(|&index| (index, error.to_string()))
-                            };
-                            failed.extend(left.drain(..).filter_map(first));
-                        }
+                        let firsts = left.iter().filter_map(|(_, (_, events))| events.first());
+                        failed.extend(firsts.map(|&first| (first, error.to_string())));
+                        break;
                     }
                 }
             }
-            left = rest;
         }
         failed
     }
@@ -238,7 +225,7 @@ impl<C: Counted> Apply for CountedProcessor<C> {
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
-        let Some(&kind) = C::KINDS.iter().find(|of| **of == kind) else { return Ok(None) };
+        let Some(&kind) = C::SPEC.kinds.iter().find(|of| **of == kind) else { return Ok(None) };
         let counter = AggregateRef { kind, id: id.to_owned() };
         let partitions = self
             .shell

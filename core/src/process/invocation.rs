@@ -141,6 +141,28 @@ impl Invocation {
         let RetryPolicy { conflicts: most, .. } = self.retry;
         Attempts { invocation: self, backoff: self.retry.conflict_backoff(), most, made: 0, is_reported: false }
     }
+
+    /// The further attempts of a commit.
+    pub fn commit_attempts(&self) -> CommitAttempts<'_> {
+        CommitAttempts { conflicts: self.conflicts(), failures: self.attempts() }
+    }
+}
+
+/// The further attempts of a commit: conflicts are counted apart from failures.
+pub struct CommitAttempts<'a> {
+    conflicts: Attempts<'a>,
+    failures: Attempts<'a>,
+}
+
+impl CommitAttempts<'_> {
+    /// Waits before the next attempt after that error; `false` when there is none. What was committed on has to be read again.
+    pub async fn again_after(&mut self, error: &LedgerError) -> bool {
+        match error {
+            LedgerError::Conflict | LedgerError::Uncertain(_) => self.conflicts.again().await,
+            LedgerError::Unavailable(_) => self.failures.again().await,
+            LedgerError::Refused(_) => false,
+        }
+    }
 }
 
 /// Counts further attempts, and waits before each.

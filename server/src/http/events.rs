@@ -164,20 +164,18 @@ fn read_value(value: &RawValue) -> Option<Bytes> {
     }
 }
 
-/// Marks the record as the tenant's; one that says it is another's is refused.
+/// Marks the record as the tenant's; one that says it is another's is refused. However a caller spells the header, one remains, by
+/// the name that is read.
 pub(super) fn claim_for_tenant(record: &mut NewRecord, tenant: &str) -> Result<(), Problem> {
-    let mut claims = record.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(TENANT_HEADER)).peekable();
-    if claims.peek().is_none() {
-        drop(claims);
-        record.headers.push(Header::new(TENANT_HEADER, tenant.to_owned()));
-        record.headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
-        return Ok(());
+    let is_claim = |header: &Header| header.name.eq_ignore_ascii_case(TENANT_HEADER);
+    let mut claims = record.headers.iter().filter(|header| is_claim(header));
+    if !claims.all(|header| header.value.as_deref() == Some(tenant.as_bytes())) {
+        let detail =
+            format!("you publish for tenant {tenant:?}, and a header {TENANT_HEADER} names another: leave it out");
+        return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
     }
-    if claims.all(|header| header.value.as_deref() == Some(tenant.as_bytes())) {
-        drop(claims);
-        record.headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
-        return Ok(());
-    }
-    let detail = format!("you publish for tenant {tenant:?}, and a header {TENANT_HEADER} names another: leave it out");
-    Err(Problem::new(Kind::FORBIDDEN_TENANT, detail))
+    record.headers.retain(|header| !is_claim(header));
+    record.headers.push(Header::new(TENANT_HEADER, tenant.to_owned()));
+    record.headers.push(Header::new(TENANT_GIVEN_HEADER, "true"));
+    Ok(())
 }

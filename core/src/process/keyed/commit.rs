@@ -41,7 +41,7 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
             Err(LedgerError::Refused(_)) => self.load_group(group, false, invocation).await?,
             loaded => loaded.map_err(|error| error.to_string())?,
         };
-        let (mut conflicts, mut attempts) = (invocation.conflicts(), invocation.attempts());
+        let mut attempts = invocation.commit_attempts();
         while !group.left.is_empty() {
             let transaction = self.decide_in_order(&group.left, &mut working, &group.spent, invocation);
             let Transaction { draft, dispositions, covered, failed } = transaction;
@@ -61,12 +61,7 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
                     group.left.drain(..covered);
                 }
                 Err(error) => {
-                    let goes_on = match error {
-                        LedgerError::Conflict | LedgerError::Uncertain(_) => conflicts.again().await,
-                        LedgerError::Unavailable(_) => attempts.again().await,
-                        LedgerError::Refused(_) => false,
-                    };
-                    if !goes_on {
+                    if !attempts.again_after(&error).await {
                         return Err(error.to_string());
                     }
                     // What was decided on is no longer what is stored: read it again, the keys tell what happened.

@@ -213,7 +213,6 @@ impl AggregateState for Scores {
 }
 
 impl Counted for Answers {
-    const KINDS: &'static [&'static str] = &[SCORES];
     type Numbers = Scores;
 
     fn counters(event: &Scored) -> Vec<AggregateRef> {
