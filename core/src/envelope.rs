@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::family::{Catalog, FamilySpec, Known};
@@ -30,7 +31,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c79_6365_756d_5e00_8000_0000_0000_000
 #[derive(Clone, Debug)]
 pub struct EnvelopeConfig {
     /// `DEFAULT_TENANT`.
-    pub default_tenant: String,
+    pub default_tenant: SmolStr,
     /// Of the statement.
     pub statement: Limits,
     /// Of key, value and headers together, for a family that keeps state: its letters must fit into a ledger item.
@@ -44,7 +45,7 @@ pub struct EnvelopeConfig {
 impl Default for EnvelopeConfig {
     fn default() -> Self {
         Self {
-            default_tenant: "default".to_owned(),
+            default_tenant: SmolStr::new_static("default"),
             statement: Limits::default(),
             state_record_bytes: 256 * 1024,
             header_bytes: 32 * 1024,
@@ -61,9 +62,9 @@ pub struct Envelope<'a, B = Statement<'a>> {
     /// What it is.
     pub event_type: &'static str,
     /// Whose it is.
-    pub tenant: Cow<'a, str>,
+    pub tenant: SmolStr,
     /// Travels with everything that follows from it.
-    pub correlation_id: Cow<'a, str>,
+    pub correlation_id: SmolStr,
     /// Where it came from: the original's position for a record that was sent again.
     pub source: Position,
     /// How often it was sent again.
@@ -88,9 +89,9 @@ pub struct Invalid {
     /// The catalog's name, or `unknown`.
     pub event_type: &'static str,
     /// Whose it is: the default tenant's where nothing names one; `None`, an operator's matter, where sources differ.
-    pub tenant: Option<String>,
+    pub tenant: Option<SmolStr>,
     /// The correlation id, where that could be read.
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<SmolStr>,
 }
 
 pub use crate::outcome::UNKNOWN;
@@ -325,12 +326,14 @@ impl<'a, 'c> Opening<'a, 'c> {
         }
         let (source, replay_count) = source_of(self.record);
         let id = self.id.unwrap_or_else(|| derived_event_id(&source));
-        let correlation_id =
-            self.correlation_id.take().or_else(|| self.trace_id()).unwrap_or_else(|| id.to_string().into());
+        let correlation_id = match self.correlation_id.take().or_else(|| self.trace_id()) {
+            Some(given) => given.into(),
+            None => SmolStr::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+        };
         let envelope = Envelope {
             id,
             event_type: known.name,
-            tenant: self.tenant.take().unwrap_or_else(|| self.hint.config.default_tenant.clone().into()),
+            tenant: self.tenant.take().map_or_else(|| self.hint.config.default_tenant.clone(), SmolStr::from),
             correlation_id,
             source,
             replay_count,
@@ -354,14 +357,14 @@ impl<'a, 'c> Opening<'a, 'c> {
 
     /// Gives up: the record can never be valid.
     pub fn invalid(self, kind: DeadLetterKind) -> Box<Invalid> {
-        let default = || Cow::Owned(self.hint.config.default_tenant.clone());
-        let tenant = (!self.is_disputed).then(|| self.tenant.unwrap_or_else(default));
+        let default = || self.hint.config.default_tenant.clone();
+        let tenant = (!self.is_disputed).then(|| self.tenant.map_or_else(default, SmolStr::from));
         Box::new(Invalid {
             kind,
             findings: self.findings,
             event_type: self.known.map_or(UNKNOWN, |known| known.name),
-            tenant: tenant.map(Cow::into_owned),
-            correlation_id: self.correlation_id.map(Cow::into_owned),
+            tenant,
+            correlation_id: self.correlation_id.map(SmolStr::from),
         })
     }
 

@@ -312,7 +312,7 @@ impl<'a> Reading<'a> {
 
 /// Reads [`PROCESS_VARIABLES`].
 pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
-    let default_tenant = reading.read(&DEFAULT_TENANT);
+    let default_tenant = reading.read(&DEFAULT_TENANT).into();
     ProcessConfig {
         envelope: EnvelopeConfig { default_tenant, ..EnvelopeConfig::default() },
         retry: RetryPolicy {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
@@ -82,7 +83,7 @@ pub struct AggregateRef {
     /// One of the family's [`FamilySpec::kinds`].
     pub kind: &'static str,
     /// The sender's id.
-    pub id: String,
+    pub id: SmolStr,
 }
 
 /// What the decision may know of the event beside its content.

@@ -403,7 +403,7 @@ mod tests {
             family: "survey",
             event_type: "survey.answered",
             event_id: None,
-            tenant: Some("acme".to_owned()),
+            tenant: Some("acme".into()),
             correlation_id: None,
             trace_id: None,
             outcome,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::record::Position;
@@ -155,9 +156,9 @@ pub struct Report {
     /// The event's id, where the record could be read so far.
     pub event_id: Option<Uuid>,
     /// The tenant, where the record could be read so far.
-    pub tenant: Option<String>,
+    pub tenant: Option<SmolStr>,
     /// The correlation id.
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<SmolStr>,
     /// The trace that its sender began, as W3C writes a trace id.
     pub trace_id: Option<String>,
     /// How it ended.
@@ -197,7 +198,7 @@ impl Report {
 
     /// The same with whose it is and what it belongs to, as far as that could be read.
     #[must_use]
-    pub fn belonging(mut self, tenant: Option<String>, correlation_id: Option<String>) -> Self {
+    pub fn belonging(mut self, tenant: Option<SmolStr>, correlation_id: Option<SmolStr>) -> Self {
         self.tenant = tenant;
         self.correlation_id = correlation_id;
         self

@@ -1,6 +1,8 @@
 //! The states that a decision is made on, and what it changes: each by kind and id, none by position, so that no two can be
 //! swapped.
 
+use smol_str::SmolStr;
+
 use crate::family::Refusal;
 
 /// One kind of aggregate: the type that is kept of it, within the type of all states of its family.
@@ -64,7 +66,7 @@ pub struct Change<S> {
     /// Its kind.
     pub kind: &'static str,
     /// Its id.
-    pub id: String,
+    pub id: SmolStr,
     /// Its new state; `None` where it stays as it is.
     pub state: Option<S>,
 }
@@ -98,14 +100,14 @@ impl<S> Changes<S> {
 
     /// This is kept of the aggregate from now on.
     #[must_use]
-    pub fn put<T: Aggregate<State = S>>(mut self, id: impl Into<String>, state: T) -> Self {
+    pub fn put<T: Aggregate<State = S>>(mut self, id: impl Into<SmolStr>, state: T) -> Self {
         self.made.push(Change { kind: T::KIND, id: id.into(), state: Some(state.into_state()) });
         self
     }
 
     /// The aggregate stays as it is.
     #[must_use]
-    pub fn keep<T: Aggregate<State = S>>(mut self, id: impl Into<String>) -> Self {
+    pub fn keep<T: Aggregate<State = S>>(mut self, id: impl Into<SmolStr>) -> Self {
         self.made.push(Change { kind: T::KIND, id: id.into(), state: None });
         self
     }

@@ -211,10 +211,11 @@ struct GivenAnswer {
 impl LastAnswers {
     fn take(&mut self, attempt: String, document: StatementDocument) {
         let fields = document.fields;
-        let Some(question) = fields.question else { return };
+        let Some(question) = fields.question.map(|question| question.to_string()) else { return };
         let number = fields.score_raw.or_else(|| fields.response.as_ref()?.trim().parse().ok());
         let number = number.filter(|number| number.is_finite());
-        let response = fields.response.or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
+        let response = fields.response.map(|text| text.to_string());
+        let response = response.or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
         let scale = scale_of(&document.raw);
         let answer = GivenAnswer { source: document.source, number, scale, response };
         let given = self.0.entry(question).or_default();
@@ -308,7 +309,7 @@ mod tests {
             Step::of(&StatementFields {
                 event_type: event_type.to_owned().into(),
                 verb: verb.into(),
-                question: question.map(str::to_owned),
+                question: question.map(Into::into),
                 ..StatementFields::default()
             })
         };

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use smol_str::format_smolstr;
 
 use super::batch::{Batch, Disposition};
 use super::documents::applied;
@@ -206,8 +207,8 @@ impl<C: Counted> CountedProcessor<C> {
 
 /// Where a counter's numbers of one tenant and partition are.
 pub fn row_id(tenant: &str, counter: &AggregateRef, at: &Position) -> AggregateId {
-    let id = format!("{}/{}/{}", at.topic, at.partition, counter.id);
-    AggregateId { tenant: tenant.to_owned(), kind: counter.kind.to_owned(), id }
+    let id = format_smolstr!("{}/{}/{}", at.topic, at.partition, counter.id);
+    AggregateId { tenant: tenant.into(), kind: counter.kind.into(), id }
 }
 
 #[async_trait]
@@ -226,7 +227,7 @@ impl<C: Counted> Apply for CountedProcessor<C> {
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
         let Some(&kind) = C::SPEC.kinds.iter().find(|of| **of == kind) else { return Ok(None) };
-        let counter = AggregateRef { kind, id: id.to_owned() };
+        let counter = AggregateRef { kind, id: id.into() };
         let partitions = self
             .shell
             .subscription

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::batch::{Disposition, Entry, Item};
 use super::schemas::SchemasOf;
@@ -164,7 +165,7 @@ impl<E: TypedEvent> Shell<E> {
         let mut aggregates: Vec<AggregateId> = Vec::new();
         let named = if matches!(effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
         for AggregateRef { kind, id } in named {
-            let id = AggregateId { tenant: envelope.tenant.to_string(), kind: kind.to_owned(), id };
+            let id = AggregateId { tenant: envelope.tenant.clone(), kind: SmolStr::new_static(kind), id };
             if !aggregates.contains(&id) {
                 aggregates.push(id);
             }
@@ -190,7 +191,7 @@ impl<E: TypedEvent> Shell<E> {
 }
 
 fn of_event<B>(report: Report, envelope: &Envelope<'_, B>) -> Report {
-    let (tenant, correlation_id) = (envelope.tenant.to_string(), envelope.correlation_id.to_string());
+    let (tenant, correlation_id) = (envelope.tenant.clone(), envelope.correlation_id.clone());
     report.about(envelope.event_type, Some(envelope.id)).belonging(Some(tenant), Some(correlation_id))
 }
 

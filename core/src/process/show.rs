@@ -17,8 +17,7 @@ pub(super) async fn show<S: AggregateState>(
     kind: &str,
     id: &str,
 ) -> Result<Option<Value>, LedgerError> {
-    let name =
-        |kind: &str, id: &str| AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() };
+    let name = |kind: &str, id: &str| AggregateId { tenant: tenant.into(), kind: kind.into(), id: id.into() };
     let Some(Some((state, version))) = states::<S>(ledger, &[name(kind, id)]).await?.pop() else { return Ok(None) };
     let related: Vec<AggregateId> = state.related().iter().map(|AggregateRef { kind, id }| name(kind, id)).collect();
     let related: Vec<Option<S>> = match related.as_slice() {

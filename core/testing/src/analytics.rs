@@ -28,12 +28,12 @@ pub fn same_json(one: &[u8], other: &[u8]) -> bool {
 pub fn numbered(tenant: &str, number: u64) -> StatementDocument {
     let timestamp_ms = 1_638_144_000_000 + (number as i64) * 1_000;
     StatementDocument {
-        tenant: tenant.to_owned(),
+        tenant: tenant.into(),
         id: Uuid::from_u64_pair(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number),
         raw: Bytes::from(json!({"number": number}).to_string()),
         stored_ms: timestamp_ms,
         source: Position::new("nlj.xapi.statements", (number % 3) as i32, number as i64),
-        correlation_id: number.to_string(),
+        correlation_id: number.to_string().into(),
         fields: StatementFields {
             timestamp_ms,
             day: "2021-11-29".into(),
@@ -181,11 +181,12 @@ fn generate(number: u64) -> StatementDocument {
         _ => (address, Some(sha1)),
     };
     let verbs = ["initialized", "experienced", "attended", "completed", "erfüllt", "完了", "🎓"];
-    fields.verb = format!("http://adlnet.gov/expapi/verbs/{}", verbs[draw(5, 7) as usize]);
+    fields.verb = format!("http://adlnet.gov/expapi/verbs/{}", verbs[draw(5, 7) as usize]).into();
     fields.object_type = "Activity".into();
-    fields.object = format!("http://example.org/unit/{}", draw(6, 90));
-    fields.activity_type = (draw(7, 3) > 0).then(|| "http://adlnet.gov/expapi/activities/lesson".to_owned());
-    fields.parents = (0..draw(8, 4)).map(|at| format!("http://example.org/course/{}", draw(9 + at, 12))).collect();
+    fields.object = format!("http://example.org/unit/{}", draw(6, 90)).into();
+    fields.activity_type = (draw(7, 3) > 0).then(|| "http://adlnet.gov/expapi/activities/lesson".into());
+    fields.parents =
+        (0..draw(8, 4)).map(|at| format!("http://example.org/course/{}", draw(9 + at, 12)).into()).collect();
     let scores =
         [None, Some(0.0), Some(-0.0), Some(-12.5), Some(1e-300), Some(1.0 / 3.0), Some(1e15), Some(7.0), Some(100.0)];
     fields.score_raw = scores[draw(14, 9) as usize];
@@ -193,7 +194,7 @@ fn generate(number: u64) -> StatementDocument {
     fields.success = [None, Some(true), Some(false)][draw(17, 3) as usize];
     fields.completion = [None, Some(true), Some(false)][draw(18, 3) as usize];
     let responses = [None, Some(""), Some("ja"), Some("はい"), Some("\u{0}\n"), Some("null"), Some("7")];
-    fields.response = responses[draw(19, 7) as usize].map(str::to_owned);
+    fields.response = responses[draw(19, 7) as usize].map(Into::into);
     if draw(20, 3) == 0 {
         let kinds = [
             ("survey.started", "initialized"),
@@ -203,17 +204,16 @@ fn generate(number: u64) -> StatementDocument {
         ];
         let (event_type, verb) = kinds[draw(21, 4) as usize];
         fields.event_type = event_type.into();
-        fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}");
+        fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}").into();
         fields.survey = Some(["pulse", "pulse", "Umfrage ü", ELSEWHERE, OF_ANOTHER_SITE][draw(22, 5) as usize].into());
         if fields.survey.as_deref().is_some_and(|survey| survey.contains(':')) {
             fields.event_type = "statement".into();
         }
         fields.registration = (draw(23, 9) > 0).then(|| Uuid::from_u64_pair(1, draw(24, 60)).to_string());
         if event_type == "survey.answered" {
-            fields.question =
-                (draw(25, 9) > 0).then(|| ["recommend", "pace", "comment"][draw(26, 3) as usize].to_owned());
+            fields.question = (draw(25, 9) > 0).then(|| ["recommend", "pace", "comment"][draw(26, 3) as usize].into());
             if fields.question.as_deref() == Some("recommend") {
-                fields.response = Some(draw(27, 11).to_string());
+                fields.response = Some(draw(27, 11).to_string().into());
                 document.raw = br#"{"result": {"score": {"min": 0, "max": 10}}}"#.as_slice().into();
                 fields.score_raw = None;
             }

@@ -97,7 +97,7 @@ fn new_tenant() -> String {
 }
 
 fn program(tenant: &str, id: &str) -> AggregateId {
-    AggregateId { tenant: tenant.to_owned(), kind: "program".to_owned(), id: id.to_owned() }
+    AggregateId { tenant: tenant.into(), kind: "program".into(), id: id.into() }
 }
 
 fn new_key(tenant: &str) -> KeyId {
@@ -272,7 +272,7 @@ pub async fn an_aggregate_is_only_written_at_the_version_that_was_read(ledger: &
     let id = program(&tenant, "p");
     for with_key in [false, true] {
         let keys = || if with_key { vec![applied(&new_key(&tenant))] } else { Vec::new() };
-        let id = AggregateId { kind: with_key.to_string(), ..id.clone() };
+        let id = AggregateId { kind: with_key.to_string().into(), ..id.clone() };
         assert_eq!(commit(ledger, [write(&id, Some(1), "of nothing")], keys()).await, Err(LedgerError::Conflict));
         assert_eq!(commit(ledger, [write(&id, None, "first")], keys()).await, Ok(()));
         assert_eq!(commit(ledger, [write(&id, None, "first again")], keys()).await, Err(LedgerError::Conflict));
@@ -530,8 +530,8 @@ pub async fn the_same_item_twice_is_refused(ledger: &dyn Ledger) {
 /// The same event for two tenants, or two subscribers of one tenant, has two keys and two counts.
 pub async fn tenants_and_subscribers_are_independent(ledger: &dyn Ledger) {
     let first = new_key(&new_tenant());
-    let subscriber = KeyId { subscriber: "search".to_owned(), ..first.clone() };
-    let tenant = KeyId { tenant: new_tenant(), ..first.clone() };
+    let subscriber = KeyId { subscriber: "search".into(), ..first.clone() };
+    let tenant = KeyId { tenant: new_tenant().into(), ..first.clone() };
     for key in [&first, &subscriber, &tenant] {
         assert_eq!(load_key(ledger, key).await, None);
         commit(ledger, [write(&program(&key.tenant, &key.subscriber), None, &key.tenant)], [applied(key)])
@@ -558,9 +558,9 @@ pub async fn odd_names_never_meet(ledger: &dyn Ledger) {
         .iter()
         .flat_map(|odd| {
             [
-                AggregateId { tenant: format!("{tenant}{odd}"), kind: "k".to_owned(), id: "i".to_owned() },
-                AggregateId { tenant: tenant.clone(), kind: odd.clone(), id: "i".to_owned() },
-                AggregateId { tenant: tenant.clone(), kind: "k".to_owned(), id: odd.clone() },
+                AggregateId { tenant: format!("{tenant}{odd}").into(), kind: "k".into(), id: "i".into() },
+                AggregateId { tenant: tenant.clone().into(), kind: odd.clone().into(), id: "i".into() },
+                AggregateId { tenant: tenant.clone().into(), kind: "k".into(), id: odd.clone().into() },
             ]
         })
         .filter(|id| id.tenant.len() <= MAX_NAME_BYTES)
@@ -593,27 +593,27 @@ pub async fn odd_names_never_meet(ledger: &dyn Ledger) {
 /// Before anything is written, telling the size and the limit.
 pub async fn the_longest_names_are_written_and_longer_ones_refused(ledger: &dyn Ledger) {
     let longest = |first: char| format!("{first}{}{}", Uuid::new_v4(), "n".repeat(MAX_NAME_BYTES - 37));
-    let id = AggregateId { tenant: longest('t'), kind: longest('k'), id: longest('i') };
-    let key = KeyId::at(&AggregateId { tenant: longest('t'), ..id.clone() }, longest('s'), Uuid::new_v4());
-    let home = |kind: String, id: String| Some(Home { kind, id });
+    let id = AggregateId { tenant: longest('t').into(), kind: longest('k').into(), id: longest('i').into() };
+    let key = KeyId::at(&AggregateId { tenant: longest('t').into(), ..id.clone() }, longest('s'), Uuid::new_v4());
+    let home = |kind: &str, id: &str| Some(Home { kind: kind.into(), id: id.into() });
     commit(ledger, [write(&id, None, "longest")], [applied(&key)]).await.unwrap();
     assert_eq!(load_aggregate(ledger, &id).await, stored(1, "longest"));
     assert!(load_key(ledger, &key).await.is_some());
     assert_eq!(ledger.list(&id.tenant, &id.kind, 2).await.unwrap()[0].0, id);
     let longer = |name: &str| format!("{name}n");
     for id in [
-        AggregateId { tenant: longer(&id.tenant), ..id.clone() },
-        AggregateId { kind: longer(&id.kind), ..id.clone() },
-        AggregateId { id: longer(&id.id), ..id.clone() },
+        AggregateId { tenant: longer(&id.tenant).into(), ..id.clone() },
+        AggregateId { kind: longer(&id.kind).into(), ..id.clone() },
+        AggregateId { id: longer(&id.id).into(), ..id.clone() },
     ] {
         assert_refused(&commit(ledger, [write(&id, None, "longer")], []).await, &[MAX_NAME_BYTES + 1, MAX_NAME_BYTES]);
         assert_eq!(load_aggregate(ledger, &id).await, None);
     }
     for key in [
-        KeyId { tenant: longer(&key.tenant), ..key.clone() },
-        KeyId { subscriber: longer(&key.subscriber), ..key.clone() },
-        KeyId { home: home(longer(&id.kind), id.id.clone()), ..key.clone() },
-        KeyId { home: home(id.kind.clone(), longer(&id.id)), ..key.clone() },
+        KeyId { tenant: longer(&key.tenant).into(), ..key.clone() },
+        KeyId { subscriber: longer(&key.subscriber).into(), ..key.clone() },
+        KeyId { home: home(&longer(&id.kind), &id.id), ..key.clone() },
+        KeyId { home: home(&id.kind, &longer(&id.id)), ..key.clone() },
     ] {
         let sizes = [MAX_NAME_BYTES + 1, MAX_NAME_BYTES];
         assert_refused(&commit(ledger, [], [applied(&key)]).await, &sizes);
@@ -786,8 +786,8 @@ pub async fn of_two_claims_at_once_exactly_one_is_held(ledger: &dyn Ledger) {
 pub async fn leases_keys_and_attempts_are_independent(ledger: &dyn Ledger) {
     let key = new_key(&new_tenant());
     assert_eq!(ledger.claim(&key, Uuid::from_u128(1), 1_000, 2_000).await, Ok(Claim::Held));
-    let other_subscriber = KeyId { subscriber: "survey".to_owned(), ..key.clone() };
-    let other_tenant = KeyId { tenant: new_tenant(), ..key.clone() };
+    let other_subscriber = KeyId { subscriber: "survey".into(), ..key.clone() };
+    let other_tenant = KeyId { tenant: new_tenant().into(), ..key.clone() };
     let at_home = KeyId::at(&program(&key.tenant, "p"), key.subscriber.clone(), key.event_id);
     for other in [&other_subscriber, &other_tenant, &at_home] {
         assert_eq!(ledger.claim(other, Uuid::from_u128(2), 1_000, 2_000).await, Ok(Claim::Held), "{other:?}");
@@ -827,7 +827,7 @@ pub async fn attempts_and_the_key_are_independent(ledger: &dyn Ledger) {
 /// All of them, with their states, and nothing else.
 pub async fn a_list_holds_one_kind_of_one_tenant(ledger: &dyn Ledger) {
     let tenant = new_tenant();
-    let session = AggregateId { kind: "session".to_owned(), ..program(&tenant, "0") };
+    let session = AggregateId { kind: "session".into(), ..program(&tenant, "0") };
     let elsewhere = program(&new_tenant(), "0");
     commit(ledger, [write(&session, None, "session"), write(&elsewhere, None, "elsewhere")], []).await.unwrap();
     let expected: Vec<_> = (0..40)

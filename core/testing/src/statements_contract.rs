@@ -110,12 +110,12 @@ fn statement(tenant: &str, number: u32) -> StatementDocument {
     let object = json!({"id": "http://example.org/activity"});
     let raw = json!({"id": id, "actor": actor, "verb": {"id": VERB}, "object": object}).to_string();
     StatementDocument {
-        tenant: tenant.to_owned(),
+        tenant: tenant.into(),
         id,
         raw: Bytes::from(raw),
         stored_ms: DAY_MS + 500,
         source: position(i64::from(number)),
-        correlation_id: format!("correlation-{number}"),
+        correlation_id: format!("correlation-{number}").into(),
         fields: StatementFields {
             event_type: "statement".into(),
             family: "statement".into(),
@@ -140,7 +140,7 @@ fn voiding(tenant: &str, number: u32, target: Uuid) -> StatementDocument {
     let mut document = with_fields(tenant, number, |fields| {
         fields.verb = VOIDED.into();
         fields.object_type = "StatementRef".into();
-        fields.object = target.to_string();
+        fields.object = target.to_string().into();
         fields.voids = Some(target);
     });
     let object = json!({"objectType": "StatementRef", "id": target});
@@ -160,7 +160,7 @@ fn resent(document: &StatementDocument, offset: i64) -> StatementDocument {
 fn rewritten(document: &StatementDocument, offset: i64) -> StatementDocument {
     let raw = String::from_utf8_lossy(&document.raw).replace("/verbs/", "/other-verbs/").into();
     let mut other = StatementDocument { raw, source: position(offset), ..document.clone() };
-    other.fields.verb = VERB.replace("/verbs/", "/other-verbs/");
+    other.fields.verb = VERB.replace("/verbs/", "/other-verbs/").into();
     other
 }
 
@@ -364,12 +364,12 @@ pub async fn odd_values_are_stored_and_found(statements: &dyn Statements) {
             .zip(1..)
             .map(|(value, number)| {
                 with_fields(&tenant, number, |fields| {
-                    fields.verb = value.clone();
+                    fields.verb = value.clone().into();
                     fields.actor = value.clone();
-                    fields.object = value.clone();
-                    fields.response = Some(value.clone());
-                    fields.survey = Some(value.clone());
-                    fields.parents = vec![value.clone(), value.clone()];
+                    fields.object = value.clone().into();
+                    fields.response = Some(value.clone().into());
+                    fields.survey = Some(value.clone().into());
+                    fields.parents = vec![value.clone().into(), value.clone().into()];
                 })
             })
             .collect();
@@ -428,20 +428,20 @@ pub async fn a_search_finds_by_each_field_and_by_all_together(statements: &dyn S
     });
     let others: Vec<_> = (1..=9).filter(|number| *number != 5).map(|number| statement(&tenant, number)).collect();
     create(statements, &others).await;
-    create(statements, &[wanted.clone(), StatementDocument { tenant: new_tenant(), ..wanted.clone() }]).await;
+    create(statements, &[wanted.clone(), StatementDocument { tenant: new_tenant().into(), ..wanted.clone() }]).await;
 
     let parts: [fn(&mut Filter, &StatementDocument); 8] = [
-        |filter, wanted| filter.verbs = vec!["http://example.org/verbs/none".into(), wanted.fields.verb.clone()],
+        |filter, wanted| filter.verbs = vec!["http://example.org/verbs/none".into(), wanted.fields.verb.to_string()],
         |filter, wanted| filter.event_types = vec![wanted.fields.event_type.to_string(), "survey.started".into()],
         |filter, wanted| filter.actors = vec![wanted.fields.actor.clone()],
-        |filter, wanted| filter.object = Some(wanted.fields.object.clone()),
-        |filter, wanted| filter.survey = wanted.fields.survey.clone(),
+        |filter, wanted| filter.object = Some(wanted.fields.object.to_string()),
+        |filter, wanted| filter.survey = wanted.fields.survey.as_ref().map(|text| text.to_string()),
         |filter, wanted| filter.registration = wanted.fields.registration.clone(),
         |filter, wanted| {
             filter.from_ms = Some(wanted.fields.timestamp_ms);
             filter.to_ms = Some(wanted.fields.timestamp_ms + 1);
         },
-        |filter, wanted| filter.tenant = Some(wanted.tenant.clone()),
+        |filter, wanted| filter.tenant = Some(wanted.tenant.to_string()),
     ];
     let mut together = all_of(&tenant);
     for part in &parts[..7] {
@@ -619,12 +619,12 @@ async fn create_answers(statements: &dyn Statements) -> Filter {
     let tenant = new_tenant();
     let answer = |number: u32, verb: &str, score: Option<f64>, success: bool, question: &str| {
         with_fields(&tenant, number, |fields| {
-            fields.verb = verb.to_owned();
+            fields.verb = verb.into();
             fields.event_type = if success { "survey.answered" } else { "survey.started" }.into();
             fields.score_raw = score;
             fields.success = Some(success);
-            fields.question = Some(question.to_owned());
-            fields.parents = vec![format!("http://example.org/{question}"), "http://example.org/all".into()];
+            fields.question = Some(question.into());
+            fields.parents = vec![format!("http://example.org/{question}").into(), "http://example.org/all".into()];
         })
     };
     let answers = [
@@ -659,7 +659,7 @@ pub async fn terms_beyond_the_size_are_summed_up(statements: &dyn Statements) {
 
     let tenant = new_tenant();
     let many: Vec<_> = (0..300)
-        .map(|number| with_fields(&tenant, number, |fields| fields.verb = format!("verb-{:03}", number % 150)))
+        .map(|number| with_fields(&tenant, number, |fields| fields.verb = format!("verb-{:03}", number % 150).into()))
         .collect();
     create(statements, &many).await;
     let asked = json!({"ten": {"terms": {"field": "verb"}}, "all": {"terms": {"field": "verb", "size": 1_000}}});
@@ -712,8 +712,8 @@ pub async fn a_missing_aggregation_counts_what_has_no_value(statements: &dyn Sta
     let documents: Vec<_> = (0..7)
         .map(|number| {
             with_fields(&tenant, number, |fields| {
-                fields.verb = if number < 3 { "a" } else { "b" }.to_owned();
-                fields.response = (number % 3 == 0).then(|| if number == 0 { "" } else { "yes" }.to_owned());
+                fields.verb = if number < 3 { "a" } else { "b" }.into();
+                fields.response = (number % 3 == 0).then(|| if number == 0 { "" } else { "yes" }.into());
                 fields.success = (number != 4).then_some(false);
                 fields.score_raw = (number == 5).then_some(0.0);
                 fields.parents = if number == 6 { vec!["http://example.org/p".into()] } else { Vec::new() };
@@ -782,10 +782,10 @@ pub async fn a_survey_of_any_tool_is_found_by_its_iri_and_by_a_segment_that_name
         with_fields(&tenant, number, |fields| {
             fields.event_type = "statement".into();
             fields.actor = format!("account:https://a.example|{}", number % 2);
-            fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}");
-            fields.survey = Some(survey.to_owned());
-            fields.question = question.map(str::to_owned);
-            fields.response = question.map(|_| format!("answer {number}"));
+            fields.verb = format!("http://adlnet.gov/expapi/verbs/{verb}").into();
+            fields.survey = Some(survey.into());
+            fields.question = question.map(Into::into);
+            fields.response = question.map(|_| format!("answer {number}").into());
         })
     };
     let documents = [

@@ -69,7 +69,7 @@ impl TypedEvent for Event {
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: RESPONSE, id: self.response_id() }]
+        vec![AggregateRef { kind: RESPONSE, id: self.response_id().into() }]
     }
 }
 

@@ -30,10 +30,10 @@ impl Family for Survey {
 
     fn document(envelope: &Envelope<'_>, event: &Event, stored: &Stored<'_>) -> StatementDocument {
         let question = match &event.what {
-            events::What::Answered { question_id, .. } => Some(question_id.clone()),
+            events::What::Answered { question_id, .. } => Some(question_id.as_str().into()),
             _ => None,
         };
-        document(envelope, Some(SurveyFields { survey: event.survey_id.clone(), question }), stored)
+        document(envelope, Some(SurveyFields { survey: event.survey_id.as_str().into(), question }), stored)
     }
 }
 

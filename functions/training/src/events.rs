@@ -77,7 +77,7 @@ impl TypedEvent for Event {
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        let of = |kind, id: &String| AggregateRef { kind, id: id.clone() };
+        let of = |kind, id: &String| AggregateRef { kind, id: id.as_str().into() };
         match self {
             Self::ProgramCreated { program_id, .. } | Self::ProgramPublished { program_id } => {
                 vec![of(PROGRAM, program_id)]

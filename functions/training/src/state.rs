@@ -213,7 +213,7 @@ impl AggregateState for State {
     /// A booking's rank is read from its session.
     fn related(&self) -> Vec<AggregateRef> {
         match self {
-            Self::Booking(booking) => vec![AggregateRef { kind: SESSION, id: booking.session_id.clone() }],
+            Self::Booking(booking) => vec![AggregateRef { kind: SESSION, id: booking.session_id.as_str().into() }],
             _ => Vec::new(),
         }
     }

@@ -161,7 +161,7 @@ impl Runtime {
             clock: self.clock.clone(),
             catalog: self.catalog.clone(),
             access,
-            default_tenant: process.envelope.default_tenant.clone(),
+            default_tenant: process.envelope.default_tenant.to_string(),
             data: self.folder.path().display().to_string(),
         }
     }

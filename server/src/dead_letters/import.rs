@@ -102,9 +102,7 @@ impl DeadLetterIndex {
         };
         let hint = Hint { family: Some(family), catalog: &self.catalog, config: &self.envelope };
         let (tenant, correlation_id, is_event) = match StatementFormat::open(record, hint, &Schemas::default()) {
-            Opened::Event(envelope) => {
-                (Some(envelope.tenant.to_string()), Some(envelope.correlation_id.to_string()), true)
-            }
+            Opened::Event(envelope) => (Some(envelope.tenant), Some(envelope.correlation_id), true),
             Opened::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
             Opened::Tombstone | Opened::Missing(_) => return,
         };

@@ -251,8 +251,8 @@ impl Entry {
         });
         let shown = Report {
             position: report.position.clone(),
-            tenant: report.tenant.as_deref().map(cut),
-            correlation_id: report.correlation_id.as_deref().map(cut),
+            tenant: report.tenant.as_deref().map(|text| cut(text).into()),
+            correlation_id: report.correlation_id.as_deref().map(|text| cut(text).into()),
             outcome: match &report.outcome {
                 Outcome::RetryLater { reason } => Outcome::RetryLater { reason: cut(reason) },
                 outcome => outcome.clone(),

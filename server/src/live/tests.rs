@@ -15,7 +15,7 @@ fn report(tenant: Option<&str>, offset: i64, outcome: Outcome) -> Report {
         family: "training",
         event_type: "booking.confirmed",
         event_id: None,
-        tenant: tenant.map(str::to_owned),
+        tenant: tenant.map(Into::into),
         correlation_id: None,
         trace_id: None,
         outcome,

@@ -88,8 +88,8 @@ impl EventView {
             ),
             ("family", event.map(|event| event.family.to_owned())),
             ("event id", event.and_then(|event| event.event_id.map(|id| id.to_string()))),
-            ("tenant", event.and_then(|event| event.tenant.clone())),
-            ("correlation id", event.and_then(|event| event.correlation_id.clone())),
+            ("tenant", event.and_then(|event| event.tenant.as_deref()).map(str::to_owned)),
+            ("correlation id", event.and_then(|event| event.correlation_id.as_deref()).map(str::to_owned)),
         ];
         html! {
             dl.facts {

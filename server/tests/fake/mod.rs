@@ -426,12 +426,12 @@ pub async fn busy(access: Access) -> Fakes {
     fakes.log.produce(BOOKINGS, records).await.unwrap();
     fakes.log.produce(LETTERS, vec![record("acme", raw), record("globex", b"\xff\x00")]).await.unwrap();
     let document = StatementDocument {
-        tenant: "acme".to_owned(),
+        tenant: "acme".into(),
         id: STATEMENT_ID,
         raw: Bytes::from_static(b"{ \"as\" : \"it was sent\" }"),
         stored_ms: NOW_MS,
         source: Position::new(STATEMENTS, 0, 0),
-        correlation_id: "c-1".to_owned(),
+        correlation_id: "c-1".into(),
         fields: StatementFields::default(),
     };
     fakes.statements.store(vec![document]).await.unwrap();
@@ -476,8 +476,8 @@ pub fn report(tenant: &str, offset: i64, outcome: Outcome) -> Report {
         family: "training",
         event_type: "booking.confirmed",
         event_id: Some(Uuid::from_u128(offset as u128)),
-        tenant: Some(tenant.to_owned()),
-        correlation_id: Some(format!("correlation of {tenant}")),
+        tenant: Some(tenant.into()),
+        correlation_id: Some(format!("correlation of {tenant}").into()),
         trace_id: None,
         outcome,
         findings: Vec::new(),

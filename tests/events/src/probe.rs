@@ -118,7 +118,7 @@ impl TypedEvent for Event {
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: "probe", id: self.id.clone() }]
+        vec![AggregateRef { kind: "probe", id: self.id.as_str().into() }]
     }
 }
 
@@ -155,7 +155,7 @@ impl StatefulFamily for Probe {
             Some(Mistake::Forgets) => Changes::new(),
             Some(Mistake::ChangesAnother) => Changes::new().put(&*event.id, seen).put("another", Seen::default()),
             Some(Mistake::ChangesAnotherKind) => {
-                Changes::from_iter([Change { kind: "another", id: event.id.clone(), state: Some(seen) }])
+                Changes::from_iter([Change { kind: "another", id: event.id.as_str().into(), state: Some(seen) }])
             }
             Some(Mistake::AsksForAnother) => {
                 let another = states.get::<Seen>("another")?.cloned().unwrap_or_default();

@@ -86,7 +86,7 @@ pub struct Shown {
 }
 
 fn default_tenant() -> String {
-    EnvelopeConfig::default().default_tenant
+    EnvelopeConfig::default().default_tenant.to_string()
 }
 
 /// The content of a `*.record.json`: one of `value`, `base64` and neither, which is a tombstone.

@@ -82,7 +82,8 @@ async fn compare_statements(stores: &Stores, expected: &Folded, difference: &mut
             stores.statements.search(&filter, 1_000, after.as_deref()).await.context("reading the statements")?;
         for stored in page.statements {
             let of = stored.document;
-            found.entry((of.tenant, of.id)).or_insert_with(|| ((of.raw, of.source, of.stored_ms), 0)).1 += 1;
+            found.entry((of.tenant.to_string(), of.id)).or_insert_with(|| ((of.raw, of.source, of.stored_ms), 0)).1 +=
+                1;
         }
         match page.next {
             Some(next) => after = Some(next),

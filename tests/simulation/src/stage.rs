@@ -374,7 +374,7 @@ impl State {
         match self.generations.get(id) {
             None | Some(0) => id.clone(),
             Some(generation) => {
-                KeyId { subscriber: format!("{}, generation {generation}", id.subscriber), ..id.clone() }
+                KeyId { subscriber: format!("{}, generation {generation}", id.subscriber).into(), ..id.clone() }
             }
         }
     }

@@ -113,7 +113,7 @@ pub fn read<E: TypedEvent>(
     let named = if matches!(subscription.effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
     let named = named.into_iter();
     let aggregates: Vec<_> =
-        named.map(|of| AggregateId { tenant: tenant.clone(), kind: of.kind.to_owned(), id: of.id }).collect();
+        named.map(|of| AggregateId { tenant: tenant.clone().into(), kind: of.kind.into(), id: of.id }).collect();
     let (event_id, key) = (envelope.id, key_id::<E>(subscription, &envelope, &aggregates));
     let Ok(content_hash) = content_hash(&envelope, &event) else { return Fact::Invalid(DeadLetterKind::Processing) };
     let (raw, epoch) = (Bytes::copy_from_slice(envelope.raw), envelope.replay_count);
@@ -245,7 +245,7 @@ impl<F: StatefulFamily> Subject for Of<F> {
                     let changed = fact.aggregates.iter().zip(changed);
                     states.extend(changed.filter_map(|(id, state)| Some((id.clone(), state?))));
                     let document = (fact.raw.clone(), record.position.clone(), record.timestamp_ms);
-                    folded.documents.insert((fact.key.tenant.clone(), fact.event_id), document);
+                    folded.documents.insert((fact.key.tenant.to_string(), fact.event_id), document);
                     KeyStatus::Applied
                 }
                 Err(Refusal::Rejected { .. }) => {

@@ -215,7 +215,7 @@ pub(super) fn write_aggregate(id: &AggregateId, version: u64, content: &Content)
         item.insert("ka".to_owned(), AttributeValue::Bool(content.keys.apart));
     }
     if hashed {
-        item.extend([text("i", &id.id)]);
+        item.extend([text("i", id.id.as_str())]);
     }
     item
 }
@@ -288,7 +288,7 @@ pub(super) fn read_aggregate_id(tenant: &str, kind: &str, item: &Item) -> Result
         Some(id) => id,
         None => text("i").ok_or_else(|| damaged(item, "i"))?,
     };
-    Ok(AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() })
+    Ok(AggregateId { tenant: tenant.into(), kind: kind.into(), id: id.into() })
 }
 
 /// Reads the item of a key.
@@ -388,7 +388,7 @@ mod tests {
     use super::*;
 
     fn aggregate(tenant: &str, kind: &str, id: &str) -> AggregateId {
-        AggregateId { tenant: tenant.to_owned(), kind: kind.to_owned(), id: id.to_owned() }
+        AggregateId { tenant: tenant.into(), kind: kind.into(), id: id.into() }
     }
 
     fn stored_key() -> (KeyId, StoredKey) {
@@ -549,9 +549,9 @@ mod tests {
             left in prop::array::uniform3("[a/%~=#2F7Eé]{0,4}"),
             right in prop::array::uniform3("[a/%~=#2F7Eé]{0,4}"),
         ) {
-            let [left, right] = [left, right].map(|[tenant, kind, id]| AggregateId { tenant, kind, id });
+            let [left, right] = [left, right].map(|[tenant, kind, id]| AggregateId { tenant: tenant.into(), kind: kind.into(), id: id.into() });
             prop_assert_eq!(ItemKey::of_aggregate(&left) == ItemKey::of_aggregate(&right), left == right);
-            let apart = [&left, &right].map(|id| KeyId::of(&id.tenant, &id.kind, Uuid::nil()));
+            let apart = [&left, &right].map(|id| KeyId::of(id.tenant.clone(), id.kind.clone(), Uuid::nil()));
             let at_home = [&left, &right].map(|id| KeyId::at(id, "training", Uuid::nil()));
             for [left, right] in [&apart, &at_home] {
                 prop_assert_eq!(ItemKey::of_key(left) == ItemKey::of_key(right), left == right);
@@ -564,8 +564,8 @@ mod tests {
 
         #[test]
         fn keys_stay_within_dynamodbs_limits(tenant in ".{0,900}", kind in "[/%~]{0,900}", id in ".{0,1100}") {
-            let id = AggregateId { tenant, kind, id };
-            let attempts = ItemKey::of_attempts(&KeyId::at(&id, &id.kind, Uuid::nil()), u32::MAX);
+            let id = AggregateId { tenant: tenant.into(), kind: kind.into(), id: id.into() };
+            let attempts = ItemKey::of_attempts(&KeyId::at(&id, id.kind.clone(), Uuid::nil()), u32::MAX);
             for key in [ItemKey::of_aggregate(&id), attempts] {
                 prop_assert!((1..=2_048).contains(&key.pk.len()) && (1..=1_024).contains(&key.sk.len()));
             }

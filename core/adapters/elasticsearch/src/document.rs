@@ -122,7 +122,7 @@ mod tests {
             source: Position::new("topic", 1, 2),
             correlation_id: "c".into(),
             fields: StatementFields {
-                verb: "v".repeat(40_000),
+                verb: "v".repeat(40_000).into(),
                 parents: vec!["b".into(), "a".into(), "b".into()],
                 score_raw: Some(-0.1 - 0.2),
                 success: Some(false),

@@ -39,7 +39,7 @@ impl Bench {
         let mut commit = Commit::default();
         for _ in 0..actions / 2 {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
-            let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: n.to_string() };
+            let id = AggregateId { tenant: "acme".into(), kind: "program".into(), id: n.to_string().into() };
             let content = Some(Content::of(vec![b'x'; 500]));
             commit.aggregates.push(AggregateWrite { id, expected: None, content });
             let id = KeyId::of("acme", "training", Uuid::new_v4());

@@ -1,8 +1,11 @@
 //! What is stored of a statement: a pure function of the event, so that a second run makes the same.
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use lyceum_xapi::VOIDED;
 use lyceum_xapi::statement::{Actor, Object};
 use lyceum_xapi::utc_time::UtcTime;
+use smol_str::ToSmolStr;
 
 use super::vocabulary::SurveyFields;
 use crate::envelope::Envelope;
@@ -13,14 +16,13 @@ use crate::ports::statements::{StatementDocument, StatementFields};
 pub fn document(envelope: &Envelope<'_>, survey: Option<SurveyFields>, stored: &Stored<'_>) -> StatementDocument {
     let Stored { family, value, source, stored_ms } = *stored;
     let statement = &envelope.body;
+    let text = |text: &str| text_of(value, text);
     let timestamp_ms = statement.timestamp_ms.unwrap_or(stored_ms);
     let (object_type, object, activity_type) = match &statement.object {
-        Object::Activity(activity) => {
-            ("Activity", activity.id.to_string(), activity.kind.as_deref().map(str::to_owned))
-        }
-        Object::Actor(actor) => (if actor.is_group { "Group" } else { "Agent" }, canonical(actor), None),
-        Object::StatementRef(id) => ("StatementRef", id.to_string(), None),
-        Object::SubStatement => ("SubStatement", String::new(), None),
+        Object::Activity(activity) => ("Activity", text(&activity.id), activity.kind.as_deref().map(text)),
+        Object::Actor(actor) => (if actor.is_group { "Group" } else { "Agent" }, canonical(actor).into(), None),
+        Object::StatementRef(id) => ("StatementRef", id.to_string().into(), None),
+        Object::SubStatement => ("SubStatement", ByteString::new(), None),
     };
     let voids = match &statement.object {
         Object::StatementRef(id) if statement.verb == VOIDED => Some(*id),
@@ -31,18 +33,18 @@ pub fn document(envelope: &Envelope<'_>, survey: Option<SurveyFields>, stored: &
         event_type: envelope.event_type.into(),
         family: family.into(),
         timestamp_ms,
-        day: UtcTime::from_millis(timestamp_ms).day().to_string(),
+        day: UtcTime::from_millis(timestamp_ms).day().to_smolstr(),
         actor: canonical(&statement.actor),
         actor_sha1: statement.actor.ifi.as_ref().and_then(|ifi| ifi.mbox_sha1()),
-        verb: statement.verb.to_string(),
+        verb: text(&statement.verb),
         object_type: object_type.into(),
         object,
         activity_type,
         registration: statement.context.registration.map(|registration| registration.to_string()),
-        parents: statement.context.parents.iter().map(|(id, _)| id.to_string()).collect(),
+        parents: statement.context.parents.iter().map(|(id, _)| text(id)).collect(),
         survey,
         question,
-        response: statement.result.response.as_deref().map(str::to_owned),
+        response: statement.result.response.as_deref().map(text),
         score_raw: statement.result.score_raw,
         score_scaled: statement.result.score_scaled,
         success: statement.result.success,
@@ -50,14 +52,23 @@ pub fn document(envelope: &Envelope<'_>, survey: Option<SurveyFields>, stored: &
         voids,
     };
     StatementDocument {
-        tenant: envelope.tenant.to_string(),
+        tenant: envelope.tenant.clone(),
         id: envelope.id,
         raw: value.slice_ref(envelope.raw),
         stored_ms,
         source: source.clone(),
-        correlation_id: envelope.correlation_id.to_string(),
+        correlation_id: envelope.correlation_id.clone(),
         fields,
     }
+}
+
+/// A text of the record's value: a part of its bytes, where it stands there as it is.
+fn text_of(value: &Bytes, text: &str) -> ByteString {
+    let (whole, part) = (value.as_ptr_range(), text.as_bytes().as_ptr_range());
+    if part.is_empty() || part.start < whole.start || whole.end < part.end {
+        return text.into();
+    }
+    ByteString::try_from(value.slice_ref(text.as_bytes())).unwrap_or_else(|_| text.into())
 }
 
 fn canonical(actor: &Actor<'_>) -> String {

@@ -1,6 +1,7 @@
 //! The words of statements: where the platform's extensions and activities live, by what a statement is recognised, and what is a
 //! survey or a question in the statements of any tool.
 
+use bytestring::ByteString;
 use lyceum_xapi::statement::{Activity, Object, Statement};
 use serde::Serialize;
 
@@ -45,9 +46,9 @@ pub enum ObjectIs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SurveyFields {
     /// The survey, by its [`survey_id`].
-    pub survey: String,
+    pub survey: ByteString,
     /// The question, by its [`question_id`].
-    pub question: Option<String>,
+    pub question: Option<ByteString>,
 }
 
 impl SurveyFields {
@@ -56,13 +57,13 @@ impl SurveyFields {
     pub fn of(statement: &Statement<'_>) -> Option<Self> {
         let Object::Activity(activity) = &statement.object else { return None };
         if is_survey(&activity.id, activity.kind.as_deref()) {
-            return Some(Self { survey: survey_id(&activity.id).to_owned(), question: None });
+            return Some(Self { survey: survey_id(&activity.id).into(), question: None });
         }
         let is_question = activity_kind(&activity.id) == Some("question")
             || matches!(activity.kind.as_deref(), Some(CMI_INTERACTION | QUESTION_TYPE))
             || activity.interaction_type.is_some();
         let survey = is_question.then(|| survey_of(statement)).flatten()?;
-        Some(Self { survey: survey_id(survey).to_owned(), question: Some(question_id(&activity.id).to_owned()) })
+        Some(Self { survey: survey_id(survey).into(), question: Some(question_id(&activity.id).into()) })
     }
 }
 
@@ -185,7 +186,7 @@ mod tests {
     fn a_statement_is_counted_by_its_survey_and_its_question() {
         let fields =
             |members: Value| with(members, |statement| SurveyFields::of(statement).map(|of| (of.survey, of.question)));
-        let of = |survey: &str, question: Option<&str>| Some((survey.to_owned(), question.map(str::to_owned)));
+        let of = |survey: &str, question: Option<&str>| Some((survey.into(), question.map(Into::into)));
         let (none, parent) = (json!({}), json!({"parent": [{"id": OURS}]}));
         let own_question = "http://nlj.platform/activities/question/q1";
         let question = "https://lms.example/q";

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
+use smol_str::SmolStr;
+
 use super::{
     AggregateId, Commit, Content, KeyExpectation, KeyId, KeyStatus, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES,
     MAX_HOME_KEY_BYTES, MAX_HOME_KEYS, MAX_ITEM_BYTES, StoredKey,
@@ -131,7 +133,7 @@ impl KeyId {
     }
 }
 
-fn check_names<const N: usize>(names: [(&str, &String); N]) -> Result<(), LedgerError> {
+fn check_names<const N: usize>(names: [(&str, &SmolStr); N]) -> Result<(), LedgerError> {
     match names.iter().find(|(_, text)| text.len() > MAX_NAME_BYTES) {
         Some((name, text)) => {
             refuse(format!("the {name} has {} bytes, and {MAX_NAME_BYTES} is the most; shorten it", text.len()))

@@ -8,6 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::record::Position;
@@ -21,11 +22,11 @@ pub use limits::MAX_NAME_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AggregateId {
     /// Part of every stored key.
-    pub tenant: String,
+    pub tenant: SmolStr,
     /// From the closed set of the families' kinds (`program`, `session`, `booking`, `response` …).
-    pub kind: String,
+    pub kind: SmolStr,
     /// The sender's id; any text.
-    pub id: String,
+    pub id: SmolStr,
 }
 
 impl fmt::Display for AggregateId {
@@ -95,9 +96,9 @@ pub const MAX_HOME_KEY_BYTES: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId {
     /// Part of every stored key.
-    pub tenant: String,
+    pub tenant: SmolStr,
     /// The consumer that owns the effect.
-    pub subscriber: String,
+    pub subscriber: SmolStr,
     /// The event.
     pub event_id: Uuid,
     /// The aggregate that keeps the key, or would; `None` where keys have no home. Under the same event id another home
@@ -109,19 +110,19 @@ pub struct KeyId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Home {
     /// As in [`AggregateId`].
-    pub kind: String,
+    pub kind: SmolStr,
     /// As in [`AggregateId`].
-    pub id: String,
+    pub id: SmolStr,
 }
 
 impl KeyId {
     /// The key of an event that has no home.
-    pub fn of(tenant: impl Into<String>, subscriber: impl Into<String>, event_id: Uuid) -> Self {
+    pub fn of(tenant: impl Into<SmolStr>, subscriber: impl Into<SmolStr>, event_id: Uuid) -> Self {
         Self { tenant: tenant.into(), subscriber: subscriber.into(), event_id, home: None }
     }
 
     /// The key of an event at its home.
-    pub fn at(home: &AggregateId, subscriber: impl Into<String>, event_id: Uuid) -> Self {
+    pub fn at(home: &AggregateId, subscriber: impl Into<SmolStr>, event_id: Uuid) -> Self {
         let AggregateId { tenant, kind, id } = home.clone();
         Self { home: Some(Home { kind, id }), ..Self::of(tenant, subscriber, event_id) }
     }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::{
@@ -42,10 +43,16 @@ struct Places {
 }
 
 /// The name of an event's key. Where keys have homes, what another home has under the same event id is another event.
-pub fn key_of(at_home: bool, subscriber: &str, tenant: &str, named: &[AggregateId], event_id: Uuid) -> KeyId {
+pub fn key_of(
+    at_home: bool,
+    subscriber: &'static str,
+    tenant: &SmolStr,
+    named: &[AggregateId],
+    event_id: Uuid,
+) -> KeyId {
     match named.first() {
-        Some(home) if at_home => KeyId::at(home, subscriber, event_id),
-        _ => KeyId::of(tenant, subscriber, event_id),
+        Some(home) if at_home => KeyId::at(home, SmolStr::new_static(subscriber), event_id),
+        _ => KeyId::of(tenant.clone(), SmolStr::new_static(subscriber), event_id),
     }
 }
 
@@ -206,7 +213,7 @@ impl Places {
         let (home, mut away): (Vec<_>, Vec<_>) = own.into_iter().partition(stays_home);
         if keys.here.len() + home.len() > self.most {
             let moved = std::mem::take(&mut keys.here).into_iter().map(|HomeKey { event_id, key }| KeyWrite {
-                id: KeyId::at(id, self.subscriber, event_id),
+                id: KeyId::at(id, SmolStr::new_static(self.subscriber), event_id),
                 expected: KeyExpectation::Absent,
                 key,
             });
@@ -499,7 +506,7 @@ mod tests {
     }
 
     fn aggregate(number: usize) -> AggregateId {
-        AggregateId { id: number.to_string(), ..home() }
+        AggregateId { id: number.to_string().into(), ..home() }
     }
 
     fn key(event: u128) -> (KeyId, StoredKey) {
@@ -516,9 +523,9 @@ mod tests {
 
     #[test]
     fn a_key_has_a_home_where_keys_have_one_and_its_event_names_an_aggregate() {
-        let of = |at_home, named: &[AggregateId]| key_of(at_home, "training", TENANT, named, Uuid::nil()).home;
+        let of = |at_home, named: &[AggregateId]| key_of(at_home, "training", &TENANT.into(), named, Uuid::nil()).home;
         let named = [home(), aggregate(1)];
-        assert_eq!(of(true, &named).map(|home| home.id), Some("b".to_owned()));
+        assert_eq!(of(true, &named).map(|home| home.id), Some("b".into()));
         assert_eq!((of(false, &named), of(true, &[])), (None, None));
     }
 

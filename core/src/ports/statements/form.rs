@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::{StatementDocument, StatementFields};
@@ -37,12 +39,12 @@ impl<'a> About<'a> {
     /// The document with its bytes.
     pub fn with(self, raw: Bytes) -> StatementDocument {
         StatementDocument {
-            tenant: self.tenant.into_owned(),
+            tenant: self.tenant.into(),
             id: self.id,
             raw,
             stored_ms: self.stored_ms,
             source: self.source,
-            correlation_id: self.correlation_id.into_owned(),
+            correlation_id: self.correlation_id.into(),
             fields: self.fields.0.into_owned(),
         }
     }
@@ -68,25 +70,25 @@ struct FieldsForm {
     event_type: Cow<'static, str>,
     family: Cow<'static, str>,
     timestamp_ms: i64,
-    day: String,
+    day: SmolStr,
     actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     actor_sha1: Option<String>,
-    verb: String,
+    verb: ByteString,
     object_type: Cow<'static, str>,
-    object: String,
+    object: ByteString,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    activity_type: Option<String>,
+    activity_type: Option<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    parents: Vec<String>,
+    parents: Vec<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    survey: Option<String>,
+    survey: Option<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    question: Option<String>,
+    question: Option<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    response: Option<String>,
+    response: Option<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]
     score_raw: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "score_bits")]

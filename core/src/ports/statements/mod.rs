@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::Value;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::record::Position;
@@ -20,7 +22,7 @@ pub mod semantics;
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatementDocument {
     /// Part of the stored id and of every query.
-    pub tenant: String,
+    pub tenant: SmolStr,
     /// The statement's id, or the derived one where it has none.
     pub id: Uuid,
     /// The statement's bytes exactly as they were sent (for a wrapped message, the bytes of `xapi_data`).
@@ -31,7 +33,7 @@ pub struct StatementDocument {
     /// The record that it came from.
     pub source: Position,
     /// Travels with the event.
-    pub correlation_id: String,
+    pub correlation_id: SmolStr,
     /// What is searched and counted by.
     pub fields: StatementFields,
 }
@@ -46,31 +48,31 @@ pub struct StatementFields {
     /// The statement's timestamp in milliseconds since 1970 UTC; where it has none, `stored_ms`.
     pub timestamp_ms: i64,
     /// The UTC day of the timestamp, `2021-11-29`. A typed field of its own: engines differ in date histograms.
-    pub day: String,
+    pub day: SmolStr,
     /// The actor's canonical inverse functional identifier: `mbox:…`, `sha1:…`, `openid:…`, `account:<homePage>|<name>`;
     /// empty for an anonymous group.
     pub actor: String,
     /// For an mbox, the lower-case hex SHA-1 of `mailto:…`; for an `mbox_sha1sum`, itself: so that one finds the other.
     pub actor_sha1: Option<String>,
     /// Verb IRI.
-    pub verb: String,
+    pub verb: ByteString,
     /// `Activity`, `Agent`, `Group`, `StatementRef`, `SubStatement`.
     pub object_type: Cow<'static, str>,
     /// The activity's IRI, the StatementRef's id (lower case), the agent's canonical identifier; empty for a SubStatement.
-    pub object: String,
+    pub object: ByteString,
     /// `definition.type`.
-    pub activity_type: Option<String>,
+    pub activity_type: Option<ByteString>,
     /// `context.registration`, lower case.
     pub registration: Option<String>,
     /// IRIs of `contextActivities.parent`.
-    pub parents: Vec<String>,
+    pub parents: Vec<ByteString>,
     /// The survey that it is about or belongs to: `<id>` of `http://nlj.platform/activities/survey/<id>`, of any other the
     /// whole IRI.
-    pub survey: Option<String>,
+    pub survey: Option<ByteString>,
     /// The question of that survey that it is about, likewise.
-    pub question: Option<String>,
+    pub question: Option<ByteString>,
     /// `result.response`.
-    pub response: Option<String>,
+    pub response: Option<ByteString>,
     /// `result.score.raw`.
     pub score_raw: Option<f64>,
     /// `result.score.scaled`.

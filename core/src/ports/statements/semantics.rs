@@ -4,9 +4,12 @@
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
+use bytestring::ByteString;
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::{Filter, StatementDocument, StatementsError, StoreOutcome};
@@ -112,7 +115,7 @@ fn visit_text<'a>(value: &'a str, visit: Visit<'a, '_>) {
     visit(FieldValue::Text(index_term(value)));
 }
 
-fn visit_texts<'a>(values: impl IntoIterator<Item = &'a String>, visit: Visit<'a, '_>) {
+fn visit_texts<'a, T: Deref<Target = str> + 'a>(values: impl IntoIterator<Item = &'a T>, visit: Visit<'a, '_>) {
     values.into_iter().for_each(|value| visit_text(value, visit));
 }
 
@@ -144,7 +147,7 @@ pub const FIELDS: [Field; 21] = [
     text("registration", |document, visit| visit_texts(&document.fields.registration, visit)),
     text("parents", |document, visit| {
         let parents = &document.fields.parents;
-        let first_of_its_kind = |(at, parent): &(usize, &String)| !parents[..*at].contains(parent);
+        let first_of_its_kind = |(at, parent): &(usize, &ByteString)| !parents[..*at].contains(parent);
         visit_texts(parents.iter().enumerate().filter(first_of_its_kind).map(|(_, parent)| parent), visit);
     }),
     text("survey", |document, visit| visit_texts(&document.fields.survey, visit)),
@@ -216,18 +219,18 @@ pub fn meet_again(
 pub struct Cursor {
     timestamp_ms: Reverse<i64>,
     id: Uuid,
-    tenant: String,
+    tenant: SmolStr,
 }
 
 impl Cursor {
     /// The place of that timestamp in milliseconds, id and tenant.
-    pub fn new(timestamp_ms: i64, id: Uuid, tenant: impl Into<String>) -> Self {
+    pub fn new(timestamp_ms: i64, id: Uuid, tenant: impl Into<SmolStr>) -> Self {
         Self { timestamp_ms: Reverse(timestamp_ms), id, tenant: tenant.into() }
     }
 
     /// The place of a document.
     pub fn of(document: &StatementDocument) -> Self {
-        Self::new(document.fields.timestamp_ms, document.id, &document.tenant)
+        Self::new(document.fields.timestamp_ms, document.id, document.tenant.clone())
     }
 
     /// The timestamp in milliseconds.
@@ -265,7 +268,7 @@ impl FromStr for Cursor {
         let mut parse = || {
             let timestamp_ms = Reverse(parts.next()?.parse().ok()?);
             let id = parts.next()?.parse().ok()?;
-            Some(Self { timestamp_ms, id, tenant: parts.next()?.to_owned() })
+            Some(Self { timestamp_ms, id, tenant: parts.next()?.into() })
         };
         parse().ok_or_else(|| {
             StatementsError::Refused(format!("{text:?} is no place in a search: hand back the last page's `next`"))

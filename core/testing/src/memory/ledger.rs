@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use lyceum_core::ports::ledger::{
@@ -39,7 +40,7 @@ impl MemoryLedger {
     }
 
     /// Every key with its tenant and event, first those that are items of their own: for a test to look at.
-    pub fn keys(&self) -> Vec<(String, Uuid, StoredKey)> {
+    pub fn keys(&self) -> Vec<(SmolStr, Uuid, StoredKey)> {
         let tables = self.tables();
         let apart = tables.keys.iter().map(|(id, key)| (id.tenant.clone(), id.event_id, key.clone()));
         let at_home = tables.aggregates.iter().flat_map(|(id, stored)| {

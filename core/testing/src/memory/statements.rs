@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use lyceum_core::ports::statements::aggregation::{self, AggregationKind, Aggregations, Metric};
@@ -23,8 +24,8 @@ pub struct MemoryStatements {
 
 #[derive(Default)]
 struct State {
-    documents: BTreeMap<(String, Uuid), StatementDocument>,
-    void_targets: HashSet<(String, Uuid)>,
+    documents: BTreeMap<(SmolStr, Uuid), StatementDocument>,
+    void_targets: HashSet<(SmolStr, Uuid)>,
 }
 
 impl State {
@@ -75,7 +76,7 @@ impl StoreDocuments for MemoryStatements {
 impl QueryDocuments for MemoryStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
         let state = self.state.lock();
-        Ok(state.documents.get(&(tenant.to_owned(), id)).map(|document| state.stored(document)))
+        Ok(state.documents.get(&(tenant.into(), id)).map(|document| state.stored(document)))
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {

@@ -72,7 +72,7 @@ fn in_order(stage: &Stage) -> bool {
 fn left_behind(stage: &Stage) -> Folded {
     let document = |of: lyceum_core::ports::statements::StoredStatement| {
         let of = of.document;
-        ((of.tenant, of.id), (of.raw, of.source, of.stored_ms))
+        ((of.tenant.to_string(), of.id), (of.raw, of.source, of.stored_ms))
     };
     Folded {
         states: stage.ledger.aggregates().into_iter().filter_map(|(id, of)| Some((id, of.content.state?))).collect(),
@@ -131,7 +131,7 @@ fn forget_unpublished(stage: &Stage, record: &Record, folded: &mut Folded) {
     if (given_up || replayed) && !stage.state().letters.contains_key(&letter) {
         folded.letters.remove(&letter);
     }
-    let id = (fact.key.tenant.clone(), fact.event_id);
+    let id = (fact.key.tenant.to_string(), fact.event_id);
     let is_stored = answer(stage.statements.get(&id.0, id.1)).is_ok_and(|found| found.is_some());
     if given_up && !is_stored && folded.documents.get(&id).is_some_and(|(_, source, _)| *source == record.position) {
         folded.documents.remove(&id);

@@ -168,7 +168,7 @@ impl TypedEvent for Event {
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        self.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.clone() }).collect()
+        self.counters.iter().map(|id| AggregateRef { kind: COUNTER, id: id.as_str().into() }).collect()
     }
 }
 

@@ -216,7 +216,7 @@ impl Counted for Answers {
     type Numbers = Scores;
 
     fn counters(event: &Scored) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: SCORES, id: event.learner.clone() }]
+        vec![AggregateRef { kind: SCORES, id: event.learner.clone().into() }]
     }
 
     fn count(scores: &mut Scores, _: &AggregateRef, event: &Scored, at: &Occurrence) {

@@ -57,12 +57,12 @@ fn document<B>(envelope: &Envelope<'_, B>, actor: &str, stored: &Stored<'_>) -> 
         ..StatementFields::default()
     };
     StatementDocument {
-        tenant: envelope.tenant.to_string(),
+        tenant: envelope.tenant.clone(),
         id: envelope.id,
         raw: stored.value.slice_ref(envelope.raw),
         stored_ms: stored.stored_ms,
         source: stored.source.clone(),
-        correlation_id: envelope.correlation_id.to_string(),
+        correlation_id: envelope.correlation_id.clone(),
         fields,
     }
 }
@@ -277,7 +277,7 @@ fn check_numbers(stage: &Stage) -> Result<(), Violation> {
 fn check_courses(stage: &Stage) -> Result<(), Violation> {
     let states = |kind: &str| -> BTreeMap<String, Bytes> {
         let of_kind = stage.ledger.aggregates().into_iter().filter(|(id, _)| id.kind == kind);
-        of_kind.filter_map(|(id, of)| Some((id.id, of.content.state?))).collect()
+        of_kind.filter_map(|(id, of)| Some((id.id.to_string(), of.content.state?))).collect()
     };
     let distributions: BTreeMap<String, Distribution> = states("distribution")
         .into_iter()

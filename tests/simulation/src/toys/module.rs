@@ -148,7 +148,7 @@ impl TypedEvent for Event {
 
     fn aggregates(&self) -> Vec<AggregateRef> {
         let kind = if self.event_type == CREATED { "distribution" } else { "course" };
-        vec![AggregateRef { kind, id: self.payload.course_id.clone() }]
+        vec![AggregateRef { kind, id: self.payload.course_id.as_str().into() }]
     }
 }
 

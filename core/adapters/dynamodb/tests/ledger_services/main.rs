@@ -203,7 +203,7 @@ fn commit_of(keys: &[KeyId]) -> Commit {
 }
 
 fn program(id: usize) -> AggregateId {
-    AggregateId { tenant: "acme".into(), kind: "program".into(), id: id.to_string() }
+    AggregateId { tenant: "acme".into(), kind: "program".into(), id: id.to_string().into() }
 }
 
 async fn are_there(ledger: &DynamoDbLedger, keys: &[KeyId]) -> Vec<bool> {

@@ -57,7 +57,7 @@ mod embedded {
     lyceum_testing::ledger_contract!(Opened::new().await);
 
     fn aggregate(id: impl ToString) -> AggregateId {
-        AggregateId { tenant: "acme".into(), kind: "program".into(), id: id.to_string() }
+        AggregateId { tenant: "acme".into(), kind: "program".into(), id: id.to_string().into() }
     }
 
     fn key(event_id: u128) -> KeyId {

@@ -319,8 +319,8 @@ prop_compose! {
             source: Position::new("topic", 0, offset),
             fields: StatementFields {
                 event_type: event_type.into(), timestamp_ms, actor: actor.into(), actor_sha1: sha1, verb: verb.into(),
-                object: object.into(), survey, response, score_raw: score, success,
-                parents: parents.into_iter().map(str::to_owned).collect(),
+                object: object.into(), survey: survey.map(Into::into), response: response.map(Into::into), score_raw: score, success,
+                parents: parents.into_iter().map(Into::into).collect(),
                 registration: Some(TEXTS[number as usize % 7].into()),
                 voids: voids.map(|target| numbered(tenant, target).id),
                 ..StatementFields::default()
