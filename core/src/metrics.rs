@@ -431,7 +431,7 @@ mod tests {
         metrics.observe(&[
             report(Outcome::Applied, vec![]),
             report(Outcome::DeadLettered { kind: DeadLetterKind::UnknownType }, vec!["actor.ifi.exactly-one".into()]),
-            report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
+            report(Outcome::RetryLater { reason: "away".into() }, vec![]),
         ]);
         measure_everything_else(&metrics);
         let text = metrics.encode();
@@ -461,7 +461,7 @@ mod tests {
         let metrics = Metrics::with_samples();
         metrics.observe(&[
             report(Outcome::DeadLettered { kind: DeadLetterKind::Validation }, vec!["actor.ifi.exactly-one".into()]),
-            report(Outcome::RetryLater { reason: "away".to_owned() }, vec![]),
+            report(Outcome::RetryLater { reason: "away".into() }, vec![]),
         ]);
         measure_everything_else(&metrics);
         let text = metrics.encode();

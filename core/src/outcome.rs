@@ -1,6 +1,7 @@
 //! How a record ended. One outcome, many translators: the Lambda trigger turns it into batch item failures, the container
 //! into an offset, the local runner into a line on the screen.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub enum Outcome {
     /// It may succeed later: it is to be delivered again.
     RetryLater {
         /// What failed.
-        reason: String,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -122,13 +123,13 @@ impl DeadLetterKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// A stable id from a closed set, `actor.ifi.exactly-one`.
-    pub rule: std::borrow::Cow<'static, str>,
+    pub rule: Cow<'static, str>,
     /// JSON pointer (RFC 6901) of the offending value within the record's value; empty for the whole.
     pub pointer: String,
     /// A sentence that a person can act on.
     pub message: String,
     /// Where the rule comes from: `XAPI-00021`, a section of a specification, or the catalog.
-    pub requirement: std::borrow::Cow<'static, str>,
+    pub requirement: Cow<'static, str>,
 }
 
 impl From<lyceum_xapi::Violation> for Finding {
@@ -216,7 +217,7 @@ impl Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomaly {
     /// A stable name from a closed set: `overbooked`, `not-started` …
-    pub name: std::borrow::Cow<'static, str>,
+    pub name: Cow<'static, str>,
     /// A sentence for a person.
     pub message: String,
 }

@@ -313,7 +313,7 @@ impl Group {
 
     fn take(&self, wire: WireRecord<'_>) -> Result<Delivered, &'static str> {
         let topic = match wire.topic {
-            Some(topic) if *topic != *self.topic => Arc::from(&*topic),
+            Some(BorrowedText(topic)) if *topic != *self.topic => Arc::from(&*topic),
             _ => self.topic.clone(),
         };
         let partition = wire.partition.or(self.partition).filter(|partition| *partition >= 0);
@@ -355,7 +355,7 @@ impl Group {
 #[serde(rename_all = "camelCase")]
 struct WireRecord<'a> {
     #[serde(borrow)]
-    topic: Option<Cow<'a, str>>,
+    topic: Option<BorrowedText<'a>>,
     partition: Option<i32>,
     offset: Option<i64>,
     timestamp: Option<i64>,

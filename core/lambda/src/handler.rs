@@ -63,7 +63,7 @@ fn answer(names: Vec<(Arc<str>, Option<i64>)>, reports: Vec<Report>) -> Result<B
         let partition = partition.to_string();
         match offset {
             Some(offset) => failed.push(ItemIdentifier { partition, offset }),
-            None => return Err(HandlerError::Unnameable { partition, reason }),
+            None => return Err(HandlerError::Unnameable { partition, reason: reason.into_owned() }),
         }
     }
     Ok(BatchResponse::failing(failed))

@@ -1,5 +1,7 @@
 //! Step 6: how each record ended. What nobody decided about is redelivered, and so is what stands behind such a record.
 
+use std::borrow::Cow;
+
 use super::batch::{Batch, Disposition};
 use crate::family::TypedEvent;
 use crate::outcome::{Outcome, Report};
@@ -15,7 +17,7 @@ impl<E: TypedEvent> Batch<'_, E> {
                 Disposition::Undecided | Disposition::Missing(_) => Outcome::undecided(),
                 Disposition::Tombstone => Outcome::SkippedTombstone,
                 Disposition::Unwanted => Outcome::Skipped,
-                Disposition::Redeliver { reason } => Outcome::RetryLater { reason },
+                Disposition::Redeliver { reason } => Outcome::RetryLater { reason: reason.into() },
                 Disposition::LikeFirst { first } => {
                     like_first.push((index, first));
                     Outcome::undecided()
@@ -42,7 +44,7 @@ impl<E: TypedEvent> Batch<'_, E> {
 /// Where a record is redelivered, those behind it of the same aggregates are redelivered with it, in order.
 fn hold_back<'g>(groups: impl Iterator<Item = &'g [usize]>, reports: &mut [Report]) {
     for group in groups {
-        let mut blocked: Option<String> = None;
+        let mut blocked: Option<Cow<'static, str>> = None;
         for &index in group {
             let report = &mut reports[index];
             match (&blocked, &report.outcome) {
@@ -50,7 +52,7 @@ fn hold_back<'g>(groups: impl Iterator<Item = &'g [usize]>, reports: &mut [Repor
                     report.outcome = Outcome::RetryLater { reason: reason.clone() };
                 }
                 (None, Outcome::RetryLater { reason }) => {
-                    blocked = Some(format!("waits behind {}: {reason}", report.position));
+                    blocked = Some(format!("waits behind {}: {reason}", report.position).into());
                 }
                 _ => {}
             }

@@ -8,6 +8,7 @@ use lyceum_core::formats::statement::vocabulary::{question_id, survey_id, survey
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use serde_json::Value;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::state::RESPONSE;
@@ -16,11 +17,11 @@ use crate::state::RESPONSE;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// The survey, by its [`survey_id`].
-    pub survey_id: String,
+    pub survey_id: SmolStr,
     /// The participant's attempt.
     pub registration: Uuid,
     /// The actor's canonical identifier, where the actor is identified.
-    pub learner: Option<String>,
+    pub learner: Option<SmolStr>,
     /// The extension `demographics` (role, region, department …), where it is sent.
     pub demographics: Option<Value>,
     /// What happened.
@@ -29,8 +30,8 @@ pub struct Event {
 
 impl Event {
     /// The id of the response, which is also the Kafka key.
-    pub fn response_id(&self) -> String {
-        self.registration.to_string()
+    pub fn response_id(&self) -> SmolStr {
+        SmolStr::new(self.registration.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 
@@ -47,29 +48,29 @@ impl TypedEvent for Event {
             _ => {
                 let result = &envelope.body.result;
                 let score = result.score_raw.or(result.score_scaled);
-                let response = result.response.as_deref().map(str::to_owned);
+                let response = result.response.as_deref().map(SmolStr::new);
                 fields.required((response.is_some() || score.is_some()).then_some(()), "/result", || {
                     "an answer needs result.response or result.score".to_owned()
                 });
                 let survey = match survey_of(&envelope.body) {
-                    Some(iri) if envelope.extension("survey_id").is_none() => iri.to_owned(),
+                    Some(iri) if envelope.extension("survey_id").is_none() => iri.into(),
                     _ => fields.id("survey_id"),
                 };
                 let question_id = fields.object_iri("question_id", question_id);
-                (survey_id(&survey).to_owned(), What::Answered { question_id, response, score })
+                (survey_id(&survey).into(), What::Answered { question_id, response, score })
             }
         };
-        let learner = envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+        let learner = envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical().into());
         let demographics = envelope.extension("demographics").and_then(|(_, raw)| serde_json::from_slice(raw).ok());
         fields.finish(Event { survey_id, registration, learner, demographics, what })
     }
 
     fn key(&self, _: &Envelope<'_>) -> String {
-        self.response_id()
+        self.response_id().into()
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: RESPONSE, id: self.response_id().into() }]
+        vec![AggregateRef { kind: RESPONSE, id: self.response_id() }]
     }
 }
 
@@ -81,9 +82,9 @@ pub enum What {
     /// `survey.answered`
     Answered {
         /// The question, by its [`question_id`].
-        question_id: String,
+        question_id: SmolStr,
         /// `result.response`.
-        response: Option<String>,
+        response: Option<SmolStr>,
         /// `result.score.raw`, else `.scaled`.
         score: Option<f64>,
     },

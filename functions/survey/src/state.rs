@@ -9,6 +9,7 @@ use lyceum_core::states::Aggregate;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 pub use lyceum_catalog::survey::RESPONSE;
@@ -17,10 +18,10 @@ pub use lyceum_catalog::survey::RESPONSE;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     /// The survey.
-    pub survey_id: String,
+    pub survey_id: SmolStr,
     /// The learner's canonical identifier, as the first event that names one gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learner: Option<String>,
+    pub learner: Option<SmolStr>,
     /// Role, region, department …, as the last event that brings them gives them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demographics: Option<Value>,
@@ -29,7 +30,7 @@ pub struct Response {
     pub started: Option<Moment>,
     /// The last answer to each question.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub answers: BTreeMap<String, Answer>,
+    pub answers: BTreeMap<SmolStr, Answer>,
     /// When it was completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed: Option<Moment>,
@@ -51,7 +52,7 @@ pub struct Moment {
 pub struct Answer {
     /// `result.response`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<String>,
+    pub response: Option<SmolStr>,
     /// `result.score`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
@@ -87,7 +88,7 @@ impl Response {
 
 impl AggregateState for Response {
     fn view(&self, _: &[Option<Self>]) -> Value {
-        let answer = |(question, answer): (&String, &Answer)| {
+        let answer = |(question, answer): (&SmolStr, &Answer)| {
             json!({
                 "question_id": question, "response": answer.response, "score": answer.score, "times_answered": answer.times,
                 "last_answered_at": UtcTime::from_millis(answer.last.at_ms), "id": answer.last.id, "source": answer.last.source,

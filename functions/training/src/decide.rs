@@ -106,7 +106,7 @@ fn schedule_session(
     let anomalies = session.anomalies();
     let changes = Changes::new().put(id, session);
     // The program learns of the session once; an unknown program becomes a placeholder by it.
-    let is_new = program.sessions.insert(id.to_owned());
+    let is_new = program.sessions.insert(id.into());
     let changes = if is_new { changes.put(program_id, program) } else { changes.keep::<Program>(program_id) };
     accept(changes, anomalies)
 }
@@ -166,7 +166,7 @@ fn waitlist_booking(mut booking: Booking, mut session: Session, id: &str, at: &O
     let sequence = session.next_sequence;
     session.next_sequence += 1;
     session.requested -= 1;
-    session.waitlist.insert(sequence, id.to_owned());
+    session.waitlist.insert(sequence, id.into());
     booking.status = BookingStatus::Waitlisted(sequence);
     remember(&mut booking.history, at);
     let session_id = booking.session_id.clone();

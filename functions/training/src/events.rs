@@ -6,6 +6,7 @@ use lyceum_core::formats::statement::StatementFormat;
 use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use lyceum_catalog::training::{BOOKING, PROGRAM, SESSION};
 
@@ -14,17 +15,17 @@ use lyceum_catalog::training::{BOOKING, PROGRAM, SESSION};
 #[allow(missing_docs, reason = "the fields are those of the event catalog, by their names there")]
 pub enum Event {
     /// `program.created`
-    ProgramCreated { program_id: String, title: String },
+    ProgramCreated { program_id: SmolStr, title: String },
     /// `program.published`
-    ProgramPublished { program_id: String },
+    ProgramPublished { program_id: SmolStr },
     /// `session.scheduled`; instants in milliseconds since 1970 UTC
-    SessionScheduled { session_id: String, program_id: String, starts_at_ms: i64, ends_at_ms: i64, capacity: u64 },
+    SessionScheduled { session_id: SmolStr, program_id: SmolStr, starts_at_ms: i64, ends_at_ms: i64, capacity: u64 },
     /// `booking.requested`
-    BookingRequested { booking_id: String, session_id: String, learner: String },
+    BookingRequested { booking_id: SmolStr, session_id: SmolStr, learner: SmolStr },
     /// `booking.confirmed`
-    BookingConfirmed { booking_id: String, session_id: String },
+    BookingConfirmed { booking_id: SmolStr, session_id: SmolStr },
     /// `booking.waitlisted`
-    BookingWaitlisted { booking_id: String, session_id: String },
+    BookingWaitlisted { booking_id: SmolStr, session_id: SmolStr },
 }
 
 impl TypedEvent for Event {
@@ -73,11 +74,11 @@ impl TypedEvent for Event {
             | Self::BookingConfirmed { session_id, .. }
             | Self::BookingWaitlisted { session_id, .. } => session_id,
         };
-        key.clone()
+        key.to_string()
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        let of = |kind, id: &String| AggregateRef { kind, id: id.as_str().into() };
+        let of = |kind, id: &SmolStr| AggregateRef { kind, id: id.clone() };
         match self {
             Self::ProgramCreated { program_id, .. } | Self::ProgramPublished { program_id } => {
                 vec![of(PROGRAM, program_id)]

@@ -13,6 +13,7 @@ use lyceum_core::states::Aggregate;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 pub use lyceum_catalog::training::{BOOKING, PROGRAM, SESSION};
@@ -76,7 +77,7 @@ pub struct Program {
     pub own: Option<ProgramOwn>,
     /// The sessions that were scheduled for it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub sessions: BTreeSet<String>,
+    pub sessions: BTreeSet<SmolStr>,
 }
 
 /// A program's own part.
@@ -111,7 +112,7 @@ pub struct Session {
     pub confirmed: u64,
     /// Waitlisted bookings by their sequence number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub waitlist: BTreeMap<u64, String>,
+    pub waitlist: BTreeMap<u64, SmolStr>,
     /// The sequence number that the next waitlisted booking gets; only grows.
     pub next_sequence: u64,
 }
@@ -120,7 +121,7 @@ pub struct Session {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduled {
     /// Its program.
-    pub program_id: String,
+    pub program_id: SmolStr,
     /// Milliseconds since 1970 UTC.
     pub starts_at_ms: i64,
     /// Milliseconds since 1970 UTC.
@@ -135,9 +136,9 @@ pub struct Scheduled {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booking {
     /// Its session.
-    pub session_id: String,
+    pub session_id: SmolStr,
     /// The learner's canonical identifier.
-    pub learner: String,
+    pub learner: SmolStr,
     /// Where it is in its life.
     pub status: BookingStatus,
     /// What happened to it.
@@ -170,7 +171,7 @@ impl BookingStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The event type.
-    pub event: String,
+    pub event: SmolStr,
     /// The event.
     pub id: Uuid,
     /// When it happened, milliseconds since 1970 UTC.
@@ -188,7 +189,7 @@ pub fn remember(history: &mut Vec<Transition>, at: &Occurrence) {
         history.remove(0);
     }
     history.push(Transition {
-        event: at.event_type.to_owned(),
+        event: SmolStr::new_static(at.event_type),
         id: at.event_id,
         at_ms: at.occurred_at_ms,
         source: at.source.clone(),
@@ -213,7 +214,7 @@ impl AggregateState for State {
     /// A booking's rank is read from its session.
     fn related(&self) -> Vec<AggregateRef> {
         match self {
-            Self::Booking(booking) => vec![AggregateRef { kind: SESSION, id: booking.session_id.as_str().into() }],
+            Self::Booking(booking) => vec![AggregateRef { kind: SESSION, id: booking.session_id.clone() }],
             _ => Vec::new(),
         }
     }

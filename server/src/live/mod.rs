@@ -254,7 +254,7 @@ impl Entry {
             tenant: report.tenant.as_deref().map(|text| cut(text).into()),
             correlation_id: report.correlation_id.as_deref().map(|text| cut(text).into()),
             outcome: match &report.outcome {
-                Outcome::RetryLater { reason } => Outcome::RetryLater { reason: cut(reason) },
+                Outcome::RetryLater { reason } => Outcome::RetryLater { reason: cut(reason).into() },
                 outcome => outcome.clone(),
             },
             findings: findings.collect(),

@@ -35,7 +35,7 @@ fn every_outcome_has_a_column() {
         Outcome::Duplicate,
         Outcome::SkippedTombstone,
         Outcome::Skipped,
-        Outcome::RetryLater { reason: String::new() },
+        Outcome::RetryLater { reason: "".into() },
         dead(DeadLetterKind::Decode),
     ];
     let mut names = outcomes.map(|outcome| outcome.name());
@@ -89,7 +89,7 @@ fn rates_count_what_is_settled_only() {
     assert_eq!(live.snapshot(None).totals.success_rate(), None);
     live.observe(&[
         report(None, 0, Outcome::Applied),
-        report(None, 1, Outcome::RetryLater { reason: "away".to_owned() }),
+        report(None, 1, Outcome::RetryLater { reason: "away".into() }),
         report(None, 2, dead(DeadLetterKind::Validation)),
         report(None, 3, dead(DeadLetterKind::Rejected)),
         report(None, 4, Outcome::SkippedTombstone),

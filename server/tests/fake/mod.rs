@@ -457,7 +457,7 @@ pub async fn busy(access: Access) -> Fakes {
         overbooked,
         invalid,
         report("globex", 1, Outcome::Duplicate),
-        report("globex", 2, Outcome::RetryLater { reason: "the ledger is unavailable: throttled".to_owned() }),
+        report("globex", 2, Outcome::RetryLater { reason: "the ledger is unavailable: throttled".into() }),
     ]);
     fakes.clock.set(NOW_MS);
     fakes

@@ -110,7 +110,7 @@ impl TypedEvent for Event {
         let wish: Wish = wish.unwrap_or_default();
         let cannot_be_written = wish.mistake == Some(Mistake::CannotBeWritten);
         let places = cannot_be_written.then_some(((1, 2), 3)).into_iter().collect();
-        fields.finish(Event { id, wish, places })
+        fields.finish(Event { id: id.to_string(), wish, places })
     }
 
     fn key(&self, _: &Envelope<'_>) -> String {

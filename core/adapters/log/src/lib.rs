@@ -85,7 +85,7 @@ fn log(report: &Report) {
             let rules = report.findings.iter().map(|finding| &*finding.rule).collect::<Vec<_>>().join(" ");
             record!(warn, "record dead-lettered", kind = kind.name(), rules = rules);
         }
-        Outcome::RetryLater { reason } => record!(warn, "record is redelivered", reason = reason.as_str()),
+        Outcome::RetryLater { reason } => record!(warn, "record is redelivered", reason = &**reason),
         Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone | Outcome::Skipped => {
             record!(debug, "record settled")
         }

@@ -175,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_a_part_of_the_records_bytes_where_these_have_it_as_it_is() {
+        let value = Bytes::from_static(br#"{"verb": "http://x.example/did", "odd": "a\u0062"}"#);
+        let place = value.as_ptr_range();
+        let is_part = |text: &ByteString| place.contains(&text.as_bytes().as_ptr());
+        let verb = std::str::from_utf8(&value[10..30]).expect("it is text");
+        let (part, elsewhere) = (text_of(&value, verb), text_of(&value, &"ab".to_owned()));
+        assert_eq!((&*part, &*elsewhere), ("http://x.example/did", "ab"));
+        assert_eq!([is_part(&part), is_part(&elsewhere)], [true, false]);
+        // One that begins before or ends behind the bytes is none of theirs.
+        for (value, text) in [(value.slice(11..), verb), (value.slice(..29), verb), (value.clone(), &verb[..0])] {
+            assert_eq!(&*text_of(&value, text), text);
+        }
+    }
+
+    #[test]
     fn an_anonymous_group_is_found_by_no_name() {
         let group = json!({"objectType": "Group", "member": [{"mbox": "mailto:ada@example.com"}]});
         let fields = document_of(json!({"actor": group}), None).fields;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use smol_str::{SmolStr, ToSmolStr};
 use uuid::Uuid;
 
 use super::vocabulary::EXTENSIONS;
@@ -31,8 +32,8 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 
     /// The id in the object's activity IRI: its last segment, at most [`MAX_ID_BYTES`].
-    pub fn object_id(&mut self, name: &str) -> String {
-        let id = self.envelope.object_id().map(str::to_owned);
+    pub fn object_id(&mut self, name: &str) -> SmolStr {
+        let id = self.envelope.object_id().map(SmolStr::new);
         if let Some(id) = id.as_ref().filter(|id| id.len() > MAX_ID_BYTES) {
             let message = format!("{name} has {} bytes, and an id may have {MAX_ID_BYTES}", id.len());
             self.wrong("field.range", "/object/id", message);
@@ -43,9 +44,9 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 
     /// The object's activity IRI, or the part of it that `id_of` takes for the id; at most [`MAX_IRI_BYTES`].
-    pub fn object_iri(&mut self, name: &str, id_of: fn(&str) -> &str) -> String {
+    pub fn object_iri(&mut self, name: &str, id_of: fn(&str) -> &str) -> SmolStr {
         let id = match &self.envelope.body.object {
-            Object::Activity(activity) => Some(id_of(&activity.id).to_owned()),
+            Object::Activity(activity) => Some(SmolStr::new(id_of(&activity.id))),
             _ => None,
         };
         if let Some(id) = id.as_ref().filter(|id| id.len() > MAX_IRI_BYTES) {
@@ -56,7 +57,7 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 
     /// A text or a whole number under the extension of that name, at most [`MAX_ID_BYTES`].
-    pub fn id(&mut self, name: &str) -> String {
+    pub fn id(&mut self, name: &str) -> SmolStr {
         let id = match self.envelope.extension(name) {
             None => None,
             Some((place, raw)) => self.id_text(name, place, raw),
@@ -64,15 +65,15 @@ impl<'e, 'a> Fields<'e, 'a> {
         self.required(id, "/context/extensions", || format!("the extension {EXTENSIONS}{name} is required"))
     }
 
-    fn id_text(&mut self, name: &str, place: &str, raw: &[u8]) -> Option<String> {
-        let text = text_of(raw).or_else(|| whole_number(raw).map(|number| number.to_string()));
+    fn id_text(&mut self, name: &str, place: &str, raw: &[u8]) -> Option<SmolStr> {
+        let text = serde_json::from_slice(raw).ok().or_else(|| whole_number(raw).map(|number| number.to_smolstr()));
         if text.as_deref().is_none_or(|text| text.is_empty() || text.len() > MAX_ID_BYTES) {
             self.wrong(
                 "field.type",
                 place,
                 format!("{name} must be a non-empty string of at most {MAX_ID_BYTES} bytes, or a whole number"),
             );
-            return Some(String::new());
+            return Some(SmolStr::default());
         }
         text
     }
@@ -123,8 +124,8 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 
     /// The actor's canonical identifier.
-    pub fn learner(&mut self) -> String {
-        let learner = self.envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical());
+    pub fn learner(&mut self) -> SmolStr {
+        let learner = self.envelope.body.actor.ifi.as_ref().map(|ifi| ifi.canonical().into());
         self.required(learner, "/actor", || "the learner is the actor, who must be identified".to_owned())
     }
 
@@ -241,12 +242,12 @@ mod tests {
         let id = |bytes: usize| {
             reading(about(format!("http://lms.example.com/{}", "x".repeat(bytes))), |fields| fields.object_id("id"))
         };
-        assert_eq!(id(1), ("x".to_owned(), vec![]));
-        assert_eq!(id(MAX_ID_BYTES), ("x".repeat(MAX_ID_BYTES), vec![]));
+        assert_eq!(id(1), ("x".into(), vec![]));
+        assert_eq!(id(MAX_ID_BYTES), ("x".repeat(MAX_ID_BYTES).into(), vec![]));
         assert_eq!(id(MAX_ID_BYTES + 1).1, at("field.range", "/object/id"));
         assert_eq!(
             reading(a_person(), |fields| fields.object_id("id")),
-            (String::new(), at("field.required", "/object/id"))
+            (SmolStr::default(), at("field.required", "/object/id"))
         );
     }
 
@@ -257,26 +258,26 @@ mod tests {
             let iri = format!("{begin}{}", "x".repeat(bytes - begin.len()));
             reading(about(iri), |fields| fields.object_iri("survey", survey_id))
         };
-        assert_eq!(iri(begin.len() + 1), (format!("{begin}x"), vec![]));
+        assert_eq!(iri(begin.len() + 1), (format!("{begin}x").into(), vec![]));
         assert_eq!(iri(MAX_IRI_BYTES).1, vec![]);
         assert_eq!(iri(MAX_IRI_BYTES + 1).1, at("field.range", "/object/id"));
         let own = about("http://nlj.platform/activities/survey/pulse".to_owned());
-        assert_eq!(reading(own, |fields| fields.object_iri("survey", survey_id)), ("pulse".to_owned(), vec![]));
-        let none = (String::new(), at("field.required", "/object/id"));
+        assert_eq!(reading(own, |fields| fields.object_iri("survey", survey_id)), ("pulse".into(), vec![]));
+        let none = (SmolStr::default(), at("field.required", "/object/id"));
         assert_eq!(reading(a_person(), |fields| fields.object_iri("survey", survey_id)), none);
     }
 
     #[test]
     fn an_id_in_an_extension_is_a_text_of_few_bytes_or_a_whole_number() {
         let id = |value: Value| extended(value, |fields| fields.id("x"));
-        let wrong = (String::new(), at("field.type", "/context/extensions"));
-        assert_eq!(id(json!("s1")), ("s1".to_owned(), vec![]));
-        assert_eq!(id(json!(17)), ("17".to_owned(), vec![]));
-        assert_eq!(id(json!("x".repeat(MAX_ID_BYTES))), ("x".repeat(MAX_ID_BYTES), vec![]));
+        let wrong = (SmolStr::default(), at("field.type", "/context/extensions"));
+        assert_eq!(id(json!("s1")), ("s1".into(), vec![]));
+        assert_eq!(id(json!(17)), ("17".into(), vec![]));
+        assert_eq!(id(json!("x".repeat(MAX_ID_BYTES))), ("x".repeat(MAX_ID_BYTES).into(), vec![]));
         for value in [json!("x".repeat(MAX_ID_BYTES + 1)), json!(""), json!(["s1"]), json!(1.5)] {
             assert_eq!(id(value), wrong);
         }
-        let none = (String::new(), at("field.required", "/context/extensions"));
+        let none = (SmolStr::default(), at("field.required", "/context/extensions"));
         assert_eq!(reading(json!({}), |fields| fields.id("x")), none);
     }
 
@@ -324,9 +325,9 @@ mod tests {
 
     #[test]
     fn a_learner_is_an_identified_actor() {
-        assert_eq!(reading(json!({}), |fields| fields.learner()), ("mbox:ada@example.com".to_owned(), vec![]));
+        assert_eq!(reading(json!({}), |fields| fields.learner()), ("mbox:ada@example.com".into(), vec![]));
         let group = json!({"actor": {"objectType": "Group", "member": [{"mbox": "mailto:ada@example.com"}]}});
-        assert_eq!(reading(group, |fields| fields.learner()), (String::new(), at("field.required", "/actor")));
+        assert_eq!(reading(group, |fields| fields.learner()), (SmolStr::default(), at("field.required", "/actor")));
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl PlacedLedger {
 
     /// The beginning of a transaction.
     pub fn draft(&self) -> Draft {
-        Draft { writes: BTreeMap::new(), keys: Vec::new(), bytes: 0, most: self.places.most }
+        Draft { writes: BTreeMap::new(), keys: Vec::new(), planned: HashMap::new(), bytes: 0, most: self.places.most }
     }
 
     /// Writes all of the draft, or nothing; returns the aggregates as they are from then on.
@@ -254,6 +254,8 @@ fn distinct(keys: &[KeyId]) -> impl Iterator<Item = &KeyId> {
 pub struct Draft {
     writes: BTreeMap<AggregateId, DraftWrite>,
     keys: Vec<KeyWrite>,
+    /// How many of the keys have which home.
+    planned: HashMap<AggregateId, usize>,
     bytes: usize,
     most: usize,
 }
@@ -299,16 +301,16 @@ impl Draft {
 
     /// How many keys have to move away from their homes once there is this one, too.
     fn moving(&self, seen: &[Seen<'_>], key: &KeyWrite) -> usize {
-        let mut planned: HashMap<AggregateId, usize> = HashMap::new();
-        for home in self.keys.iter().chain([key]).filter_map(|write| home_of(&write.id)) {
-            *planned.entry(home).or_default() += 1;
-        }
         let held = |id: &AggregateId| match self.writes.get(id) {
             Some(write) => Some(&write.held),
             None => seen.iter().find(|of| of.id == id).map(|of| of.held),
         };
-        let here = planned.iter().filter_map(|(id, planned)| Some((held(id)?.content.keys.here.len(), planned)));
-        here.filter(|(here, planned)| here + **planned > self.most).map(|(here, _)| here).sum()
+        let home = home_of(&key.id);
+        let more = |id: &AggregateId| usize::from(home.as_ref() == Some(id));
+        let new = home.as_ref().filter(|home| !self.planned.contains_key(home)).map(|home| (home, 1));
+        let planned = self.planned.iter().map(|(id, keys)| (id, keys + more(id))).chain(new);
+        let here = planned.filter_map(|(id, planned)| Some((held(id)?.content.keys.here.len(), planned)));
+        here.filter(|(here, planned)| here + planned > self.most).map(|(here, _)| here).sum()
     }
 
     /// The bytes of the state that a new one replaces.
@@ -336,7 +338,12 @@ impl Draft {
         // An earlier decision of this very transaction may have left the key dead in an epoch before: one write an item.
         match self.keys.iter_mut().find(|planned| planned.id == key.id) {
             Some(planned) => planned.key = key.key,
-            None => self.keys.push(key),
+            None => {
+                if let Some(home) = home_of(&key.id) {
+                    *self.planned.entry(home).or_default() += 1;
+                }
+                self.keys.push(key);
+            }
         }
     }
 }
@@ -375,7 +382,7 @@ mod tests {
     }
 
     fn draft(places: Places) -> Draft {
-        Draft { writes: BTreeMap::new(), keys: Vec::new(), bytes: 0, most: places.most }
+        Draft { writes: BTreeMap::new(), keys: Vec::new(), planned: HashMap::new(), bytes: 0, most: places.most }
     }
 
     /// Decides one event; the keys apart, and what is held of its home afterwards.

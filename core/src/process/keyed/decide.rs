@@ -80,16 +80,18 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
                 }
             };
             let is_full = transaction.draft.len() >= self.shell.config.decisions_a_commit.max(1);
-            if is_full || !takes(&transaction.draft, item, &written, working) {
+            if is_full || !transaction.take(item, &written, working) {
                 if transaction.covered > 0 {
                     return transaction;
                 }
                 // Not even alone: no repetition mends that.
                 let message = format!("its states and recording exceed one transaction of {MAX_COMMIT_BYTES} bytes");
                 let failed = Failed::by_rule(DeadLetterKind::Database, "limit.transaction", message);
-                transaction.add(item, refuse(failed), working);
+                let refused = refuse(failed);
+                transaction.draft.add(&seen(item, &refused, working), key_write(item, &refused, working));
+                transaction.cover(item, refused, working);
             } else {
-                transaction.add(item, written, working);
+                transaction.cover(item, written, working);
             }
         }
         transaction
@@ -264,13 +266,19 @@ fn seen<'a, E: TypedEvent, S>(
     item.aggregates.iter().zip(&written.states).filter_map(of).collect()
 }
 
-fn takes<E: TypedEvent, S>(draft: &Draft, item: &Item<'_, E>, written: &Written<S>, working: &WorkingSet<S>) -> bool {
-    draft.takes(&seen(item, written, working), &key_write(item, written, working))
-}
-
 impl Transaction {
-    fn add<E: TypedEvent, S>(&mut self, item: &Item<'_, E>, written: Written<S>, working: &mut WorkingSet<S>) {
-        self.draft.add(&seen(item, &written, working), key_write(item, &written, working));
+    /// Adds a decision to the draft, where that takes it.
+    fn take<E: TypedEvent, S>(&mut self, item: &Item<'_, E>, written: &Written<S>, working: &WorkingSet<S>) -> bool {
+        let (seen, key) = (seen(item, written, working), key_write(item, written, working));
+        let takes = self.draft.takes(&seen, &key);
+        if takes {
+            self.draft.add(&seen, key);
+        }
+        takes
+    }
+
+    /// Notes what becomes of an event whose decision is in the draft.
+    fn cover<E: TypedEvent, S>(&mut self, item: &Item<'_, E>, written: Written<S>, working: &mut WorkingSet<S>) {
         let Written { states, recording, status, outcome, findings, anomalies, .. } = written;
         for (id, state) in item.aggregates.iter().zip(states) {
             if let (Some((state, _)), Some(of)) = (state, working.aggregates.get_mut(id)) {

@@ -160,7 +160,11 @@ impl TypedEvent for Event {
             counters.push(fields.id("also"));
         }
         fields.required(kind.map(|_| ()), "/context/extensions", || "kind must be one of the counter's".to_owned());
-        fields.finish(Event { kind: kind.unwrap_or(Kind::Add), counters, limit })
+        fields.finish(Event {
+            kind: kind.unwrap_or(Kind::Add),
+            counters: counters.into_iter().map(Into::into).collect(),
+            limit,
+        })
     }
 
     fn key(&self, _: &Envelope<'_>) -> String {
