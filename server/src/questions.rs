@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::analytics::learner_id::LearnerId;
-use lyceum_core::analytics::{learner, platform, survey};
+use lyceum_core::analytics::{learner, platform, survey, tenants};
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
 use lyceum_core::process::Subscriber;
@@ -53,6 +53,9 @@ pub trait Analytics: Send + Sync {
 
     /// One learner, by any of its identifiers; `None` or [`AskError::NotFound`] where nothing is known of it.
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
+
+    /// The tenants that have statements, by name.
+    async fn tenants(&self) -> Result<Vec<String>, AskError>;
 }
 
 /// The state kept of programs, sessions, bookings …
@@ -102,6 +105,10 @@ impl Analytics for StatementAnalytics {
             return Err(AskError::NotFound(looked_for(who, &activity.learner)));
         }
         json(Ok(activity)).map(Some)
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, AskError> {
+        tenants::tenants(&*self.statements).await.map_err(failed)
     }
 }
 

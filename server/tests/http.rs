@@ -684,3 +684,56 @@ async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
         assert_eq!(services[part]["circuit"], "closed", "{services}");
     }
 }
+
+/// What a page leads to on this server, its feed and its forms among them; what concerns the whole process apart.
+fn paths_of(page: &str) -> Vec<String> {
+    let attributes = [" href=\"", " data-live=\""].into_iter();
+    let values = attributes.flat_map(|attribute| page.split(attribute).skip(1));
+    let values = values.filter_map(|rest| rest.split('"').next()).map(|path| path.replace("&amp;", "&"));
+    let of_process = ["/assets/", "/health", "/metrics", "/openapi.json"];
+    values.filter(|path| path.starts_with('/') && !of_process.iter().any(|of| path.starts_with(of))).collect()
+}
+
+#[tokio::test]
+async fn a_page_keeps_its_tenant_in_each_link_feed_and_form_though_nothing_was_seen_since_the_start() {
+    let mut fakes = empty(Access::open());
+    *fakes.dead_letters.0.lock().unwrap() = vec![
+        fake::letter(0, DeadLetterKind::Rejected, Some("one"), false),
+        fake::letter(1, DeadLetterKind::Rejected, Some("two"), false),
+    ];
+    let (platform, tenants) = (json!({"total": 2}), vec!["one".to_owned(), "two".to_owned()]);
+    fakes.services.analytics = std::sync::Arc::new(fake::FakeAnalytics { platform, tenants });
+    for path in ["/?tenant=one", "/dead-letters?tenant=one", &format!("/events/{LETTERS}/0/0?tenant=one")] {
+        let page = send(&fakes, get(path)).await.text;
+        let paths = paths_of(&page);
+        assert!(!paths.is_empty(), "{path}: {page}");
+        for to in paths {
+            assert!(to.contains("tenant=one"), "{path} leads to {to}");
+        }
+        let forms = page.matches("method=\"post\"").count();
+        assert_eq!(page.matches(r#"<input type="hidden" name="tenant" value="one">"#).count(), forms, "{path}: {page}");
+    }
+    let page = send(&fakes, get("/?tenant=one")).await.text;
+    assert!(page.contains(r#"data-live="/live?tenant=one""#), "{page}");
+    assert!(page.contains("What came before is counted") && !page.contains("Nothing has arrived yet"), "{page}");
+}
+
+#[tokio::test]
+async fn the_chooser_lists_the_tenants_that_have_data_and_says_where_one_has_none() {
+    let fakes = busy(Access::open()).await;
+    assert_eq!(send(&fakes, get("/api/tenants")).await.json()["tenants"], json!(["acme", "globex", "initech"]));
+    let page = send(&fakes, get("/?tenant=nosuch")).await.text;
+    for option in ["<option value=\"acme\">acme", "<option value=\"nosuch\" selected>nosuch (no data)"] {
+        assert!(page.contains(option), "{option} is not in {page}");
+    }
+    let mut fakes = empty(Access::open());
+    let tenants = vec!["acme".to_owned()];
+    fakes.services.analytics = std::sync::Arc::new(fake::FakeAnalytics { platform: json!({"total": 0}), tenants });
+    let page = send(&fakes, get("/?tenant=nosuch")).await.text;
+    assert!(
+        page.contains("Tenant <b>nosuch</b> has no data. There is data of <a href=\"/?tenant=acme\">acme</a>."),
+        "{page}"
+    );
+    let fakes = busy(tokens()).await;
+    assert_eq!(send(&fakes, by(get("/api/tenants"), "acme reads")).await.json()["tenants"], json!(["acme"]));
+}

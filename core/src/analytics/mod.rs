@@ -15,6 +15,7 @@ pub mod learner;
 pub mod learner_id;
 pub mod platform;
 pub mod survey;
+pub mod tenants;
 
 /// A verb and how many statements use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -53,6 +53,7 @@ mod openapi;
 mod page;
 mod state;
 mod statements;
+mod tenants;
 pub mod topics;
 pub mod work;
 
@@ -242,6 +243,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_survey) },
     Route { method: "GET", path: "/api/analytics/learners/{learner_id}", needs: Some(Role::Read), summary: "Numbers of one learner, by any of its identifiers", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learner) },
     Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
+    Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },

@@ -1,6 +1,6 @@
 //! The page's routes: they gather what a view shows, `crate::page` renders it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::consumers_for;
 use super::state::Query;
-use super::{At, dead_letters, health, read_query};
+use super::{At, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
 use crate::consumers::{ConsumerStatus, Consumers};
 use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters};
@@ -85,6 +85,7 @@ struct View {
 struct SlowSnapshot {
     platform: Result<Value, String>,
     health: Vec<(&'static str, Option<String>)>,
+    tenants: Option<Vec<String>>,
 }
 
 impl View {
@@ -96,8 +97,25 @@ impl View {
     async fn take_slow_snapshot(&self, sources: &Sources) -> SlowSnapshot {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
-        let (platform, health) = tokio::join!(platform, health::probe_all(&sources.health));
-        SlowSnapshot { platform, health: health.parts() }
+        let (platform, health, tenants) =
+            tokio::join!(platform, health::probe_all(&sources.health), self.list_tenants(sources));
+        SlowSnapshot { platform, health: health.parts(), tenants }
+    }
+
+    /// The tenants to choose from; `None` where the credential has chosen. Where a store does not answer, those of which
+    /// something was seen remain.
+    async fn list_tenants(&self, sources: &Sources) -> Option<Vec<String>> {
+        if self.caller.tenant.is_some() {
+            return None;
+        }
+        let (stored, failed) = tenants::ask(&*sources.analytics, &*sources.dead_letters);
+        let (stored, failed) = tokio::join!(
+            part(async { stored.await.map_err(Problem::from) }),
+            part(async { failed.await.map_err(Problem::from) })
+        );
+        let seen = sources.live.tenants();
+        let all = seen.into_iter().chain(stored.into_iter().flatten()).chain(failed.into_iter().flatten());
+        Some(all.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     async fn gather(&self, sources: &Sources, slow: SlowSnapshot) -> Overview {
@@ -106,7 +124,8 @@ impl View {
         let (mappings, dead_letters) =
             tokio::join!(part(consumers_for(&*sources.consumers, &self.caller)), part(count));
         Overview {
-            frame: frame(sources, &self.caller, self.tenant.clone()),
+            frame: frame(sources, self.tenant.clone()),
+            tenants: slow.tenants,
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,
             dead_letters,
@@ -125,9 +144,8 @@ async fn part<T>(ask: impl Future<Output = Result<T, Problem>>) -> Result<T, Str
     }
 }
 
-fn frame(sources: &Sources, caller: &Caller, tenant: Option<String>) -> Frame {
-    let tenants = if caller.tenant.is_none() { sources.live.tenants() } else { Vec::new() };
-    Frame { tenant, tenants, data: sources.data.clone() }
+fn frame(sources: &Sources, tenant: Option<String>) -> Frame {
+    Frame { tenant, data: sources.data.clone() }
 }
 
 /// One reader of the live feed.
@@ -238,7 +256,7 @@ pub(super) async fn show_event(
         return Err(Problem::not_found(format!("there is no record at {position}; `lyceum topics` lists the offsets")));
     }
     let view = EventView {
-        frame: frame(&sources, &caller, tenant),
+        frame: frame(&sources, tenant),
         record,
         position: position.to_string(),
         event,
@@ -288,7 +306,7 @@ pub(super) async fn show_dead_letters(
         remaining: query.remaining.unwrap_or(0),
     });
     let view = DeadLettersView {
-        frame: frame(&sources, &caller, filter.tenant.clone()),
+        frame: frame(&sources, filter.tenant.clone()),
         filter,
         letters: found.letters,
         not_indexed: found.not_indexed,

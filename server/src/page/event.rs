@@ -80,7 +80,7 @@ impl EventView {
         let record = self.record.as_ref();
         let facts = [
             ("record", Some(self.position.clone())),
-            ("settled", event.map(|event| format_time(event.at_ms))),
+            ("processed", event.map(|event| format_time(event.at_ms))),
             ("produced", record.map(|record| format_time(record.timestamp_ms))),
             (
                 "key",

@@ -1,7 +1,7 @@
 //! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -268,6 +268,10 @@ impl DeadLetters for FakeDeadLetters {
         Ok(counts)
     }
 
+    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
+        Ok(self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect())
+    }
+
     async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
         Ok(self.0.lock().unwrap().iter().find(|letter| letter.position == *position).cloned())
     }
@@ -303,6 +307,7 @@ impl DeadLetters for FakeDeadLetters {
 /// Answers with what it was asked.
 pub struct FakeAnalytics {
     pub platform: Value,
+    pub tenants: Vec<String>,
 }
 
 fn echo(id: &str, span: &Span) -> Option<Value> {
@@ -323,6 +328,10 @@ impl Analytics for FakeAnalytics {
 
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError> {
         Ok(echo(learner, span))
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, AskError> {
+        Ok(self.tenants.clone())
     }
 }
 
@@ -392,7 +401,7 @@ pub fn empty(access: Access) -> Fakes {
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),
         dead_letters: dead_letters.clone(),
-        analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}) }),
+        analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}), tenants: Vec::new() }),
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
@@ -420,6 +429,7 @@ pub async fn busy(access: Access) -> Fakes {
             },
             "by_day": [{"day": "2026-03-04", "count": 20_113}, {"day": "2026-03-05", "count": 28_100}],
         }),
+        tenants: vec!["acme".to_owned(), "initech".to_owned()],
     });
     let raw = br#"{"actor":{"mbox":"mailto:ada@example.org","name":"<script>alert('name')</script>"},"verb":{"id":"confirmed"},"object":{"id":"http://nlj.platform/activities/booking/b-1"}}"#;
     let records = vec![record("acme", raw), record("globex", br#"{"secret": "of globex"}"#)];
