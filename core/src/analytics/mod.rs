@@ -13,6 +13,7 @@ use lyceum_xapi::utc_time::{Day, UtcTime};
 
 pub mod learner;
 pub mod learner_id;
+pub mod nps;
 pub mod platform;
 pub mod survey;
 pub mod tenants;

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub mod dead_letters;
 pub mod event;
 pub mod overview;
+pub mod problem;
+pub mod state;
 
 mod json;
 mod plot;
@@ -87,7 +89,7 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
                 }
                 main #content { (content) }
                 footer {
-                    p { "Data: " code { (frame.data) } " · times are UTC" }
+                    p { @if !frame.data.is_empty() { "Data: " code { (frame.data) } " · " } "times are UTC" }
                     nav aria-label="Interfaces" {
                         a href="/health" { "health" } " "
                         a href="/metrics" { "metrics" } " "
@@ -130,6 +132,7 @@ fn percent(share: Option<f64>) -> String {
 /// What a name of an outcome, a kind or a field reads like.
 fn words(name: &str) -> String {
     match name {
+        "active_learners" => "actors".to_owned(),
         "skipped_tombstone" => "empty record".to_owned(),
         "retry_later" => "will be retried".to_owned(),
         other => other.replace(['_', '-'], " "),

@@ -1,21 +1,24 @@
 //! The overview: what happened in the last minutes, how far the inputs are, what failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::record::Position;
 use lyceum_xapi::utc_time::Day;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::state::state_links;
 use super::{Frame, count, layout, outcome_badge, percent, plot, time, words};
 use crate::consumers::{ConsumerState, ConsumerStatus};
 use crate::dead_letters::letters::DeadLetterCount;
 use crate::live::{LiveEvent, Snapshot};
+use crate::questions::About;
 
 /// How many of the latest events are listed.
 const EVENTS: usize = 30;
 /// How many anomalies are listed.
-const ANOMALIES: usize = 8;
+pub const ANOMALIES: usize = 8;
 /// How many lines a ranking has.
 const RANKS: usize = 8;
 
@@ -27,6 +30,8 @@ pub struct Overview {
     pub tenants: Option<Vec<String>>,
     /// The last minutes.
     pub snapshot: Snapshot,
+    /// What the events are about after which something was odd.
+    pub about: HashMap<Position, About>,
     /// How far each mapping has come.
     pub mappings: Result<Vec<ConsumerStatus>, String>,
     /// How many dead letters there are of each kind.
@@ -302,6 +307,9 @@ impl Overview {
                             (time(anomaly.at_ms)) " "
                             a href=(self.frame.path(&format!("/events/{}", anomaly.position), &[])) { (words(&anomaly.name)) }
                             " " (anomaly.message)
+                            @if let Some(about) = self.about.get(&anomaly.position) {
+                                @for link in state_links(about) { " · " (link) }
+                            }
                         }
                     }
                 }

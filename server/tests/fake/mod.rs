@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use lyceum_core::analytics::nps::Scale;
 use lyceum_core::dead_letter::DeadLetter;
+use lyceum_core::family::AggregateRef;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::groups::Groups;
@@ -29,7 +31,7 @@ use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Cons
 use lyceum_server::dead_letters::letters::*;
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
-use lyceum_server::questions::{Analytics, AskError, Keys, Span, State};
+use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
 use lyceum_server::work::{Prepared, Summary, Work};
 use lyceum_testing::clock::ManualClock;
 use serde_json::{Value, json};
@@ -322,8 +324,12 @@ impl Analytics for FakeAnalytics {
         Ok(answer)
     }
 
-    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError> {
-        Ok(echo(survey, span))
+    async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
+        let told = scale.map(|scale| scale.to_string());
+        Ok(echo(survey, span).map(|mut answer| {
+            answer["scale"] = json!(told);
+            answer
+        }))
     }
 
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError> {
@@ -351,6 +357,14 @@ impl State for FakeState {
 pub struct FakeKeys;
 
 impl Keys for FakeKeys {
+    fn about(&self, record: &Record) -> About {
+        let value = record.value.as_deref().unwrap_or_default();
+        let of = |kind, id: &str| AggregateRef { kind, id: id.into() };
+        let is_booking = value.windows(9).any(|part| part == b"/booking/");
+        let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
+        About { tenant: "acme".to_owned(), aggregates }
+    }
+
     fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
         let value: Value = serde_json::from_slice(value).ok()?;
         Some(value.get("key")?.as_str()?.to_owned().into())
