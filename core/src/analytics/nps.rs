@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_may_say_which_scale_it_is_and_not_against_what_the_answers_tell() {
-        let asked = |numbers, scales, asked: &str| {
+        let asked = |numbers: &[f64], scales: &[Scale], asked: &str| {
             let asked = Some(asked.parse().unwrap());
             net_promoter_score(&Answers { numbers, scales, asked, ..Answers::default() })
         };
@@ -156,9 +156,10 @@ mod tests {
 
     #[test]
     fn a_reason_reads_as_a_sentence() {
+        let numbers = [9.0; 200];
         let reason = |without_number| {
-            let numbers = &[9.0; 200];
-            net_promoter_score(&Answers { numbers, without_number, scales: TOLD, asked: None }).unwrap_err().to_string()
+            let given = Answers { numbers: &numbers, without_number, scales: TOLD, asked: None };
+            net_promoter_score(&given).unwrap_err().to_string()
         };
         assert_eq!(reason(1), "1 of 201 answers is no number");
         assert_eq!(reason(2), "2 of 202 answers are no number");
