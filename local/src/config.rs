@@ -1,6 +1,7 @@
 //! What the environment says to this process beside what it says to any.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
@@ -19,10 +20,16 @@ pub struct Config {
     pub batch_size: usize,
     /// `WINDOW_SIZE_MS`: how long a batch that is not full waits for more.
     pub batching_window: Duration,
+    /// `LYCEUM_DATA`: the data folder where `--data` names none.
+    pub data: Option<PathBuf>,
     /// `LYCEUM_TOKEN`: what a command shows to the process that has the data.
     pub token: Option<CommandToken>,
     /// `--functions`: the functions that run elsewhere.
     pub functions: Vec<RemoteFunctions>,
+    /// `--verbose`: what is of no consequence where all is well is told, too.
+    pub is_verbose: bool,
+    /// Whether every store is embedded, whatever services the environment names.
+    pub is_scratch: bool,
     /// `--kafka`, which stands for `KAFKA_BOOTSTRAP_SERVERS`.
     kafka: Option<String>,
 }
@@ -38,12 +45,14 @@ impl fmt::Debug for CommandToken {
 }
 
 const BATCH_SIZE: Variable<usize> = whole("BATCH_SIZE", 500, 1..=10_000, "records a batch");
+const LYCEUM_DATA: Variable<Option<String>> =
+    optional("LYCEUM_DATA", "the data folder where `--data` names none; without both it is `.lyceum`");
 const LYCEUM_TOKEN: Variable<Option<String>> =
     optional("LYCEUM_TOKEN", "of a command: the token that it shows to the process that has the data");
 const WINDOW_SIZE: Variable<Duration> =
     milliseconds("WINDOW_SIZE_MS", 50, 0..=300_000, "how long a batch that is not full waits for more");
 
-const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_TOKEN, &WINDOW_SIZE];
+const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
 pub fn variables() -> impl Iterator<Item = Row> {
@@ -67,7 +76,13 @@ impl Config {
             return Ok(self);
         }
         let read = Self::read(self.kafka.as_deref(), &|name| environment.variable(name))?;
-        Ok(Self { functions: self.functions, ..read })
+        Ok(Self {
+            functions: self.functions,
+            is_verbose: self.is_verbose,
+            is_scratch: self.is_scratch,
+            server: if self.is_scratch { self.server } else { read.server },
+            ..read
+        })
     }
 
     /// Reads any environment.
@@ -81,8 +96,11 @@ impl Config {
             server: ServerConfig::read(&mut reading),
             batch_size: reading.read(&BATCH_SIZE),
             batching_window: reading.read(&WINDOW_SIZE),
+            data: reading.read(&LYCEUM_DATA).map(PathBuf::from),
             token: reading.read(&LYCEUM_TOKEN).map(CommandToken),
             functions: Vec::new(),
+            is_verbose: false,
+            is_scratch: false,
             kafka: kafka.map(str::to_owned),
         };
         reading.finish(config)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
+    is_new: bool,
     _lock: File,
 }
 
@@ -21,6 +22,9 @@ pub struct Holder {
     pub address: SocketAddr,
     /// Its process id.
     pub process: u32,
+    /// Whose data is meant there where nobody says; `None` of a process of an older release.
+    #[serde(default)]
+    pub default_tenant: Option<String>,
 }
 
 /// Why the folder cannot be used.
@@ -51,9 +55,15 @@ const LOCK: &str = "lock";
 const HOLDER: &str = "listening.json";
 
 impl DataFolder {
+    /// Whether a process has ever taken the folder: only then it holds data.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(LOCK).exists()
+    }
+
     /// Takes the folder.
     pub fn take(path: &Path) -> Result<Self, DataFolderError> {
         let unusable = |why| DataFolderError::Unusable { path: path.to_owned(), why };
+        let is_new = !Self::is_one(path);
         fs::create_dir_all(path).map_err(unusable)?;
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(unusable)?;
@@ -62,7 +72,7 @@ impl DataFolder {
                 // What a killed process left says nothing about this one.
                 match fs::remove_file(path.join(HOLDER)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
-                    _ => Ok(Self { path: path.to_owned(), _lock: lock }),
+                    _ => Ok(Self { path: path.to_owned(), is_new, _lock: lock }),
                 }
             }
             Err(TryLockError::WouldBlock) => Err(match holder(path) {
@@ -71,6 +81,11 @@ impl DataFolder {
             }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
+    }
+
+    /// Whether it was made just now.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// A file or folder in it.
@@ -84,8 +99,9 @@ impl DataFolder {
     }
 
     /// Tells other commands where this process listens.
-    pub fn announce(&self, address: SocketAddr) -> io::Result<()> {
-        let holder = Holder { address, process: std::process::id() };
+    pub fn announce(&self, address: SocketAddr, default_tenant: &str) -> io::Result<()> {
+        let default_tenant = Some(default_tenant.to_owned());
+        let holder = Holder { address, process: std::process::id(), default_tenant };
         let text = serde_json::to_vec(&holder)?;
         // A reader must never see half of it.
         let written = self.path.join("listening.new");
@@ -115,11 +131,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = DataFolder::take(folder.path()).unwrap();
         assert!(matches!(DataFolder::take(folder.path()), Err(DataFolderError::HeldSilently(_))));
-        first.announce("127.0.0.1:8080".parse().unwrap()).unwrap();
+        first.announce("127.0.0.1:8080".parse().unwrap(), "default").unwrap();
         let error = DataFolder::take(folder.path()).unwrap_err();
         assert!(error.to_string().contains("http://127.0.0.1:8080"), "{error}");
         drop(first);
         DataFolder::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_holds_data_once_it_was_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!DataFolder::is_one(folder.path()));
+        assert!(DataFolder::take(folder.path()).unwrap().is_new());
+        assert!(DataFolder::is_one(folder.path()));
+        assert!(!DataFolder::take(folder.path()).unwrap().is_new());
     }
 
     #[test]

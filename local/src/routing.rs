@@ -8,7 +8,7 @@ use lyceum_core::family::Catalog;
 use lyceum_core::formats::statement::recognise;
 use lyceum_core::record::{Position, Record};
 use lyceum_functions::REGISTRY;
-use lyceum_server::questions::Keys;
+use lyceum_server::questions::{About, Keys};
 
 /// Tells where an event belongs.
 #[derive(Clone, Debug)]
@@ -19,11 +19,16 @@ pub struct Router {
 
 impl Default for Router {
     fn default() -> Self {
-        Self { catalog: Arc::new(lyceum_catalog::catalog()), config: EnvelopeConfig::default() }
+        Self::new(EnvelopeConfig::default())
     }
 }
 
 impl Router {
+    /// Of a process with these limits and this default tenant.
+    pub fn new(config: EnvelopeConfig) -> Self {
+        Self { catalog: Arc::new(lyceum_catalog::catalog()), config }
+    }
+
     /// Where an event belongs and by which key it keeps its order. A value that is no valid event of any family goes where
     /// plain statements do: its dead letter says what is wrong with it.
     pub fn route(&self, value: &Bytes) -> Route {
@@ -42,6 +47,13 @@ impl Router {
 }
 
 impl Keys for Router {
+    fn about(&self, record: &Record) -> About {
+        let Some((known, envelope)) = recognise(record, &self.catalog, &self.config) else { return About::default() };
+        let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name);
+        let read = entry.and_then(|entry| (entry.read)(&envelope).ok()).unwrap_or_default();
+        About { tenant: envelope.tenant.to_string(), aggregates: read.aggregates }
+    }
+
     fn key_of(&self, _topic: &str, value: &[u8]) -> Option<Bytes> {
         self.route(&Bytes::copy_from_slice(value)).key.map(Bytes::from)
     }

@@ -11,6 +11,7 @@ pub mod consumers;
 pub mod dead_letters;
 pub mod http;
 pub mod live;
+mod near;
 pub mod page;
 pub mod problem;
 pub mod questions;

@@ -116,6 +116,8 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        // A browser is shown a page instead, where it asked for one.
+        response.extensions_mut().insert(self);
         response
     }
 }

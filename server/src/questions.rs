@@ -6,12 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::analytics::learner_id::LearnerId;
-use lyceum_core::analytics::{learner, platform, survey};
+use lyceum_core::analytics::nps::Scale;
+use lyceum_core::analytics::{learner, platform, survey, tenants};
+use lyceum_core::family::AggregateRef;
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
 use lyceum_core::process::Subscriber;
+use lyceum_core::record::Record;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::near::near;
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +52,16 @@ pub trait Analytics: Send + Sync {
     /// All statements: how many, by verb, by day, active learners.
     async fn platform(&self, span: &Span) -> Result<Value, AskError>;
 
-    /// One survey, by its whole IRI or a last segment that names it alone; `None` where nothing is known of it.
-    /// [`AskError::Invalid`] lists the surveys that a segment names, where there are several.
-    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError>;
+    /// One survey, by its whole IRI or a last segment that names it alone; `scale` is that of answers that tell none. `None` or
+    /// [`AskError::NotFound`], which tells of others, where nothing is known of it. [`AskError::Invalid`] lists the surveys
+    /// that a segment names, where there are several.
+    async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError>;
 
     /// One learner, by any of its identifiers; `None` or [`AskError::NotFound`] where nothing is known of it.
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
+
+    /// The tenants that have statements, by name.
+    async fn tenants(&self) -> Result<Vec<String>, AskError>;
 }
 
 /// The state kept of programs, sessions, bookings …
@@ -63,8 +72,20 @@ pub trait State: Send + Sync {
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, AskError>;
 }
 
-/// Knows by which key a family keeps order.
+/// What an event is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whose it is.
+    pub tenant: String,
+    /// The aggregates that it reads or changes.
+    pub aggregates: Vec<AggregateRef>,
+}
+
+/// Knows by which key a family keeps order, and what an event is about.
 pub trait Keys: Send + Sync {
+    /// What a record is about; nothing where it is no event of a family that keeps state.
+    fn about(&self, record: &Record) -> About;
+
     /// The key of a record that was sent without one; `None` where the value does not tell.
     fn key_of(&self, topic: &str, value: &[u8]) -> Option<Bytes>;
 }
@@ -85,11 +106,15 @@ impl Analytics for StatementAnalytics {
         json(platform::overview(&*self.statements, &filter).await)
     }
 
-    async fn survey(&self, survey_id: &str, span: &Span) -> Result<Option<Value>, AskError> {
+    async fn survey(&self, survey_id: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
         let (statements, tenant) = (&*self.statements, span.tenant.as_deref());
-        let answers = survey::survey(statements, tenant, survey_id, span.from_ms, span.to_ms).await.map_err(failed)?;
+        let answers =
+            survey::survey(statements, tenant, survey_id, span.from_ms, span.to_ms, scale).await.map_err(failed)?;
         if answers.started == 0 && answers.completed == 0 && answers.questions.is_empty() {
-            return Ok(None);
+            let others = near(statements, tenant, "survey", survey_id).await.map_err(failed)?;
+            let why =
+                format!("no statement of survey {survey_id} in this time and tenant{}", there_are("surveys", &others));
+            return Err(AskError::NotFound(why));
         }
         json(Ok(answers)).map(Some)
     }
@@ -99,9 +124,15 @@ impl Analytics for StatementAnalytics {
         let id = self.learner_id(who);
         let activity = learner::learner(statements, tenant, &id, span.from_ms, span.to_ms).await.map_err(failed)?;
         if activity.statements == 0 {
-            return Err(AskError::NotFound(looked_for(who, &activity.learner)));
+            let others = near(statements, tenant, "actor", who).await.map_err(failed)?;
+            let why = looked_for(who, &activity.learner);
+            return Err(AskError::NotFound(format!("{why}{}", there_are("learners", &others))));
         }
         json(Ok(activity)).map(Some)
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, AskError> {
+        tenants::tenants(&*self.statements).await.map_err(failed)
     }
 }
 
@@ -113,6 +144,11 @@ impl StatementAnalytics {
         }
         format!("account:{}|{who}", self.learner_home_page)
     }
+}
+
+/// What there is instead of what was asked for.
+fn there_are(what: &str, others: &[String]) -> String {
+    if others.is_empty() { String::new() } else { format!(". There are the {what} {}", others.join(", ")) }
 }
 
 /// As what a learner was looked for without success, and how else one is named.

@@ -52,6 +52,9 @@ pub struct Summary {
     pub not_published: Vec<String>,
     /// How many there were of them.
     pub not_published_total: u64,
+    /// Files that hold no event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty_files: Vec<String>,
     /// From the first byte read to the last event settled.
     pub seconds: f64,
     /// Events settled per second.
@@ -87,6 +90,7 @@ impl Summary {
         self.not_published_total += other.not_published_total;
         self.not_published.extend(other.not_published);
         self.not_published.truncate(100);
+        self.empty_files.extend(other.empty_files);
     }
 
     /// Sets the time that it took.

@@ -77,6 +77,7 @@ fn example_of(path: &str) -> String {
         "/events/{topic}/{partition}/{offset}" => format!("/events/{BOOKINGS}/0/0"),
         "/api/dead-letters/{topic}/{partition}/{offset}" => format!("/api/dead-letters/{LETTERS}/0/0"),
         "/api/state/{kind}/{id}" => "/api/state/session/s-1".to_owned(),
+        "/state/{kind}/{id}" => "/state/session/s-1".to_owned(),
         "/api/statements/{id}" => format!("/api/statements/{STATEMENT_ID}"),
         other => other.to_owned(),
     };
@@ -271,6 +272,8 @@ async fn analytics_take_instants_and_days_and_refuse_anything_else() {
     assert_eq!(answer["tenant"], "acme");
     let answer = ask("?from=2026-03-05T10:30:00%2B01:00&to=").await.json();
     assert_eq!((&answer["from_ms"], &answer["to_ms"]), (&json!(fake::NOW_MS), &Value::Null));
+    assert_eq!(ask("?scale=0..10").await.json()["scale"], "0 to 10");
+    ask("?scale=ten").await.is_problem(400, "bad-request", "as 0..10");
     ask("?from=yesterday").await.is_problem(400, "bad-request", "from is \"yesterday\"");
     ask("?from=2026-03-05&to=2026-03-01").await.is_problem(400, "bad-request", "swap them");
     ask("?since=2026-03-05").await.is_problem(400, "bad-request", "unknown field `since`");
@@ -683,4 +686,101 @@ async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
     for part in ["kafka", "dynamodb", "elasticsearch"] {
         assert_eq!(services[part]["circuit"], "closed", "{services}");
     }
+}
+
+/// What a page leads to on this server, its feed and its forms among them; what concerns the whole process apart.
+fn paths_of(page: &str) -> Vec<String> {
+    let attributes = [" href=\"", " data-live=\""].into_iter();
+    let values = attributes.flat_map(|attribute| page.split(attribute).skip(1));
+    let values = values.filter_map(|rest| rest.split('"').next()).map(|path| path.replace("&amp;", "&"));
+    let of_process = ["/assets/", "/health", "/metrics", "/openapi.json"];
+    values.filter(|path| path.starts_with('/') && !of_process.iter().any(|of| path.starts_with(of))).collect()
+}
+
+#[tokio::test]
+async fn a_page_keeps_its_tenant_in_each_link_feed_and_form_though_nothing_was_seen_since_the_start() {
+    let mut fakes = empty(Access::open());
+    *fakes.dead_letters.0.lock().unwrap() = vec![
+        fake::letter(0, DeadLetterKind::Rejected, Some("one"), false),
+        fake::letter(1, DeadLetterKind::Rejected, Some("two"), false),
+    ];
+    let (platform, tenants) = (json!({"total": 2}), vec!["one".to_owned(), "two".to_owned()]);
+    fakes.services.analytics = std::sync::Arc::new(fake::FakeAnalytics { platform, tenants });
+    for path in ["/?tenant=one", "/dead-letters?tenant=one", &format!("/events/{LETTERS}/0/0?tenant=one")] {
+        let page = send(&fakes, get(path)).await.text;
+        let paths = paths_of(&page);
+        assert!(!paths.is_empty(), "{path}: {page}");
+        for to in paths {
+            assert!(to.contains("tenant=one"), "{path} leads to {to}");
+        }
+        let forms = page.matches("method=\"post\"").count();
+        assert_eq!(page.matches(r#"<input type="hidden" name="tenant" value="one">"#).count(), forms, "{path}: {page}");
+    }
+    let page = send(&fakes, get("/?tenant=one")).await.text;
+    assert!(page.contains(r#"data-live="/live?tenant=one""#), "{page}");
+    assert!(page.contains("What came before is counted") && !page.contains("Nothing has arrived yet"), "{page}");
+}
+
+#[tokio::test]
+async fn the_chooser_lists_the_tenants_that_have_data_and_says_where_one_has_none() {
+    let fakes = busy(Access::open()).await;
+    assert_eq!(send(&fakes, get("/api/tenants")).await.json()["tenants"], json!(["acme", "globex", "initech"]));
+    let page = send(&fakes, get("/?tenant=nosuch")).await.text;
+    for option in ["<option value=\"acme\">acme", "<option value=\"nosuch\" selected>nosuch (no data)"] {
+        assert!(page.contains(option), "{option} is not in {page}");
+    }
+    let mut fakes = empty(Access::open());
+    let tenants = vec!["acme".to_owned()];
+    fakes.services.analytics = std::sync::Arc::new(fake::FakeAnalytics { platform: json!({"total": 0}), tenants });
+    let page = send(&fakes, get("/?tenant=nosuch")).await.text;
+    assert!(
+        page.contains("Tenant <b>nosuch</b> has no data. There is data of <a href=\"/?tenant=acme\">acme</a>."),
+        "{page}"
+    );
+    let fakes = busy(tokens()).await;
+    assert_eq!(send(&fakes, by(get("/api/tenants"), "acme reads")).await.json()["tenants"], json!(["acme"]));
+}
+
+#[tokio::test]
+async fn a_browser_is_shown_a_page_of_what_went_wrong_and_a_program_gets_a_problem() {
+    let browser = |request| with(request, "accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let fakes = busy(tokens()).await;
+    for (request, status, words) in [
+        (get("/"), 401, "A token is needed"),
+        (by(get("/"), "acme publishes"), 403, "The token may not do this"),
+        (by(get("/?tenant=globex"), "acme reads"), 403, "leave the parameter tenant out"),
+        (by(get("/nowhere"), "acme reads"), 404, "no such path"),
+        (by(get(&format!("/events/{BOOKINGS}/0/5000")), "operator of all"), 404, "there is no record"),
+    ] {
+        let answer = send(&fakes, browser(request)).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(answer.text.starts_with("<!DOCTYPE html>") && answer.text.contains(words), "{}", answer.text);
+        assert!(!answer.text.contains(".lyceum"), "who may see nothing is not told where the data is: {}", answer.text);
+        assert_eq!(answer.headers.contains_key(header::WWW_AUTHENTICATE), status == 401);
+    }
+    send(&fakes, with(get("/"), "accept", "*/*")).await.is_problem(401, "unauthenticated", "Authorization: Bearer");
+}
+
+#[tokio::test]
+async fn an_anomaly_and_its_event_lead_to_what_they_are_about_and_that_has_a_page() {
+    let fakes = busy(Access::open()).await;
+    let mut odd = fake::report("acme", 0, Outcome::Applied);
+    let (name, message) = ("overbooked".into(), "3 bookings are confirmed for 2 seats".into());
+    odd.anomalies = vec![lyceum_core::outcome::Anomaly { name, message }];
+    fakes.observe(&[odd]);
+    let link = "<a href=\"/state/session/s-1?tenant=acme\">session s-1</a>";
+    // Also where every tenant is looked at, it is the event's own that has the state.
+    for path in
+        ["/", "/?tenant=acme", &format!("/events/{BOOKINGS}/0/0"), &format!("/events/{BOOKINGS}/0/0?tenant=acme")]
+    {
+        let page = send(&fakes, get(path)).await.text;
+        assert!(page.contains(link) && page.contains("3 bookings are confirmed"), "{path}: {page}");
+    }
+    let page = send(&fakes, get("/state/session/s-1?tenant=acme")).await.text;
+    assert!(page.contains("Session s-1 · Lyceum") && page.contains("<dt>capacity</dt><dd>2</dd>"), "{page}");
+    send(&fakes, get("/state/session/nope?tenant=acme")).await.is_problem(404, "not-found", "nope");
+    send(&fakes, get("/surveys/unknown")).await.is_problem(404, "not-found", "unknown");
+    send(&fakes, get("/surveys/pulse?scale=x")).await.is_problem(400, "bad-request", "0..10");
+    assert_eq!(send(&fakes, get("/surveys/pulse")).await.status, StatusCode::OK);
 }

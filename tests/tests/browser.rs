@@ -219,13 +219,31 @@ async fn look_in_the_dark(browser: &Browser, server: &Server) {
     }
 }
 
+/// The page of a program, session, booking or response, to which the page of one of the latest events leads.
+async fn find_a_state(server: &Server) -> String {
+    let (_, overview) = server.get("/", None).await;
+    let paths = |page: &Value, begin: &str| -> Vec<String> {
+        let links = page.as_str().unwrap_or_default().split("href=\"").skip(1);
+        let links = links.filter_map(|rest| rest.split('"').next()).filter(|path| path.starts_with(begin));
+        links.map(str::to_owned).collect()
+    };
+    for event in paths(&overview, "/events/nlj.") {
+        let (_, event) = server.get(&event, None).await;
+        if let Some(state) = paths(&event, "/state/").pop() {
+            return state;
+        }
+    }
+    panic!("none of the latest events is about anything that is kept: {overview}")
+}
+
 async fn look_through_a_narrow_window(browser: &Browser, server: &Server) {
     let metrics = json!({"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": false});
     browser.command("Emulation.setDeviceMetricsOverride", metrics).await;
     let (_, letters) = server.get("/api/dead-letters", None).await;
     let letter = letters["dead_letters"][0]["position"].as_str().expect("a position").to_owned();
     let source = letters["dead_letters"][0]["source"].as_str().expect("a position").to_owned();
-    for path in ["/", "/dead-letters", &format!("/events/{letter}"), &format!("/events/{source}")] {
+    let state = find_a_state(server).await;
+    for path in ["/", "/dead-letters", &format!("/events/{letter}"), &format!("/events/{source}"), &state, "/nowhere"] {
         browser.client.goto(&format!("{}{path}", server.base)).await.expect("the page opens");
         let width = browser.client.execute("return innerWidth", Vec::new()).await.expect("a width");
         assert_eq!(width, json!(320));

@@ -49,7 +49,7 @@ fn an_ingestion_ends_with_its_numbers_and_a_second_one_has_duplicates_only() {
     events.push(json!({"id": "test-12345", "actor": {"mbox": "mailto:a@b.example"}}));
     workplace.write_lines("academy.jsonl", &events);
     workplace.write("array.json", serde_json::to_vec(&video_statements(2, 3)).unwrap());
-    let first = workplace.run(&["ingest", "academy.jsonl", "array.json"]).expect_code(0);
+    let first = workplace.run(&["ingest", "academy.jsonl", "array.json"]).expect_code(3);
     for (label, wanted) in [("read", number + 4), ("applied", number + 3), ("duplicate", 0), ("dead-lettered", 1)] {
         let line = first.stdout.lines().find(|line| line.starts_with(label)).unwrap();
         assert_eq!(line.split_whitespace().last(), Some(wanted.to_string().as_str()), "{}", first.stdout);
@@ -57,7 +57,7 @@ fn an_ingestion_ends_with_its_numbers_and_a_second_one_has_duplicates_only() {
     first
         .expect_print(&["per second", "DynamoDB: ", "  training ", "  survey ", "write units an event"])
         .expect_print(&["lyceum dead-letters list"]);
-    let second = workplace.run(&["ingest", "academy.jsonl", "array.json", "--format", "json"]).expect_code(0);
+    let second = workplace.run(&["ingest", "academy.jsonl", "array.json", "--format", "json"]).expect_code(3);
     assert_eq!(second.stdout.lines().count(), 1);
     let second = second.json();
     assert_eq!(second["read"], json!(number + 4));
@@ -228,7 +228,7 @@ async fn a_rejected_event_is_replayed_once_its_cause_is_mended() {
         (booking(&mut random, "requested", "b", "s"), booking(&mut random, "confirmed", "b", "s"));
     workplace.write_lines("confirmed.jsonl", &[confirmed]);
     workplace.write_lines("requested.jsonl", &[requested]);
-    let summary = workplace.run(&["ingest", "confirmed.jsonl", "--format", "json"]).expect_code(0).json();
+    let summary = workplace.run(&["ingest", "confirmed.jsonl", "--format", "json"]).expect_code(3).json();
     assert_eq!(summary["dead_lettered"], json!({"rejected": 1}));
     let list = workplace.run(&["dead-letters", "list", "--kind", "rejected"]).expect_code(0);
     list.expect_print(&[
@@ -261,7 +261,7 @@ async fn a_rejected_event_is_replayed_once_its_cause_is_mended() {
 async fn what_fails_after_three_replays_is_parked_and_only_a_person_sends_it_again() {
     let workplace = Workplace::new();
     workplace.write_lines("confirmed.jsonl", &[booking(&mut random(), "confirmed", "b", "s")]);
-    workplace.run(&["ingest", "confirmed.jsonl"]).expect_code(0);
+    workplace.run(&["ingest", "confirmed.jsonl"]).expect_code(3);
     let server = workplace.up(&[]);
     for replay in 1..=3 {
         workplace.run(&["dead-letters", "replay"]).expect_code(0).expect_print(&["1 sent again, 0 parked"]);
@@ -344,12 +344,19 @@ fn a_function_is_called_with_a_batch_as_aws_calls_it() {
     let mut batch = Vec::new();
     write_event(&source, records.iter(), &mut batch);
     workplace.write("batch.json", batch);
-    let answer = workplace.run(&["invoke", "statement", "batch.json"]).expect_code(0).json();
+    let tried =
+        workplace.run(&["invoke", "statement", "batch.json"]).expect_code(0).expect_report(&["empty stores", "--live"]);
+    assert_eq!(tried.json()["batchItemFailures"], json!([]));
+    assert!(!workplace.path().join(".lyceum").exists(), "what is tried is kept nowhere");
+    workplace.run(&["invoke", "statement", "batch.json", "--live"]).expect_code(1).expect_report(&["no data in"]);
+    workplace.write_lines("one.jsonl", &video_statements(11, 1));
+    workplace.run(&["ingest", "one.jsonl"]).expect_code(0);
+    let answer = workplace.run(&["invoke", "statement", "batch.json", "--live"]).expect_code(0).json();
     assert_eq!(answer["batchItemFailures"], json!([]), "each has ended, the garbage as a dead letter");
-    assert_eq!(total(&workplace), 2);
-    assert_eq!(letters(&workplace, &["--kind", "decode"]).len(), 1);
-    workplace.run(&["invoke", "statement", "batch.json"]).expect_code(0);
-    assert_eq!(total(&workplace), 2, "a batch that is delivered again changes nothing");
+    assert_eq!(total(&workplace), 3);
+    assert_eq!(letters(&workplace, &["--kind", "decode", "--tenant", "*"]).len(), 1);
+    workplace.run(&["invoke", "statement", "batch.json", "--live"]).expect_code(0);
+    assert_eq!(total(&workplace), 3, "a batch that is delivered again changes nothing");
 }
 
 #[test]
@@ -384,16 +391,19 @@ fn topics_and_status_tell_how_far_everything_is() {
 }
 
 #[test]
-fn commands_on_a_folder_that_is_held_ask_its_process_and_say_so() {
+fn commands_on_a_folder_that_is_held_ask_its_process_and_say_where_there_is_none() {
     let workplace = Workplace::new();
     let academy = Academy::new(12, SMALL);
     workplace.write_lines("academy.jsonl", &academy.events);
     let server = workplace.up(&[]);
     let note = format!("asking it at {}", server.base);
-    let summary =
-        workplace.run(&["ingest", "academy.jsonl", "--format", "json"]).expect_code(0).expect_report(&[&note]).json();
-    let undisturbed =
-        workplace.run(&["ingest", "academy.jsonl", "--format", "json", "--data", "other"]).expect_code(0).json();
+    let summary = workplace
+        .run(&["ingest", "academy.jsonl", "--format", "json", "-v"])
+        .expect_code(0)
+        .expect_report(&[&note])
+        .json();
+    let undisturbed = workplace.run(&["ingest", "academy.jsonl", "--format", "json", "--data", "other"]).expect_code(0);
+    let undisturbed = undisturbed.expect_report(&["other was made new, and no process serves it"]).json();
     // How long it took, and how the records came together in batches, is chance.
     let without_chance = |mut summary: Value| {
         let of_chance = |name: &str| matches!(name, "seconds" | "per_second" | "stages" | "capacity");
@@ -401,16 +411,147 @@ fn commands_on_a_folder_that_is_held_ask_its_process_and_say_so() {
         summary
     };
     assert_eq!(without_chance(summary), without_chance(undisturbed));
-    workplace.run(&["show", "program", "program-0"]).expect_code(0).expect_report(&[&note]);
-    workplace.run(&["query", "platform"]).expect_code(0).expect_report(&[&note]);
+    workplace.run(&["show", "program", "program-0", "--verbose"]).expect_code(0).expect_report(&[&note]);
+    let quiet = workplace.run(&["query", "platform"]).expect_code(0);
+    assert!(quiet.stderr.is_empty(), "all is well: {}", quiet.stderr);
     workplace.run(&["up", "--port", "0"]).expect_code(1).expect_report(&[
         "is served by process",
         &server.base,
         "--data",
     ]);
     server.stop().expect_code(0);
-    let free = workplace.run(&["query", "platform"]).expect_code(0);
-    assert!(free.stderr.is_empty(), "nobody else is asked: {}", free.stderr);
+    workplace.run(&["query", "platform"]).expect_code(0).expect_report(&["no process serves", ".lyceum"]);
+}
+
+#[test]
+fn a_question_makes_no_folder_and_says_where_it_looked() {
+    let workplace = Workplace::new();
+    let questions: [&[&str]; 9] = [
+        &["query", "platform"],
+        &["query", "learner", "ada@academy.example"],
+        &["show", "program", "p"],
+        &["dead-letters", "list"],
+        &["dead-letters", "show", "nlj.errors.validation/0/0"],
+        &["dead-letters", "replay"],
+        &["tail", "nlj.xapi.statements"],
+        &["topics"],
+        &["status"],
+    ];
+    for question in questions {
+        workplace.run(question).expect_code(1).expect_report(&[
+            "no data in ",
+            ".lyceum; `lyceum up` makes it",
+            "LYCEUM_DATA",
+        ]);
+        let elsewhere = [question, &["--data", "mistyped"]].concat();
+        workplace.run(&elsewhere).expect_code(1).expect_report(&["mistyped; "]);
+    }
+    assert_eq!(std::fs::read_dir(workplace.path()).unwrap().count(), 0, "nothing was made");
+    workplace.write_lines("one.jsonl", &video_statements(1, 1));
+    let at = [("LYCEUM_DATA", "of-the-variable")];
+    workplace.run_with(&at, &["ingest", "one.jsonl"]).expect_code(0).expect_report(&["of-the-variable was made new"]);
+    let answer = workplace.run_with(&at, &["query", "platform", "--format", "json"]).expect_code(0).json();
+    assert_eq!(answer["total"], json!(1));
+    assert!(!workplace.path().join(".lyceum").exists());
+    let server = workplace.up(&at);
+    assert!(server.running.printed().contains("data in of-the-variable"), "{}", server.running.printed());
+    server.stop().expect_code(0);
+}
+
+#[test]
+fn a_command_means_the_default_tenant_unless_one_is_named_and_says_whose_data_there_is() {
+    let workplace = Workplace::new();
+    let rejected = booking(&mut random(), "confirmed", "b", "s");
+    workplace.write_lines("events.jsonl", &[video_statements(1, 1), vec![rejected]].concat());
+    workplace.run(&["ingest", "events.jsonl", "--tenant", "acme"]).expect_code(3);
+    let numbers = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let query = [&["query", "platform", "--format", "json"], arguments].concat();
+        workplace.run_with(variables, &query).expect_code(0).json()["total"].clone()
+    };
+    assert_eq!((numbers(&[], &[]), numbers(&[], &["--tenant", "*"])), (json!(0), json!(1)));
+    assert_eq!(numbers(&[("DEFAULT_TENANT", "acme")], &[]), json!(1));
+    let none = workplace.run(&["query", "platform"]).expect_code(0);
+    none.expect_report(&["tenant \"default\" has no data; there is of acme"]);
+    assert_eq!(letters(&workplace, &[]).len(), 0);
+    assert_eq!(
+        (letters(&workplace, &["--tenant", "acme"]).len(), letters(&workplace, &["--tenant", "*"]).len()),
+        (1, 1)
+    );
+    let dry = workplace.run(&["dead-letters", "replay", "--dry-run"]).expect_code(0);
+    dry.expect_print(&["0 would be sent again"]);
+    // Whoever runs the process says who is meant, also to commands of another terminal.
+    let server = workplace.up(&[("DEFAULT_TENANT", "acme")]);
+    assert_eq!(numbers(&[], &[]), json!(1));
+    server.stop().expect_code(0);
+}
+
+#[tokio::test]
+async fn the_demo_has_a_folder_of_its_own() {
+    let workplace = Workplace::new();
+    let server = workplace.up_with(&[], &["--demo"]);
+    let told = server.running.printed();
+    assert!(told.contains("data in .lyceum/demo"), "{told}");
+    workplace.run(&["query", "platform"]).expect_code(1).expect_report(&["the demo's is in .lyceum/demo"]);
+    workplace.run(&["query", "platform", "--data", ".lyceum/demo", "--tenant", "demo"]).expect_code(0);
+    server.stop().expect_code(0);
+}
+
+#[tokio::test]
+async fn a_process_listens_where_it_is_told_and_says_so() {
+    let workplace = Workplace::new();
+    let everywhere = ["up", "--port", "0", "--bind", "0.0.0.0"];
+    workplace.run(&everywhere).expect_code(1).expect_report(&["without API_TOKENS", "0.0.0.0"]);
+    let tokens = format!("*:read:{EVERY}");
+    let server = workplace.up(&[("API_TOKENS", &tokens)]);
+    assert!(server.running.printed().contains("listens on every address"), "{}", server.running.printed());
+    server.stop().expect_code(0);
+    let server = workplace.up_with(&[("API_TOKENS", &tokens)], &["--bind", "127.0.0.1"]);
+    assert!(!server.running.printed().contains("listens on every address"), "{}", server.running.printed());
+    server.stop().expect_code(0);
+}
+
+#[test]
+fn a_file_that_holds_no_events_is_refused_by_what_it_looks_like_and_nothing_of_it_is_sent() {
+    let workplace = Workplace::new();
+    workplace.write("answers.csv", "id,learner,score\n1,ada,9\n2,blaise,7\n");
+    workplace.write("README.md", "# Title\n\nWords.\n");
+    workplace.write("expected.json", r#"{"after": ["program.created"], "shows": []}"#);
+    workplace.write_lines("one.jsonl", &video_statements(1, 1));
+    let files = ["ingest", "answers.csv", "README.md", "expected.json", "one.jsonl", "--format", "json"];
+    let refused = workplace.run(&files).expect_code(1).expect_report(&[
+        "answers.csv looks like CSV; nothing of it was sent, --force sends it anyway",
+        "README.md looks like text, not JSON",
+        "expected.json looks like JSON without statements",
+    ]);
+    let summary = refused.json();
+    assert_eq!((&summary["read"], &summary["applied"]), (&json!(1), &json!(1)), "the others are taken");
+    assert_eq!(letters(&workplace, &["--tenant", "*"]).len(), 0);
+    let copies: Vec<String> = (1..=5).map(|number| format!("{number}.csv")).collect();
+    copies.iter().for_each(|copy| drop(workplace.write(copy, "id,score\n1,9\n")));
+    let arguments: Vec<&str> = ["ingest"].into_iter().chain(copies.iter().map(String::as_str)).collect();
+    workplace
+        .run(&arguments)
+        .expect_code(1)
+        .expect_report(&["5 files look like CSV", "1.csv, 2.csv, 3.csv and 2 more"]);
+    let forced = workplace.run(&["ingest", "answers.csv", "--force", "--format", "json"]).expect_code(3).json();
+    assert_eq!(forced["dead_lettered"], json!({"decode": 3}));
+}
+
+#[tokio::test]
+async fn an_ingestion_through_a_process_that_is_interrupted_says_what_was_taken() {
+    let workplace = Workplace::new();
+    workplace.write_lines("many.jsonl", &video_statements(13, 60_000));
+    let server = workplace.up(&[]);
+    let ingestion = workplace.start(&["ingest", "many.jsonl"]);
+    while server.get("/api/analytics/platform/overview", None).await.1["total"] == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ingestion.interrupt();
+    let ended = ingestion.wait().expect_code(1);
+    let ended =
+        ended.expect_report(&["ended before everything was sent", "events were taken and settled", "duplicate"]);
+    assert!(ended.stdout.starts_with("read "), "the summary stands before it: {}", ended.stdout);
+    server.stop().expect_code(0);
 }
 
 #[test]
@@ -512,7 +653,7 @@ async fn a_token_sees_its_own_tenant_and_nothing_else() {
         .expect_report(&["LYCEUM_TOKEN"]);
     let as_umbra = [("LYCEUM_TOKEN", UMBRA)];
     let as_acme = [("LYCEUM_TOKEN", ACME)];
-    let summary = workplace.run_with(&as_umbra, &["ingest", "umbra.jsonl", "--format", "json"]).expect_code(0).json();
+    let summary = workplace.run_with(&as_umbra, &["ingest", "umbra.jsonl", "--format", "json"]).expect_code(3).json();
     assert_eq!((&summary["applied"], &summary["dead_lettered"]), (&json!(2), &json!({"rejected": 1})));
     workplace.run_with(&as_acme, &["ingest", "acme.jsonl"]).expect_code(0);
     workplace
@@ -597,7 +738,7 @@ async fn a_role_that_a_token_lacks_is_named() {
 fn a_command_that_has_the_data_itself_listens_on_nothing() {
     let workplace = Workplace::new();
     workplace.write_lines("broken.jsonl", &[json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
-    workplace.run(&["ingest", "broken.jsonl"]).expect_code(0);
+    workplace.run(&["ingest", "broken.jsonl", "--force"]).expect_code(3);
     let replay = workplace.start(&["dead-letters", "replay", "--per-second", "1"]);
     replay.wait_for_line("→");
     assert_eq!(replay.listening_sockets(), Vec::<String>::new());

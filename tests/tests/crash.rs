@@ -133,7 +133,10 @@ async fn after_any_number_of_kills_every_event_has_had_its_effect_exactly_once()
             continue;
         }
         killed += 1;
-        let stored = workplace.run(&["query", "platform", "--format", "json"]).expect_code(0).json()["total"].clone();
+        let asked = workplace.run(&["query", "platform", "--format", "json"]);
+        // One that was killed at once has not made the folder yet.
+        let stored =
+            if asked.stderr.contains("no data in") { json!(0) } else { asked.expect_code(0).json()["total"].clone() };
         killed_in_the_middle += usize::from(stored.as_u64().is_some_and(|stored| stored < total as u64));
         println!("kill {killed} of {} after {delay:.1?}: {stored} of {total} are stored", setting.kills);
     }
@@ -168,7 +171,7 @@ fn check_numbers(workplace: &Workplace, total: usize, verbs: &BTreeMap<String, u
     let counted: BTreeMap<String, u64> =
         counted.map(|row| (row["verb"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap())).collect();
     assert_eq!(&counted, verbs);
-    let letters = workplace.run(&["dead-letters", "list", "--format", "json"]).expect_code(0).json();
+    let letters = workplace.run(&["dead-letters", "list", "--tenant", "*", "--format", "json"]).expect_code(0).json();
     assert_eq!(letters["dead_letters"], json!([]));
 }
 

@@ -30,7 +30,7 @@ fn stored(workplace: &Workplace) -> u64 {
 }
 
 fn findings(workplace: &Workplace) -> Vec<Value> {
-    let letters = workplace.run(&["dead-letters", "list", "--format", "json"]).expect_code(0).json();
+    let letters = workplace.run(&["dead-letters", "list", "--tenant", "*", "--format", "json"]).expect_code(0).json();
     letters["dead_letters"].as_array().expect("a list").clone()
 }
 
@@ -41,6 +41,8 @@ fn an_empty_file_holds_nothing_and_that_is_no_error() {
     workplace.write("empty.jsonl", "");
     let summary = ingest(&workplace, &["empty.jsonl"]).expect_code(0).json();
     assert_eq!((&summary["read"], &summary["applied"]), (&json!(0), &json!(0)));
+    assert_eq!(summary["empty_files"], json!(["empty.jsonl"]));
+    workplace.run(&["ingest", "empty.jsonl"]).expect_code(0).expect_print(&["empty.jsonl is empty"]);
     let summary = ingest(&workplace, &["empty.jsonl", "good.jsonl"]).expect_code(0).json();
     assert_eq!(summary["applied"], json!(3));
     workplace.run(&["validate", "empty.jsonl"]).expect_code(0).expect_print(&["0 valid, 0 invalid"]);
@@ -56,7 +58,7 @@ fn binary_and_invalid_utf_8_become_dead_letters_byte_for_byte_and_their_neighbou
         ("text.jsonl", b"not json", 3),
     ] {
         workplace.write(name, between(garbage));
-        let summary = ingest(&workplace, &[name]).expect_code(0).json();
+        let summary = ingest(&workplace, &[name]).expect_code(3).json();
         assert_eq!(summary["dead_lettered"], json!({"decode": 1}), "{name}: {summary}");
         assert_eq!(stored(&workplace), 2, "{name}");
         let letters = findings(&workplace);
@@ -100,7 +102,7 @@ fn ten_thousand_levels_end_no_stack() {
     let deep_array = ["[".repeat(10_000), "]".repeat(10_000)].concat();
     for (name, garbage) in [("deep.jsonl", deep), ("deep-array.jsonl", format!("{{\"x\": {deep_array}}}"))] {
         workplace.write(name, between(garbage.as_bytes()));
-        let summary = ingest(&workplace, &[name]).expect_code(0).json();
+        let summary = ingest(&workplace, &[name]).expect_code(3).json();
         let dead = summary["dead_lettered"].as_object().unwrap();
         assert_eq!(dead.values().filter_map(Value::as_u64).sum::<u64>(), 1, "{summary}");
         assert_eq!(stored(&workplace), 2);
@@ -353,6 +355,8 @@ fn an_unknown_function_a_wrong_batch_and_an_unknown_record_are_named() {
     workplace.run(&["invoke", "nope", "batch.json"]).expect_code(1).expect_report(&["nope"]);
     workplace.run(&["invoke", "statement", "no.json"]).expect_code(1).expect_report(&["no.json is no JSON"]);
     workplace.run(&["invoke", "statement", "batch.json"]).expect_code(1).expect_report(&["statement"]);
+    write_good(&workplace, "good.jsonl", 1);
+    ingest(&workplace, &["good.jsonl"]).expect_code(0);
     workplace
         .run(&["dead-letters", "show", "nlj.errors.validation/0/7"])
         .expect_code(1)
@@ -365,7 +369,7 @@ async fn a_running_process_says_the_same_of_garbage() {
     let server: Server = workplace.up(&[]);
     workplace.write("odd.jsonl", between(b"\xff\x00{"));
     workplace.write("long.jsonl", between(&vec![b'x'; 9 << 20]));
-    let summary = ingest(&workplace, &["odd.jsonl"]).expect_code(0).json();
+    let summary = ingest(&workplace, &["odd.jsonl"]).expect_code(3).json();
     assert_eq!((&summary["applied"], &summary["dead_lettered"]), (&json!(2), &json!({"decode": 1})));
     let finished = ingest(&workplace, &["long.jsonl", "missing.jsonl"]).expect_code(1);
     assert_eq!((&finished.json()["read"], &finished.json()["not_published_total"]), (&json!(3), &json!(1)));

@@ -146,7 +146,7 @@ fn every_command(endpoints: &Endpoints) {
         assert_eq!(health["components"][part]["circuit"], "closed", "{health}");
     }
     tenant.own(&workplace, &["ingest", "first.jsonl"]).expect_code(0);
-    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(0);
+    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(3);
     tenant.run(&workplace, &["status"]).expect_code(0).expect_print(&[
         "the running process is healthy",
         "kafka",
@@ -214,7 +214,7 @@ fn killed_replay(endpoints: &Endpoints) {
     let tenant = Tenant::new().on_kafka(kafka.endpoints()).on_search(endpoints).on_dynamodb(endpoints);
     let workplace = Workplace::new();
     workplace.write_lines("rejected.jsonl", &rejected(LETTERS, 3));
-    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(0);
+    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(3);
     let replay = ["dead-letters", "replay", "--per-second", "10", "--tenant", &tenant.name];
     let running = Running::start(workplace.command(&replay).envs(tenant.variables()));
     running.wait_for_line("→");
@@ -291,7 +291,7 @@ fn given_up(endpoints: &Endpoints) {
     let tenant = Tenant::new().with("AWS_ENDPOINT_URL", endpoints.url(Service::Aws));
     let workplace = Workplace::new();
     workplace.write_lines("rejected.jsonl", &rejected(1, 5));
-    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(0);
+    tenant.own(&workplace, &["ingest", "rejected.jsonl"]).expect_code(3);
     let record = &tenant.run(&workplace, &["tail", BOOKINGS, "--from", "beginning"]).expect_code(0).json_lines()[0];
     let place = record["position"].as_str().expect("a position").to_owned();
     let mut parts = place.rsplitn(3, '/');
@@ -321,9 +321,11 @@ fn given_up(endpoints: &Endpoints) {
     let imported = tenant.run(&workplace, &["dead-letters", "import", &from_sqs]).expect_code(1);
     imported.expect_print(&["1 have one already", "not on the topic any more", "it stays in the queue"]);
 
-    let list = tenant.run(&workplace, &["dead-letters", "list", "--kind", "processing"]).expect_code(0);
+    let list =
+        tenant.run(&workplace, &["dead-letters", "list", "--kind", "processing", "--tenant", "*"]).expect_code(0);
     list.expect_print(&["AWS Lambda gave the record up: RetryAttemptsExhausted, after 4 invocations"]);
-    let replay = tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing"]).expect_code(0);
+    let replay =
+        tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing", "--tenant", "*"]).expect_code(0);
     replay.expect_print(&["1 sent again"]);
 }
 
@@ -364,9 +366,11 @@ fn given_up_to_a_topic(_: &Endpoints) {
     let missing = tenant.run(&workplace, &["dead-letters", "import", "kafka://nlj.nothing"]).expect_code(1);
     missing.expect_report(&["there is no topic nlj.nothing"]);
 
-    let list = tenant.run(&workplace, &["dead-letters", "list", "--kind", "processing"]).expect_code(0);
+    let list =
+        tenant.run(&workplace, &["dead-letters", "list", "--kind", "processing", "--tenant", "*"]).expect_code(0);
     list.expect_print(&["AWS Lambda gave the record up: RetriesExhausted, after 3 invocations"]);
-    let replay = tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing"]).expect_code(0);
+    let replay =
+        tenant.run(&workplace, &["dead-letters", "replay", "--kind", "processing", "--tenant", "*"]).expect_code(0);
     replay.expect_print(&["1 sent again"]);
     let show = ["show", "session", "s-of-kafka"];
     until("the booking counts", || {

@@ -13,8 +13,10 @@ use lyceum_xapi::utc_time::{Day, UtcTime};
 
 pub mod learner;
 pub mod learner_id;
+pub mod nps;
 pub mod platform;
 pub mod survey;
+pub mod tenants;
 
 /// A verb and how many statements use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::nps::{Answers, Scale, net_promoter_score};
 use super::{Terms, ask};
 use crate::family::STATEMENT;
 use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
@@ -42,10 +43,11 @@ pub struct QuestionAnswers {
     pub answers: u64,
     /// The mean of the answers that have a number: `result.score.raw`, else a response that is one.
     pub mean: Option<f64>,
-    /// Net promoter score, -100 to 100: the percentage of 9 and 10 less that of 0 to 6. `None` unless every answer is a
-    /// whole number on a scale from 0 to 10: the one that `result.score.min` and `max` tell or, where no answer tells one,
-    /// the one that the answers reach from end to end.
+    /// See [`net_promoter_score`]; blank answers do not count.
     pub nps: Option<f64>,
+    /// Why there is no net promoter score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_nps: Option<String>,
     /// Most frequent first, then by response. An answer without a response is listed by its score.
     pub distribution: Vec<ResponseCount>,
 }
@@ -65,7 +67,7 @@ struct Aggregations {
 }
 
 /// Counts a survey's starts, completions and answers with timestamps from `from_ms` (inclusive) to `to_ms` (exclusive),
-/// milliseconds; without `tenant` of every one. `name` is the survey's whole IRI, or a last segment that names one survey.
+/// milliseconds; without `tenant` of every one. `scale` is that of answers that tell none. `name` is the survey's whole IRI, or a last segment that names one survey.
 ///
 /// # Errors
 /// `Refused` where the name means several surveys, with their IRIs; else those of the store.
@@ -75,6 +77,7 @@ pub async fn survey(
     name: &str,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
+    scale: Option<Scale>,
 ) -> Result<SurveyAnswers, StatementsError> {
     let survey = find(statements, tenant, name).await?;
     let filter =
@@ -95,7 +98,7 @@ pub async fn survey(
         started,
         completed,
         completion_rate: (started > 0).then(|| (completed as f64 / started as f64).min(1.0)),
-        questions: attempts.last_answers.fold(),
+        questions: attempts.last_answers.fold(scale),
     })
 }
 
@@ -204,7 +207,7 @@ struct GivenAnswer {
     source: Position,
     number: Option<f64>,
     /// The ends of the scale, as the answer tells them.
-    scale: Option<(f64, f64)>,
+    scale: Option<Scale>,
     response: String,
 }
 
@@ -224,10 +227,13 @@ impl LastAnswers {
         }
     }
 
-    fn fold(self) -> Vec<QuestionAnswers> {
+    fn fold(self, asked: Option<Scale>) -> Vec<QuestionAnswers> {
         let fold_one = |(question, given): (String, BTreeMap<String, GivenAnswer>)| {
             let numbers: Vec<f64> = given.values().filter_map(|answer| answer.number).collect();
-            let scales: Vec<(f64, f64)> = given.values().filter_map(|answer| answer.scale).collect();
+            let scales: Vec<Scale> = given.values().filter_map(|answer| answer.scale).collect();
+            let is_blank = |answer: &&GivenAnswer| answer.number.is_none() && answer.response.trim().is_empty();
+            let without_number = given.len() - numbers.len() - given.values().filter(is_blank).count();
+            let nps = net_promoter_score(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
             let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
             for answer in given.values() {
                 *counts.entry(&answer.response).or_default() += 1;
@@ -239,7 +245,8 @@ impl LastAnswers {
                 question,
                 answers: given.len() as u64,
                 mean: (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64),
-                nps: (numbers.len() == given.len()).then(|| net_promoter_score(&numbers, &scales)).flatten(),
+                no_nps: nps.as_ref().err().map(ToString::to_string),
+                nps: nps.ok(),
                 distribution,
             }
         };
@@ -248,36 +255,22 @@ impl LastAnswers {
 }
 
 /// `result.score.min` and `max`, where a statement has both.
-fn scale_of(statement: &[u8]) -> Option<(f64, f64)> {
+fn scale_of(statement: &[u8]) -> Option<Scale> {
     #[derive(Deserialize)]
     struct Scored {
         result: Outcome,
     }
     #[derive(Deserialize)]
     struct Outcome {
-        score: Scale,
+        score: Ends,
     }
     #[derive(Deserialize)]
-    struct Scale {
+    struct Ends {
         min: f64,
         max: f64,
     }
-    let Scale { min, max } = serde_json::from_slice::<Scored>(statement).ok()?.result.score;
-    Some((min, max))
-}
-
-fn net_promoter_score(numbers: &[f64], scales: &[(f64, f64)]) -> Option<f64> {
-    let fits = |number: &f64| number.fract() == 0.0 && (0.0..=10.0).contains(number);
-    let is_0_to_10 = match scales {
-        [] => numbers.contains(&0.0) && numbers.contains(&10.0),
-        told => told.iter().all(|scale| *scale == (0.0, 10.0)),
-    };
-    if numbers.is_empty() || !is_0_to_10 || !numbers.iter().all(fits) {
-        return None;
-    }
-    let promoters = numbers.iter().filter(|number| **number >= 9.0).count() as f64;
-    let detractors = numbers.iter().filter(|number| **number <= 6.0).count() as f64;
-    Some(100.0 * (promoters - detractors) / numbers.len() as f64)
+    let Ends { min, max } = serde_json::from_slice::<Scored>(statement).ok()?.result.score;
+    Some(Scale { min, max })
 }
 
 #[cfg(test)]
@@ -324,35 +317,10 @@ mod tests {
         assert_eq!(step("booking.confirmed", &adl("completed"), None), None);
     }
 
-    const TOLD: &[(f64, f64)] = &[(0.0, 10.0)];
-
-    #[test]
-    fn a_net_promoter_score_is_told_of_whole_numbers_from_0_to_10_only() {
-        assert_eq!(net_promoter_score(&[10.0, 9.0, 8.0, 6.0], TOLD), Some(25.0));
-        assert_eq!(net_promoter_score(&[0.0], TOLD), Some(-100.0));
-        for odd in [vec![], vec![9.5], vec![11.0], vec![-1.0], vec![10.0, f64::NAN]] {
-            assert_eq!(net_promoter_score(&odd, TOLD), None, "{odd:?}");
-        }
-    }
-
-    #[test]
-    fn a_scale_that_is_not_0_to_10_has_no_net_promoter_score() {
-        let stars = [1.0, 3.0, 5.0];
-        assert_eq!(net_promoter_score(&stars, &[(1.0, 5.0)]), None);
-        assert_eq!(
-            net_promoter_score(&stars, &[]),
-            None,
-            "nobody tells the scale, and nothing says that it goes to 10"
-        );
-        assert_eq!(net_promoter_score(&[9.0, 10.0], &[(1.0, 10.0)]), None);
-        assert_eq!(net_promoter_score(&[0.0, 10.0], &[]), Some(0.0), "the answers themselves reach from 0 to 10");
-        assert_eq!(net_promoter_score(&[9.0], &[(0.0, 10.0), (1.0, 10.0)]), None, "they do not agree");
-    }
-
     #[test]
     fn the_scale_is_read_from_the_statement() {
         let statement = br#"{"result": {"response": "4", "score": {"raw": 4, "min": 1, "max": 5}}}"#;
-        assert_eq!(scale_of(statement), Some((1.0, 5.0)));
+        assert_eq!(scale_of(statement), Some(Scale { min: 1.0, max: 5.0 }));
         for without in [&br#"{"result": {"score": {"raw": 4}}}"#[..], b"{}", b"no json"] {
             assert_eq!(scale_of(without), None);
         }

@@ -799,7 +799,7 @@ pub async fn a_survey_of_any_tool_is_found_by_its_iri_and_by_a_segment_that_name
         step(5, urn, "answered", Some("urn:uuid:5b0e5a51-0a4c-4f1e-9b43-0b0f0a000002")),
     ];
     create(statements, &documents).await;
-    let ask = async |name: &str| survey(statements, Some(&tenant), name, None, None).await;
+    let ask = async |name: &str| survey(statements, Some(&tenant), name, None, None, None).await;
 
     let answers = ask(first).await.expect("an answer");
     assert_eq!((&*answers.survey, answers.started, answers.completed), (first, 2, 1));

@@ -9,7 +9,7 @@ use lyceum_core::record::Position;
 use serde_json::{Value, json};
 
 use super::say;
-use super::session::{Session, segment};
+use super::session::{EVERY_TENANT, Session, segment};
 use super::{Data, Format, one_of};
 use crate::config::Config;
 
@@ -74,7 +74,7 @@ struct Which {
     topic: Option<String>,
     #[arg(long, value_parser = kind, help = one_of(DeadLetterKind::ALL.map(DeadLetterKind::name)))]
     kind: Option<DeadLetterKind>,
-    /// Whose they are
+    /// Whose they are; `*` is every tenant's, and those of nobody [default: whom the token names, else DEFAULT_TENANT]
     #[arg(long)]
     tenant: Option<String>,
     #[command(flatten)]
@@ -101,7 +101,7 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
     let query = [
         ("topic", which.topic.as_deref()),
         ("kind", which.kind.map(DeadLetterKind::name)),
-        ("tenant", which.tenant.as_deref()),
+        ("tenant", session.tenant(which.tenant.as_deref())),
         ("limit", Some(limit.as_str())),
     ];
     let answer = session.get("/api/dead-letters", &query).await?;
@@ -111,6 +111,7 @@ async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> R
         return Ok(ExitCode::SUCCESS);
     }
     if letters.is_empty() {
+        session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
         say!("no dead letters");
     }
     if let Some(more @ 1..) = answer["not_indexed"].as_u64() {
@@ -157,7 +158,9 @@ const AT_ONCE: usize = 500;
 async fn replay(options: &Replay, config: &Config) -> Result<ExitCode> {
     let Replay { positions, which, dry_run, limit, per_second, again } = options;
     let session = Session::open(&which.data.data, config).await?;
-    let path = match &which.tenant {
+    // A position says by itself whose letter is meant.
+    let tenant = if positions.is_empty() { session.tenant(which.tenant.as_deref()) } else { which.tenant.as_deref() };
+    let path = match tenant.filter(|tenant| *tenant != EVERY_TENANT) {
         Some(tenant) => format!("/api/dead-letters/replay?tenant={}", segment(tenant)),
         None => "/api/dead-letters/replay".to_owned(),
     };

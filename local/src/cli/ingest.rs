@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::capacity;
 use super::say;
-use super::session::{Owned, Session, own_or_find};
+use super::session::{EVERY_TENANT, Owned, Session, own_or_find};
 use super::{Data, Format, asked_to_end};
 use crate::config::Config;
 use crate::ingest;
@@ -28,9 +28,12 @@ pub(super) struct Options {
     /// Publishes every event there; without it each goes to the topic of its event type
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// The tenant of every event
+    /// The tenant of every event; without it, the one that an event names, else DEFAULT_TENANT
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
+    /// Sends also a file that looks as if it held no events: every line of it may become a dead letter
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     data: Data,
     /// How the summary is printed
@@ -38,7 +41,19 @@ pub(super) struct Options {
     format: Format,
 }
 
+impl Options {
+    fn how(&self) -> ingest::Options {
+        ingest::Options { topic: self.topic.clone(), tenant: self.tenant.clone(), force: self.force }
+    }
+}
+
+/// Exit code where something was dead-lettered.
+const DEAD_LETTERED: u8 = 3;
+
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
+    if options.tenant.as_deref() == Some(EVERY_TENANT) {
+        bail!("an event belongs to one tenant: name that one with --tenant");
+    }
     check_any_opens(&options.files)?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
@@ -57,9 +72,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
                 })
             };
             let progress = |at: ingest::Progress| bar.set_message(format!("{} read, {} settled", at.read, at.settled));
-            let how = ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() };
             let done = tokio::select! {
-                done = ingest::ingest(&runtime.pipeline, options.files.clone(), how, progress) => done,
+                done = ingest::ingest(&runtime.pipeline, options.files.clone(), options.how(), progress) => done,
                 () = asked_to_end() => Err(anyhow::anyhow!(
                     "ended before everything was settled; what was published stays and is settled at the next start. \
                      Ingesting the files once more is harmless: what was applied counts as duplicate"
@@ -77,7 +91,11 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         eprintln!("error: {error:#}");
         return Ok(ExitCode::FAILURE);
     }
-    Ok(if summary.not_published_total > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match summary.dead_lettered.is_empty() {
+        _ if summary.not_published_total > 0 => ExitCode::FAILURE,
+        false => ExitCode::from(DEAD_LETTERED),
+        true => ExitCode::SUCCESS,
+    })
 }
 
 /// Refuses before anything is opened, where no file can be read at all; one that can be read among others is ingested.
@@ -100,8 +118,7 @@ async fn ingest_elsewhere(
 ) -> Result<(Summary, Option<anyhow::Error>)> {
     let started = Instant::now();
     let (send, mut parts) = tokio::sync::mpsc::channel(2);
-    let (files, how) =
-        (options.files.clone(), ingest::Options { topic: options.topic.clone(), tenant: options.tenant.clone() });
+    let (files, how) = (options.files.clone(), options.how());
     let router = crate::routing::Router::default();
     let reading = tokio::task::spawn_blocking(move || {
         ingest::parts(
@@ -113,13 +130,25 @@ async fn ingest_elsewhere(
     });
     let mut summary = Summary::default();
     let mut failed = None;
-    while let Some((events, not_published)) = parts.recv().await {
+    let ended = asked_to_end();
+    tokio::pin!(ended);
+    loop {
+        let part = tokio::select! {
+            part = parts.recv() => part,
+            () = &mut ended => return Ok(end_early(summary, 0, started)),
+        };
+        let Some((events, not_published)) = part else { break };
         summary.add(not_published);
         if events.is_empty() {
             continue;
         }
         let events: Vec<PreparedEvent> = events.into_iter().map(PreparedEvent::from).collect();
-        match session.post("/api/ingest", &json!({ "events": events })).await {
+        let body = json!({ "events": events });
+        let answer = tokio::select! {
+            answer = session.post("/api/ingest", &body) => answer,
+            () = &mut ended => return Ok(end_early(summary, events.len(), started)),
+        };
+        match answer {
             Ok(answer) => summary.add(answer),
             Err(error) => {
                 failed = Some(error.context(format!(
@@ -137,6 +166,23 @@ async fn ingest_elsewhere(
     let read = reading.await.context("the reading of files failed")?;
     summary.took(started.elapsed());
     Ok((summary, failed.or(read.err())))
+}
+
+/// What a person is told who ends an ingestion: what was taken, what may have been, and that repeating it is harmless.
+fn end_early(mut summary: Summary, under_way: usize, started: Instant) -> (Summary, Option<anyhow::Error>) {
+    summary.took(started.elapsed());
+    let taken = summary.read - summary.not_published_total;
+    let under_way = match under_way {
+        0 => String::new(),
+        number => {
+            format!("; the {number} events behind them were on their way, and the process settles what it got of them")
+        }
+    };
+    let error = anyhow::anyhow!(
+        "ended before everything was sent: {taken} events were taken and settled{under_way}. Ingesting the files once more is \
+         harmless: what was applied counts as duplicate"
+    );
+    (summary, Some(error))
 }
 
 fn print(summary: &Summary, format: Format) -> Result<()> {
@@ -166,6 +212,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
         for line in &summary.not_published {
             say!("  {line}");
         }
+    }
+    for file in &summary.empty_files {
+        say!("{file} is empty: it holds no event");
     }
     say!("in {:.2} s, {:.0} per second", summary.seconds, summary.per_second);
     for line in summary.capacity.iter().flat_map(|capacity| capacity::lines("", capacity)) {

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use lyceum_core::analytics::nps::Scale;
 use lyceum_core::capacity::Capacity;
 use serde_json::Value;
 
 use super::capacity;
 use super::say;
-use super::session::{Session, segment};
+use super::session::{EVERY_TENANT, Session, segment};
 use super::table::{Side, Table, escape};
 use super::{Data, Format, one_of};
 use crate::config::Config;
@@ -24,7 +25,7 @@ pub(super) struct Show {
     kind: String,
     /// Its id; of a response the registration
     id: String,
-    /// Whose it is [default: DEFAULT_TENANT]
+    /// Whose it is [default: whom the token names, else DEFAULT_TENANT]
     #[arg(long)]
     tenant: Option<String>,
     #[command(flatten)]
@@ -41,10 +42,17 @@ pub(super) struct Query {
 enum Question {
     /// Totals, verbs, active learners, by day
     Platform(Scope),
-    /// Started, completed, and the answers to each question
+    /// Started, completed, and the answers to each question with their net promoter score (NPS)
+    ///
+    /// The NPS is the percentage of 9 and 10 less that of 0 to 6. There is one where every answer, blank ones apart, is a whole
+    /// number on a scale from 0 to 10, and a line says why where there is none. The scale is what the statements tell in
+    /// result.score.min and max; of answers that tell none it is --scale, else the one that they reach from end to end.
     Survey {
         /// The survey's whole IRI, or a last segment that names it alone
         id: String,
+        /// The scale of answers that tell none, as 0..10
+        #[arg(long, value_name = "MIN..MAX")]
+        scale: Option<Scale>,
         #[command(flatten)]
         scope: Scope,
     },
@@ -59,7 +67,7 @@ enum Question {
 
 #[derive(Debug, Args)]
 struct Scope {
-    /// Whose statements; without it, every tenant's
+    /// Whose statements; `*` is every tenant's [default: whom the token names, else DEFAULT_TENANT]
     #[arg(long)]
     tenant: Option<String>,
     /// Statements from this time on: RFC 3339, or a UTC date
@@ -96,25 +104,43 @@ pub(super) struct Status {
 pub(super) async fn show(options: Show, config: Config) -> Result<ExitCode> {
     let session = Session::open(&options.data.data, &config).await?;
     let path = format!("/api/state/{}/{}", segment(&options.kind), segment(&options.id));
-    match session.find(&path, &[("tenant", options.tenant.as_deref())]).await? {
-        Some(state) => say!("{}", serde_json::to_string_pretty(&state)?),
-        None => {
-            let tenant = options.tenant.as_deref().unwrap_or(&config.server.process.envelope.default_tenant);
-            bail!("tenant {tenant:?} has no {} with the id {:?}", options.kind, options.id)
+    if options.tenant.as_deref() == Some(EVERY_TENANT) {
+        bail!("an id belongs to one tenant: name that one with --tenant");
+    }
+    let tenant = session.tenant(options.tenant.as_deref());
+    match session.ask(&path, &[("tenant", tenant)]).await? {
+        Ok(state) => say!("{}", serde_json::to_string_pretty(&state)?),
+        Err(why) => {
+            session.tell_other_tenants(tenant).await;
+            bail!("{why}")
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn query(options: Query, config: Config) -> Result<ExitCode> {
+    let mut told_scale = None;
     let (path, scope, print): (_, _, fn(&Value)) = match options.question {
         Question::Platform(scope) => ("/api/analytics/platform/overview".to_owned(), scope, print_platform),
-        Question::Survey { id, scope } => (format!("/api/analytics/surveys/{}", segment(&id)), scope, print_survey),
+        Question::Survey { id, scale, scope } => {
+            told_scale = scale.map(|Scale { min, max }| format!("{min}..{max}"));
+            (format!("/api/analytics/surveys/{}", segment(&id)), scope, print_survey)
+        }
         Question::Learner { id, scope } => (format!("/api/analytics/learners/{}", segment(&id)), scope, print_learner),
     };
     let session = Session::open(&scope.data.data, &config).await?;
-    let span = [("tenant", scope.tenant.as_deref()), ("from", scope.from.as_deref()), ("to", scope.to.as_deref())];
-    let answer = session.ask(&path, &span).await?.map_err(anyhow::Error::msg)?;
+    let tenant = session.tenant(scope.tenant.as_deref());
+    let span = [
+        ("tenant", tenant),
+        ("from", scope.from.as_deref()),
+        ("to", scope.to.as_deref()),
+        ("scale", told_scale.as_deref()),
+    ];
+    let answer = session.ask(&path, &span).await?;
+    if answer.as_ref().map_or(true, |answer| answer["total"] == 0) {
+        session.tell_other_tenants(tenant).await;
+    }
+    let answer = answer.map_err(anyhow::Error::msg)?;
     match scope.format {
         Format::Json => print_json(&answer)?,
         Format::Table => print(&answer),
@@ -194,7 +220,7 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
 fn print_platform(answer: &Value) {
     print_facts(&[
         ("total", text(&answer["total"])),
-        ("active learners", text(&answer["active_learners"])),
+        ("actors", text(&answer["active_learners"])),
         ("first", text(&answer["first"])),
         ("last", text(&answer["last"])),
     ]);
@@ -231,6 +257,13 @@ fn print_survey(answer: &Value) {
         [number("question"), number("answers"), number("mean"), number("nps"), responses.join(", ")]
     };
     print_table(&Table::new(head, rows(&answer["questions"]).map(row)));
+    // Of texts nobody expects one.
+    let reasons = rows(&answer["questions"]).filter(|question| !question["mean"].is_null());
+    for question in reasons {
+        if let Some(why) = question["no_nps"].as_str() {
+            say!("no NPS of {}: {why}", escape(&text(&question["question"])));
+        }
+    }
 }
 
 fn tell_response(given: &Value) -> String {

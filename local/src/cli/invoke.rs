@@ -1,4 +1,5 @@
-//! `lyceum invoke`: calls one function with an event file, as AWS Lambda would, and prints its answer.
+//! `lyceum invoke`: calls one function with an event file, as AWS Lambda would, and prints its answer; on empty stores, unless
+//! those that are there are meant.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,10 @@ pub(super) struct Options {
     /// The event: JSON as AWS builds it (events/aws holds samples)
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Runs it on the stores of the data folder, and changes what is kept there; without it, on empty ones that are gone
+    /// afterwards
+    #[arg(long)]
+    live: bool,
     #[command(flatten)]
     data: Data,
 }
@@ -29,7 +34,15 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&event);
     let event: Value =
         serde_json::from_slice(event).with_context(|| format!("{} is no JSON", options.file.display()))?;
-    let session = Session::open(&options.data.data, &config).await?;
+    let session = if options.live {
+        Session::open(&options.data.data, &config).await?
+    } else {
+        eprintln!(
+            "note: it runs on empty stores, which are gone afterwards; --live runs it on {}",
+            options.data.data.display()
+        );
+        Session::scratch(&config).await?
+    };
     let path = format!("/2015-03-31/functions/{}/invocations", segment(&options.function));
     let answer: Value =
         session.post(&path, &event).await.with_context(|| format!("cannot invoke {:?}", options.function))?;

@@ -50,6 +50,9 @@ struct Cli {
     /// The event log is this Kafka instead of the embedded one (KAFKA_BOOTSTRAP_SERVERS)
     #[arg(long, global = true, value_name = "HOST:PORT")]
     kafka: Option<String>,
+    /// Says also what is of no consequence where all is well: which process answers
+    #[arg(long, short, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,9 +83,12 @@ enum Command {
 #[derive(Clone, Debug, Args)]
 struct Data {
     /// The data folder; one process at a time owns it, others talk to that one
-    #[arg(long, value_name = "DIR", default_value = ".lyceum")]
+    #[arg(long, value_name = "DIR", env = "LYCEUM_DATA", default_value = DATA)]
     data: PathBuf,
 }
+
+/// The data folder where nobody names one.
+const DATA: &str = ".lyceum";
 
 /// Names as a sentence has them: "training, survey or statement".
 fn one_of(names: impl IntoIterator<Item = &'static str>) -> String {
@@ -120,6 +126,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     let mut config = Config::from_environment(cli.kafka.as_deref())?;
     lyceum_log::start(&config.server.log, std::io::stderr().is_terminal())?;
+    config.is_verbose = cli.verbose;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
     if let Command::Up(options) = &command {

@@ -1,6 +1,6 @@
 //! A command's way to the data: the process that owns the folder, which is this one where no other does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -10,20 +10,25 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
 use lyceum_server::access::Access;
+use lyceum_server::connect::StoresConfig;
 use lyceum_server::http;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::up::DEMO;
 use crate::config::{CommandToken, Config};
-use crate::data_folder::{DataFolder, DataFolderError};
+use crate::data_folder::{DataFolder, DataFolderError, Holder};
 use crate::runtime::{Purpose, Runtime};
 
 /// Where questions go.
 pub(super) struct Session {
     base: String,
+    /// Whose data is meant where nobody says.
+    default_tenant: String,
     transport: Transport,
 }
 
@@ -31,7 +36,12 @@ enum Transport {
     /// The process that owns the data, over HTTP.
     Http { client: reqwest::Client, token: Option<CommandToken> },
     /// This very process: its routes are called as functions, so that nothing listens and no token is needed.
-    InProcess { router: Router, _runtime: Arc<Runtime> },
+    InProcess {
+        router: Router,
+        _runtime: Arc<Runtime>,
+        // Behind the stores in it.
+        _folder: Option<TempDir>,
+    },
 }
 
 /// The data, owned or not.
@@ -45,32 +55,103 @@ pub(super) enum Owned {
 /// Takes the folder, or finds the process that has it.
 pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) -> Result<Owned> {
     match DataFolder::take(data) {
-        Ok(folder) => Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone(), purpose).await?))),
+        Ok(folder) => {
+            let at = absolute(data);
+            if folder.is_new() {
+                eprintln!("note: {} was made new, and no process serves it", at.display());
+            } else {
+                eprintln!("note: no process serves {}; this command opens it by itself", at.display());
+            }
+            Ok(Owned::Here(Box::new(Runtime::open(folder, config.clone(), purpose).await?)))
+        }
         Err(DataFolderError::Held { path, holder }) => {
-            eprintln!(
-                "note: {} is in use by process {}; asking it at http://{}",
-                path.display(),
-                holder.process,
-                holder.address
-            );
+            let Holder { address, process, default_tenant } = holder;
+            if config.is_verbose {
+                eprintln!("note: {} is in use by process {process}; asking it at http://{address}", path.display());
+            }
             let transport = Transport::Http { client: reqwest::Client::new(), token: config.token.clone() };
-            Ok(Owned::Elsewhere(Session { base: format!("http://{}", holder.address), transport }))
+            let default_tenant = default_tenant.unwrap_or_else(|| default_tenant_of(config));
+            Ok(Owned::Elsewhere(Session { base: format!("http://{address}"), default_tenant, transport }))
         }
         Err(error) => Err(error.into()),
     }
 }
 
+fn absolute(data: &Path) -> PathBuf {
+    std::path::absolute(data).unwrap_or_else(|_| data.to_owned())
+}
+
+fn default_tenant_of(config: &Config) -> String {
+    config.server.process.envelope.default_tenant.to_string()
+}
+
+/// What to say where a question names a folder without data.
+fn no_data(data: &Path) -> String {
+    let shown = absolute(data);
+    let demo = data.join(DEMO);
+    let hint = if DataFolder::is_one(&demo) { format!("; the demo's is in {}", demo.display()) } else { String::new() };
+    format!("no data in {}; `lyceum up` makes it, or name another with --data or LYCEUM_DATA{hint}", shown.display())
+}
+
+/// Every tenant, where one is named.
+pub(super) const EVERY_TENANT: &str = "*";
+
 impl Session {
-    /// Opens the data; where no other process has it, this one answers the questions itself.
+    /// Opens the data to look at it; where no other process has it, this one answers the questions itself. No folder is made.
     pub(super) async fn open(data: &Path, config: &Config) -> Result<Self> {
+        if !DataFolder::is_one(data) {
+            let stores = &config.server.stores;
+            if stores.kafka.is_none() && stores.dynamodb.is_none() && stores.elasticsearch.is_none() {
+                bail!("{}", no_data(data));
+            }
+            // What is asked of is elsewhere; a store that is embedded is empty.
+            return Self::in_a_folder_that_goes(config.clone(), Purpose::Look).await;
+        }
         match own_or_find(data, config, Purpose::Look).await? {
             Owned::Elsewhere(session) => Ok(session),
-            Owned::Here(runtime) => {
-                let runtime = Arc::new(*runtime);
-                let router = http::router(runtime.http_services(Access::open()));
-                let transport = Transport::InProcess { router, _runtime: runtime };
-                Ok(Self { base: "http://127.0.0.1".to_owned(), transport })
-            }
+            Owned::Here(runtime) => Ok(Self::of(*runtime, config, None)),
+        }
+    }
+
+    /// Empty stores in this process, whatever the settings name; they are gone afterwards.
+    pub(super) async fn scratch(config: &Config) -> Result<Self> {
+        let mut config = config.clone();
+        config.server.stores = StoresConfig::default();
+        config.is_scratch = true;
+        Self::in_a_folder_that_goes(config, Purpose::Process).await
+    }
+
+    async fn in_a_folder_that_goes(config: Config, purpose: Purpose) -> Result<Self> {
+        let folder = TempDir::with_prefix("lyceum-").context("cannot make a temporary folder")?;
+        let runtime = Runtime::open(DataFolder::take(folder.path())?, config.clone(), purpose).await?;
+        Ok(Self::of(runtime, &config, Some(folder)))
+    }
+
+    fn of(runtime: Runtime, config: &Config, folder: Option<TempDir>) -> Self {
+        let runtime = Arc::new(runtime);
+        let router = http::router(runtime.http_services(Access::open()));
+        let transport = Transport::InProcess { router, _runtime: runtime, _folder: folder };
+        Self { base: "http://127.0.0.1".to_owned(), default_tenant: default_tenant_of(config), transport }
+    }
+
+    /// The tenant to ask for, of the one that was named: without one DEFAULT_TENANT, or whom the token names; none, which is
+    /// every one that the token sees, where `*` was named.
+    pub(super) fn tenant<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
+        let has_token = matches!(&self.transport, Transport::Http { token: Some(_), .. });
+        match named {
+            Some(EVERY_TENANT) => None,
+            Some(tenant) => Some(tenant),
+            None if has_token => None,
+            None => Some(&self.default_tenant),
+        }
+    }
+
+    /// Says whose data there is, where there is none of the tenant that was asked for.
+    pub(super) async fn tell_other_tenants(&self, asked: Option<&str>) {
+        let Ok(Some(answer)) = self.find("/api/tenants", &[]).await else { return };
+        let tenants: Vec<&str> = answer["tenants"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if let Some(asked) = asked.filter(|asked| !tenants.contains(asked) && !tenants.is_empty()) {
+            eprintln!("note: tenant {asked:?} has no data; there is of {} (--tenant)", tenants.join(", "));
         }
     }
 

@@ -1,6 +1,8 @@
 //! `lyceum up`: everything in one process, until it is asked to end.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,20 +14,27 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::say;
-use super::{Data, asked_to_end};
+use super::{DATA, asked_to_end};
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::demo;
 use crate::functions::RemoteFunctions;
 use crate::runtime::{Purpose, Runtime};
 
+/// The demo's folder within the data folder.
+pub(super) const DEMO: &str = "demo";
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    #[command(flatten)]
-    data: Data,
+    /// The data folder [default: LYCEUM_DATA, else .lyceum; with --demo the folder `demo` in it]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The page's port; 0 picks a free one
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// The address to listen on [default: 127.0.0.1; with API_TOKENS every one of this machine]
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
     /// Publishes traffic of a made-up academy (tenant `demo`), so that there is something to see
     #[arg(long)]
     demo: bool,
@@ -38,12 +47,34 @@ pub(super) struct Options {
 impl Options {
     /// What `lyceum` alone does.
     pub(super) fn demo() -> Self {
-        Self { data: Data { data: ".lyceum".into() }, port: 8080, demo: true, functions: Vec::new() }
+        Self { data: None, port: 8080, bind: None, demo: true, functions: Vec::new() }
+    }
+}
+
+/// Made-up traffic never goes where one's own data is, unless that folder is named.
+fn folder(options: &Options, config: &Config) -> PathBuf {
+    let default = || config.data.clone().unwrap_or_else(|| DATA.into());
+    match &options.data {
+        Some(data) => data.clone(),
+        None if options.demo => default().join(DEMO),
+        None => default(),
     }
 }
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
-    let folder = match DataFolder::take(&options.data.data) {
+    let data = folder(&options, &config);
+    let access = Access::new(config.server.tokens.clone());
+    let address = match options.bind {
+        Some(bind) => SocketAddr::new(bind, options.port),
+        None => bind_address(&access, options.port),
+    };
+    if access.is_open() && !address.ip().is_loopback() {
+        bail!(
+            "without API_TOKENS everybody may do everything: set them, or listen on this machine only (not on {})",
+            address.ip()
+        );
+    }
+    let folder = match DataFolder::take(&data) {
         Err(DataFolderError::Held { path, holder }) => bail!(
             "{} is served by process {} already, at http://{}; stop that one, or name another folder with --data",
             path.display(),
@@ -52,9 +83,11 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         ),
         other => other?,
     };
-    let access = Access::new(config.server.tokens.clone());
-    let address = bind_address(&access, options.port);
+    let made_new = if folder.is_new() { ", made new" } else { "" };
     let listener = TcpListener::bind(address).await.with_context(|| match options.port {
+        _ if options.bind.is_some() => {
+            format!("cannot listen on {address}: choose another --port, or another address with --bind")
+        }
         0 => format!("cannot listen on {address}"),
         port => format!(
             "cannot listen on {address}: choose another port with --port, or --port 0 for a free one (asked for {port})"
@@ -62,16 +95,23 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     })?;
     let address = listener.local_addr()?;
     let runtime = Arc::new(Runtime::open(folder, config.clone(), Purpose::Process).await?);
-    // Commands of this machine reach it on the loopback address, wherever else it listens.
-    let shown = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
-    runtime.folder().announce(shown).context("cannot write into the data folder")?;
-    say!("Lyceum is at http://{shown} (data in {}; Ctrl-C ends it)", options.data.data.display());
+    // Where it listens on every address, commands of this machine reach it on the loopback one.
+    let shown = if address.ip().is_unspecified() {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
+    } else {
+        address
+    };
+    let default_tenant = &config.server.process.envelope.default_tenant;
+    runtime.folder().announce(shown, default_tenant).context("cannot write into the data folder")?;
+    say!("Lyceum is at http://{shown} (data in {}{made_new}; Ctrl-C ends it)", data.display());
     say!("{}", runtime.stores.places);
     if !config.functions.is_empty() {
         say!("Functions run elsewhere: how events end is in their own logs; here you see lag and dead letters.");
     }
     if access.is_open() {
-        say!("No API_TOKENS are set: it listens on 127.0.0.1 only and serves every tenant.");
+        say!("No API_TOKENS are set: it listens on {} only and serves every tenant.", shown.ip());
+    } else if address.ip().is_unspecified() {
+        say!("It listens on every address of this machine, and asks for a token; --bind 127.0.0.1 keeps it here.");
     }
     if options.demo {
         say!("Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.", demo::TENANT);

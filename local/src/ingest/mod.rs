@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::functions::FUNCTION_TIME;
 use crate::routing::{Route, Router};
 
+mod look;
 pub mod reader;
 
 use reader::{EVENT_LIMIT_BYTES, Event, Events};
@@ -60,6 +61,8 @@ pub struct Options {
     pub topic: Option<String>,
     /// The header `tenant-id` of every event.
     pub tenant: Option<String>,
+    /// Takes also a file that looks as if it held no events.
+    pub force: bool,
 }
 
 /// How far it is.
@@ -100,6 +103,7 @@ pub async fn ingest(
         summary.not_published_total += chunk.not_published.len() as u64;
         summary.not_published.extend(chunk.not_published);
         summary.not_published.truncate(100);
+        summary.empty_files.extend(chunk.empty);
         if let Err(error) = publish(pipeline, &run, chunk.events).await {
             let refused = summary.read - summary.not_published_total - run.published_total();
             summary.not_published_total += refused;
@@ -204,6 +208,8 @@ struct Chunk {
     bytes: usize,
     read: u64,
     not_published: Vec<String>,
+    /// Files without any event.
+    empty: Vec<String>,
 }
 
 /// Reads the files and hands their events on, in order; each with topic, key and headers.
@@ -221,6 +227,7 @@ fn for_each_prepared(
     let record_limit_bytes = EventLogOptions::default().max_record_bytes;
     let mut chunk = Chunk::default();
     let mut failures = Failures::default();
+    let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in files {
         let kept = match keep_standard_input(file) {
             Ok(kept) => kept,
@@ -230,7 +237,14 @@ fn for_each_prepared(
             }
         };
         let path = kept.as_deref().unwrap_or(file);
+        if !options.force
+            && let Some(what) = look::suspect(path, options.topic.is_none())
+        {
+            refused.entry(what).or_default().push(file.display().to_string());
+            continue;
+        }
         let mut digest = None;
+        let mut is_empty = true;
         let events = match Events::open(path) {
             Ok(events) => events,
             Err(error) => {
@@ -239,6 +253,7 @@ fn for_each_prepared(
             }
         };
         for event in events {
+            is_empty = false;
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
@@ -288,9 +303,30 @@ fn for_each_prepared(
                 return Ok(());
             }
         }
+        if is_empty {
+            chunk.empty.push(file.display().to_string());
+        }
     }
     hand_on(chunk);
+    refused.iter().for_each(|(what, files)| failures.push(tell_refused(what, files)));
     failures.into_result()
+}
+
+/// Which files were refused for what they look like.
+fn tell_refused(what: &str, files: &[String]) -> String {
+    const NAMED: usize = 3;
+    match files {
+        [file] => format!("{file} looks like {what}; nothing of it was sent, --force sends it anyway"),
+        files => {
+            let named = files[..files.len().min(NAMED)].join(", ");
+            let more = files.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(
+                "{} files look like {what}; nothing of them was sent, --force sends them anyway: {named}{more}",
+                files.len()
+            )
+        }
+    }
 }
 
 /// What could not be read: the first hundred places, and how many more there are.
@@ -340,7 +376,13 @@ pub fn parts(
         let read = not_published_total;
         part(
             chunk.events,
-            Summary { read, not_published_total, not_published: chunk.not_published, ..Summary::default() },
+            Summary {
+                read,
+                not_published_total,
+                not_published: chunk.not_published,
+                empty_files: chunk.empty,
+                ..Summary::default()
+            },
         )
     })
 }

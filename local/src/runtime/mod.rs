@@ -106,7 +106,7 @@ impl Runtime {
         let pipeline = Pipeline {
             event_log: stores.event_log.clone(),
             mappings,
-            router: Router::default(),
+            router: Router::new(config.server.process.envelope.clone()),
             metrics,
             tally,
             shares_its_topics: config.server.stores.kafka.is_some() || !config.functions.is_empty(),

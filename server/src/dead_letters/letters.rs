@@ -1,6 +1,6 @@
 //! What is asked of dead letters, and the plain shapes of the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use lyceum_core::dead_letter::DeadLetter;
@@ -165,6 +165,9 @@ pub trait DeadLetters: Send + Sync {
 
     /// How many there are of each kind; a kind without is absent.
     async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError>;
+
+    /// The tenants that have letters, also such as were sent again, by name.
+    async fn tenants(&self) -> Result<BTreeSet<String>, AskError>;
 
     /// The letter at a position; `None` where there is none.
     async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError>;

@@ -4,7 +4,7 @@
 //! processes, and a replay that was cut off goes on where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -46,6 +46,10 @@ const PREVIEW_CHARS: usize = 200;
 const INDEXED_LETTERS: usize = 250_000;
 /// So long one call sends; what is left is for the next one. A request has 30 s in all.
 const SENDING_TIME: Duration = Duration::from_secs(15);
+/// So many tenants are known by name.
+const NAMED_TENANTS: usize = 1_000;
+/// What is longer names no tenant to a person.
+const TENANT_BYTES: usize = 240;
 /// Of letters that cannot be sent again so many are named with their reason.
 const REASONS: usize = 20;
 
@@ -58,6 +62,8 @@ pub struct DeadLetterIndex {
     envelope: EnvelopeConfig,
     clock: Arc<dyn Clock>,
     index: Mutex<Index>,
+    /// Whose letters were seen; at most [`NAMED_TENANTS`].
+    tenants: std::sync::Mutex<BTreeSet<String>>,
     /// One replay at a time; looking does not wait for it.
     replaying: Mutex<()>,
 }
@@ -75,7 +81,17 @@ impl DeadLetterIndex {
     ) -> Self {
         let topics = catalog.dead_letter_topics().into_iter().map(str::to_owned).collect();
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
-        Self { event_log, ledger, functions, catalog, envelope, clock, index, replaying: Mutex::default() }
+        Self {
+            event_log,
+            ledger,
+            functions,
+            catalog,
+            envelope,
+            clock,
+            index,
+            tenants: Default::default(),
+            replaying: Mutex::default(),
+        }
     }
 
     /// The same with room for so many letters.
@@ -129,6 +145,7 @@ impl DeadLetterIndex {
     async fn take_in(&self, place: Place, records: &[Record], next: i64, index: &mut Index) -> Result<(), AskError> {
         let letters = records.iter().filter_map(|record| Some((dead_letter::read(record)?, record.timestamp_ms)));
         let letters: Vec<(Letter, i64)> = letters.filter(|(letter, _)| !index.is_known(letter.id)).collect();
+        self.name_tenants(letters.iter().filter_map(|(letter, _)| letter.tenant.as_deref()));
         let keys: Vec<KeyId> = letters.iter().map(|(letter, _)| key_of(letter)).collect();
         let sent = match keys.is_empty() {
             true => Vec::new(),
@@ -137,6 +154,15 @@ impl DeadLetterIndex {
         let known = letters.iter().zip(sent).map(|((letter, at_ms), sent)| Known::of(letter, *at_ms, sent.is_some()));
         index.take_in(place, known, next);
         Ok(())
+    }
+
+    fn name_tenants<'a>(&self, tenants: impl Iterator<Item = &'a str>) {
+        let mut named = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        for tenant in tenants {
+            if named.len() < NAMED_TENANTS && tenant.len() <= TENANT_BYTES && !named.contains(tenant) {
+                named.insert(tenant.to_owned());
+            }
+        }
     }
 
     async fn read(&self, position: &Position) -> Result<Option<Letter>, AskError> {
@@ -309,6 +335,12 @@ impl DeadLetters for DeadLetterIndex {
         let mut index = self.index.lock().await;
         self.follow(&mut index).await?;
         Ok(index.count(&index.matching(filter)))
+    }
+
+    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
+        let mut index = self.index.lock().await;
+        self.follow(&mut index).await?;
+        Ok(self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {

@@ -22,6 +22,15 @@ struct Query {
     to: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SurveyQuery {
+    tenant: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    scale: Option<String>,
+}
+
 type Answer = Result<Json<Value>, Problem>;
 type Source = State<Arc<dyn Analytics>>;
 
@@ -31,7 +40,10 @@ pub(super) async fn show_platform(State(analytics): Source, caller: Caller, uri:
 }
 
 pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
-    let answer = analytics.survey(&id, &read_span(&caller, &uri)?).await?;
+    let SurveyQuery { tenant, from, to, scale } = read_query(&uri)?;
+    let span = check_span(&caller, Query { tenant, from, to })?;
+    let scale = scale.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
+    let answer = analytics.survey(&id, &span, scale.map_err(Problem::bad_request)?).await?;
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id} in this time and tenant")))
 }
 
@@ -41,7 +53,10 @@ pub(super) async fn show_learner(State(analytics): Source, caller: Caller, At(id
 }
 
 fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {
-    let query: Query = read_query(uri)?;
+    check_span(caller, read_query(uri)?)
+}
+
+fn check_span(caller: &Caller, query: Query) -> Result<Span, Problem> {
     let read = |name: &str, text: Option<String>, extra_days: i64| {
         let text = text.filter(|text| !text.is_empty());
         text.map(|text| {

@@ -11,7 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts, Path, Request, State as Shared};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
@@ -53,6 +54,7 @@ mod openapi;
 mod page;
 mod state;
 mod statements;
+mod tenants;
 pub mod topics;
 pub mod work;
 
@@ -183,12 +185,15 @@ impl FromRef<App> for health::Parts {
 
 impl FromRef<App> for page::Sources {
     fn from_ref(app: &App) -> Self {
-        let Services { live, consumers, dead_letters, analytics, data, .. } = &app.0.services;
+        let Services { live, consumers, dead_letters, analytics, data, event_log, keys, catalog, .. } = &app.0.services;
         Self {
             live: live.clone(),
             consumers: consumers.clone(),
             dead_letters: dead_letters.clone(),
             analytics: analytics.clone(),
+            event_log: event_log.clone(),
+            keys: keys.clone(),
+            kinds: catalog.kinds().collect(),
             health: FromRef::from_ref(app),
             data: data.clone(),
         }
@@ -218,6 +223,8 @@ const TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it name
 const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
 const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
 const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
+const SCALE: (&str, &str) =
+    ("scale", "The scale of answers that tell none, as 0..10: on it a net promoter score is counted");
 const KIND: (&str, &str) = ("kind", "Why they were dead-lettered: decode, validation, rejected …");
 const TOPIC: (&str, &str) = ("topic", "The topic that they were on, or the dead-letter topic");
 const WHERE: (&str, &str) =
@@ -233,15 +240,18 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
     Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters, from which they are sent again", query: &[TENANT, TOPIC, KIND], answer: HTML, handler: || get(page::show_dead_letters) },
     Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
+    Route { method: "GET", path: "/state/{kind}/{id}", needs: Some(Role::Read), summary: "The page of a program, session, booking …: what is kept of it", query: &[OF_TENANT], answer: HTML, handler: || get(page::show_state) },
+    Route { method: "GET", path: "/surveys/{survey_id}", needs: Some(Role::Read), summary: "The page of one survey: its answers in numbers", query: &[TENANT, SCALE], answer: HTML, handler: || get(page::show_survey) },
     Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
     Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
     Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?}; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
     Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
-    Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_survey) },
+    Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey, with the net promoter score of each question or why there is none", query: &[TENANT, FROM, TO, SCALE], answer: JSON, handler: || get(analytics::show_survey) },
     Route { method: "GET", path: "/api/analytics/learners/{learner_id}", needs: Some(Role::Read), summary: "Numbers of one learner, by any of its identifiers", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learner) },
     Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
+    Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
@@ -355,6 +365,8 @@ async fn authorize(
 /// Around everything: where a request may come from, how long it may take, and what an answer tells a browser.
 async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    let accepted = request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    let is_for_a_person = accepted.is_some_and(|accepted| accepted.contains(HTML));
     let answer = async {
         if let Err(problem) = check_where_from(&access, &request) {
             return problem.into_response();
@@ -362,6 +374,12 @@ async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> 
         next.run(request).await
     };
     let mut response = answer_within(time_limit(&path), &path, answer).await;
+    if is_for_a_person && let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let page = crate::page::problem::render(&problem).into_string();
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        *response.body_mut() = Body::from(page);
+    }
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));

@@ -1,6 +1,6 @@
 //! The page's routes: they gather what a view shows, `crate::page` renders it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +21,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::consumers_for;
 use super::state::Query;
-use super::{At, dead_letters, health, read_query};
+use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
 use crate::consumers::{ConsumerStatus, Consumers};
 use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters};
 use crate::live::{Live, OUTCOMES};
 use crate::page::dead_letters::{DeadLettersView, Sent};
 use crate::page::event::EventView;
-use crate::page::overview::Overview;
+use crate::page::overview::{ANOMALIES, Overview};
+use crate::page::state::{StateView, SurveyView};
 use crate::page::{Frame, find_asset};
 use crate::problem::{Kind, Problem};
-use crate::questions::{Analytics, AskError, Span};
+use crate::questions::{About, Analytics, AskError, Keys, Span};
 
 /// How often the feed looks.
 const TICK: Duration = Duration::from_secs(1);
@@ -49,6 +50,10 @@ pub(super) struct Sources {
     pub(super) consumers: Arc<dyn Consumers>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
     pub(super) analytics: Arc<dyn Analytics>,
+    pub(super) event_log: Arc<dyn EventLog>,
+    pub(super) keys: Arc<dyn Keys>,
+    /// Of what state is kept.
+    pub(super) kinds: Vec<&'static str>,
     pub(super) health: health::Parts,
     /// Where the data is, for people.
     pub(super) data: String,
@@ -69,7 +74,7 @@ pub(super) async fn show_overview(
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;
     let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
-    let slow = view.take_slow_snapshot(&sources).await;
+    let slow = view.take_slow_snapshot(&sources, HashMap::new()).await;
     Ok(Html(view.gather(&sources, slow).await.render().into_string()))
 }
 
@@ -85,6 +90,9 @@ struct View {
 struct SlowSnapshot {
     platform: Result<Value, String>,
     health: Vec<(&'static str, Option<String>)>,
+    tenants: Option<Vec<String>>,
+    /// What the events are about after which something was odd.
+    about: HashMap<Position, About>,
 }
 
 impl View {
@@ -93,11 +101,47 @@ impl View {
         Ok(Self { caller: caller.clone(), tenant: caller.scope(tenant)?, host })
     }
 
-    async fn take_slow_snapshot(&self, sources: &Sources) -> SlowSnapshot {
+    /// `known` is what was found out before.
+    async fn take_slow_snapshot(&self, sources: &Sources, known: HashMap<Position, About>) -> SlowSnapshot {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
-        let (platform, health) = tokio::join!(platform, health::probe_all(&sources.health));
-        SlowSnapshot { platform, health: health.parts() }
+        let about = part(async { Ok(self.find_out(sources, known).await) });
+        let (platform, health, tenants, about) =
+            tokio::join!(platform, health::probe_all(&sources.health), self.list_tenants(sources), about);
+        SlowSnapshot { platform, health: health.parts(), tenants, about: about.unwrap_or_default() }
+    }
+
+    /// What the events of the latest anomalies are about; what cannot be read is about nothing.
+    async fn find_out(&self, sources: &Sources, mut known: HashMap<Position, About>) -> HashMap<Position, About> {
+        let mut about = HashMap::new();
+        for anomaly in sources.live.snapshot(self.tenant.as_deref()).anomalies.iter().take(ANOMALIES) {
+            let position = anomaly.position.clone();
+            let named = match known.remove(&position) {
+                Some(named) => named,
+                None => match read_record(&*sources.event_log, &position).await {
+                    Ok(record) => record.map(|record| sources.keys.about(&record)).unwrap_or_default(),
+                    Err(_) => continue,
+                },
+            };
+            about.insert(position, named);
+        }
+        about
+    }
+
+    /// The tenants to choose from; `None` where the credential has chosen. Where a store does not answer, those of which
+    /// something was seen remain.
+    async fn list_tenants(&self, sources: &Sources) -> Option<Vec<String>> {
+        if self.caller.tenant.is_some() {
+            return None;
+        }
+        let (stored, failed) = tenants::ask(&*sources.analytics, &*sources.dead_letters);
+        let (stored, failed) = tokio::join!(
+            part(async { stored.await.map_err(Problem::from) }),
+            part(async { failed.await.map_err(Problem::from) })
+        );
+        let seen = sources.live.tenants();
+        let all = seen.into_iter().chain(stored.into_iter().flatten()).chain(failed.into_iter().flatten());
+        Some(all.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     async fn gather(&self, sources: &Sources, slow: SlowSnapshot) -> Overview {
@@ -106,7 +150,9 @@ impl View {
         let (mappings, dead_letters) =
             tokio::join!(part(consumers_for(&*sources.consumers, &self.caller)), part(count));
         Overview {
-            frame: frame(sources, &self.caller, self.tenant.clone()),
+            frame: frame(sources, self.tenant.clone()),
+            tenants: slow.tenants,
+            about: slow.about,
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,
             dead_letters,
@@ -125,9 +171,8 @@ async fn part<T>(ask: impl Future<Output = Result<T, Problem>>) -> Result<T, Str
     }
 }
 
-fn frame(sources: &Sources, caller: &Caller, tenant: Option<String>) -> Frame {
-    let tenants = if caller.tenant.is_none() { sources.live.tenants() } else { Vec::new() };
-    Frame { tenant, tenants, data: sources.data.clone() }
+fn frame(sources: &Sources, tenant: Option<String>) -> Frame {
+    Frame { tenant, data: sources.data.clone() }
 }
 
 /// One reader of the live feed.
@@ -171,7 +216,10 @@ impl Feed {
         }
         let slow = match self.slow.take() {
             Some(slow) if !self.tick.is_multiple_of(SLOW_TICKS) => slow,
-            _ => self.view.take_slow_snapshot(&self.sources).await,
+            before => {
+                let known = before.map(|slow| slow.about).unwrap_or_default();
+                self.view.take_slow_snapshot(&self.sources, known).await
+            }
         };
         self.tick += 1;
         self.slow = Some(slow.clone());
@@ -237,8 +285,12 @@ pub(super) async fn show_event(
     if record.is_none() && event.is_none() && letter.is_none() {
         return Err(Problem::not_found(format!("there is no record at {position}; `lyceum topics` lists the offsets")));
     }
+    let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
+    let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
     let view = EventView {
-        frame: frame(&sources, &caller, tenant),
+        anomalies: seen.into_iter().filter(|anomaly| anomaly.position == position).collect(),
+        about,
+        frame: frame(&sources, tenant),
         record,
         position: position.to_string(),
         event,
@@ -246,6 +298,44 @@ pub(super) async fn show_event(
         may_operate: caller.roles.contains(&Role::Operate),
     };
     Ok(Html(view.render().into_string()))
+}
+
+pub(super) async fn show_state(
+    State(sources): State<Sources>,
+    State(states): State<Arc<dyn crate::questions::State>>,
+    State(DefaultTenant(default)): State<DefaultTenant>,
+    caller: Caller,
+    At((kind, id)): At<(String, String)>,
+    uri: Uri,
+) -> Result<Html<String>, Problem> {
+    let query: Query = read_query(&uri)?;
+    let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or(default);
+    let Some(Value::Object(state)) = states.show(&tenant, &kind, &id).await? else {
+        return Err(Problem::not_found(format!("tenant {tenant:?} has no {kind} {id:?}")));
+    };
+    let view = StateView { frame: frame(&sources, Some(tenant)), kinds: sources.kinds.clone(), kind, id, state };
+    Ok(Html(view.render().into_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SurveyQuery {
+    tenant: Option<String>,
+    scale: Option<String>,
+}
+
+pub(super) async fn show_survey(
+    State(sources): State<Sources>,
+    caller: Caller,
+    At(survey): At<String>,
+    uri: Uri,
+) -> Result<Html<String>, Problem> {
+    let query: SurveyQuery = read_query(&uri)?;
+    let span = Span { tenant: caller.scope(query.tenant.as_deref())?, ..Span::default() };
+    let scale = query.scale.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
+    let answer = sources.analytics.survey(&survey, &span, scale.map_err(Problem::bad_request)?).await?;
+    let answer = answer.ok_or_else(|| Problem::not_found(format!("no statement of survey {survey} in this tenant")))?;
+    Ok(Html(SurveyView { frame: frame(&sources, span.tenant), answer }.render().into_string()))
 }
 
 /// The record at a position; `None` where retention has dropped it or nothing is there yet.
@@ -288,7 +378,7 @@ pub(super) async fn show_dead_letters(
         remaining: query.remaining.unwrap_or(0),
     });
     let view = DeadLettersView {
-        frame: frame(&sources, &caller, filter.tenant.clone()),
+        frame: frame(&sources, filter.tenant.clone()),
         filter,
         letters: found.letters,
         not_indexed: found.not_indexed,

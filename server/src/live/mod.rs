@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::rule_label;
-use lyceum_core::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
+use lyceum_core::outcome::{Finding, Observer, Outcome, Report};
 use lyceum_core::record::Position;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::Serialize;
@@ -100,17 +100,7 @@ impl Totals {
 
     /// The share of settled records that were not dead-lettered; `None` before the first.
     pub fn success_rate(&self) -> Option<f64> {
-        self.share_without(self.outcome("dead_lettered"))
-    }
-
-    /// The share of settled records that could be read and broke no rule; `None` before the first.
-    pub fn valid_rate(&self) -> Option<f64> {
-        let judged = [DeadLetterKind::Decode, DeadLetterKind::Validation, DeadLetterKind::UnknownType];
-        self.share_without(judged.iter().filter_map(|kind| self.dead_letters.get(kind.name())).sum())
-    }
-
-    fn share_without(&self, failed: u64) -> Option<f64> {
-        let settled = self.settled();
+        let (settled, failed) = (self.settled(), self.outcome("dead_lettered"));
         (settled > 0).then(|| (settled - failed.min(settled)) as f64 / settled as f64)
     }
 
@@ -205,9 +195,11 @@ impl Live {
         statistics.events.iter().rev().find(|event| event.position == *position).cloned()
     }
 
-    /// The tenants that have numbers of their own, by name.
+    /// The tenants of which something was seen since the start, by name.
     pub fn tenants(&self) -> Vec<String> {
-        self.lock().tenants.keys().cloned().collect()
+        let kept = self.lock();
+        let seen = kept.tenants.iter().filter(|(_, statistics)| !statistics.events.is_empty());
+        seen.map(|(tenant, _)| tenant.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -1,4 +1,4 @@
-use lyceum_core::outcome::Anomaly;
+use lyceum_core::outcome::{Anomaly, DeadLetterKind};
 use lyceum_testing::clock::ManualClock;
 
 use super::*;
@@ -97,7 +97,6 @@ fn rates_count_what_is_settled_only() {
     let totals = live.snapshot(None).totals;
     assert_eq!((totals.records(), totals.settled()), (5, 4));
     assert_eq!(totals.success_rate(), Some(0.5));
-    assert_eq!(totals.valid_rate(), Some(0.75));
     assert_eq!(totals.event_types["training"]["booking.confirmed"], 5);
     assert_eq!(totals.dead_letters, BTreeMap::from([("rejected", 1), ("validation", 1)]));
 }

@@ -7,9 +7,11 @@ use lyceum_core::outcome::{Finding, Outcome};
 use lyceum_core::record::Record;
 use maud::{Markup, html};
 
+use super::state::state_links;
 use super::{Frame, back_link, dead_letters, json, layout, outcome_badge, words};
 use crate::dead_letters::letters::ShownLetter;
-use crate::live::{LiveEvent, format_time};
+use crate::live::{LiveAnomaly, LiveEvent, format_time};
+use crate::questions::About;
 
 /// What is known of a record.
 pub struct EventView {
@@ -21,6 +23,10 @@ pub struct EventView {
     pub position: String,
     /// How it ended, if it is among the latest.
     pub event: Option<Arc<LiveEvent>>,
+    /// What it is about.
+    pub about: About,
+    /// What was odd in the state after it.
+    pub anomalies: Vec<Arc<LiveAnomaly>>,
     /// Where the record is a dead letter itself, what is known of it.
     pub letter: Option<ShownLetter>,
     /// Whether the caller may send dead letters again.
@@ -80,7 +86,7 @@ impl EventView {
         let record = self.record.as_ref();
         let facts = [
             ("record", Some(self.position.clone())),
-            ("settled", event.map(|event| format_time(event.at_ms))),
+            ("processed", event.map(|event| format_time(event.at_ms))),
             ("produced", record.map(|record| format_time(record.timestamp_ms))),
             (
                 "key",
@@ -95,6 +101,16 @@ impl EventView {
             dl.facts {
                 @for (name, fact) in facts {
                     @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
+                }
+            }
+            @for anomaly in &self.anomalies { p.why { b { (words(&anomaly.name)) } ": " (anomaly.message) } }
+            @if !self.about.aggregates.is_empty() {
+                p { "It is about "
+                    @for (index, link) in state_links(&self.about).enumerate() {
+                        @if index > 0 { " and " }
+                        (link)
+                    }
+                    "."
                 }
             }
             @if let Some(Outcome::DeadLettered { kind }) = event.map(|event| &event.outcome) {

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub mod dead_letters;
 pub mod event;
 pub mod overview;
+pub mod problem;
+pub mod state;
 
 mod json;
 mod plot;
@@ -49,17 +51,15 @@ pub fn find_asset(file: &str) -> Option<&'static Asset> {
 pub struct Frame {
     /// The tenant that is looked at; `None` is every one.
     pub tenant: Option<String>,
-    /// The tenants to choose from; empty where the credential has chosen.
-    pub tenants: Vec<String>,
     /// Where the data is.
     pub data: String,
 }
 
 impl Frame {
-    /// A path of this server that keeps the tenant that was chosen. `query` begins with `?`, or is empty.
+    /// A path of this server that keeps the tenant that is looked at, whoever chose it and whatever was seen of it.
     fn path(&self, path: &str, query: &[(&str, &str)]) -> String {
-        let chosen = self.tenant.as_deref().filter(|_| !self.tenants.is_empty());
-        let query: Vec<_> = query.iter().copied().chain(chosen.map(|tenant| ("tenant", tenant))).collect();
+        let tenant = self.tenant.as_deref().map(|tenant| ("tenant", tenant));
+        let query: Vec<_> = query.iter().copied().chain(tenant).collect();
         match serde_urlencoded::to_string(&query) {
             Ok(query) if !query.is_empty() => format!("{path}?{query}"),
             _ => path.to_owned(),
@@ -89,7 +89,7 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
                 }
                 main #content { (content) }
                 footer {
-                    p { "Data: " code { (frame.data) } " · times are UTC" }
+                    p { @if !frame.data.is_empty() { "Data: " code { (frame.data) } " · " } "times are UTC" }
                     nav aria-label="Interfaces" {
                         a href="/health" { "health" } " "
                         a href="/metrics" { "metrics" } " "
@@ -131,7 +131,12 @@ fn percent(share: Option<f64>) -> String {
 
 /// What a name of an outcome, a kind or a field reads like.
 fn words(name: &str) -> String {
-    name.replace(['_', '-'], " ")
+    match name {
+        "active_learners" => "actors".to_owned(),
+        "skipped_tombstone" => "empty record".to_owned(),
+        "retry_later" => "will be retried".to_owned(),
+        other => other.replace(['_', '-'], " "),
+    }
 }
 
 /// A time of day within a `time` element that carries the whole.
@@ -155,6 +160,14 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(-12_345), "−12,345");
         assert_eq!([None, Some(1.0), Some(0.9999), Some(0.0)].map(percent), ["–", "100 %", "99.9 %", "0.0 %"]);
+    }
+
+    #[test]
+    fn every_path_keeps_the_tenant_that_is_looked_at() {
+        let frame = Frame { tenant: Some("a&b".to_owned()), ..Frame::default() };
+        assert_eq!(frame.path("/live", &[]), "/live?tenant=a%26b");
+        assert_eq!(frame.path("/dead-letters", &[("kind", "decode")]), "/dead-letters?kind=decode&tenant=a%26b");
+        assert_eq!(Frame::default().path("/live", &[]), "/live");
     }
 
     #[test]

@@ -1,21 +1,24 @@
-//! The overview: what happened in the last minutes, how far the mappings are, what failed.
+//! The overview: what happened in the last minutes, how far the inputs are, what failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::record::Position;
 use lyceum_xapi::utc_time::Day;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::state::state_links;
 use super::{Frame, count, layout, outcome_badge, percent, plot, time, words};
 use crate::consumers::{ConsumerState, ConsumerStatus};
 use crate::dead_letters::letters::DeadLetterCount;
 use crate::live::{LiveEvent, Snapshot};
+use crate::questions::About;
 
 /// How many of the latest events are listed.
 const EVENTS: usize = 30;
 /// How many anomalies are listed.
-const ANOMALIES: usize = 8;
+pub const ANOMALIES: usize = 8;
 /// How many lines a ranking has.
 const RANKS: usize = 8;
 
@@ -23,8 +26,12 @@ const RANKS: usize = 8;
 pub struct Overview {
     /// Around it.
     pub frame: Frame,
+    /// The tenants that have data, to choose from; `None` where the credential has chosen.
+    pub tenants: Option<Vec<String>>,
     /// The last minutes.
     pub snapshot: Snapshot,
+    /// What the events are about after which something was odd.
+    pub about: HashMap<Position, About>,
     /// How far each mapping has come.
     pub mappings: Result<Vec<ConsumerStatus>, String>,
     /// How many dead letters there are of each kind.
@@ -44,7 +51,7 @@ impl Overview {
         let part = |id: &'static str| html! { div id=(id) { @if let Some(part) = parts.get(id) { (part) } } };
         let bar = html! {
             (part("health"))
-            @if !self.frame.tenants.is_empty() { (self.render_tenants()) }
+            @if let Some(tenants) = &self.tenants { (self.render_tenants(tenants)) }
             @else if let Some(tenant) = &self.frame.tenant { p.tenant { "Tenant " b { (tenant) } } }
             p.feed {
                 span #feed-state role="status" { "as of " (time(self.snapshot.at_ms)) }
@@ -64,9 +71,9 @@ impl Overview {
                     (section("totals", "Stored statements", ""))
                 }
                 div.side {
-                    (section("mappings", "Mappings", ""))
+                    (section("mappings", "Inputs", ""))
                     (section("letters", "Dead letters", ""))
-                    (section("rules", "Validation", ""))
+                    (section("rules", "Broken rules", ""))
                     (section("anomalies", "Anomalies", ""))
                 }
             }
@@ -89,15 +96,17 @@ impl Overview {
         ]
     }
 
-    fn render_tenants(&self) -> Markup {
+    fn render_tenants(&self, tenants: &[String]) -> Markup {
+        let without_data = self.frame.tenant.as_ref().filter(|tenant| !tenants.contains(tenant));
         html! {
             form.tenant method="get" action="/" {
                 label for="tenant" { "Tenant" }
                 select #tenant name="tenant" {
                     option value="" { "all" }
-                    @for tenant in &self.frame.tenants {
+                    @for tenant in tenants {
                         option value=(tenant) selected[self.frame.tenant.as_ref() == Some(tenant)] { (tenant) }
                     }
+                    @if let Some(tenant) = without_data { option value=(tenant) selected { (tenant) " (no data)" } }
                 }
                 button type="submit" { "Show" }
             }
@@ -122,12 +131,12 @@ impl Overview {
         let letters = self.dead_letters.as_ref().ok();
         let waiting = letters.map(|letters| letters.values().map(|count| count.waiting + count.parked).sum::<u64>());
         let known = |number: Option<i128>| number.map_or("–".to_owned(), count);
-        let stored = self.platform.as_ref().ok().and_then(|answer| answer.get("total")).and_then(Value::as_u64);
+        let stored = self.stored();
         let numbers = [
-            ("events since start", count(totals.records())),
+            ("processed since the start", count(totals.settled())),
             ("events per second", format!("{:.1}", self.snapshot.events_per_second())),
             ("without a dead letter", percent(totals.success_rate())),
-            ("records behind", known(lag.map(i128::from))),
+            ("waiting", known(lag.map(i128::from))),
             ("dead letters", known(waiting.map(i128::from))),
             ("statements stored", known(stored.map(i128::from))),
         ];
@@ -146,7 +155,7 @@ impl Overview {
                 p.empty { "Numbers are kept for the first tenants that were seen, and " b { (tenant) } " came after them. \
                     Events and dead letters are processed all the same; give the tenant a token of its own to see it here." }
             } @else if self.snapshot.events.is_empty() {
-                (self.render_first_steps())
+                (self.render_nothing())
             } @else {
                 table.events {
                     caption.hidden { "The latest events, the newest first" }
@@ -188,6 +197,35 @@ impl Overview {
         }
     }
 
+    /// How many statements are stored; `None` where the store does not say.
+    fn stored(&self) -> Option<u64> {
+        self.platform.as_ref().ok()?.get("total")?.as_u64()
+    }
+
+    /// What a page says that has no event to show: what came before the start of this process is still there.
+    fn render_nothing(&self) -> Markup {
+        let has_nothing = self.stored() == Some(0) && self.dead_letters.as_ref().is_ok_and(BTreeMap::is_empty);
+        let others = self.tenants.iter().flatten().filter(|tenant| self.frame.tenant.as_ref() != Some(tenant));
+        let others: Vec<&String> = if self.frame.tenant.is_some() { others.collect() } else { Vec::new() };
+        html! {
+            @if !has_nothing {
+                p.empty { "Nothing has arrived since this process started, at " (time(self.snapshot.since_ms))
+                    ". What came before is counted under “Stored statements” and “Dead letters”." }
+            } @else if others.is_empty() {
+                (self.render_first_steps())
+            } @else {
+                p.empty {
+                    "Tenant " b { (self.frame.tenant.as_deref().unwrap_or_default()) } " has no data. There is data of "
+                    @for (index, tenant) in others.iter().enumerate() {
+                        @if index > 0 { ", " }
+                        a href=(Frame { tenant: Some((*tenant).clone()), ..Frame::default() }.path("/", &[])) { (tenant) }
+                    }
+                    "."
+                }
+            }
+        }
+    }
+
     fn render_first_steps(&self) -> Markup {
         html! {
             div.empty {
@@ -211,8 +249,8 @@ impl Overview {
             @if mappings.is_empty() { p.empty { "No function is mapped to a topic." } }
             @else {
                 table.mappings {
-                    caption.hidden { "Event source mappings and how far behind they are" }
-                    thead { tr { th scope="col" { "Mapping" } th scope="col" { "State" } th.number scope="col" { "Behind" } } }
+                    caption.hidden { "The topics that events come from, and how many wait there" }
+                    thead { tr { th scope="col" { "Input" } th scope="col" { "State" } th.number scope="col" { "Waiting" } } }
                     tbody { @for mapping in mappings { (render_mapping(mapping)) } }
                 }
             }
@@ -254,14 +292,14 @@ impl Overview {
         let totals = &self.snapshot.totals;
         let rules = rank(totals.violations.iter().map(|(rule, number)| (rule.to_string(), *number)));
         html! {
-            p { b { (percent(totals.valid_rate())) } " of " (count(totals.settled())) " settled records could be read and broke no rule." }
-            @if !rules.is_empty() { (bars("The rules that were broken most, those of the state among them", &rules)) }
+            @if rules.is_empty() { p.empty { "None since the start." } }
+            @else { (bars("Those that were broken most since the start", &rules)) }
         }
     }
 
     fn render_anomalies(&self) -> Markup {
         html! {
-            @if self.snapshot.anomalies.is_empty() { p.empty { "None: nothing odd in the state after any event." } }
+            @if self.snapshot.anomalies.is_empty() { p.empty { "None since the start." } }
             @else {
                 ul.anomalies {
                     @for anomaly in self.snapshot.anomalies.iter().take(ANOMALIES) {
@@ -269,6 +307,9 @@ impl Overview {
                             (time(anomaly.at_ms)) " "
                             a href=(self.frame.path(&format!("/events/{}", anomaly.position), &[])) { (words(&anomaly.name)) }
                             " " (anomaly.message)
+                            @if let Some(about) = self.about.get(&anomaly.position) {
+                                @for link in state_links(about) { " · " (link) }
+                            }
                         }
                     }
                 }
@@ -317,8 +358,8 @@ fn render_mapping(mapping: &ConsumerStatus) -> Markup {
                     table.partitions {
                         caption.hidden { "Partitions of " (mapping.topic) }
                         thead { tr {
-                            th scope="col" { "Partition" } th.number scope="col" { "Settled" }
-                            th.number scope="col" { "End" } th.number scope="col" { "Behind" }
+                            th scope="col" { "Partition" } th.number scope="col" { "Processed" }
+                            th.number scope="col" { "End" } th.number scope="col" { "Waiting" }
                         } }
                         tbody {
                             @for partition in &mapping.partitions {

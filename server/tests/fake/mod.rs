@@ -1,7 +1,7 @@
 //! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use lyceum_core::analytics::nps::Scale;
 use lyceum_core::dead_letter::DeadLetter;
+use lyceum_core::family::AggregateRef;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::groups::Groups;
@@ -29,7 +31,7 @@ use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Cons
 use lyceum_server::dead_letters::letters::*;
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
-use lyceum_server::questions::{Analytics, AskError, Keys, Span, State};
+use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
 use lyceum_server::work::{Prepared, Summary, Work};
 use lyceum_testing::clock::ManualClock;
 use serde_json::{Value, json};
@@ -268,6 +270,10 @@ impl DeadLetters for FakeDeadLetters {
         Ok(counts)
     }
 
+    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
+        Ok(self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect())
+    }
+
     async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
         Ok(self.0.lock().unwrap().iter().find(|letter| letter.position == *position).cloned())
     }
@@ -303,6 +309,7 @@ impl DeadLetters for FakeDeadLetters {
 /// Answers with what it was asked.
 pub struct FakeAnalytics {
     pub platform: Value,
+    pub tenants: Vec<String>,
 }
 
 fn echo(id: &str, span: &Span) -> Option<Value> {
@@ -317,12 +324,20 @@ impl Analytics for FakeAnalytics {
         Ok(answer)
     }
 
-    async fn survey(&self, survey: &str, span: &Span) -> Result<Option<Value>, AskError> {
-        Ok(echo(survey, span))
+    async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
+        let told = scale.map(|scale| scale.to_string());
+        Ok(echo(survey, span).map(|mut answer| {
+            answer["scale"] = json!(told);
+            answer
+        }))
     }
 
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError> {
         Ok(echo(learner, span))
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, AskError> {
+        Ok(self.tenants.clone())
     }
 }
 
@@ -342,6 +357,14 @@ impl State for FakeState {
 pub struct FakeKeys;
 
 impl Keys for FakeKeys {
+    fn about(&self, record: &Record) -> About {
+        let value = record.value.as_deref().unwrap_or_default();
+        let of = |kind, id: &str| AggregateRef { kind, id: id.into() };
+        let is_booking = value.windows(9).any(|part| part == b"/booking/");
+        let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
+        About { tenant: "acme".to_owned(), aggregates }
+    }
+
     fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
         let value: Value = serde_json::from_slice(value).ok()?;
         Some(value.get("key")?.as_str()?.to_owned().into())
@@ -392,7 +415,7 @@ pub fn empty(access: Access) -> Fakes {
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),
         dead_letters: dead_letters.clone(),
-        analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}) }),
+        analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}), tenants: Vec::new() }),
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
@@ -420,6 +443,7 @@ pub async fn busy(access: Access) -> Fakes {
             },
             "by_day": [{"day": "2026-03-04", "count": 20_113}, {"day": "2026-03-05", "count": 28_100}],
         }),
+        tenants: vec!["acme".to_owned(), "initech".to_owned()],
     });
     let raw = br#"{"actor":{"mbox":"mailto:ada@example.org","name":"<script>alert('name')</script>"},"verb":{"id":"confirmed"},"object":{"id":"http://nlj.platform/activities/booking/b-1"}}"#;
     let records = vec![record("acme", raw), record("globex", br#"{"secret": "of globex"}"#)];

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cost;
+mod event_fields;
 mod lambda_batches;
 mod plain_statements;
 #[path = "processing/main.rs"]

@@ -127,7 +127,7 @@ fn answers_of(statements: &[Value], name: &str) -> SurveyAnswers {
         let report = world.deliver_one(&record(statement.to_string(), offset));
         assert_eq!(report.outcome, Outcome::Applied, "{statement}: {:?}", report.findings);
     }
-    block_on(survey(&*world.statements.model, None, name, None, None)).expect("an answer")
+    block_on(survey(&*world.statements.model, None, name, None, None, None)).expect("an answer")
 }
 
 fn said(who: Value, verb: &str, object: &str, survey: Option<&str>, response: Option<&str>) -> Value {

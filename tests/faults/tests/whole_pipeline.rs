@@ -104,7 +104,7 @@ async fn by_command(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
         let ask = |arguments: &[&str]| workplace.run_with(&variables, arguments).expect_code(0).json();
         let platform = ask(&["query", "platform", "--format", "json"]);
         ensure!(platform["total"].as_u64() == Some(events.len() as u64), "{} were sent: {platform}", events.len());
-        let letters = ask(&["dead-letters", "list", "--format", "json"]);
+        let letters = ask(&["dead-letters", "list", "--tenant", "*", "--format", "json"]);
         ensure!(letters["dead_letters"].as_array().is_some_and(|letters| letters.len() == 3), "{letters}");
         process.stop().expect_code(0);
         anyhow::Ok(())

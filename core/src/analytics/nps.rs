@@ -1,0 +1,171 @@
+//! The net promoter score of a question, or why it has none: a number that looks like one and is none misleads, and a dash
+//! without a reason helps nobody.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The ends of a scale of answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// The lowest answer.
+    pub min: f64,
+    /// The highest answer.
+    pub max: f64,
+}
+
+impl Scale {
+    /// The only one that a net promoter score is of.
+    pub const OF_PROMOTERS: Self = Self { min: 0.0, max: 10.0 };
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.min, self.max)
+    }
+}
+
+/// Reads `0..10`.
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends =
+            text.split_once("..").and_then(|(min, max)| Some((min.trim().parse().ok()?, max.trim().parse().ok()?)));
+        match ends {
+            Some((min, max)) if f64::is_finite(min) && f64::is_finite(max) && min < max => Ok(Self { min, max }),
+            _ => Err(format!("{text:?} is no scale: write its ends, the lower one first, as 0..10")),
+        }
+    }
+}
+
+/// The answers to a question, each attempt's last; blank ones are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answers<'a> {
+    /// Of those that have a number.
+    pub numbers: &'a [f64],
+    /// How many have none.
+    pub without_number: usize,
+    /// The scales that answers tell.
+    pub scales: &'a [Scale],
+    /// The scale of those that tell none, as the asker says.
+    pub asked: Option<Scale>,
+}
+
+/// Why a question has no net promoter score.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NoScore {
+    /// There is nothing to count.
+    #[error("there is no answer")]
+    NoAnswer,
+    /// Texts cannot be counted.
+    #[error("{without} of {answers} answers {} no number", if *.without == 1 { "is" } else { "are" })]
+    NoNumber {
+        /// How many.
+        without: usize,
+        /// Of how many.
+        answers: usize,
+    },
+    /// A scale that is told is another one.
+    #[error("the scale is {0}, and the score is of 0 to 10")]
+    OtherScale(Scale),
+    /// Nothing says which scale it is.
+    #[error(
+        "no answer tells its scale, and they do not reach from 0 to 10: say that it is 0..10, if it is, with --scale (`scale`)"
+    )]
+    UnknownScale,
+    /// An answer lies beside the scale.
+    #[error("an answer is {0}, which is no whole number from 0 to 10")]
+    NoWholeNumber(f64),
+}
+
+/// The net promoter score, -100 to 100: the percentage of 9 and 10 less that of 0 to 6, where every answer is a whole number
+/// on a scale from 0 to 10. The scale is what the answers tell; of those that tell none it is the one asked for, and else the
+/// one that they reach from end to end.
+///
+/// # Errors
+/// Why there is none.
+pub fn net_promoter_score(given: &Answers<'_>) -> Result<f64, NoScore> {
+    let Answers { numbers, without_number: without, scales, asked } = *given;
+    if numbers.is_empty() && without == 0 {
+        return Err(NoScore::NoAnswer);
+    }
+    if without > 0 {
+        return Err(NoScore::NoNumber { without, answers: without + numbers.len() });
+    }
+    let told = scales.iter().copied().chain(asked);
+    if let Some(other) = told.clone().find(|scale| *scale != Scale::OF_PROMOTERS) {
+        return Err(NoScore::OtherScale(other));
+    }
+    let fits = |number: &f64| number.fract() == 0.0 && (0.0..=10.0).contains(number);
+    if let Some(odd) = numbers.iter().find(|number| !fits(number)) {
+        return Err(NoScore::NoWholeNumber(*odd));
+    }
+    if told.count() == 0 && !(numbers.contains(&0.0) && numbers.contains(&10.0)) {
+        return Err(NoScore::UnknownScale);
+    }
+    let promoters = numbers.iter().filter(|number| **number >= 9.0).count() as f64;
+    let detractors = numbers.iter().filter(|number| **number <= 6.0).count() as f64;
+    Ok(100.0 * (promoters - detractors) / numbers.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &[Scale] = &[Scale::OF_PROMOTERS];
+
+    fn of(numbers: &[f64], scales: &[Scale]) -> Result<f64, NoScore> {
+        net_promoter_score(&Answers { numbers, scales, ..Answers::default() })
+    }
+
+    #[test]
+    fn a_net_promoter_score_is_told_of_whole_numbers_from_0_to_10_only() {
+        assert_eq!(of(&[10.0, 9.0, 8.0, 6.0], TOLD), Ok(25.0));
+        assert_eq!(of(&[0.0], TOLD), Ok(-100.0));
+        assert_eq!(of(&[], TOLD), Err(NoScore::NoAnswer));
+        for odd in [9.5, 11.0, -1.0] {
+            assert_eq!(of(&[10.0, odd], TOLD), Err(NoScore::NoWholeNumber(odd)));
+        }
+        assert!(of(&[10.0, f64::NAN], TOLD).is_err());
+    }
+
+    #[test]
+    fn a_scale_that_is_not_0_to_10_has_no_net_promoter_score() {
+        let (stars, from_1) = (Scale { min: 1.0, max: 5.0 }, Scale { min: 1.0, max: 10.0 });
+        assert_eq!(of(&[1.0, 3.0, 5.0], &[stars]), Err(NoScore::OtherScale(stars)));
+        assert_eq!(of(&[9.0, 10.0], &[from_1]), Err(NoScore::OtherScale(from_1)));
+        assert_eq!(of(&[9.0], &[Scale::OF_PROMOTERS, from_1]), Err(NoScore::OtherScale(from_1)), "they do not agree");
+        assert_eq!(of(&[1.0, 3.0, 5.0], &[]), Err(NoScore::UnknownScale), "nothing says that it goes to 10");
+        assert_eq!(of(&[0.0, 10.0], &[]), Ok(0.0), "the answers themselves reach from 0 to 10");
+    }
+
+    #[test]
+    fn whoever_asks_may_say_which_scale_it_is_and_not_against_what_the_answers_tell() {
+        let asked = |numbers: &[f64], scales: &[Scale], asked: &str| {
+            let asked = Some(asked.parse().unwrap());
+            net_promoter_score(&Answers { numbers, scales, asked, ..Answers::default() })
+        };
+        let stars = Scale { min: 1.0, max: 5.0 };
+        assert_eq!(asked(&[9.0, 10.0], &[], "0..10"), Ok(100.0));
+        assert_eq!(asked(&[1.0, 5.0], &[stars], "0..10"), Err(NoScore::OtherScale(stars)));
+        assert_eq!(asked(&[1.0, 5.0], &[], "1..5"), Err(NoScore::OtherScale(stars)));
+        for text in ["10", "10..0", "a..b", "0..inf", "0.."] {
+            assert!(text.parse::<Scale>().is_err_and(|error| error.contains("0..10")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reason_reads_as_a_sentence() {
+        let numbers = [9.0; 200];
+        let reason = |without_number| {
+            let given = Answers { numbers: &numbers, without_number, scales: TOLD, asked: None };
+            net_promoter_score(&given).unwrap_err().to_string()
+        };
+        assert_eq!(reason(1), "1 of 201 answers is no number");
+        assert_eq!(reason(2), "2 of 202 answers are no number");
+        assert_eq!(
+            NoScore::OtherScale(Scale { min: 1.0, max: 5.0 }).to_string(),
+            "the scale is 1 to 5, and the score is of 0 to 10"
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! `GET /api/tenants`: whose data there is.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::access::Caller;
+use crate::dead_letters::letters::DeadLetters;
+use crate::problem::Problem;
+use crate::questions::{Analytics, AskError};
+
+#[derive(Serialize)]
+pub(super) struct Tenants {
+    tenants: BTreeSet<String>,
+}
+
+pub(super) async fn list(
+    State(analytics): State<Arc<dyn Analytics>>,
+    State(dead_letters): State<Arc<dyn DeadLetters>>,
+    caller: Caller,
+) -> Result<Json<Tenants>, Problem> {
+    if let Some(own) = caller.tenant {
+        return Ok(Json(Tenants { tenants: BTreeSet::from([own]) }));
+    }
+    let (stored, failed) = ask(&*analytics, &*dead_letters);
+    let (stored, failed) = tokio::try_join!(stored, failed)?;
+    Ok(Json(Tenants { tenants: failed.into_iter().chain(stored).collect() }))
+}
+
+/// The tenants that have statements, and those that have dead letters.
+pub(super) fn ask<'a>(
+    analytics: &'a dyn Analytics,
+    dead_letters: &'a dyn DeadLetters,
+) -> (
+    impl Future<Output = Result<Vec<String>, AskError>> + 'a,
+    impl Future<Output = Result<BTreeSet<String>, AskError>> + 'a,
+) {
+    (analytics.tenants(), dead_letters.tenants())
+}
