@@ -14,5 +14,6 @@ pub mod live;
 pub mod page;
 pub mod problem;
 pub mod questions;
+mod single_flight;
 pub mod topics;
 pub mod work;
