@@ -123,6 +123,51 @@ async fn every_route_answers_as_the_table_says_and_is_in_the_openapi_document() 
     assert_eq!(operations.sum::<usize>(), described, "the document has operations that the router has not");
 }
 
+/// Each value under this name, however deep.
+fn collect<'a>(name: &str, within: &'a Value, found: &mut Vec<&'a Value>) {
+    match within {
+        Value::Object(members) => {
+            found.extend(members.get(name));
+            members.values().for_each(|value| collect(name, value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(name, item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_route_has_a_name_of_its_own_and_says_what_it_takes_and_answers() {
+    let document = send(&empty(Access::open()), get("/openapi.json")).await.json();
+    let (mut references, mut names) = (Vec::new(), Vec::new());
+    collect("$ref", &document, &mut references);
+    for reference in references {
+        let place = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(place).is_some(), "{reference} leads nowhere");
+    }
+    collect("operationId", &document["paths"], &mut names);
+    let different: std::collections::BTreeSet<&str> = names.iter().filter_map(|name| name.as_str()).collect();
+    assert_eq!((different.len(), names.len()), (ROUTES.len(), ROUTES.len()));
+    for route in ROUTES {
+        let what = "operations.json and schemas.json in server/src/http/openapi describe each route";
+        let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
+        assert_ne!(operation["tags"], json!(["Other"]), "{} {}: {what}", route.method, route.path);
+        let mut schemas: Vec<&Value> = operation["responses"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(status, _)| status.starts_with('2'))
+            .map(|(_, response)| &response["content"][route.answer]["schema"])
+            .collect();
+        schemas.extend(operation["parameters"].as_array().unwrap().iter().map(|parameter| &parameter["schema"]));
+        if route.method == "POST" {
+            schemas.push(&operation["requestBody"]["content"]["application/json"]["schema"]);
+        }
+        for schema in schemas {
+            assert!(schema.as_object().is_some_and(|of| !of.is_empty()), "{} {}: {what}", route.method, route.path);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_path_and_a_wrong_method_are_problems() {
     let fakes = empty(Access::open());
@@ -209,8 +254,8 @@ async fn the_status_tells_capacity_units_and_what_an_event_cost_to_who_sees_ever
     assert_eq!(capacity["families"]["training"]["events"], 34);
     assert_eq!(capacity["families"]["training"]["write_units_per_event"], 2.0);
     let document = send(&fakes, get("/openapi.json")).await.json();
-    let answer = &document["paths"]["/events/status"]["get"]["responses"]["200"]["content"]["application/json"];
-    assert_eq!(answer["schema"]["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
+    let answer = &document["components"]["schemas"]["Status"];
+    assert_eq!(answer["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
     let described = &document["components"]["schemas"]["Capacity"]["properties"];
     for name in capacity.as_object().unwrap().keys() {
         assert!(described[name].is_object(), "{name}");

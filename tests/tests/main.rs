@@ -6,4 +6,5 @@ mod crash;
 mod documentation;
 mod first_start;
 mod garbage;
+mod openapi;
 mod template;
