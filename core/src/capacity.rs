@@ -137,6 +137,20 @@ impl Capacity {
         Self { units: self.units.minus(earlier.units), families: self.families.iter().filter_map(since).collect() }
     }
 
+    /// The share of so many events by family, as if each event of a family had cost the same: others may have been processed
+    /// in the same time.
+    pub fn share_of(&self, events: &BTreeMap<&'static str, u64>) -> Self {
+        let mut share = Self::default();
+        for (family, &events) in events {
+            let Some(all) = self.families.get(*family) else { continue };
+            let part = if events < all.events { events as f64 / all.events as f64 } else { 1.0 };
+            let units = Units { read_units: all.units.read_units * part, write_units: all.units.write_units * part };
+            share.units = share.units.plus(units);
+            *share.family(family) = FamilyCapacity { events, units };
+        }
+        share
+    }
+
     fn family(&mut self, family: &str) -> &mut FamilyCapacity {
         self.families.entry(family.to_owned()).or_default()
     }
@@ -145,6 +159,25 @@ impl Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_of_the_families_that_have_one_and_all_of_what_nobody_else_used() {
+        let mut capacity = Capacity::default();
+        (0..4).for_each(|_| capacity.add_event("training"));
+        capacity.add_call(Access::Write, Some("training"), 10.0);
+        (0..3).for_each(|_| capacity.add_event("survey"));
+        capacity.add_call(Access::Write, Some("survey"), 6.0);
+        capacity.add_call(Access::Read, None, 5.0);
+        let write = |units| Units { read_units: 0.0, write_units: units };
+        let share = capacity.share_of(&BTreeMap::from([("training", 1), ("statement", 7)]));
+        assert_eq!(share.units, write(2.5));
+        assert_eq!(
+            share.families,
+            BTreeMap::from([("training".to_owned(), FamilyCapacity { events: 1, units: write(2.5) })])
+        );
+        assert_eq!(capacity.share_of(&BTreeMap::from([("survey", 3)])).units, write(6.0));
+        assert_eq!(capacity.share_of(&BTreeMap::new()), Capacity::default());
+    }
 
     #[test]
     fn an_event_costs_what_its_family_consumed_and_looking_is_no_events() {

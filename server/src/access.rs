@@ -190,7 +190,9 @@ impl Caller {
         let asked = asked.filter(|tenant| !tenant.is_empty());
         match (&self.tenant, asked) {
             (Some(own), Some(asked)) if own != asked => {
-                let detail = format!("your token is for tenant {own:?}: leave the parameter tenant out");
+                let detail = format!(
+                    "your token is for tenant {own:?}, so ask for no other: leave `tenant` (on the command line --tenant) out"
+                );
                 Err(Problem::new(Kind::FORBIDDEN_TENANT, detail))
             }
             (Some(own), _) => Ok(Some(own.clone())),
@@ -210,6 +212,10 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Refuses what a page of another site could make this machine's browser send.
 pub fn check_where_from<B>(access: &Access, request: &Request<B>) -> Result<(), Problem> {
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        // RFC 9112, 3.2: which of them another program on the way believed is not known.
+        return Err(Problem::bad_request("the request has several Host headers: send one"));
+    }
     let host = request.uri().authority().map(|authority| authority.as_str());
     let host = host.or_else(|| text(request.headers(), HOST.as_str())).unwrap_or_default();
     if access.is_open() && !is_loopback_name(host) {
@@ -218,7 +224,11 @@ pub fn check_where_from<B>(access: &Access, request: &Request<B>) -> Result<(), 
         );
         return Err(Problem::new(Kind::FORBIDDEN_HOST, detail));
     }
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    let path = request.uri().path();
+    // A page that a link leads to is shown, but what costs work to answer is for this server's own page alone.
+    let is_for_everybody = path != "/live" && !path.starts_with("/api/");
+    let is_looking = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_looking && is_for_everybody {
         return Ok(());
     }
     let site_is_foreign =
@@ -228,7 +238,7 @@ pub fn check_where_from<B>(access: &Access, request: &Request<B>) -> Result<(), 
         origin.and_then(|origin| origin.authority().cloned()).is_none_or(|authority| authority.as_str() != host)
     });
     if site_is_foreign || origin_is_foreign {
-        let detail = "only this server's own page may change something from a browser; other programs send no Origin";
+        let detail = "only this server's own page may ask this from a browser; other programs send no Origin and no Sec-Fetch-Site";
         return Err(Problem::new(Kind::FORBIDDEN_ORIGIN, detail));
     }
     Ok(())

@@ -15,5 +15,6 @@ mod near;
 pub mod page;
 pub mod problem;
 pub mod questions;
+mod single_flight;
 pub mod topics;
 pub mod work;

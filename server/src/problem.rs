@@ -57,6 +57,8 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
     /// A store or the log is unavailable.
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A part of the system is unavailable";
+    /// More is asked for at once than is done at once.
+    BUSY = SERVICE_UNAVAILABLE "busy" "Too much is asked for at once";
     /// It took too long.
     TIMED_OUT = GATEWAY_TIMEOUT "timed-out" "The answer took too long";
 }
@@ -111,7 +113,7 @@ impl IntoResponse for Problem {
                 let basic = HeaderValue::from_static(r#"Basic realm="Lyceum: any user name, the token as password""#);
                 headers.append(WWW_AUTHENTICATE, basic);
             }
-            Kind::UNAVAILABLE => {
+            Kind::UNAVAILABLE | Kind::BUSY => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -128,6 +130,7 @@ impl From<AskError> for Problem {
             AskError::Invalid(detail) => Self::bad_request(detail),
             AskError::NotFound(detail) => Self::not_found(detail),
             AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
+            AskError::Busy(detail) => Self::new(Kind::BUSY, detail),
             AskError::Failed(detail) => Self::new(Kind::INTERNAL, detail),
         }
     }

@@ -30,13 +30,16 @@ pub enum AskError {
     /// A store is unavailable; the same question may be answered later.
     #[error("{0}")]
     Unavailable(String),
+    /// More is asked for at once than is answered at once.
+    #[error("{0}")]
+    Busy(String),
     /// What no repetition mends.
     #[error("{0}")]
     Failed(String),
 }
 
 /// Whose statements, of which time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// `None` is every tenant.
     pub tenant: Option<String>,

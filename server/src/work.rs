@@ -63,8 +63,8 @@ pub struct Summary {
     /// Calls at once count each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: BTreeMap<String, f64>,
-    /// Capacity units of DynamoDB that this process consumed meanwhile, and what an event of each family cost; not shown to a
-    /// caller that sees one tenant.
+    /// Capacity units, as DynamoDB counts, that its own events consumed in this process: their share where others were processed
+    /// meanwhile. Not shown to a caller that sees one tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
 }

@@ -15,7 +15,7 @@ use lyceum_core::capacity;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::header_text;
 use lyceum_server::access::{Access, Role, Token, bind_address};
-use lyceum_server::http::{ROUTES, router, serve, serve_within};
+use lyceum_server::http::{ROUTES, TimeLimits, router, serve, serve_within};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -124,11 +124,60 @@ async fn every_route_answers_as_the_table_says_and_is_in_the_openapi_document() 
     assert_eq!(operations.sum::<usize>(), described, "the document has operations that the router has not");
 }
 
+/// Each value under this name, however deep.
+fn collect<'a>(name: &str, within: &'a Value, found: &mut Vec<&'a Value>) {
+    match within {
+        Value::Object(members) => {
+            found.extend(members.get(name));
+            members.values().for_each(|value| collect(name, value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(name, item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_route_has_a_name_of_its_own_and_says_what_it_takes_and_answers() {
+    let document = send(&empty(Access::open()), get("/openapi.json")).await.json();
+    let (mut references, mut names) = (Vec::new(), Vec::new());
+    collect("$ref", &document, &mut references);
+    for reference in references {
+        let place = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(place).is_some(), "{reference} leads nowhere");
+    }
+    collect("operationId", &document["paths"], &mut names);
+    let different: std::collections::BTreeSet<&str> = names.iter().filter_map(|name| name.as_str()).collect();
+    assert_eq!((different.len(), names.len()), (ROUTES.len(), ROUTES.len()));
+    for route in ROUTES {
+        let what = "operations.json and schemas.json in server/src/http/openapi describe each route";
+        let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
+        assert_ne!(operation["tags"], json!(["Other"]), "{} {}: {what}", route.method, route.path);
+        let mut schemas: Vec<&Value> = operation["responses"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(status, _)| status.starts_with('2'))
+            .map(|(_, response)| &response["content"][route.answer]["schema"])
+            .collect();
+        schemas.extend(operation["parameters"].as_array().unwrap().iter().map(|parameter| &parameter["schema"]));
+        if route.method == "POST" {
+            schemas.push(&operation["requestBody"]["content"]["application/json"]["schema"]);
+        }
+        for schema in schemas {
+            assert!(schema.as_object().is_some_and(|of| !of.is_empty()), "{} {}: {what}", route.method, route.path);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_path_and_a_wrong_method_are_problems() {
     let fakes = empty(Access::open());
     send(&fakes, get("/nowhere")).await.is_problem(404, "not-found", "/openapi.json");
-    send(&fakes, get("/events/topic/first/0")).await.is_problem(400, "bad-request", "whole numbers");
+    for odd in ["/events/t/first/0", "/events/t/0/18446744073709551616", "/api/dead-letters/t/2147483648/0"] {
+        let answer = send(&fakes, get(odd)).await;
+        answer.is_problem(400, "bad-request", "is no whole number that a log has");
+        assert!(!answer.text.contains("i64") && !answer.text.contains("index"), "{}", answer.text);
+    }
     send(&fakes, post("/health", "")).await.is_problem(405, "wrong-method", "/openapi.json");
     send(&fakes, get("/assets/style.css")).await.is_problem(404, "not-found", "load the page again");
 }
@@ -168,7 +217,7 @@ async fn a_part_that_hangs_counts_as_away() {
     fakes.ledger.hangs.store(true, Ordering::SeqCst);
     let answer = send(&fakes, get("/health")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.json()["components"]["dynamodb"]["error"], "no answer within 2 s");
+    assert_eq!(answer.json()["components"]["ledger"]["error"], "no answer within 2 s");
 }
 
 #[tokio::test]
@@ -206,8 +255,8 @@ async fn the_status_tells_capacity_units_and_what_an_event_cost_to_who_sees_ever
     assert_eq!(capacity["families"]["training"]["events"], 34);
     assert_eq!(capacity["families"]["training"]["write_units_per_event"], 2.0);
     let document = send(&fakes, get("/openapi.json")).await.json();
-    let answer = &document["paths"]["/events/status"]["get"]["responses"]["200"]["content"]["application/json"];
-    assert_eq!(answer["schema"]["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
+    let answer = &document["components"]["schemas"]["Status"];
+    assert_eq!(answer["properties"]["capacity"]["$ref"], "#/components/schemas/Capacity");
     let described = &document["components"]["schemas"]["Capacity"]["properties"];
     for name in capacity.as_object().unwrap().keys() {
         assert!(described[name].is_object(), "{name}");
@@ -253,9 +302,18 @@ async fn what_cannot_be_published_is_refused_with_a_reason_and_nothing_is_writte
     publish(r#"[{}, {"value": 1, "hedaers": {}}]"#).await.is_problem(400, "bad-request", "event 1: unknown field");
     let own = r#"{"value": 1, "headers": {"Lyceum-Source": "a/0/0"}}"#;
     publish(own).await.is_problem(400, "bad-request", "leave \"Lyceum-Source\" out");
+    let headers: Vec<String> = (0..101).map(|at| format!("\"{at}\": null")).collect();
+    let dressed = format!("{{\"value\": 1, \"headers\": {{{}}}}}", headers.join(","));
+    publish(&dressed).await.is_problem(400, "bad-request", "at most 100 headers");
+    let many = format!("[{}0]", "0,".repeat(10_000));
+    publish(&many).await.is_problem(413, "too-large", "more than 10000 events, and none was stored");
+    publish(&format!("[{}", "0,".repeat(4_000_000))).await.is_problem(400, "bad-request", "no JSON");
+    let letters = send(&fakes, post(&format!("/events/{LETTERS}"), "{}")).await;
+    letters.is_problem(400, "bad-request", "which Lyceum alone writes");
     let huge = format!("\"{}\"", "x".repeat(8 << 20));
     publish(&huge).await.is_problem(413, "too-large", "send less at once");
     assert_eq!(fakes.log.records(BOOKINGS), []);
+    assert_eq!(fakes.log.records(LETTERS), []);
     fakes.log.is_away.store(true, Ordering::SeqCst);
     let answer = publish("{}").await;
     answer.is_problem(503, "unavailable", "the disk is full");
@@ -276,7 +334,11 @@ async fn analytics_take_instants_and_days_and_refuse_anything_else() {
     ask("?scale=ten").await.is_problem(400, "bad-request", "as 0..10");
     ask("?from=yesterday").await.is_problem(400, "bad-request", "from is \"yesterday\"");
     ask("?from=2026-03-05&to=2026-03-01").await.is_problem(400, "bad-request", "swap them");
-    ask("?since=2026-03-05").await.is_problem(400, "bad-request", "unknown field `since`");
+    ask("?since=2026-03-05").await.is_problem(
+        400,
+        "bad-request",
+        "unknown parameter `since`, expected one of `tenant`, `from`, `to`",
+    );
     send(&fakes, get("/api/analytics/learners/unknown")).await.is_problem(404, "not-found", "learner unknown");
     send(&fakes, get("/api/analytics/surveys/unknown")).await.is_problem(404, "not-found", "survey unknown");
     let iri = "mailto:ada@example.org";
@@ -311,7 +373,6 @@ async fn dead_letters_are_listed_and_shown() {
     assert_eq!(offsets("?tenant=acme&topic=").await, ["2", "0"]);
     assert_eq!(offsets("?topic=nowhere").await, [""; 0]);
     send(&fakes, get("/api/dead-letters?kind=bad")).await.is_problem(400, "bad-request", "unknown-type");
-    send(&fakes, get("/api/dead-letters?limit=0")).await.is_problem(400, "bad-request", "1 to 1000");
     let letter = send(&fakes, get(&format!("/api/dead-letters/{LETTERS}/0/0"))).await.json();
     assert_eq!(letter["findings"][0]["rule"], "verb.id.iri");
     send(&fakes, get(&format!("/api/dead-letters/{LETTERS}/0/9"))).await.is_problem(404, "not-found", "/0/9");
@@ -340,6 +401,43 @@ async fn dead_letters_are_sent_again_once_it_is_said_which() {
         "bad-request",
         "both",
     );
+}
+
+#[tokio::test]
+async fn json_under_the_content_type_of_a_form_is_told_so() {
+    let fakes = busy(Access::open()).await;
+    let request =
+        with(post("/api/dead-letters/replay", r#"{"all":true}"#), "content-type", "application/x-www-form-urlencoded");
+    send(&fakes, request).await.is_problem(400, "bad-request", "Content-Type: application/json");
+    assert!(fakes.dead_letters.0.lock().unwrap().iter().all(|letter| !letter.is_replayed));
+}
+
+#[tokio::test]
+async fn a_limit_goes_to_1000_whatever_is_listed() {
+    let fakes = busy(Access::open()).await;
+    for list in ["/api/dead-letters", &format!("/api/topics/{BOOKINGS}/records")] {
+        for odd in ["0", "1001", "1000000", "-1", "many", "18446744073709551616"] {
+            let answer = send(&fakes, get(&format!("{list}?limit={odd}"))).await;
+            answer.is_problem(400, "bad-request", "goes from 1 to 1000");
+            assert!(answer.text.contains(odd) && !answer.text.contains("digit"), "{}", answer.text);
+        }
+        assert_eq!(send(&fakes, get(&format!("{list}?limit=1000"))).await.status, StatusCode::OK);
+        send(&fakes, get(&format!("{list}?limit=1&limit=2"))).await.is_problem(
+            400,
+            "bad-request",
+            "duplicate parameter",
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_events_than_the_bound_are_ingested_by_no_route() {
+    let fakes = empty(Access::open());
+    let event = r#"{"topic": "t", "value": "e30="}"#;
+    let body = format!("{{\"events\": [{event}{}]}}", format!(",{event}").repeat(10_000));
+    send(&fakes, post("/api/ingest", body)).await.is_problem(413, "too-large", "at most 10000 at once");
+    let body = format!("{{\"events\": [{event}{}]}}", format!(",{event}").repeat(9_999));
+    assert_eq!(send(&fakes, post("/api/ingest", body)).await.json()["applied"], 10_000);
 }
 
 #[tokio::test]
@@ -424,7 +522,7 @@ async fn no_route_shows_or_moves_what_is_another_tenants() {
         assert!(!text.contains("globex"), "{} tells acme of globex:\n{text}", route.path);
         if route.query.iter().any(|(name, _)| *name == "tenant") {
             let answer = as_acme(get(&format!("{}?tenant=globex", example_of(route.path)))).await;
-            answer.is_problem(403, "forbidden-tenant", "leave the parameter tenant out");
+            answer.is_problem(403, "forbidden-tenant", "so ask for no other");
         }
     }
     for path in [
@@ -512,6 +610,9 @@ async fn without_tokens_only_this_machines_own_names_are_served() {
     for host in ["evil.example", "localhost.evil.example:8080", "10.0.0.7", "127.0.0.1.evil.example", ""] {
         send(&fakes, with(get("/health"), "host", host)).await.is_problem(403, "forbidden-host", "127.0.0.1");
     }
+    let mut two = get("/health");
+    two.headers_mut().append("host", "evil.example".parse().unwrap());
+    send(&fakes, two).await.is_problem(400, "bad-request", "several Host headers");
     let fakes = empty(tokens());
     assert_eq!(send(&fakes, with(get("/health"), "host", "lyceum.example")).await.status, StatusCode::OK);
 }
@@ -540,6 +641,28 @@ async fn a_page_of_another_origin_changes_nothing() {
         assert_eq!(send(&fakes, request).await.status, StatusCode::ACCEPTED);
     }
     assert_eq!(send(&fakes, with(get("/"), "sec-fetch-site", "cross-site")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_makes_this_server_work_for_no_answer() {
+    let fakes = busy(Access::open()).await;
+    let costly = ROUTES.iter().filter(|route| route.method == "GET");
+    let costly: Vec<_> = costly.filter(|route| route.path == "/live" || route.path.starts_with("/api/")).collect();
+    assert!(costly.len() > 8, "the routes have other paths");
+    for route in costly {
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+        ] {
+            let request = with(example_request(route.method, route.path), name, value);
+            send(&fakes, request).await.is_problem(403, "forbidden-origin", "own page");
+        }
+        let own = with(example_request(route.method, route.path), "sec-fetch-site", "same-origin");
+        let response = router(fakes.services.clone()).oneshot(own).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{}", route.path);
+    }
 }
 
 #[tokio::test]
@@ -659,7 +782,8 @@ async fn who_opens_a_connection_and_sends_half_a_request_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let services = fakes.services.clone();
-    let server = tokio::spawn(serve_within(Duration::from_millis(100), listener, services, std::future::pending()));
+    let limits = TimeLimits { head: Duration::from_millis(100), ..TimeLimits::default() };
+    let server = tokio::spawn(serve_within(limits, listener, services, std::future::pending()));
     let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
     slow.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ").await.unwrap();
     let mut answer = Vec::new();
@@ -671,11 +795,33 @@ async fn who_opens_a_connection_and_sends_half_a_request_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_asks_and_never_reads_the_answer_is_not_waited_for() {
+    use tokio::io::AsyncWriteExt;
+    let mut fakes = empty(Access::open());
+    // More than the buffers between two sockets take.
+    let platform = json!({"text": "x".repeat(64 << 20)});
+    fakes.services.analytics = std::sync::Arc::new(fake::FakeAnalytics { platform, tenants: Vec::new() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = TimeLimits { write: Duration::from_millis(100), ..TimeLimits::default() };
+    let server = tokio::spawn(serve_within(limits, listener, fakes.services.clone(), std::future::pending()));
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /api/analytics/platform/overview HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
+    // What is sent to a connection that is closed comes back as a failure.
+    while client.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.abort();
+}
+
+#[tokio::test]
 async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
     let fakes = empty(Access::open());
     let embedded = send(&fakes, get("/health")).await.json()["components"].clone();
     assert!(embedded["event_log"].is_object() && embedded["search"].is_object(), "{embedded}");
-    assert!(embedded["event_log"]["circuit"].is_null(), "{embedded}");
+    assert!(embedded["event_log"]["circuit"].is_null() && embedded["dynamodb"].is_null(), "{embedded}");
+    // Asked at the same moment, it is one answer.
+    assert!(embedded["ledger"].is_object() && embedded["ledger"] == embedded["database"], "{embedded}");
     let mut fakes = empty(Access::open());
     let metrics = fakes.services.metrics.clone();
     for dependency in [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch] {

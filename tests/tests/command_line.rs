@@ -55,7 +55,7 @@ fn an_ingestion_ends_with_its_numbers_and_a_second_one_has_duplicates_only() {
         assert_eq!(line.split_whitespace().last(), Some(wanted.to_string().as_str()), "{}", first.stdout);
     }
     first
-        .expect_print(&["per second", "DynamoDB: ", "  training ", "  survey ", "write units an event"])
+        .expect_print(&["per second", "capacity: ", "  training ", "  survey ", "write units an event"])
         .expect_print(&["lyceum dead-letters list"]);
     let second = workplace.run(&["ingest", "academy.jsonl", "array.json", "--format", "json"]).expect_code(3);
     assert_eq!(second.stdout.lines().count(), 1);
@@ -380,9 +380,9 @@ fn topics_and_status_tell_how_far_everything_is() {
     let server = workplace.up(&[]);
     workplace.run(&["status"]).expect_code(0).expect_print(&["the running process is healthy", "lag 0"]);
     workplace.write_lines("academy.jsonl", &Academy::new(3, SMALL).events);
-    workplace.run(&["ingest", "academy.jsonl"]).expect_code(0).expect_print(&["DynamoDB: ", "write units an event"]);
+    workplace.run(&["ingest", "academy.jsonl"]).expect_code(0).expect_print(&["capacity: ", "write units an event"]);
     workplace.run(&["status"]).expect_code(0).expect_print(&[
-        "DynamoDB since its start: ",
+        "capacity since its start: ",
         "  training ",
         "write units an event",
     ]);

@@ -6,5 +6,6 @@ mod crash;
 mod documentation;
 mod first_start;
 mod garbage;
+mod openapi;
 mod pages;
 mod template;

@@ -1,21 +1,40 @@
 //! What did a survey find out?
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
+use futures::future::join;
 use serde::{Deserialize, Serialize};
 
 use super::nps::{Answers, Scale, net_promoter_score};
 use super::{Terms, ask};
 use crate::family::STATEMENT;
 use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
-use crate::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StatementsError};
+use crate::ports::statements::{
+    Filter, StatementDocument, StatementFields, Statements, StatementsError, StoredStatement,
+};
 use crate::record::Position;
 
 const QUESTION: &str = include_str!("survey.json");
-const PAGE: usize = 1_000;
 /// So many surveys are listed where a name means several.
 const LISTED: usize = 20;
+
+/// How many questions of a survey are counted.
+pub const QUESTIONS: usize = 1_000;
+/// How many different responses of a question are listed.
+pub const LISTED_RESPONSES: usize = 100;
+/// How many bytes the listed responses of a question take together.
+pub const LISTED_BYTES: usize = 16 << 10;
+/// How many characters of a response are listed.
+pub const RESPONSE_CHARS: usize = 200;
+/// How many attempts and answers one question may count; each takes some 40 bytes of memory.
+const COUNTED: usize = 1_000_000;
+/// How many bytes of texts are kept while it is not known yet which of them are the most frequent.
+const TEXT_BYTES: usize = 32 << 20;
+/// A question whose id is longer is not counted.
+const ID_BYTES: usize = 2_048;
 
 /// A survey's answers in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +50,9 @@ pub struct SurveyAnswers {
     pub completion_rate: Option<f64>,
     /// By question id.
     pub questions: Vec<QuestionAnswers>,
+    /// Statements that answer questions beyond the first [`QUESTIONS`], which are not counted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
 }
 
 /// One question's answers. Of several answers in one attempt (a registration; without one, a learner) the last one by
@@ -48,17 +70,35 @@ pub struct QuestionAnswers {
     /// Why there is no net promoter score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_nps: Option<String>,
-    /// Most frequent first, then by response. An answer without a response is listed by its score.
+    /// How many different responses were given.
+    pub distinct: u64,
+    /// Most frequent first, then by response: the first [`LISTED_RESPONSES`], or fewer where they are longer together than
+    /// [`LISTED_BYTES`]. An answer without a response is listed by its score.
     pub distribution: Vec<ResponseCount>,
+    /// Answers whose responses are not listed.
+    pub other_answers: u64,
 }
 
 /// A response and how many answers give it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ResponseCount {
-    /// `result.response`, or the score.
+    /// `result.response`, or the score; of a response over [`RESPONSE_CHARS`] characters its beginning and `…`.
     pub response: String,
-    /// How many answers.
+    /// Whether it is only the beginning.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_cut: bool,
+    /// How many answers give it.
     pub count: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Deserialize)]
@@ -82,15 +122,18 @@ pub async fn survey(
     let survey = find(statements, tenant, name).await?;
     let filter =
         Filter { tenant: tenant.map(str::to_owned), survey: Some(survey.clone()), from_ms, to_ms, ..Filter::default() };
-    let mut attempts = Attempts::default();
-    let mut after = None;
+    let mut attempts = Attempts::with_room(TEXT_BYTES);
+    let mut part = statements.scan(&filter, None).await?;
     loop {
-        let page = statements.search(&filter, PAGE, after.as_deref()).await?;
-        page.statements.into_iter().for_each(|found| attempts.take(found.document));
-        after = page.next;
-        if after.is_none() {
+        let found = part.statements;
+        let Some(place) = part.next else {
+            attempts.take_all(found)?;
             break;
-        }
+        };
+        // The store reads the next part while this one is counted.
+        let (next, counted) = join(statements.scan(&filter, Some(place)), async { attempts.take_all(found) }).await;
+        counted?;
+        part = next?;
     }
     let (started, completed) = (attempts.started.len() as u64, attempts.completed.len() as u64);
     Ok(SurveyAnswers {
@@ -98,7 +141,8 @@ pub async fn survey(
         started,
         completed,
         completion_rate: (started > 0).then(|| (completed as f64 / started as f64).min(1.0)),
-        questions: attempts.last_answers.fold(scale),
+        left_out: attempts.left_out,
+        questions: attempts.fold(scale),
     })
 }
 
@@ -170,87 +214,272 @@ impl Step {
     }
 }
 
-/// Whose attempt a statement belongs to: its registration's, else its learner's (an address is its SHA-1), else it is one of
-/// its own.
-fn attempt_of(document: &StatementDocument) -> String {
-    let fields = &document.fields;
-    let sha1 = || fields.actor_sha1.as_ref().map(|sha1| format!("sha1:{sha1}"));
-    let actor = || Some(fields.actor.clone()).filter(|actor| !actor.is_empty());
-    fields.registration.clone().or_else(sha1).or_else(actor).unwrap_or_else(|| document.id.to_string())
-}
+/// What stands for a text that is compared and not shown: 64 bits under a key of this process, so that among a million texts
+/// two are taken for the same once in thirty million times, and nobody can choose such two.
+type Digest = u64;
 
 /// Who started, who completed, and who answered what.
-#[derive(Default)]
 struct Attempts {
-    started: BTreeSet<String>,
-    completed: BTreeSet<String>,
-    last_answers: LastAnswers,
+    keys: RandomState,
+    started: HashSet<Digest>,
+    completed: HashSet<Digest>,
+    questions: BTreeMap<String, Question>,
+    answers: usize,
+    /// Bytes of the texts that are kept, and how many may be.
+    text_bytes: usize,
+    text_room: usize,
+    left_out: u64,
+    names: Names,
 }
 
 impl Attempts {
-    fn take(&mut self, document: StatementDocument) {
-        let Some(step) = Step::of(&document.fields) else { return };
-        let attempt = attempt_of(&document);
+    fn with_room(text_room: usize) -> Self {
+        Self {
+            keys: RandomState::new(),
+            started: HashSet::new(),
+            completed: HashSet::new(),
+            questions: BTreeMap::new(),
+            answers: 0,
+            text_bytes: 0,
+            text_room,
+            left_out: 0,
+            names: Names::default(),
+        }
+    }
+
+    fn take_all(&mut self, found: Vec<StoredStatement>) -> Result<(), StatementsError> {
+        found.into_iter().try_for_each(|found| self.take(found.document))
+    }
+
+    fn take(&mut self, document: StatementDocument) -> Result<(), StatementsError> {
+        let Some(step) = Step::of(&document.fields) else { return Ok(()) };
+        let attempt = self.attempt_of(&document);
         match step {
             Step::Started => drop(self.started.insert(attempt)),
             Step::Completed => drop(self.completed.insert(attempt)),
-            Step::Answered => self.last_answers.take(attempt, document),
+            Step::Answered => self.take_answer(attempt, document),
+        }
+        if self.started.len() + self.completed.len() + self.answers <= COUNTED {
+            return Ok(());
+        }
+        Err(StatementsError::Refused(format!(
+            "the survey has more than {COUNTED} attempts and answers in this time: ask for less of it at once, with `from` and `to`"
+        )))
+    }
+
+    /// Whose attempt a statement belongs to: its registration's, else its learner's (an address is its SHA-1), else it is one
+    /// of its own.
+    fn attempt_of(&self, document: &StatementDocument) -> Digest {
+        let fields = &document.fields;
+        let actor = || Some(&fields.actor).filter(|actor| !actor.is_empty());
+        match (&fields.registration, &fields.actor_sha1) {
+            (Some(registration), _) => self.keys.hash_one(registration),
+            (None, Some(sha1)) => self.keys.hash_one(format!("sha1:{sha1}")),
+            (None, None) => {
+                actor().map_or_else(|| self.keys.hash_one(document.id.to_string()), |actor| self.keys.hash_one(actor))
+            }
         }
     }
-}
 
-/// What was answered last, by question and attempt.
-#[derive(Default)]
-struct LastAnswers(BTreeMap<String, BTreeMap<String, GivenAnswer>>);
-
-struct GivenAnswer {
-    source: Position,
-    number: Option<f64>,
-    /// The ends of the scale, as the answer tells them.
-    scale: Option<Scale>,
-    response: String,
-}
-
-impl LastAnswers {
-    fn take(&mut self, attempt: String, document: StatementDocument) {
+    fn take_answer(&mut self, attempt: Digest, document: StatementDocument) {
         let fields = document.fields;
-        let Some(question) = fields.question.map(|question| question.to_string()) else { return };
+        let Some(id) = fields.question.map(|id| id.to_string()) else { return };
+        let is_known = self.questions.contains_key(&id);
+        if !is_known && (self.questions.len() >= QUESTIONS || id.len() > ID_BYTES) {
+            self.left_out += 1;
+            return;
+        }
         let number = fields.score_raw.or_else(|| fields.response.as_ref()?.trim().parse().ok());
         let number = number.filter(|number| number.is_finite());
-        let response = fields.response.map(|text| text.to_string());
-        let response = response.or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
-        let scale = scale_of(&document.raw);
-        let answer = GivenAnswer { source: document.source, number, scale, response };
-        let given = self.0.entry(question).or_default();
-        if given.get(&attempt).is_none_or(|earlier| earlier.source < answer.source) {
-            given.insert(attempt, answer);
+        let response = fields.response.or_else(|| number.map(|number| number.to_string().into())).unwrap_or_default();
+        // Only of numbers it is asked on which scale they are.
+        let scale = number.and_then(|_| scale_of(&document.raw));
+        let question = self.questions.entry(id).or_default();
+        let source = self.names.place(&document.source);
+        let given = Given {
+            source,
+            number: number.unwrap_or(f64::NAN),
+            scale: question.scale(scale),
+            response: self.keys.hash_one(&response),
+            is_blank: number.is_none() && response.trim().is_empty(),
+        };
+        let counts = match question.given.entry(attempt) {
+            Entry::Occupied(mut earlier) => {
+                let is_later = self.names.is_before(&earlier.get().source, &given.source);
+                if is_later {
+                    earlier.insert(given);
+                }
+                is_later
+            }
+            Entry::Vacant(none) => {
+                none.insert(given);
+                self.answers += 1;
+                true
+            }
+        };
+        if counts && let Entry::Vacant(none) = question.texts.entry(given.response) {
+            self.text_bytes += none.insert(Text::of(&response)).bytes();
+        }
+        if self.text_bytes > self.text_room {
+            self.questions.values_mut().for_each(Question::forget_rare_texts);
+            self.text_bytes = self.questions.values().flat_map(|of| of.texts.values()).map(Text::bytes).sum();
         }
     }
 
     fn fold(self, asked: Option<Scale>) -> Vec<QuestionAnswers> {
-        let fold_one = |(question, given): (String, BTreeMap<String, GivenAnswer>)| {
-            let numbers: Vec<f64> = given.values().filter_map(|answer| answer.number).collect();
-            let scales: Vec<Scale> = given.values().filter_map(|answer| answer.scale).collect();
-            let is_blank = |answer: &&GivenAnswer| answer.number.is_none() && answer.response.trim().is_empty();
-            let without_number = given.len() - numbers.len() - given.values().filter(is_blank).count();
-            let nps = net_promoter_score(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
-            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-            for answer in given.values() {
-                *counts.entry(&answer.response).or_default() += 1;
+        self.questions.into_iter().map(|(id, question)| question.fold(id, asked)).collect()
+    }
+}
+
+/// The topics that positions name, each once.
+#[derive(Default)]
+struct Names(Vec<Arc<str>>);
+
+/// A position whose topic is a place among [`Names`].
+#[derive(Clone, Copy)]
+struct Place {
+    topic: u32,
+    partition: i32,
+    offset: i64,
+}
+
+impl Names {
+    fn place(&mut self, position: &Position) -> Place {
+        let Position { topic, partition, offset } = position;
+        let known = self.0.iter().position(|known| known == topic);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(topic.clone());
+            self.0.len() - 1
+        });
+        Place { topic: at as u32, partition: *partition, offset: *offset }
+    }
+
+    fn is_before(&self, one: &Place, other: &Place) -> bool {
+        let in_full = |place: &Place| (&self.0[place.topic as usize], place.partition, place.offset);
+        in_full(one) < in_full(other)
+    }
+}
+
+/// The answers to a question.
+#[derive(Default)]
+struct Question {
+    /// The last one of each attempt.
+    given: HashMap<Digest, Given>,
+    /// What the responses say; of many, those that are frequent.
+    texts: HashMap<Digest, Text>,
+    /// The scales that answers tell.
+    scales: Vec<Scale>,
+}
+
+/// An answer. There may be many of them.
+#[derive(Clone, Copy)]
+struct Given {
+    source: Place,
+    /// Not a number where it has none.
+    number: f64,
+    /// The place of its scale among the question's, where it tells one.
+    scale: Option<u16>,
+    response: Digest,
+    /// Whether nothing is said by it.
+    is_blank: bool,
+}
+
+/// What is shown of a response.
+struct Text {
+    shown: Box<str>,
+    is_cut: bool,
+}
+
+impl Text {
+    fn of(response: &str) -> Self {
+        match response.char_indices().nth(RESPONSE_CHARS) {
+            Some((end, _)) => Self { shown: format!("{}…", &response[..end]).into(), is_cut: true },
+            None => Self { shown: response.into(), is_cut: false },
+        }
+    }
+
+    /// The memory that it takes, roughly.
+    fn bytes(&self) -> usize {
+        self.shown.len() + 48
+    }
+}
+
+impl Question {
+    /// The place of a scale. Beyond the first few thousand, another one tells nothing more than that they do not agree.
+    fn scale(&mut self, scale: Option<Scale>) -> Option<u16> {
+        let scale = scale?;
+        let known = self.scales.iter().position(|known| *known == scale);
+        let at = known.unwrap_or_else(|| {
+            if self.scales.len() < 1_000 {
+                self.scales.push(scale);
             }
-            let count_of = |(response, count): (&str, u64)| ResponseCount { response: response.to_owned(), count };
-            let mut distribution: Vec<_> = counts.into_iter().map(count_of).collect();
-            distribution.sort_by_key(|entry| Reverse(entry.count));
-            QuestionAnswers {
-                question,
-                answers: given.len() as u64,
-                mean: (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64),
-                no_nps: nps.as_ref().err().map(ToString::to_string),
-                nps: nps.ok(),
-                distribution,
-            }
+            self.scales.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
+    fn counts(&self) -> HashMap<Digest, u64> {
+        let mut counts = HashMap::new();
+        for given in self.given.values() {
+            *counts.entry(given.response).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The responses that are listed, the most frequent ones first.
+    fn listed(&self, counts: &HashMap<Digest, u64>) -> Vec<(Digest, u64)> {
+        let text = |response: &Digest| self.texts.get(response).map(|text| &text.shown);
+        let mut known: Vec<(Digest, u64)> = counts
+            .iter()
+            .filter(|(response, _)| text(response).is_some())
+            .map(|(response, count)| (*response, *count))
+            .collect();
+        known.sort_by(|(one, count), (other, others)| others.cmp(count).then_with(|| text(one).cmp(&text(other))));
+        known.truncate(LISTED_RESPONSES);
+        let mut bytes = 0;
+        let fits = |(response, _): &&(Digest, u64)| {
+            bytes += text(response).map_or(0, |text| text.len());
+            bytes <= LISTED_BYTES
         };
-        self.0.into_iter().map(fold_one).collect()
+        let fitting = known.iter().take_while(fits).count();
+        known.truncate(fitting);
+        known
+    }
+
+    /// Keeps the texts that would be listed now. One that becomes frequent later comes again.
+    fn forget_rare_texts(&mut self) {
+        let listed: HashSet<Digest> = self.listed(&self.counts()).into_iter().map(|(response, _)| response).collect();
+        self.texts.retain(|response, _| listed.contains(response));
+    }
+
+    fn fold(mut self, question: String, asked: Option<Scale>) -> QuestionAnswers {
+        let answers = self.given.len() as u64;
+        // In an order of their own, so that the sum is the same each time.
+        let mut numbers: Vec<f64> =
+            self.given.values().map(|given| given.number).filter(|number| !number.is_nan()).collect();
+        numbers.sort_unstable_by(f64::total_cmp);
+        let told: BTreeSet<u16> = self.given.values().filter_map(|given| given.scale).collect();
+        let scales: Vec<Scale> = told.into_iter().map(|at| self.scales[usize::from(at)]).collect();
+        let blank = self.given.values().filter(|given| given.is_blank).count();
+        let without_number = self.given.len() - numbers.len() - blank;
+        let nps = net_promoter_score(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
+        let counts = self.counts();
+        let listed = self.listed(&counts);
+        let entry = |(response, count): (Digest, u64)| {
+            let Text { shown, is_cut } = self.texts.remove(&response)?;
+            Some(ResponseCount { response: shown.into(), is_cut, count })
+        };
+        let distribution: Vec<ResponseCount> = listed.into_iter().filter_map(entry).collect();
+        QuestionAnswers {
+            question,
+            answers,
+            mean: (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64),
+            no_nps: nps.as_ref().err().map(ToString::to_string),
+            nps: nps.ok(),
+            distinct: counts.len() as u64,
+            other_answers: answers - distribution.iter().map(|entry| entry.count).sum::<u64>(),
+            distribution,
+        }
     }
 }
 
@@ -275,6 +504,9 @@ fn scale_of(statement: &[u8]) -> Option<Scale> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -315,6 +547,108 @@ mod tests {
         assert_eq!(step(STATEMENT, &adl("experienced"), None), None);
         assert_eq!(step("survey.completed", &adl("experienced"), None), Some(Step::Completed));
         assert_eq!(step("booking.confirmed", &adl("completed"), None), None);
+    }
+
+    /// An answer to the question `q` at an offset.
+    fn answer(attempt: &str, offset: i64, response: &str) -> StatementDocument {
+        StatementDocument {
+            tenant: "acme".into(),
+            id: Uuid::from_u128(offset as u128),
+            raw: Bytes::from_static(b"{}"),
+            stored_ms: 0,
+            source: Position::new("t", 0, offset),
+            correlation_id: "".into(),
+            fields: StatementFields {
+                event_type: "survey.answered".into(),
+                question: Some("q".into()),
+                registration: Some(attempt.to_owned()),
+                response: Some(response.into()),
+                ..StatementFields::default()
+            },
+        }
+    }
+
+    fn fold(answers: impl IntoIterator<Item = StatementDocument>) -> QuestionAnswers {
+        let mut attempts = Attempts::with_room(TEXT_BYTES);
+        answers.into_iter().try_for_each(|document| attempts.take(document)).unwrap();
+        attempts.fold(None).remove(0)
+    }
+
+    #[test]
+    fn the_last_answer_of_an_attempt_counts_in_whatever_order_they_are_read() {
+        let answers =
+            [answer("a", 1, "first"), answer("a", 3, "last"), answer("a", 2, "second"), answer("b", 9, "last")];
+        let folded = fold(answers);
+        assert_eq!((folded.answers, folded.distinct, folded.other_answers), (2, 1, 0));
+        assert_eq!(folded.distribution, [ResponseCount { response: "last".to_owned(), is_cut: false, count: 2 }]);
+    }
+
+    #[test]
+    fn a_long_response_is_cut_at_a_character_and_marked_and_two_that_begin_alike_are_two() {
+        let long = "ß".repeat(RESPONSE_CHARS);
+        let responses = [long.clone(), format!("{long}a"), format!("{long}b"), format!("{long}b")];
+        let folded = fold((0..).zip(responses).map(|(at, response)| answer(&at.to_string(), at, &response)));
+        assert_eq!((folded.answers, folded.distinct), (4, 3));
+        let cut = format!("{long}…");
+        let told: Vec<_> =
+            folded.distribution.iter().map(|entry| (entry.response.as_str(), entry.is_cut, entry.count)).collect();
+        assert_eq!(told, [(cut.as_str(), true, 2), (long.as_str(), false, 1), (cut.as_str(), true, 1)]);
+    }
+
+    #[test]
+    fn of_many_different_responses_the_frequent_ones_are_listed_and_the_others_counted() {
+        let text = |at: i64| if at % 10 == 0 { format!("often {}", at % 50) } else { format!("{at:0300}") };
+        let folded = fold((0..6_000).map(|at| answer(&at.to_string(), at, &text(at))));
+        assert_eq!((folded.answers, folded.distinct), (6_000, 5_405));
+        let first: Vec<_> =
+            folded.distribution.iter().take(6).map(|entry| (&entry.response[..7], entry.count)).collect();
+        let often = |count| ("often 0", count);
+        assert_eq!(first[0], often(120));
+        assert!(first[..5].iter().all(|(_, count)| *count == 120) && first[5].1 == 1, "{first:?}");
+        let listed: u64 = folded.distribution.iter().map(|entry| entry.count).sum();
+        assert_eq!(folded.other_answers, 6_000 - listed);
+        let bytes: usize = folded.distribution.iter().map(|entry| entry.response.len()).sum();
+        assert!(folded.distribution.len() <= LISTED_RESPONSES && bytes <= LISTED_BYTES, "{bytes}");
+    }
+
+    #[test]
+    fn texts_are_forgotten_where_they_are_too_many_and_the_frequent_ones_are_not() {
+        let text = |at: i64| if at % 100 == 0 { "often".to_owned() } else { format!("{at:0200}") };
+        let mut attempts = Attempts::with_room(100_000);
+        for at in 0..3_000 {
+            attempts.take(answer(&at.to_string(), at, &text(at))).unwrap();
+            assert!(attempts.text_bytes <= attempts.text_room);
+        }
+        let folded = attempts.fold(None).remove(0);
+        assert_eq!((folded.answers, folded.distinct), (3_000, 2_971));
+        assert_eq!((folded.distribution[0].response.as_str(), folded.distribution[0].count), ("often", 30));
+    }
+
+    #[test]
+    fn questions_beyond_the_bound_are_left_out_and_reported() {
+        let mut attempts = Attempts::with_room(TEXT_BYTES);
+        for at in 0..QUESTIONS as i64 + 5 {
+            let mut document = answer("a", at, "yes");
+            document.fields.question = Some(format!("q{at}").into());
+            attempts.take(document).unwrap();
+        }
+        assert_eq!((attempts.questions.len(), attempts.left_out), (QUESTIONS, 5));
+    }
+
+    #[test]
+    fn a_blank_answer_does_not_count_for_the_net_promoter_score_and_a_text_leaves_none() {
+        let score = |responses: &[&str]| {
+            let asked = Some(Scale::OF_PROMOTERS);
+            let mut attempts = Attempts::with_room(TEXT_BYTES);
+            for (at, response) in (0..).zip(responses) {
+                attempts.take(answer(&at.to_string(), at, response)).unwrap();
+            }
+            let QuestionAnswers { answers, nps, no_nps, .. } = attempts.fold(asked).remove(0);
+            (answers, nps, no_nps)
+        };
+        assert_eq!(score(&["10", " ", "3", ""]), (4, Some(0.0), None));
+        let (answers, nps, no_nps) = score(&["10", "n/a"]);
+        assert_eq!((answers, nps, no_nps.as_deref()), (2, None, Some("1 of 2 answers is no number")));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::platform;
 use lyceum_core::analytics::survey::survey;
+use lyceum_core::ports::statements::semantics::Cursor;
 use lyceum_core::ports::statements::{
     Filter, StatementDocument, StatementFields, Statements, StoreOutcome, StoredStatement,
 };
@@ -58,6 +59,7 @@ macro_rules! statements_contract {
             a_learner_is_found_under_any_of_several_identifiers
             a_search_is_ordered_newest_first_then_by_id
             paging_gives_each_statement_once_and_tells_the_total
+            a_scan_gives_each_statement_that_the_filter_leaves_once_and_in_parts
             a_page_of_a_wrong_size_or_cursor_is_refused
             a_voided_statement_is_left_out_whether_it_came_before_or_after
             voiding_works_within_one_call_in_either_order
@@ -536,6 +538,32 @@ pub async fn paging_gives_each_statement_once_and_tells_the_total(statements: &d
         }
         assert_eq!(found, whole, "pages of {limit}");
     }
+}
+
+pub async fn a_scan_gives_each_statement_that_the_filter_leaves_once_and_in_parts(statements: &dyn Statements) {
+    let tenant = new_tenant();
+    let large = Bytes::from(format!("{{\"text\": {:?}}}", "x".repeat(600_000)));
+    let document = |number| StatementDocument { raw: large.clone(), ..with_fields(&tenant, number, |_| {}) };
+    let documents: Vec<_> = (0..40).map(document).collect();
+    for part in documents.chunks(10) {
+        create(statements, part).await;
+    }
+    create(statements, &[with_fields(&new_tenant(), 1, |_| {})]).await;
+    let (mut found, mut parts, mut place) = (Vec::new(), 0, None);
+    loop {
+        let part = statements.scan(&all_of(&tenant), place).await.expect("the store answers");
+        found.extend(part.statements);
+        parts += 1;
+        place = part.next;
+        if place.is_none() {
+            break;
+        }
+    }
+    found.sort_by_key(|found| Cursor::of(&found.document));
+    assert_eq!(found, search(statements, &all_of(&tenant)).await);
+    assert!(parts > 1, "24 MB came at once");
+    let none = statements.scan(&all_of(&new_tenant()), None).await.expect("the store answers");
+    assert!(none.statements.is_empty() && none.next.is_none());
 }
 
 pub async fn a_page_of_a_wrong_size_or_cursor_is_refused(statements: &dyn Statements) {

@@ -1,4 +1,4 @@
-//! Capacity units of DynamoDB as lines for people.
+//! Capacity units as lines for people. DynamoDB counts in them; the embedded ledger says what it would have counted.
 
 use lyceum_core::capacity::Capacity;
 
@@ -9,7 +9,10 @@ pub(super) fn lines(span: &str, capacity: &Capacity) -> Vec<String> {
     if units.read_units + units.write_units == 0.0 {
         return Vec::new();
     }
-    let all = format!("DynamoDB{span}: {:.1} read units, {:.1} write units", units.read_units, units.write_units);
+    let all = format!(
+        "capacity{span}: {:.1} read units, {:.1} write units (as DynamoDB counts)",
+        units.read_units, units.write_units
+    );
     let families = capacity.families.iter().filter_map(|(family, of)| {
         let per = of.per_event()?;
         let (read, write) = (per.read_units, per.write_units);

@@ -192,7 +192,9 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
     } else {
         let process = if is_here { "no process is running; the stores are" } else { "the running process is" };
         say!("{process} {}", text(&health["status"]));
-        for (name, component) in health["components"].as_object().into_iter().flatten() {
+        for (name, component) in
+            health["components"].as_object().into_iter().flatten().filter(|(name, _)| *name != "database")
+        {
             let error = component["error"].as_str().map(|error| format!("  {error}")).unwrap_or_default();
             let circuit =
                 component["circuit"].as_str().map(|circuit| format!("  circuit {circuit}")).unwrap_or_default();
@@ -250,8 +252,9 @@ fn print_survey(answer: &Value) {
     let row = |question: &Value| {
         let given = question["distribution"].as_array().map_or(&[][..], Vec::as_slice);
         let mut responses: Vec<String> = given.iter().take(RESPONSES).map(tell_response).collect();
-        if given.len() > RESPONSES {
-            responses.push(format!("and {} more", given.len() - RESPONSES));
+        let distinct = question["distinct"].as_u64().unwrap_or(given.len() as u64);
+        if distinct > responses.len() as u64 {
+            responses.push(format!("and {} more", distinct - responses.len() as u64));
         }
         let number = |name: &str| text(&question[name]);
         [number("question"), number("answers"), number("mean"), number("nps"), responses.join(", ")]
@@ -264,11 +267,14 @@ fn print_survey(answer: &Value) {
             say!("no NPS of {}: {why}", escape(&text(&question["question"])));
         }
     }
+    if let Some(left_out) = answer["left_out"].as_u64() {
+        say!("\n{left_out} statements answer further questions, which are not counted");
+    }
 }
 
 fn tell_response(given: &Value) -> String {
     let response = text(&given["response"]);
-    let is_long = response.chars().count() > RESPONSE_CHARS;
+    let is_long = given["is_cut"] == true || response.chars().count() > RESPONSE_CHARS;
     let shown: String = response.chars().take(RESPONSE_CHARS).collect();
     format!("{shown}{} × {}", if is_long { "…" } else { "" }, text(&given["count"]))
 }

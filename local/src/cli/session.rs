@@ -217,6 +217,8 @@ impl Session {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 bail!("{detail} (commands take their token from LYCEUM_TOKEN)")
             }
+            // What is wrong with the question is said in full; who found it does not matter.
+            status if status.is_client_error() => bail!("{detail}"),
             status => bail!("{} answered {status}: {detail}", self.name()),
         }
     }

@@ -135,10 +135,10 @@ pub async fn ingest(
         standstill.check()
     });
     let settled = settling.await;
-    run.finish(pipeline, &mut summary, settled.is_ok());
+    let own = run.finish(pipeline, &mut summary, settled.is_ok());
     summary.took(started.elapsed());
     summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
-    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1));
+    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1).share_of(&own));
     let errors: Vec<String> =
         failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
     Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
@@ -162,10 +162,10 @@ pub async fn ingest_prepared(pipeline: &Pipeline, events: Vec<Prepared>) -> Resu
     publish(pipeline, &run, events).await?;
     let mut standstill = Standstill::new(pipeline, &run);
     run.wait(pipeline, |_| standstill.check()).await?;
-    run.finish(pipeline, &mut summary, true);
+    let own = run.finish(pipeline, &mut summary, true);
     summary.took(started.elapsed());
     summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
-    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1));
+    summary.capacity = Some(pipeline.metrics.capacity().since(&before.1).share_of(&own));
     Ok(summary)
 }
 
@@ -398,10 +398,12 @@ struct Counting {
     /// Published, and not known to be settled.
     awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
     /// Settled before the publishing call came back: the log is faster than its answer.
-    early: HashMap<(Arc<str>, i32), HashMap<i64, Outcome>>,
+    early: HashMap<(Arc<str>, i32), HashMap<i64, (Outcome, &'static str)>>,
     /// What the groups have committed of these partitions, where others settle records, too.
     committed: HashMap<(Arc<str>, i32), i64>,
     counts: Summary,
+    /// Settled here, by family.
+    families: BTreeMap<&'static str, u64>,
     settled: u64,
     unsettled: usize,
     /// Why a record was last put off, whoever published it, and when.
@@ -410,8 +412,9 @@ struct Counting {
 }
 
 impl Counting {
-    fn count(&mut self, outcome: &Outcome) {
+    fn count(&mut self, outcome: &Outcome, family: &'static str) {
         self.settled += 1;
+        *self.families.entry(family).or_default() += 1;
         match outcome {
             Outcome::Applied => self.counts.applied += 1,
             Outcome::Duplicate => self.counts.duplicate += 1,
@@ -460,9 +463,13 @@ impl Observer for Tally {
                 let offset = report.position.offset;
                 if counting.awaited.get_mut(&partition).is_some_and(|awaited| awaited.remove(&offset)) {
                     counting.unsettled -= 1;
-                    counting.count(&report.outcome);
+                    counting.count(&report.outcome, report.family);
                 } else {
-                    counting.early.entry(partition).or_default().insert(offset, report.outcome.clone());
+                    counting
+                        .early
+                        .entry(partition)
+                        .or_default()
+                        .insert(offset, (report.outcome.clone(), report.family));
                 }
             }
         }
@@ -481,7 +488,7 @@ impl Run {
             let partition = (position.topic.clone(), position.partition);
             let early = counting.early.get_mut(&partition).and_then(|early| early.remove(&position.offset));
             match early {
-                Some(outcome) => counting.count(&outcome),
+                Some((outcome, family)) => counting.count(&outcome, family),
                 None => {
                     counting.unsettled += 1;
                     counting.awaited.entry(partition).or_default().insert(position.offset);
@@ -592,9 +599,10 @@ impl Run {
         Ok(())
     }
 
-    /// What is not settled was settled elsewhere or given up, where everything is committed; else it is still to come.
-    fn finish(self, pipeline: &Pipeline, summary: &mut Summary, is_committed: bool) {
-        let counting = lock(&self.counting);
+    /// What is not settled was settled elsewhere or given up, where everything is committed; else it is still to come. Comes
+    /// back with how many were settled here, by family.
+    fn finish(self, pipeline: &Pipeline, summary: &mut Summary, is_committed: bool) -> BTreeMap<&'static str, u64> {
+        let mut counting = lock(&self.counting);
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
@@ -605,6 +613,7 @@ impl Run {
             (true, false) => &mut summary.given_up,
         };
         *left += counting.unsettled as u64;
+        std::mem::take(&mut counting.families)
     }
 }
 

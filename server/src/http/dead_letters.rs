@@ -12,7 +12,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
 use serde::Deserialize;
 
-use super::{At, BODY_LIMIT_BYTES, PUBLISH_LIMIT_BYTES, read_body, read_query};
+use super::{At, BODY_LIMIT_BYTES, Limit, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::Caller;
 use crate::dead_letters::letters::{
     DeadLetterFilter, DeadLetters, Imported, Letters, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which,
@@ -21,10 +21,8 @@ use crate::problem::{Kind, Problem};
 
 type Indexed = State<Arc<dyn DeadLetters>>;
 
-/// How many letters one answer, or one replay, holds at most.
+/// How many letters one replay takes at most.
 const LIMIT: usize = 1000;
-/// How many letters an answer holds where nobody says.
-const DEFAULT_LIMIT: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,14 +30,14 @@ struct Query {
     tenant: Option<String>,
     topic: Option<String>,
     kind: Option<String>,
-    limit: Option<usize>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 pub(super) async fn list(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Letters>, Problem> {
     let query: Query = read_query(&uri)?;
     let filter = read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
-    let limit = check_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
-    Ok(Json(find(&*dead_letters, &filter, limit).await?))
+    Ok(Json(find(&*dead_letters, &filter, query.limit.0).await?))
 }
 
 /// The letters that match. A store's answer is filtered once more: a letter of another tenant never leaves here.
@@ -143,6 +141,10 @@ pub(super) async fn replay(
             ))
         })?;
         return Ok(Json(run(&*dead_letters, &caller, tenant.as_deref(), request).await?).into_response());
+    }
+    if body.trim_ascii_start().starts_with(b"{") {
+        let detail = "the body is JSON, and its Content-Type is that of a form: send Content-Type: application/json";
+        return Err(Problem::bad_request(detail));
     }
     let form: Form = serde_urlencoded::from_bytes(&body)
         .map_err(|error| Problem::bad_request(format!("the form cannot be read: {error}. Send it from the page")))?;

@@ -1,6 +1,5 @@
 //! `POST /events/{topic}` and `GET /events/status`.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,12 +9,14 @@ use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
 use lyceum_core::capacity::Capacity;
 use lyceum_core::envelope::{TENANT_GIVEN_HEADER, TENANT_HEADER};
+use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Header, NewRecord, Position};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::body::{Events, has_member, read_aside, read_headers};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::Caller;
@@ -80,6 +81,7 @@ pub(super) struct Published {
 pub(super) async fn publish(
     State(log): State<Arc<dyn EventLog>>,
     State(keys): State<Arc<dyn Keys>>,
+    State(catalog): State<Arc<Catalog>>,
     caller: Caller,
     At(topic): At<String>,
     uri: Uri,
@@ -87,12 +89,23 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<Published>), Problem> {
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
-    let body = read_body(body, PUBLISH_LIMIT_BYTES).await?;
-    let mut records = read_records(&body, &topic, &*keys)?;
-    if let Some(tenant) = tenant {
-        records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
+    if catalog.dead_letter_topics().contains(&topic.as_str()) {
+        let detail = format!(
+            "{topic} holds dead letters, which Lyceum alone writes: publish to the topic of the event's family \
+             (GET /api/topics lists them), or send letters again by POST /api/dead-letters/replay"
+        );
+        return Err(Problem::bad_request(detail));
     }
-    match log.produce(&topic, records).await {
+    let body = read_body(body, PUBLISH_LIMIT_BYTES).await?;
+    let of_topic = topic.clone();
+    let records = read_aside(move || {
+        let mut records = read_records(&body, &of_topic, &*keys)?;
+        if let Some(tenant) = tenant {
+            records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
+        }
+        Ok(records)
+    });
+    match log.produce(&topic, records.await?).await {
         Ok(positions) => Ok((StatusCode::ACCEPTED, Json(Published { positions }))),
         Err(EventLogError::UnknownTopic(_)) => {
             let names: Vec<_> = log.topics().await?.into_iter().map(|topic| topic.name).collect();
@@ -110,40 +123,44 @@ struct Dressed<'a> {
     key: Option<String>,
     #[serde(borrow)]
     value: &'a RawValue,
-    #[serde(default)]
-    headers: BTreeMap<String, Option<String>>,
+    #[serde(default, deserialize_with = "read_headers")]
+    headers: Vec<(String, Option<String>)>,
 }
 
-/// One event, or an array of them. The bytes of each are kept as they were sent.
-fn read_records(body: &[u8], topic: &str, keys: &dyn Keys) -> Result<Vec<NewRecord>, Problem> {
+/// One event, or an array of them. The bytes of each are kept as they were sent, as a part of the body.
+fn read_records(body: &Bytes, topic: &str, keys: &dyn Keys) -> Result<Vec<NewRecord>, Problem> {
     let not_json = |error: serde_json::Error| {
         Problem::bad_request(format!("the body is no JSON: {error}. Send one event, or an array of events"))
     };
     let items: Vec<&RawValue> = if body.trim_ascii_start().starts_with(b"[") {
-        serde_json::from_slice(body).map_err(not_json)?
+        serde_json::from_slice::<Events<_>>(body).map_err(not_json)?.these()?
     } else {
         vec![serde_json::from_slice(body).map_err(not_json)?]
     };
     if items.is_empty() {
         return Err(Problem::bad_request("the array is empty: send at least one event"));
     }
-    items.into_iter().enumerate().map(|(index, item)| read_record(index, item, topic, keys)).collect()
+    items.into_iter().enumerate().map(|(index, item)| read_record(index, item, body, topic, keys)).collect()
 }
 
-fn read_record(index: usize, item: &RawValue, topic: &str, keys: &dyn Keys) -> Result<NewRecord, Problem> {
+fn read_record(
+    index: usize,
+    item: &RawValue,
+    body: &Bytes,
+    topic: &str,
+    keys: &dyn Keys,
+) -> Result<NewRecord, Problem> {
     // No event format has a member `value` at its top, so that one says which form this is.
-    let members: Option<HashMap<String, &RawValue>> = serde_json::from_str(item.get()).ok();
-    let is_dressed = members.is_some_and(|members| members.contains_key("value"));
-    let (key, value, headers) = if is_dressed {
+    let (key, value, headers) = if has_member(item.get(), "value") {
         let dressed: Dressed<'_> = serde_json::from_str(item.get()).map_err(|error| {
             let form = r#"{"key": text or null, "value": any JSON, "headers": {name: text or null}}"#;
             Problem::bad_request(format!("event {index}: {error}. With a value beside it, the form is {form}"))
         })?;
-        (dressed.key, read_value(dressed.value), dressed.headers)
+        (dressed.key, read_value(dressed.value, body), dressed.headers)
     } else {
-        (None, Some(Bytes::copy_from_slice(item.get().as_bytes())), BTreeMap::new())
+        (None, Some(body.slice_ref(item.get().as_bytes())), Vec::new())
     };
-    if let Some(name) = headers.keys().find(|name| name.to_ascii_lowercase().starts_with(OWN_HEADERS)) {
+    if let Some((name, _)) = headers.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with(OWN_HEADERS)) {
         let detail =
             format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
         return Err(Problem::bad_request(detail));
@@ -154,12 +171,12 @@ fn read_record(index: usize, item: &RawValue, topic: &str, keys: &dyn Keys) -> R
 }
 
 /// A JSON text stands for its content, `null` for a tombstone, anything else for itself.
-fn read_value(value: &RawValue) -> Option<Bytes> {
+fn read_value(value: &RawValue, body: &Bytes) -> Option<Bytes> {
     match value.get() {
         "null" => None,
         json => Some(match serde_json::from_str::<String>(json) {
             Ok(text) => text.into(),
-            Err(_) => Bytes::copy_from_slice(json.as_bytes()),
+            Err(_) => body.slice_ref(json.as_bytes()),
         }),
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, FromRequestParts, Path, Request, State as Shared};
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
@@ -19,7 +21,6 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use bytes::Bytes;
 use futures::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -32,9 +33,11 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Role, check_where_from};
@@ -43,9 +46,11 @@ use crate::dead_letters::letters::DeadLetters;
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
+use crate::single_flight::SingleFlight;
 use crate::work::Work;
 
 mod analytics;
+mod body;
 mod dead_letters;
 mod events;
 mod health;
@@ -58,6 +63,8 @@ mod tenants;
 pub mod topics;
 pub mod work;
 
+use body::read_body;
+
 /// How long one request may take, its body included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long a part of an ingestion may take: its events are published, and an answer that is cut off leaves whoever sent
@@ -65,11 +72,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 const INGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
 /// How long a function may take, and its answer.
 const INVOKE_TIME_LIMIT: Duration = Duration::from_secs(90);
-/// How long a request's head may take to come, and a connection may be idle: whoever opens many and sends nothing holds
-/// them no longer.
-const HEAD_TIME_LIMIT: Duration = Duration::from_secs(20);
-/// How long a body may take to come.
-const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long the listener rests where the system has no more connections to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the process is to end.
@@ -143,6 +145,7 @@ macro_rules! parts {
 parts! {
     access: Access,
     analytics: Arc<dyn Analytics>,
+    catalog: Arc<Catalog>,
     consumers: Arc<dyn Consumers>,
     dead_letters: Arc<dyn DeadLetters>,
     event_log: Arc<dyn EventLog>,
@@ -268,6 +271,21 @@ pub fn router(services: Services) -> Router {
     build_router(services, CancellationToken::new())
 }
 
+/// How long a connection may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// Until a request's head is there, and between two requests: whoever opens many and sends nothing holds them no longer.
+    pub head: Duration,
+    /// While an answer is there and nobody reads on: what is kept of it is let go.
+    pub write: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(20), write: Duration::from_secs(30) }
+    }
+}
+
 /// Serves until `shutdown` is ready, then lets requests under way end. Without tokens it refuses to listen on anything
 /// but this machine's own address.
 pub async fn serve(
@@ -275,15 +293,15 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    serve_within(HEAD_TIME_LIMIT, listener, services, shutdown).await
+    serve_within(TimeLimits::default(), listener, services, shutdown).await
 }
 
-/// The same with another limit for a request's head, and an idle connection.
+/// The same with other limits for connections that do nothing.
 ///
 /// # Errors
 /// Where it would listen to other machines without asking for a token.
 pub async fn serve_within(
-    head_time_limit: Duration,
+    limits: TimeLimits,
     listener: TcpListener,
     services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -296,7 +314,7 @@ pub async fn serve_within(
     let stop = CancellationToken::new();
     let router = build_router(services, stop.clone());
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time_limit);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
     let connections = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -314,6 +332,9 @@ pub async fn serve_within(
         };
         // Answers are small and written at once; whether this could be set makes no difference to them.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write));
+        let stream = Box::pin(stream);
         let service = TowerToHyperService::new(router.clone());
         let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
@@ -330,7 +351,8 @@ pub async fn serve_within(
     Ok(())
 }
 
-fn build_router(services: Services, stop: CancellationToken) -> Router {
+fn build_router(mut services: Services, stop: CancellationToken) -> Router {
+    services.analytics = Arc::new(SingleFlight::new(services.analytics));
     let access = services.access.clone();
     let feeds = page::Feeds { stop, places: Arc::new(Semaphore::new(FEEDS)) };
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
@@ -425,20 +447,6 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Reads a body up to a limit.
-async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIME_LIMIT, axum::body::to_bytes(body, limit_bytes)).await {
-        Ok(read) => read.map_err(|_| {
-            let detail = format!("the body is cut off or larger than {limit_bytes} bytes; send less at once");
-            Problem::new(Kind::TOO_LARGE, detail)
-        }),
-        Err(_) => {
-            let detail = format!("the body did not come within {BODY_TIME_LIMIT:?}; send less at once");
-            Err(Problem::new(Kind::TIMED_OUT, detail))
-        }
-    }
-}
-
 /// The parameters of a path, refused with a problem where they cannot be read.
 struct At<T>(T);
 
@@ -446,18 +454,65 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for At<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Path(at) = Path::from_request_parts(parts, app).await.map_err(|error| {
-            Problem::bad_request(format!("{}; partitions and offsets are whole numbers", error.body_text()))
-        })?;
+        let Path(at) =
+            Path::from_request_parts(parts, app).await.map_err(|error| Problem::bad_request(tell(&error)))?;
         Ok(Self(at))
+    }
+}
+
+/// What is wrong with a path, in the words of whoever wrote it.
+fn tell(error: &PathRejection) -> String {
+    let PathRejection::FailedToDeserializePathParams(error) = error else {
+        return "the path cannot be read; GET /openapi.json lists every one".to_owned();
+    };
+    match error.kind() {
+        ErrorKind::ParseErrorAtKey { value, .. }
+        | ErrorKind::ParseErrorAtIndex { value, .. }
+        | ErrorKind::ParseError { value, .. } => {
+            format!(
+                "{value:?} is no whole number that a log has: partitions go to {}, offsets to {}",
+                i32::MAX,
+                i64::MAX
+            )
+        }
+        ErrorKind::InvalidUtf8InPathParam { key } => format!("the {key} in the path is no UTF-8: encode it once more"),
+        _ => "the path cannot be read; GET /openapi.json lists every one".to_owned(),
+    }
+}
+
+/// How many things an answer lists, by the parameter `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit(pub(super) usize);
+
+/// The most that an answer lists, and how many it lists where nobody says.
+const LIMIT_MAX: usize = 1_000;
+const LIMIT_DEFAULT: usize = 100;
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(LIMIT_DEFAULT)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        limit.map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!("limit is {text:?}, and goes from 1 to {LIMIT_MAX}; ask again for the rest"))
+        })
     }
 }
 
 /// Reads a query string; an unknown parameter is an error, since a misspelt one would silently not filter.
 fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Problem> {
-    axum::extract::Query::try_from_uri(request)
-        .map(|axum::extract::Query(query)| query)
-        .map_err(|error| Problem::bad_request(format!("{}; GET /openapi.json lists the parameters", error.body_text())))
+    serde_urlencoded::from_str(request.query().unwrap_or_default()).map_err(|error| {
+        // The library speaks of its own fields and digits.
+        let told = error.to_string().replacen("field `", "parameter `", 1);
+        let is_no_number = told.starts_with("invalid digit") || told.starts_with("number too");
+        let told = if is_no_number { "a parameter that is a number is none".to_owned() } else { told };
+        Problem::bad_request(format!("{told}; GET /openapi.json lists the parameters"))
+    })
 }
 
 /// JSON bytes as an answer.

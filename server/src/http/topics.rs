@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,13 +14,12 @@ use lyceum_xapi::utc_time::UtcTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::read_query;
+use super::{At, Limit, read_query};
 use crate::access::Caller;
 use crate::consumers::Consumers;
 use crate::problem::{Kind, Problem};
 
-/// How many records one answer holds at most, and how many bytes of each partition.
-const LIMIT: usize = 1_000;
+/// How many bytes of each partition one answer holds.
 const FETCH_BYTES: usize = 1 << 20;
 
 pub(super) async fn list(
@@ -57,7 +56,8 @@ pub(super) async fn list(
 struct Query {
     from: Option<String>,
     offsets: Option<String>,
-    limit: Option<usize>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 #[derive(Serialize)]
@@ -70,7 +70,7 @@ pub(super) struct Records {
 pub(super) async fn read(
     State(log): State<Arc<dyn EventLog>>,
     caller: Caller,
-    Path(topic): Path<String>,
+    At(topic): At<String>,
     uri: Uri,
 ) -> Result<Json<Records>, Problem> {
     if caller.tenant.is_some() {
@@ -84,7 +84,7 @@ pub(super) async fn read(
         Some(offsets) => read_offsets(offsets)?,
         None => start(log, &topic, &ranges, query.from.as_deref().unwrap_or("beginning")).await?,
     };
-    let limit = query.limit.unwrap_or(100).clamp(1, LIMIT);
+    let Limit(limit) = query.limit;
     let mut records = Vec::new();
     for (partition, range) in (0..).zip(&ranges) {
         let offset = next.entry(partition).or_insert(range.start);

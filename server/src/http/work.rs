@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use base64::Engine;
@@ -14,9 +14,10 @@ use bytes::Bytes;
 use lyceum_core::record::{Header, NewRecord};
 use serde::{Deserialize, Serialize};
 
+use super::body::{Events, read_aside, read_headers};
 use super::events::{OWN_HEADERS, claim_for_tenant};
 use super::state::Query;
-use super::{PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
+use super::{At, PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
 use crate::access::Caller;
 use crate::consumers::Consumers;
 use crate::problem::{Kind, Problem};
@@ -33,7 +34,7 @@ pub struct PreparedEvent {
     key: Option<String>,
     /// Base64: an event may be any bytes.
     value: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "read_headers")]
     headers: Vec<(String, String)>,
 }
 
@@ -76,7 +77,7 @@ impl PreparedEvent {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    events: Vec<PreparedEvent>,
+    events: Events<PreparedEvent>,
 }
 
 pub(super) async fn ingest(
@@ -88,14 +89,18 @@ pub(super) async fn ingest(
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
     let body = read_body(body, INGEST_LIMIT_BYTES).await?;
-    let request: Request = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
-    let mut events = request.events.into_iter().map(PreparedEvent::prepared).collect::<Result<Vec<_>, _>>()?;
-    if let Some(tenant) = tenant {
-        events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
-    }
-    let mut summary = work.ingest(events).await?;
-    // What was consumed meanwhile may be others', too.
+    let events = read_aside(move || {
+        let request: Request = serde_json::from_slice(&body)
+            .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
+        let events = request.events.these()?.into_iter().map(PreparedEvent::prepared);
+        let mut events = events.collect::<Result<Vec<_>, _>>()?;
+        if let Some(tenant) = tenant {
+            events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
+        }
+        Ok(events)
+    });
+    let mut summary = work.ingest(events.await?).await?;
+    // A share of what all tenants consumed tells how much that was.
     summary.capacity = summary.capacity.filter(|_| caller.tenant.is_none());
     Ok(Json(summary))
 }
@@ -104,7 +109,7 @@ pub(super) async fn invoke(
     State(work): State<Arc<dyn Work>>,
     State(consumers): State<Arc<dyn Consumers>>,
     caller: Caller,
-    Path(function): Path<String>,
+    At(function): At<String>,
     body: Body,
 ) -> Result<Response, Problem> {
     if caller.tenant.is_some() {

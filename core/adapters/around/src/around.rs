@@ -18,7 +18,8 @@ use lyceum_core::ports::ledger::{
     AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
 };
 use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, ScanPart, ScanPlace, StatementDocument, StatementsError, StoreDocuments,
+    StoreOutcome, StoredStatement,
 };
 use lyceum_core::record::{NewRecord, Position, Record};
 
@@ -342,6 +343,10 @@ where
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
         self.calls(Call::read(STATEMENTS, "search"), |statements| statements.search(filter, limit, after)).await
+    }
+
+    async fn scan(&self, filter: &Filter, place: Option<ScanPlace>) -> Result<ScanPart, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "scan"), |statements| statements.scan(filter, place)).await
     }
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {

@@ -48,7 +48,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedDynamoDbError {
     /// The path is no UTF-8.
-    #[error("{} is no UTF-8 path, which the embedded DynamoDB needs; choose another folder", .0.display())]
+    #[error("{} is no UTF-8 path, which the embedded ledger needs; choose another folder", .0.display())]
     Path(PathBuf),
     /// It is no such file, is from a newer version, or may not be read or written.
     #[error("{} cannot be opened as the ledger's file: {reason}; move it away, or choose another folder", path.display())]

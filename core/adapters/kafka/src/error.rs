@@ -81,7 +81,9 @@ impl Trouble {
             Code::Resolve => EventLogError::Unavailable(format!(
                 "the name of a broker is unknown ({reason}); check KAFKA_BOOTSTRAP_SERVERS, the brokers' advertised.listeners and the DNS"
             )),
-            _ => EventLogError::Unavailable(format!("no connection to Kafka ({reason}); it is tried again")),
+            _ => EventLogError::Unavailable(format!(
+                "no connection to Kafka ({reason}); check that it runs, and that KAFKA_BOOTSTRAP_SERVERS or --kafka names it"
+            )),
         }
     }
 }

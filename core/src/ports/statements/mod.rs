@@ -2,7 +2,9 @@
 //!
 //! Production: Elasticsearch or OpenSearch. Twin: tantivy. Model: memory, for the simulation.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -177,6 +179,61 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// How much one part of a scan holds: so many statements, or so many bytes of them and one more statement.
+pub const SCAN_STATEMENTS: usize = 5_000;
+/// See [`SCAN_STATEMENTS`].
+pub const SCAN_BYTES: usize = 4 << 20;
+
+/// A part of a scan.
+#[derive(Debug)]
+pub struct ScanPart {
+    /// In no order.
+    pub statements: Vec<StoredStatement>,
+    /// Hand it back for the next part; `None` behind the last one.
+    pub next: Option<ScanPlace>,
+}
+
+/// Where a scan goes on. Only the store that made it can read it.
+pub struct ScanPlace(Box<dyn Any + Send + Sync>);
+
+impl ScanPlace {
+    /// A place in whatever form a store keeps it.
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Box::new(place))
+    }
+
+    /// The place in the store's own form.
+    ///
+    /// # Errors
+    /// `Refused` where another store made it.
+    pub fn read<T: Any>(self) -> Result<T, StatementsError> {
+        let read = self.0.downcast().map(|place| *place);
+        read.map_err(|_| StatementsError::Refused("the scan was begun in another store: begin it anew".to_owned()))
+    }
+}
+
+impl fmt::Debug for ScanPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScanPlace")
+    }
+}
+
+/// A scan's place in pages of a search.
+struct PagePlace {
+    after: String,
+    limit: usize,
+}
+
+impl PagePlace {
+    const FIRST_LIMIT: usize = 20;
+
+    /// So many statements of the size of those that came fit into a part.
+    fn limit_after(statements: &[StoredStatement]) -> usize {
+        let bytes: usize = statements.iter().map(|found| found.document.raw.len()).sum();
+        (statements.len() * SCAN_BYTES / bytes.max(1)).clamp(10, 1_000)
+    }
+}
+
 /// Stores each document once.
 #[async_trait]
 pub trait StoreDocuments: Send + Sync {
@@ -195,6 +252,19 @@ pub trait QueryDocuments: Send + Sync {
 
     /// A page of at most `limit` (1 to 1,000) statements; `after` is the last page's `next`.
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError>;
+
+    /// A part of all that the filter leaves, in whatever order is cheapest; without a place the first part. At most
+    /// [`SCAN_STATEMENTS`], and only a few times [`SCAN_BYTES`], are in memory at once, however many there are in all.
+    async fn scan(&self, filter: &Filter, place: Option<ScanPlace>) -> Result<ScanPart, StatementsError> {
+        let (after, limit) = match place.map(ScanPlace::read::<PagePlace>).transpose()? {
+            Some(PagePlace { after, limit }) => (Some(after), limit),
+            None => (None, PagePlace::FIRST_LIMIT),
+        };
+        let page = self.search(filter, limit, after.as_deref()).await?;
+        let limit = PagePlace::limit_after(&page.statements);
+        let next = page.next.map(|after| ScanPlace::new(PagePlace { after, limit }));
+        Ok(ScanPart { statements: page.statements, next })
+    }
 
     /// Runs aggregations in the JSON of Elasticsearch (`terms`, `cardinality`, `min`, `max`, `avg`, `stats`, `filter`, `missing`, sub-aggregations; fields by
     /// the names of [`StatementFields`], `timestamp_ms` a number of milliseconds, booleans as `true`/`false`) over what the filter leaves, and

@@ -27,11 +27,12 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use self::schema::{IndexSchema, VERSION};
-use self::view::View;
+use self::view::{Scanned, View};
 use self::writer::{Call, Writer, open_writer};
 use lyceum_core::ports::statements::semantics::StatementEquality;
 use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    Filter, Page, QueryDocuments, ScanPart, ScanPlace, StatementDocument, StatementsError, StoreDocuments,
+    StoreOutcome, StoredStatement,
 };
 
 mod schema;
@@ -152,6 +153,16 @@ impl QueryDocuments for EmbeddedStatements {
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
         let (filter, after) = (filter.clone(), after.map(str::to_owned));
         self.ask(move |view| view.search(&filter, limit, after.as_deref())).await
+    }
+
+    async fn scan(&self, filter: &Filter, place: Option<ScanPlace>) -> Result<ScanPart, StatementsError> {
+        let filter = filter.clone();
+        let scanned = place.map(ScanPlace::read::<Scanned>).transpose()?;
+        self.ask(move |view| match scanned {
+            Some(scanned) => scanned.next_part(),
+            None => view.scan(&filter)?.next_part(),
+        })
+        .await
     }
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {

@@ -23,7 +23,9 @@ use super::schema::{ID_HIGH, ID_LOW, IndexSchema, Key};
 use lyceum_core::ports::statements::aggregation::{self, AggregationKind, Aggregations, MAX_BUCKETS};
 use lyceum_core::ports::statements::bucket::{shape_bucket, shape_keyed};
 use lyceum_core::ports::statements::semantics::{Cursor, FieldKind, FieldValue, check_search};
-use lyceum_core::ports::statements::{Filter, Page, StatementDocument, StatementsError, StoredStatement};
+use lyceum_core::ports::statements::{
+    Filter, Page, SCAN_BYTES, SCAN_STATEMENTS, ScanPart, ScanPlace, StatementDocument, StatementsError, StoredStatement,
+};
 
 /// What one aggregation may take of the memory.
 const AGGREGATION_MEMORY_BYTES: u64 = 64 << 20;
@@ -115,6 +117,14 @@ impl View {
         page().map_err(refuse_or_retry)
     }
 
+    /// Everything that the filter leaves at this commit, in the order in which it lies on the disk.
+    pub(super) fn scan(&self, filter: &Filter) -> Result<Scanned, StatementsError> {
+        let found = self.searcher.search(&self.query(filter), &DocSetCollector).map_err(refuse_or_retry)?;
+        let mut places: Vec<DocAddress> = found.into_iter().collect();
+        places.sort_unstable();
+        Ok(Scanned { view: self.clone(), places, passed: 0 })
+    }
+
     fn query(&self, filter: &Filter) -> BooleanQuery {
         let schema = &self.schema;
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, Box::new(AllQuery))];
@@ -177,6 +187,30 @@ impl View {
             self.searcher.search(query, &(Count, AggregationCollector::from_aggs(request, context)))?;
         let mut answer = serde_json::to_value(answer).map_err(unreadable)?;
         Ok((hits, shape(aggregations, &mut answer)))
+    }
+}
+
+/// A scan under way: what is behind it stays readable, whatever is stored meanwhile.
+pub(super) struct Scanned {
+    view: View,
+    places: Vec<DocAddress>,
+    passed: usize,
+}
+
+impl Scanned {
+    pub(super) fn next_part(mut self) -> Result<ScanPart, StatementsError> {
+        let (mut statements, mut bytes) = (Vec::new(), 0);
+        while let Some(address) = self.places.get(self.passed)
+            && statements.len() < SCAN_STATEMENTS
+            && bytes < SCAN_BYTES
+        {
+            let document = self.view.document(*address).map_err(refuse_or_retry)?;
+            bytes += document.raw.len();
+            statements.push(self.view.stored(document));
+            self.passed += 1;
+        }
+        let next = (self.passed < self.places.len()).then(|| ScanPlace::new(self));
+        Ok(ScanPart { statements, next })
     }
 }
 

@@ -1,0 +1,197 @@
+//! Questions over statements are expensive: the same one is answered once for all who ask it at the same time, and only so
+//! many different ones are worked on at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use lyceum_core::analytics::nps::Scale;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::questions::{Analytics, AskError, Span};
+
+/// How many different questions are worked on at once.
+const AT_ONCE: usize = 4;
+/// How many more may wait for their turn.
+const WAITING: usize = 256;
+
+/// A question in full.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Question {
+    Platform(Span),
+    /// With the bits of the ends of the scale that was asked for.
+    Survey(String, Span, Option<[u64; 2]>),
+    Learner(String, Span),
+}
+
+impl Question {
+    async fn ask(&self, analytics: &dyn Analytics) -> Result<Option<Value>, AskError> {
+        match self {
+            Self::Platform(span) => analytics.platform(span).await.map(Some),
+            Self::Survey(survey, span, ends) => {
+                let scale = ends.map(|ends| ends.map(f64::from_bits)).map(|[min, max]| Scale { min, max });
+                analytics.survey(survey, span, scale).await
+            }
+            Self::Learner(learner, span) => analytics.learner(learner, span).await,
+        }
+    }
+}
+
+type Answering = BoxFuture<'static, Result<Option<Value>, AskError>>;
+
+/// Asks another for each question once. A question ends where nobody waits for its answer any more.
+pub(crate) struct SingleFlight {
+    inner: Arc<dyn Analytics>,
+    asked: Arc<Mutex<HashMap<Question, WeakShared<Answering>>>>,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl SingleFlight {
+    /// Nothing is asked yet.
+    pub(crate) fn new(inner: Arc<dyn Analytics>) -> Self {
+        Self::within(inner, AT_ONCE, WAITING)
+    }
+
+    fn within(inner: Arc<dyn Analytics>, at_once: usize, waiting: usize) -> Self {
+        Self {
+            inner,
+            asked: Arc::default(),
+            turns: Arc::new(Semaphore::new(at_once)),
+            places: Arc::new(Semaphore::new(at_once + waiting)),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Option<Value>, AskError> {
+        let answering = self.join(question);
+        answering?.await
+    }
+
+    /// The answer that is on its way already, or the beginning of one.
+    fn join(&self, question: Question) -> Result<Shared<Answering>, AskError> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answering) = asked.get(&question).and_then(WeakShared::upgrade) {
+            return Ok(answering);
+        }
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| AskError::Busy("too many questions are asked at once: ask again".to_owned()))?;
+        let (inner, turns, all) = (self.inner.clone(), self.turns.clone(), self.asked.clone());
+        let key = question.clone();
+        let answering = async move {
+            let _place = place;
+            let turn = turns.acquire().await;
+            let answer = question.ask(&*inner).await;
+            drop(turn);
+            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
+            answer
+        };
+        let answering = answering.boxed().shared();
+        // What nobody waits for any more was dropped before it could say so.
+        asked.retain(|_, answering| answering.upgrade().is_some());
+        asked.extend(answering.downgrade().map(|answering| (key, answering)));
+        Ok(answering)
+    }
+}
+
+#[async_trait]
+impl Analytics for SingleFlight {
+    async fn platform(&self, span: &Span) -> Result<Value, AskError> {
+        let answer = self.ask(Question::Platform(span.clone())).await?;
+        answer.ok_or_else(|| AskError::Failed("there is no answer".to_owned()))
+    }
+
+    async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
+        let ends = scale.map(|Scale { min, max }| [min, max].map(f64::to_bits));
+        self.ask(Question::Survey(survey.to_owned(), span.clone(), ends)).await
+    }
+
+    async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError> {
+        self.ask(Question::Learner(learner.to_owned(), span.clone())).await
+    }
+
+    /// Read from the index alone: it costs little.
+    async fn tenants(&self) -> Result<Vec<String>, AskError> {
+        self.inner.tenants().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::{join_all, pending};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Answers once it is allowed to; counts how often it was asked.
+    struct Slow {
+        asked: AtomicUsize,
+        allowed: Semaphore,
+    }
+
+    impl Slow {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { asked: AtomicUsize::new(0), allowed: Semaphore::new(0) })
+        }
+    }
+
+    #[async_trait]
+    impl Analytics for Slow {
+        async fn platform(&self, span: &Span) -> Result<Value, AskError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            drop(self.allowed.acquire().await);
+            Ok(json!(span.tenant))
+        }
+
+        async fn survey(&self, _: &str, _: &Span, _: Option<Scale>) -> Result<Option<Value>, AskError> {
+            pending().await
+        }
+
+        async fn learner(&self, _: &str, _: &Span) -> Result<Option<Value>, AskError> {
+            Ok(None)
+        }
+
+        async fn tenants(&self) -> Result<Vec<String>, AskError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn span(tenant: &str) -> Span {
+        Span { tenant: Some(tenant.to_owned()), ..Span::default() }
+    }
+
+    #[tokio::test]
+    async fn the_same_question_of_many_is_answered_once_and_another_tenants_is_another() {
+        let slow = Slow::new();
+        let analytics = SingleFlight::new(slow.clone());
+        let spans: Vec<Span> = (0..100).map(|at| span(if at % 2 == 0 { "acme" } else { "globex" })).collect();
+        let allow = async { slow.allowed.add_permits(1) };
+        let (answers, ()) = tokio::join!(join_all(spans.iter().map(|span| analytics.platform(span))), allow);
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+        for (span, answer) in spans.iter().zip(answers) {
+            assert_eq!(answer, Ok(json!(span.tenant)));
+        }
+        assert_eq!(analytics.platform(&span("acme")).await, Ok(json!("acme")), "a later one is asked anew");
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn more_questions_than_there_are_places_for_are_refused_and_who_goes_away_makes_room() {
+        let analytics = SingleFlight::within(Slow::new(), 1, 1);
+        let ask = async |survey: &str| analytics.survey(survey, &Span::default(), None).await;
+        let mut first = Box::pin(ask("a"));
+        let mut second = Box::pin(ask("b"));
+        assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+        assert!(matches!(ask("c").await, Err(AskError::Busy(_))));
+        assert!(futures::poll!(&mut Box::pin(ask("a"))).is_pending(), "the same one takes no place");
+        drop(first);
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(futures::poll!(&mut Box::pin(analytics.learner("l", &Span::default()))), std::task::Poll::Pending);
+        drop(second);
+        assert_eq!(analytics.learner("l", &Span::default()).await, Ok(None));
+    }
+}
