@@ -114,7 +114,7 @@ async fn start(
             "beginning" => range.start,
             "end" => range.end,
             from => match (from.parse::<i64>(), from.parse::<UtcTime>()) {
-                (Ok(offset), _) => offset,
+                (Ok(offset @ 0..), _) => offset,
                 (_, Ok(time)) => log.offset_at(topic, partition, time.as_millis()).await?.unwrap_or(range.end),
                 _ => {
                     let detail =

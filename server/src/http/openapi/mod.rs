@@ -18,7 +18,7 @@ use crate::problem::Kind;
 
 /// What each route takes and answers, by method and path.
 const OPERATIONS: &str = include_str!("operations.json");
-/// The forms of bodies and answers. `@kinds` and `@problems` stand for names that the code has.
+/// The forms of bodies and answers. `@kinds`, `@topics` and `@problems` stand for names that the code has.
 const SCHEMAS: &str = include_str!("schemas.json");
 
 const TAGS: [(&str, &str); 7] = [
@@ -71,17 +71,19 @@ fn describe(access: &Access, catalog: &Catalog) -> serde_json::Result<Value> {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic", "description": "For browsers: any user name, the token as password"},
             },
-            "schemas": schemas()?,
+            "schemas": schemas(catalog)?,
             "responses": problems(),
         },
     }))
 }
 
 /// The schemas, with the names that the code has in their places.
-fn schemas() -> serde_json::Result<Value> {
+fn schemas(catalog: &Catalog) -> serde_json::Result<Value> {
     let kinds = DeadLetterKind::ALL.map(DeadLetterKind::name);
     let problems: Vec<_> = Kind::ALL.iter().map(|kind| format!("urn:problem-type:lyceum:{}", kind.slug)).collect();
+    let topics: Vec<_> = catalog.families().iter().flat_map(|family| family.topics).map(|topic| topic.name).collect();
     let text = SCHEMAS.replace(r#"["@kinds"]"#, &serde_json::to_string(&kinds)?);
+    let text = text.replace(r#"["@topics"]"#, &serde_json::to_string(&topics)?);
     serde_json::from_str(&text.replace(r#"["@problems"]"#, &serde_json::to_string(&problems)?))
 }
 
@@ -240,6 +242,7 @@ fn schema_in_query(name: &str, path: &str) -> Value {
         "from" | "to" => json!({"anyOf": [
             {"type": "string", "format": "date", "examples": ["2026-03-02"]},
             {"type": "string", "format": "date-time", "examples": ["2026-03-02T08:15:00Z"]},
+            {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
         "offsets" => {
             json!({"type": "string", "pattern": "^([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$", "examples": ["0:17,1:4"]})

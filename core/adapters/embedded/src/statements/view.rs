@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::ops::Bound;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use serde_json::{Map, Value, json};
 use tantivy::aggregation::{AggContextParams, AggregationCollector, AggregationError, AggregationLimitsGuard};
@@ -32,6 +34,9 @@ const AGGREGATION_MEMORY_BYTES: u64 = 64 << 20;
 
 /// The values of one segment that are counted exactly; more are cut to those with the most documents.
 const SEGMENT_BUCKETS: u32 = 1_000_000;
+
+/// So many statements of a scan are read before it is known how large they are, and no thread reads fewer.
+const FIRST_OF_A_PART: usize = 32;
 
 /// Which statements are hidden: the targets of voiding statements that do not void themselves (xAPI-Data 2.3.2).
 #[derive(Clone, Debug, Default)]
@@ -97,7 +102,8 @@ impl View {
     }
 
     fn stored(&self, document: StatementDocument) -> StoredStatement {
-        StoredStatement { voided: self.voided.hidden.contains(&Key::of(&document)), document }
+        let hidden = &self.voided.hidden;
+        StoredStatement { voided: !hidden.is_empty() && hidden.contains(&Key::of(&document)), document }
     }
 
     pub(super) fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
@@ -123,6 +129,26 @@ impl View {
         let mut places: Vec<DocAddress> = found.into_iter().collect();
         places.sort_unstable();
         Ok(Scanned { view: self.clone(), places, passed: 0 })
+    }
+
+    /// Reads statements in their order, on as many threads as there are processors: most of it is decompressing and parsing.
+    fn read_all(&self, places: &[DocAddress]) -> Result<Vec<StoredStatement>, StatementsError> {
+        let read = |places: &[DocAddress]| -> tantivy::Result<Vec<StoredStatement>> {
+            places.iter().map(|address| Ok(self.stored(self.document(*address)?))).collect()
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let share = places.len().div_ceil(threads).max(FIRST_OF_A_PART);
+        let read = thread::scope(|scope| {
+            let mut shares = places.chunks(share);
+            let first = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|share| scope.spawn(move || read(share))).collect();
+            let mut all = read(first)?;
+            for other in others {
+                all.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            Ok(all)
+        });
+        read.map_err(refuse_or_retry)
     }
 
     fn query(&self, filter: &Filter) -> BooleanQuery {
@@ -199,15 +225,18 @@ pub(super) struct Scanned {
 
 impl Scanned {
     pub(super) fn next_part(mut self) -> Result<ScanPart, StatementsError> {
-        let (mut statements, mut bytes) = (Vec::new(), 0);
-        while let Some(address) = self.places.get(self.passed)
-            && statements.len() < SCAN_STATEMENTS
-            && bytes < SCAN_BYTES
-        {
-            let document = self.view.document(*address).map_err(refuse_or_retry)?;
-            bytes += document.raw.len();
-            statements.push(self.view.stored(document));
-            self.passed += 1;
+        let mut statements: Vec<StoredStatement> = Vec::new();
+        let mut bytes = 0;
+        // A few first, since it is not known how large they are.
+        let mut some = FIRST_OF_A_PART;
+        while self.passed < self.places.len() && statements.len() < SCAN_STATEMENTS && bytes < SCAN_BYTES {
+            let left = &self.places[self.passed..];
+            let read = self.view.read_all(&left[..some.min(left.len())])?;
+            self.passed += read.len();
+            bytes += read.iter().map(|found| found.document.raw.len()).sum::<usize>();
+            statements.extend(read);
+            let size = bytes / statements.len() + 1;
+            some = (SCAN_BYTES.saturating_sub(bytes) / size + 1).min(SCAN_STATEMENTS.saturating_sub(statements.len()));
         }
         let next = (self.passed < self.places.len()).then(|| ScanPlace::new(self));
         Ok(ScanPart { statements, next })
