@@ -142,6 +142,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/state/{kind}/{id}", "/api/state/session/leadership-2026-03".to_owned()),
         ("/api/statements/{id}", format!("/api/statements/{}", id.expect("the sample has an id"))),
         ("/api/dead-letters/{topic}/{partition}/{offset}", format!("/api/dead-letters/{letter}")),
+        ("/api/tenants", "/api/tenants".to_owned()),
         ("/api/topics", "/api/topics".to_owned()),
         ("/api/topics/{topic}/records", "/api/topics/nlj.xapi.statements/records?limit=10".to_owned()),
     ] {

@@ -244,6 +244,7 @@ fn schema_in_query(name: &str, path: &str) -> Value {
             {"type": "string", "format": "date-time", "examples": ["2026-03-02T08:15:00Z"]},
             {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
+        "scale" => json!({"type": "string", "examples": ["0..10"]}),
         "offsets" => {
             json!({"type": "string", "pattern": "^([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$", "examples": ["0:17,1:4"]})
         }
