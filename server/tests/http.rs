@@ -894,7 +894,7 @@ async fn a_browser_is_shown_a_page_of_what_went_wrong_and_a_program_gets_a_probl
     for (request, status, words) in [
         (get("/"), 401, "A token is needed"),
         (by(get("/"), "acme publishes"), 403, "The token may not do this"),
-        (by(get("/?tenant=globex"), "acme reads"), 403, "leave the parameter tenant out"),
+        (by(get("/?tenant=globex"), "acme reads"), 403, "your token is for tenant"),
         (by(get("/nowhere"), "acme reads"), 404, "no such path"),
         (by(get(&format!("/events/{BOOKINGS}/0/5000")), "operator of all"), 404, "there is no record"),
     ] {
