@@ -19,6 +19,7 @@ use super::state::Query;
 use super::{PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
 use crate::access::Caller;
 use crate::consumers::Consumers;
+use crate::dead_letters::letters::DeadLetters;
 use crate::problem::{Kind, Problem};
 use crate::work::{Prepared, Summary, Work};
 
@@ -81,6 +82,7 @@ struct Request {
 
 pub(super) async fn ingest(
     State(work): State<Arc<dyn Work>>,
+    State(dead_letters): State<Arc<dyn DeadLetters>>,
     caller: Caller,
     uri: Uri,
     body: Body,
@@ -91,10 +93,14 @@ pub(super) async fn ingest(
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
     let mut events = request.events.into_iter().map(PreparedEvent::prepared).collect::<Result<Vec<_>, _>>()?;
-    if let Some(tenant) = tenant {
-        events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
+    if let Some(tenant) = &tenant {
+        events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, tenant))?;
     }
     let mut summary = work.ingest(events).await?;
+    // A hint, whose absence takes nothing from what was done.
+    if let Err(error) = summary.look_up_refused(&*dead_letters, tenant.as_deref()).await {
+        tracing::warn!(%error, "it cannot be looked up which events were refused before");
+    }
     // What was consumed meanwhile may be others', too.
     summary.capacity = summary.capacity.filter(|_| caller.tenant.is_none());
     Ok(Json(summary))
