@@ -1,13 +1,15 @@
 //! Work that a process does for others: it ingests prepared events, and calls functions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lyceum_core::capacity::Capacity;
-use lyceum_core::record::NewRecord;
+use lyceum_core::record::{NewRecord, Position};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use crate::dead_letters::letters::{DeadLetters, Ending};
 use crate::questions::AskError;
 
 /// What the process does for others.
@@ -16,8 +18,18 @@ pub trait Work: Send + Sync {
     /// Publishes events, waits until each is settled, and counts how they ended.
     async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError>;
 
+    /// Begins to watch how records end; to be called before they are published.
+    fn watch(&self) -> Box<dyn Watch>;
+
     /// Calls a function with a payload; `None` where there is no function of that name.
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError>;
+}
+
+/// Sees how records end.
+#[async_trait::async_trait]
+pub trait Watch: Send {
+    /// Waits, at most so long, until these records are settled, and tells how each ended.
+    async fn endings(&mut self, sent: &[Position], limit: Duration) -> Result<BTreeMap<Position, Ending>, AskError>;
 }
 
 /// One event on its way into a log, as commands hand it to a process.
@@ -40,6 +52,13 @@ pub struct Summary {
     pub duplicate: u64,
     /// Events that were dead-lettered, by kind.
     pub dead_lettered: BTreeMap<String, u64>,
+    /// Letters of events that were refused before under the same id, of the first hundred that were dead-lettered: what is sent
+    /// once more is not decided anew, and a replay of the letter is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_before: Vec<Position>,
+    /// The first hundred events that were dead-lettered, by which such letters are looked up.
+    #[serde(skip)]
+    pub refused: Vec<(Position, Uuid)>,
     /// Events that the mapping gave up; they went to its on-failure destination.
     pub given_up: u64,
     /// Events that another process, or a function elsewhere, settled; how they ended is not known here.
@@ -69,7 +88,36 @@ pub struct Summary {
     pub capacity: Option<Capacity>,
 }
 
+/// So many events that were dead-lettered are kept of an ingestion.
+pub const REFUSED: usize = 100;
+
 impl Summary {
+    /// Looks up which of the refused events were refused before, among the letters of a tenant, or of all.
+    ///
+    /// # Errors
+    /// As the letters' index has them.
+    pub async fn look_up_refused(
+        &mut self,
+        dead_letters: &dyn DeadLetters,
+        tenant: Option<&str>,
+    ) -> Result<(), AskError> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let refused: HashMap<Uuid, Position> =
+            std::mem::take(&mut self.refused).into_iter().map(|(position, event_id)| (event_id, position)).collect();
+        let letters = dead_letters.about(tenant, &refused.keys().copied().collect()).await?;
+        let positions: Vec<Position> = letters.into_values().collect();
+        for (position, letter) in dead_letters.find(&positions).await? {
+            let now = letter.event_id.and_then(|event_id| refused.get(&event_id));
+            let is_ours = tenant.is_none_or(|tenant| letter.tenant.as_deref() == Some(tenant));
+            if is_ours && now.is_some_and(|now| *now != letter.source) {
+                self.refused_before.push(position);
+            }
+        }
+        Ok(())
+    }
+
     /// Adds another part of the same ingestion.
     pub fn add(&mut self, other: Self) {
         self.read += other.read;
@@ -84,6 +132,8 @@ impl Summary {
         if let Some(capacity) = other.capacity {
             self.capacity.get_or_insert_default().add(&capacity);
         }
+        self.refused_before.extend(other.refused_before);
+        self.refused_before.truncate(REFUSED);
         self.given_up += other.given_up;
         self.elsewhere += other.elsewhere;
         self.unsettled += other.unsettled;

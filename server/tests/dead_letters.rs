@@ -21,8 +21,10 @@ use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
-use lyceum_server::dead_letters::DeadLetterIndex;
-use lyceum_server::dead_letters::letters::{DeadLetterFilter, DeadLetters, ReplayRequest, ReplaySummary, Which};
+use lyceum_server::dead_letters::letters::{
+    DeadLetterFilter, DeadLetters, DiscardRequest, LetterState, Order, ReplayRequest, ReplaySummary, Which,
+};
+use lyceum_server::dead_letters::{DeadLetterIndex, Sources};
 use lyceum_server::questions::AskError;
 use lyceum_server::topics::topics;
 use lyceum_testing::clock::ManualClock;
@@ -40,6 +42,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct World {
     log: Arc<MemoryEventLog>,
     ledger: Arc<MemoryLedger>,
+    statements: Arc<MemoryStatements>,
 }
 
 impl World {
@@ -50,7 +53,8 @@ impl World {
             let partitions = if is_letters { letter_partitions } else { topic.partitions };
             log.create_topic(TopicSpec { partitions, retention: Retention::default(), ..topic }).await.unwrap();
         }
-        Self { log, ledger: Arc::new(MemoryLedger::new()) }
+        let statements = Arc::new(MemoryStatements::new(equality::same));
+        Self { log, ledger: Arc::new(MemoryLedger::new()), statements }
     }
 
     /// A process that begins now.
@@ -60,14 +64,13 @@ impl World {
 
     /// The same, which reaches the log in its own way.
     fn process_on(&self, log: Arc<dyn EventLog>) -> DeadLetterIndex {
-        DeadLetterIndex::new(
-            log,
-            self.ledger.clone(),
-            self.functions(),
-            Arc::new(catalog()),
-            EnvelopeConfig::default(),
-            Arc::new(SystemClock),
-        )
+        let sources = Sources {
+            event_log: log,
+            ledger: self.ledger.clone(),
+            statements: self.statements.clone(),
+            functions: self.functions(),
+        };
+        DeadLetterIndex::new(sources, Arc::new(catalog()), EnvelopeConfig::default(), Arc::new(SystemClock))
     }
 
     /// Every family's function, on these stores.
@@ -75,7 +78,7 @@ impl World {
         let services = Services {
             event_log: self.log.clone(),
             ledger: self.ledger.clone(),
-            statements: Arc::new(MemoryStatements::new(equality::same)),
+            statements: self.statements.clone(),
             schemas: None,
             clock: Arc::new(SystemClock),
             observer: Arc::new(Nobody),
@@ -167,7 +170,7 @@ fn all(limit: usize) -> ReplayRequest {
     ReplayRequest { which, is_dry_run: false, limit, again: false, up_to: None }
 }
 
-fn named(position: &Position, again: bool) -> ReplayRequest {
+fn replay_of(position: &Position, again: bool) -> ReplayRequest {
     ReplayRequest { which: Which::Positions(vec![position.clone()]), again, ..all(10) }
 }
 
@@ -185,7 +188,7 @@ async fn a_hundred_thousand_letters_on_several_partitions_are_counted_listed_and
     let process = world.process();
     let counts = process.count(&DeadLetterFilter::default()).await.unwrap();
     assert_eq!(counts[&DeadLetterKind::Validation].waiting, 100_000);
-    let newest = process.list(&DeadLetterFilter::default(), 1_000).await.unwrap();
+    let newest = process.list(&DeadLetterFilter::default(), Order::NewestFirst, 1_000, None).await.unwrap();
     assert_eq!((newest.letters.len(), newest.not_indexed), (1_000, 0));
     let mut sent = 0;
     loop {
@@ -227,7 +230,7 @@ async fn letters_that_stand_together_are_fetched_together_and_those_between_are_
     let of_tenant = |tenant: &str| DeadLetterFilter { tenant: Some(tenant.to_owned()), ..DeadLetterFilter::default() };
     for (tenant, limit, wanted_fetches) in [("acme", 120, 1), ("globex", 5, 5)] {
         let before = fetches();
-        let letters = process.list(&of_tenant(tenant), limit).await.unwrap().letters;
+        let letters = process.list(&of_tenant(tenant), Order::NewestFirst, limit, None).await.unwrap().letters;
         assert_eq!((letters.len(), fetches() - before), (limit, wanted_fetches), "{tenant}");
         assert!(letters.iter().all(|shown| shown.tenant.as_deref() == Some(tenant)));
         let offsets: Vec<i64> = letters.iter().map(|shown| shown.position.offset).collect();
@@ -237,16 +240,117 @@ async fn letters_that_stand_together_are_fetched_together_and_those_between_are_
 }
 
 #[tokio::test]
-async fn an_index_that_is_full_sends_the_oldest_and_goes_on_with_the_rest() {
+async fn an_index_that_is_full_lists_the_newest_and_a_replay_sends_all_in_order() {
     let world = World::new(1).await;
     world.fail(0, 1_000).await;
     let process = world.process().with_room(300);
-    assert_eq!(process.list(&DeadLetterFilter::default(), 10).await.unwrap().not_indexed, 700);
-    for _ in 0..10 {
-        process.replay(&all(150)).await.unwrap();
+    let newest = process.list(&DeadLetterFilter::default(), Order::NewestFirst, 10, None).await.unwrap();
+    assert_eq!((newest.total, newest.not_indexed), (300, 700));
+    assert_eq!(newest.letters[0].position.offset, 999);
+    let counts = process.count(&DeadLetterFilter::default()).await.unwrap();
+    assert_eq!(counts[&DeadLetterKind::Validation].waiting, 1_000);
+    let mut calls = 0;
+    let mut up_to = None;
+    loop {
+        let summary = process.replay(&ReplayRequest { up_to, ..all(150) }).await.unwrap();
+        calls += 1;
+        assert!(calls < 20, "{summary:?}");
+        if summary.remaining == 0 {
+            break;
+        }
+        up_to = Some(summary.up_to);
     }
-    assert_eq!(world.replays().await.len(), 1_000);
-    assert_eq!(process.list(&DeadLetterFilter::default(), 10).await.unwrap().not_indexed, 0);
+    let numbers: Vec<Bytes> = world.replays().await.into_iter().filter_map(|replay| replay.value).collect();
+    assert_eq!(numbers.len(), 1_000);
+    let counts = process.count(&DeadLetterFilter::default()).await.unwrap();
+    assert!(counts.values().all(|count| count.waiting == 0), "{counts:?}");
+    let listed = process.list(&DeadLetterFilter::default(), Order::NewestFirst, 10, None).await.unwrap();
+    assert_eq!(listed.not_indexed, 0);
+    // What comes next is no less sent: where the last replay ended in the middle of what it had read.
+    world.fail(1_000, 500).await;
+    let up_to = process.replay(&ReplayRequest { is_dry_run: true, ..all(1) }).await.unwrap().up_to;
+    world.fail(1_500, 400).await;
+    for request in [ReplayRequest { up_to: Some(up_to), ..all(1_000) }, all(1_000), all(1_000)] {
+        process.replay(&request).await.unwrap();
+    }
+    assert_eq!(world.replays().await.len(), 1_900);
+}
+
+fn discard_all(limit: usize) -> DiscardRequest {
+    let which = Which::Matching(DeadLetterFilter::default());
+    DiscardRequest { which, is_dry_run: false, limit, by: "a test".to_owned(), up_to: None }
+}
+
+#[tokio::test]
+async fn what_is_discarded_stays_so_in_every_process_and_once_more_is_harmless() {
+    let world = World::new(1).await;
+    world.fail(0, 5).await;
+    let process = world.process();
+    let at = |offset| Position::new(VALIDATION, 0, offset);
+    let named = |offsets: &[i64]| {
+        let which = Which::Positions(offsets.iter().map(|offset| at(*offset)).collect());
+        DiscardRequest { which, ..discard_all(10) }
+    };
+    let dry = process.discard(&DiscardRequest { is_dry_run: true, ..named(&[0, 1]) }).await.unwrap();
+    assert_eq!((dry.discarded.len(), process.discard(&named(&[0, 1])).await.unwrap().discarded.len()), (2, 2));
+    let again = process.discard(&named(&[0, 1])).await.unwrap();
+    assert_eq!((again.discarded.len(), again.already), (0, 2));
+    let other = world.process();
+    let shown = other.show(&at(0)).await.unwrap().unwrap();
+    assert_eq!((shown.state, shown.discarded.unwrap().by.as_str()), (LetterState::Discarded, "a test"));
+    assert_eq!(other.replay(&all(10)).await.unwrap().replayed.len(), 3, "nothing that was discarded is sent");
+    let sent = other.discard(&named(&[4])).await.unwrap();
+    assert_eq!((sent.discarded.len(), sent.already), (0, 1), "what was sent is not discarded");
+    let why = refusal(other.replay(&replay_of(&at(0), false)).await);
+    assert!(why.contains("discarded at") && why.contains("by a test") && why.contains("--again"), "{why}");
+    assert_eq!(other.replay(&replay_of(&at(0), true)).await.unwrap().replayed.len(), 1);
+    let insisted = world.process().show(&at(0)).await.unwrap().unwrap();
+    assert_eq!(insisted.state, LetterState::Sent, "a person insisted");
+    let nothing = process.discard(&named(&[77])).await;
+    assert!(matches!(nothing, Err(AskError::Invalid(why)) if why.contains("/0/77")));
+}
+
+#[tokio::test]
+async fn a_discard_of_all_goes_on_with_what_there_was_no_room_for() {
+    let world = World::new(2).await;
+    world.fail(0, 500).await;
+    let process = world.process().with_room(100);
+    let mut discarded = 0;
+    let mut up_to = None;
+    for _ in 0..40 {
+        let summary = process.discard(&DiscardRequest { up_to, ..discard_all(60) }).await.unwrap();
+        discarded += summary.discarded.len();
+        if summary.remaining == 0 {
+            break;
+        }
+        up_to = Some(summary.up_to);
+    }
+    assert_eq!(discarded, 500);
+    assert!(
+        world.process().count(&DeadLetterFilter::default()).await.unwrap().values().all(|count| count.waiting == 0)
+    );
+}
+
+#[tokio::test]
+async fn a_letter_whose_event_was_applied_later_is_resolved_and_not_sent() {
+    let world = World::new(1).await;
+    let failure = Failure { kind: DeadLetterKind::Validation, tenant: Some("default"), ..failure() };
+    let refused = |record: &Record| write(record, &failure, &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+    for offset in [1, 2] {
+        world.publish(refused(&booking(offset))).await;
+    }
+    let process = world.process();
+    let state = async |offset| process.show(&Position::new(VALIDATION, 0, offset)).await.unwrap().unwrap().state;
+    assert_eq!(state(0).await, LetterState::Waiting);
+    // The sender sends the first one anew.
+    let mut payload = Vec::new();
+    write_event(&EventSource::default(), [&booking(1)].into_iter(), &mut payload);
+    handle(&*world.functions()["training"], &payload, i64::MAX).await.unwrap();
+    assert_eq!((state(0).await, state(1).await), (LetterState::Resolved, LetterState::Waiting));
+    let resolved = DeadLetterFilter { state: Some(LetterState::Resolved), ..DeadLetterFilter::default() };
+    assert_eq!(process.list(&resolved, Order::NewestFirst, 10, None).await.unwrap().total, 1);
+    let sent = process.replay(&all(10)).await.unwrap().replayed;
+    assert_eq!(sent.iter().map(|letter| letter.position.offset).collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]
@@ -276,7 +380,8 @@ async fn what_fails_again_is_no_part_of_the_replay_under_way_and_is_parked_at_th
     for count in 0..=REPLAY_LIMIT {
         world.publish(letter(&failing)).await;
         let process = world.process();
-        let shown = process.list(&DeadLetterFilter::default(), 1).await.unwrap().letters.remove(0);
+        let shown =
+            process.list(&DeadLetterFilter::default(), Order::NewestFirst, 1, None).await.unwrap().letters.remove(0);
         assert_eq!((shown.replay_count, shown.is_parked), (count, count == REPLAY_LIMIT));
         first_failed_at.get_or_insert_with(|| shown.first_failed_at.clone());
         assert_eq!(Some(&shown.first_failed_at), first_failed_at.as_ref());
@@ -284,7 +389,7 @@ async fn what_fails_again_is_no_part_of_the_replay_under_way_and_is_parked_at_th
         if count == REPLAY_LIMIT {
             assert_eq!((summary.replayed.len(), summary.parked), (0, 1));
             let position = shown.position.clone();
-            assert_eq!(process.replay(&named(&position, false)).await.unwrap().replayed.len(), 1);
+            assert_eq!(process.replay(&replay_of(&position, false)).await.unwrap().replayed.len(), 1);
             break;
         }
         assert_eq!(summary.replayed.len(), 1);
@@ -302,15 +407,15 @@ async fn a_letter_that_was_sent_already_is_sent_once_more_only_where_that_is_sai
     let world = World::new(1).await;
     let position = world.publish(letter(&record(7))).await;
     let process = world.process();
-    process.replay(&named(&position, false)).await.unwrap();
-    let why = refusal(process.replay(&named(&position, false)).await);
+    process.replay(&replay_of(&position, false)).await.unwrap();
+    let why = refusal(process.replay(&replay_of(&position, false)).await);
     assert!(why.contains("again already, to nlj.training.bookings/") && why.contains("--again"), "{why}");
     // It failed again: the newer letter is the one to send.
     let newer = world.publish(letter(&world.replays().await.pop().unwrap())).await;
     process.count(&DeadLetterFilter::default()).await.unwrap();
-    let why = refusal(process.replay(&named(&position, false)).await);
+    let why = refusal(process.replay(&replay_of(&position, false)).await);
     assert!(why.contains(&newer.to_string()), "{why}");
-    assert_eq!(process.replay(&named(&position, true)).await.unwrap().replayed.len(), 1);
+    assert_eq!(process.replay(&replay_of(&position, true)).await.unwrap().replayed.len(), 1);
     assert_eq!(world.replays().await.len(), 2);
 }
 
@@ -320,7 +425,7 @@ async fn a_letter_without_its_original_is_refused_with_the_place() {
     let position = world.publish(without_value(letter(&record(7)))).await;
     world.publish(letter(&record(8))).await;
     let process = world.process();
-    let why = refusal(process.replay(&named(&position, false)).await);
+    let why = refusal(process.replay(&replay_of(&position, false)).await);
     assert!(why.contains("too large") && why.contains("nlj.training.bookings/0/7"), "{why}");
     let summary = process.replay(&all(10)).await.unwrap();
     assert_eq!((summary.replayed.len(), summary.unsendable, summary.refused.len()), (1, 1, 1));
@@ -342,11 +447,11 @@ async fn a_malformed_entrys_letter_sends_the_record_itself_or_is_refused_with_a_
     let gone = world.publish(entry(Position::new(BOOKINGS, 0, 99))).await;
     let unnamed = world.publish(entry(Position { offset: -1, ..Position::new(BOOKINGS, 0, 0) })).await;
     let process = world.process();
-    process.replay(&named(&readable, false)).await.unwrap();
+    process.replay(&replay_of(&readable, false)).await.unwrap();
     let replay = world.replays().await.pop().unwrap();
     assert_eq!(replay.value, record(0).value, "the record's value, not the entry's JSON");
     for position in [gone, unnamed] {
-        let why = refusal(process.replay(&named(&position, false)).await);
+        let why = refusal(process.replay(&replay_of(&position, false)).await);
         assert!(why.contains("not at") && why.contains("anew"), "{why}");
     }
     assert_eq!(process.replay(&all(10)).await.unwrap().refused.len(), 2);
@@ -405,11 +510,12 @@ async fn what_lambda_gave_up_becomes_letters_once_with_its_payload_or_from_the_t
     let process = world.process();
     let imported = process.import(&given_up(&record(7), true)).await.unwrap();
     assert_eq!((imported.letters, imported.known), (1, 0));
-    let shown = process.list(&DeadLetterFilter::default(), 1).await.unwrap().letters.remove(0);
+    let shown =
+        process.list(&DeadLetterFilter::default(), Order::NewestFirst, 1, None).await.unwrap().letters.remove(0);
     assert_eq!((shown.kind, shown.attempts), (DeadLetterKind::Processing, 4));
     assert!(shown.findings[0].message.contains("RetryAttemptsExhausted"), "{:?}", shown.findings);
     assert_eq!(process.import(&given_up(&record(7), true)).await.unwrap().known, 1, "once more makes no second letter");
-    process.replay(&named(&shown.position, false)).await.unwrap();
+    process.replay(&replay_of(&shown.position, false)).await.unwrap();
     let replay = world.replays().await.pop().unwrap();
     assert_eq!((&replay.key, &replay.value), (&record(7).key, &record(7).value));
 

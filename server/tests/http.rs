@@ -12,9 +12,11 @@ use base64::Engine;
 use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
 use lyceum_core::capacity;
+use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::record::header_text;
+use lyceum_core::record::{Position, header_text};
 use lyceum_server::access::{Access, Role, Token, bind_address};
+use lyceum_server::dead_letters::letters::LetterState;
 use lyceum_server::http::{ROUTES, TimeLimits, router, serve, serve_within};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -90,7 +92,9 @@ fn example_of(path: &str) -> String {
 fn example_request(method: &str, path: &str) -> Request<Body> {
     let path = example_of(path);
     match (method, path.as_str()) {
-        ("POST", "/api/dead-letters/replay") => post(&path, r#"{"all": true, "dry_run": true}"#),
+        ("POST", "/api/dead-letters/replay" | "/api/dead-letters/discard") => {
+            post(&path, r#"{"all": true, "dry_run": true}"#)
+        }
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
         ("POST", _) => post(&path, r#"{"an": "event"}"#),
         _ => get(&path),
@@ -409,7 +413,7 @@ async fn json_under_the_content_type_of_a_form_is_told_so() {
     let request =
         with(post("/api/dead-letters/replay", r#"{"all":true}"#), "content-type", "application/x-www-form-urlencoded");
     send(&fakes, request).await.is_problem(400, "bad-request", "Content-Type: application/json");
-    assert!(fakes.dead_letters.0.lock().unwrap().iter().all(|letter| !letter.is_replayed));
+    assert!(fakes.dead_letters.0.lock().unwrap().iter().all(|letter| letter.state != LetterState::Sent));
 }
 
 #[tokio::test]
@@ -441,24 +445,121 @@ async fn more_events_than_the_bound_are_ingested_by_no_route() {
 }
 
 #[tokio::test]
-async fn the_form_of_the_page_sends_letters_again_and_shows_what_it_did() {
+async fn dead_letters_are_listed_page_by_page_by_every_filter() {
+    let fakes = busy(Access::open()).await;
+    let first = send(&fakes, get("/api/dead-letters?limit=3")).await.json();
+    assert_eq!((first["dead_letters"].as_array().map(Vec::len), &first["total"]), (Some(3), &json!(4)));
+    let next = first["next"].as_str().unwrap().replace('@', "%40").replace('/', "%2F");
+    let second = send(&fakes, get(&format!("/api/dead-letters?limit=3&cursor={next}"))).await.json();
+    assert_eq!(second["dead_letters"][0]["position"], format!("{LETTERS}/0/0"));
+    assert!(second["next"].is_null());
+    let number =
+        async |query: &str| send(&fakes, get(&format!("/api/dead-letters?{query}"))).await.json()["total"].clone();
+    assert_eq!(number("state=parked").await, 1);
+    assert_eq!(number("rule=wire.json").await, 2);
+    assert_eq!(number("since=2026-01-01&until=2026-12-31T10:00:00Z").await, 4);
+    for (query, why) in [("state=lost", "waiting, sent"), ("since=monday", "no time"), ("cursor=7", "hand back")] {
+        let answer = send(&fakes, get(&format!("/api/dead-letters?{query}"))).await;
+        answer.is_problem(400, "bad-request", why);
+    }
+    let causes = send(&fakes, get("/api/dead-letters/summary?kind=decode")).await.json();
+    let tenants: Vec<&Value> = causes["causes"].as_array().unwrap().iter().map(|cause| &cause["tenant"]).collect();
+    assert_eq!(tenants, [&Value::Null, &json!("globex")]);
+    send(&fakes, get("/api/dead-letters/summary?cursor=7")).await.is_problem(400, "bad-request", "no cursor");
+}
+
+#[tokio::test]
+async fn the_originals_of_dead_letters_are_exported_as_lines_that_can_be_ingested() {
+    let fakes = busy(Access::open()).await;
+    let originals: [&'static [u8]; 4] = [b"{\n \"a\": 1\n}", b"no JSON", b"{\"parked\": true}", b"[2]"];
+    for (letter, value) in fakes.dead_letters.0.lock().unwrap().iter_mut().zip(originals) {
+        letter.letter.original.value = Some(value.into());
+    }
+    let answer = send(&fakes, get("/api/dead-letters/export")).await;
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/jsonl");
+    assert_eq!(answer.text, "{  \"a\": 1 }\n[2]\n", "those that wait and are JSON, as they failed");
+    let parked = send(&fakes, get("/api/dead-letters/export?state=parked")).await.text;
+    assert_eq!(parked, "{\"parked\": true}\n");
+    assert_eq!(send(&fakes, get("/api/dead-letters/export?limit=1")).await.text, "{  \"a\": 1 }\n");
+}
+
+#[tokio::test]
+async fn dead_letters_are_discarded_once_it_is_said_which_and_by_whom() {
+    let fakes = busy(tokens()).await;
+    let discard = async |body: Value, by_whom| {
+        send(&fakes, by(post("/api/dead-letters/discard", body.to_string()), by_whom)).await
+    };
+    let one = json!({"positions": [format!("{LETTERS}/0/0")]});
+    let discarded = discard(one.clone(), "acme operates").await.json();
+    assert_eq!(discarded["discarded"][0]["why"], "a token of tenant acme");
+    let again = discard(one, "operator of all").await.json();
+    assert_eq!((again["discarded"].as_array().map(Vec::len), &again["already"]), (Some(0), &json!(1)));
+    discard(json!({"positions": [format!("{LETTERS}/0/1")]}), "acme operates").await.is_problem(
+        404,
+        "not-found",
+        "/0/1",
+    );
+    discard(json!({"all": true}), "acme reads").await.is_problem(403, "forbidden-role", "operate");
+    discard(json!({}), "acme operates").await.is_problem(400, "bad-request", "say which");
+    discard(json!({"all": true, "wait": true}), "acme operates").await.is_problem(400, "bad-request", "for a replay");
+    discard(json!({"all": true}), "acme operates").await;
+    let letters = fakes.dead_letters.0.lock().unwrap().clone();
+    let discarded = letters.iter().filter(|letter| letter.state == LetterState::Discarded);
+    assert_eq!(
+        discarded.map(|letter| letter.position.offset).collect::<Vec<_>>(),
+        [0, 2],
+        "parked ones too, none of others"
+    );
+}
+
+#[tokio::test]
+async fn a_replay_that_waits_tells_how_each_ended() {
+    let fakes = busy(Access::open()).await;
+    let request = json!({"kind": "decode", "wait": true});
+    let summary = send(&fakes, post("/api/dead-letters/replay", request.to_string())).await.json();
+    assert_eq!(summary["replayed"][0]["ended"], json!({"outcome": "applied"}));
+    let request = json!({"kind": "validation", "wait": false});
+    let summary = send(&fakes, post("/api/dead-letters/replay", request.to_string())).await.json();
+    assert!(summary["replayed"][0]["ended"].is_null());
+}
+
+#[tokio::test]
+async fn the_forms_of_the_page_send_letters_again_or_discard_them_and_show_what_they_did() {
     let fakes = busy(Access::open()).await;
     let page = send(&fakes, get("/dead-letters?kind=decode&tenant=globex")).await.text;
+    let list = "/dead-letters/list?kind=decode&amp;topic=nlj.training.bookings&amp;rule=wire.json&amp;state=waiting&amp;tenant=globex";
+    assert!(page.contains(&format!("<a href=\"{list}\">wire.json</a>")), "{page}");
+    let page = send(&fakes, get(&list.replace("&amp;", "&"))).await.text;
     assert!(page.contains(r#"<form class="replay" method="post" action="/api/dead-letters/replay">"#), "{page}");
-    let form = with(
-        with(
-            post("/api/dead-letters/replay", "kind=decode&tenant=globex"),
-            "content-type",
-            "application/x-www-form-urlencoded",
-        ),
-        "origin",
-        "http://127.0.0.1:8080",
-    );
-    let answer = send(&fakes, form).await;
+    let form = |path: &str, fields: &'static str| {
+        let form = with(post(path, fields), "content-type", "application/x-www-form-urlencoded");
+        with(form, "origin", "http://127.0.0.1:8080")
+    };
+    let answer = send(&fakes, form("/api/dead-letters/replay", "kind=decode&tenant=globex")).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     let next = answer.headers[header::LOCATION].to_str().unwrap();
-    assert_eq!(next, "/dead-letters?kind=decode&tenant=globex&sent=1&parked=0&remaining=0");
-    assert!(send(&fakes, get(next)).await.text.contains("<b>1</b> record was sent again."));
+    let counts = "letters=1&parked=0&remaining=0&applied=1&duplicate=0&again=0&pending=0";
+    assert_eq!(next, format!("/dead-letters/list?tenant=globex&kind=decode&done=sent&{counts}"));
+    assert!(send(&fakes, get(next)).await.text.contains("<b>1</b> letter was sent again, 1 applied."));
+
+    let row = "position=nlj.errors.validation%2F0%2F0&rule=verb.id.iri&state=waiting&tenant=";
+    let answer = send(&fakes, form("/api/dead-letters/discard", row)).await;
+    let next = answer.headers[header::LOCATION].to_str().unwrap();
+    assert!(next.starts_with("/dead-letters/list?rule=verb.id.iri&state=waiting&done=discarded&letters=1&"), "{next}");
+    assert!(send(&fakes, get(next)).await.text.contains("<b>1</b> letter was discarded."));
+    let letters = fakes.dead_letters.0.lock().unwrap().clone();
+    assert_eq!(letters[0].state, LetterState::Discarded);
+}
+
+#[tokio::test]
+async fn a_record_that_is_a_dead_letter_says_so_long_after_it_was_processed() {
+    let fakes = busy(tokens()).await;
+    fakes.dead_letters.0.lock().unwrap()[0].letter.id = letter_id(&Position::new(BOOKINGS, 0, 700), 0);
+    let path = format!("/events/{BOOKINGS}/0/700");
+    let page = send(&fakes, by(get(&path), "acme reads")).await.text;
+    assert!(page.contains(&format!("<a href=\"/events/{LETTERS}/0/0?tenant=acme\">")), "{page}");
+    assert!(page.contains("It waits.") && !page.contains("not among the latest"), "{page}");
+    send(&fakes, by(get(&path), "globex does all")).await.is_problem(404, "not-found", "of yours");
 }
 
 fn tokens() -> Access {
@@ -758,6 +859,8 @@ async fn what_a_sender_wrote_is_escaped_on_every_page() {
         "/".to_owned(),
         "/dead-letters".to_owned(),
         "/dead-letters?topic=%3Cscript%3Ealert(1)".to_owned(),
+        "/dead-letters/list".to_owned(),
+        "/dead-letters/list?rule=%3Cscript%3Ealert(1)".to_owned(),
         "/?tenant=%3Cscript%3Ealert(1)".to_owned(),
         format!("/events/{BOOKINGS}/0/0"),
         format!("/events/{LETTERS}/0/0"),

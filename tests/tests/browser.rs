@@ -192,11 +192,11 @@ async fn reach_replay_by_keyboard(browser: &Browser) {
 
 async fn replay(browser: &Browser) {
     browser.click("#kind-validation a.button").await;
-    browser.wait_for("the letters", "return document.querySelector('.letter .findings') !== null").await;
+    browser.wait_for("the letters", "return document.querySelector('table.rows tbody tr') !== null").await;
     let findings = browser.client.execute("return document.body.innerText", Vec::new()).await.expect("a text");
     assert!(findings.as_str().is_some_and(|text| text.contains("/actor/mbox")), "the violation is named: {findings}");
     // The page lists what is to be sent; its button is the confirmation.
-    browser.click("article.letters > form.replay button").await;
+    browser.click("article.letters > form.replay button.main").await;
     browser.wait_for("the confirmation", "return document.querySelector('.sent') !== null").await;
     let sent = browser.text(".sent").await;
     assert!(sent.contains("sent again") && !sent.starts_with('0'), "{sent}");
@@ -243,7 +243,15 @@ async fn look_through_a_narrow_window(browser: &Browser, server: &Server) {
     let letter = letters["dead_letters"][0]["position"].as_str().expect("a position").to_owned();
     let source = letters["dead_letters"][0]["source"].as_str().expect("a position").to_owned();
     let state = find_a_state(server).await;
-    for path in ["/", "/dead-letters", &format!("/events/{letter}"), &format!("/events/{source}"), &state, "/nowhere"] {
+    for path in [
+        "/",
+        "/dead-letters",
+        "/dead-letters/list",
+        &format!("/events/{letter}"),
+        &format!("/events/{source}"),
+        &state,
+        "/nowhere",
+    ] {
         browser.client.goto(&format!("{}{path}", server.base)).await.expect("the page opens");
         let width = browser.client.execute("return innerWidth", Vec::new()).await.expect("a width");
         assert_eq!(width, json!(320));

@@ -3,6 +3,7 @@
 mod browser;
 mod command_line;
 mod crash;
+mod dead_letters;
 mod documentation;
 mod first_start;
 mod garbage;

@@ -1,4 +1,4 @@
-//! `lyceum dead-letters`: looks at dead letters and sends them again.
+//! `lyceum dead-letters`: looks at dead letters, sends them again, and marks them as done with.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,16 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
-use serde_json::{Value, json};
+use lyceum_server::dead_letters::letters::{Cause, Causes, LetterState};
+use serde_json::Value;
 
 use super::say;
-use super::session::{EVERY_TENANT, Session, segment};
+use super::session::{Session, segment};
+use super::table::{Side, Table, escape};
 use super::{Data, Format, one_of};
 use crate::config::Config;
 
+mod act;
 mod import;
 
 #[derive(Debug, Args)]
@@ -23,13 +26,31 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Counts them by rule, topic and tenant: what is wrong, since when, and whether it still is
+    Summary {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
+        state: Option<LetterState>,
+        /// At most so many causes, up to 1000
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// How they are printed
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
     /// Lists them, the newest first
     List {
         #[command(flatten)]
         which: Which,
-        /// At most so many, up to 1000
+        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
+        state: Option<LetterState>,
+        /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: usize,
+        /// Begins behind the letters of an earlier list, which ends with this
+        #[arg(long, value_name = "NEXT")]
+        cursor: Option<String>,
         /// How they are printed
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
@@ -42,29 +63,21 @@ enum Action {
         data: Data,
     },
     /// Sends the originals again; those sent three times stay parked unless named by their position
-    Replay(Replay),
+    Replay(act::Replay),
+    /// Marks them as done with, parked ones too: they stay on their topic, and are neither counted nor sent again
+    Discard(act::Discard),
+    /// Prints the originals as JSON lines, for `lyceum ingest` once they are corrected; those that wait unless a state is given
+    Export {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
+        state: Option<LetterState>,
+        /// At most so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
     /// Makes dead letters of what AWS Lambda gave up and wrote to an on-failure destination
     Import(import::Options),
-}
-
-#[derive(Debug, Args)]
-struct Replay {
-    /// topic/partition/offset of letters; without, all that match and wait
-    positions: Vec<Position>,
-    #[command(flatten)]
-    which: Which,
-    /// Shows what would go where and why it failed, and sends nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 1000)]
-    limit: usize,
-    /// At most so many a second, so that what reads the topics is not flooded
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    per_second: Option<u32>,
-    /// Sends named letters once more though they were sent again already
-    #[arg(long, requires = "positions")]
-    again: bool,
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +87,15 @@ struct Which {
     topic: Option<String>,
     #[arg(long, value_parser = kind, help = one_of(DeadLetterKind::ALL.map(DeadLetterKind::name)))]
     kind: Option<DeadLetterKind>,
+    /// The first rule that was broken
+    #[arg(long)]
+    rule: Option<String>,
+    /// Written from this time on: RFC 3339, or a UTC date
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Written before this time: RFC 3339; of a UTC date, that day included
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Whose they are; `*` is every tenant's, and those of nobody [default: whom the token names, else DEFAULT_TENANT]
     #[arg(long)]
     tenant: Option<String>,
@@ -81,63 +103,178 @@ struct Which {
     data: Data,
 }
 
+impl Which {
+    fn query<'a>(&'a self, session: &'a Session, state: Option<LetterState>) -> Vec<(&'static str, Option<&'a str>)> {
+        vec![
+            ("topic", self.topic.as_deref()),
+            ("kind", self.kind.map(DeadLetterKind::name)),
+            ("rule", self.rule.as_deref()),
+            ("since", self.since.as_deref()),
+            ("until", self.until.as_deref()),
+            ("tenant", session.tenant(self.tenant.as_deref())),
+            ("state", state.map(LetterState::name)),
+        ]
+    }
+}
+
 fn kind(name: &str) -> Result<DeadLetterKind, String> {
     let names = || DeadLetterKind::ALL.map(DeadLetterKind::name).join(", ");
     DeadLetterKind::from_name(name).ok_or_else(|| format!("there is {}", names()))
 }
 
+fn state(name: &str) -> Result<LetterState, String> {
+    let names = || LetterState::ALL.map(LetterState::name).join(", ");
+    LetterState::from_name(name).ok_or_else(|| format!("there is {}", names()))
+}
+
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     match options.action {
-        Action::List { which, limit, format } => list(&which, limit, format, &config).await,
+        Action::Summary { which, state, limit, format } => summarize(&which, state, limit, format, &config).await,
+        Action::List { which, state, limit, cursor, format } => {
+            list(&which, state, limit, cursor, format, &config).await
+        }
         Action::Show { position, data } => show(&position, &data, &config).await,
-        Action::Replay(options) => replay(&options, &config).await,
+        Action::Replay(options) => act::replay(&options, &config).await,
+        Action::Discard(options) => act::discard(&options, &config).await,
+        Action::Export { which, state, limit } => export(&which, state, limit, &config).await,
         Action::Import(options) => import::run(&options, &config).await,
     }
 }
 
-async fn list(which: &Which, limit: usize, format: Format, config: &Config) -> Result<ExitCode> {
+async fn summarize(
+    which: &Which,
+    state: Option<LetterState>,
+    limit: usize,
+    format: Format,
+    config: &Config,
+) -> Result<ExitCode> {
     let session = Session::open(&which.data.data, config).await?;
     let limit = limit.to_string();
-    let query = [
-        ("topic", which.topic.as_deref()),
-        ("kind", which.kind.map(DeadLetterKind::name)),
-        ("tenant", session.tenant(which.tenant.as_deref())),
-        ("limit", Some(limit.as_str())),
-    ];
-    let answer = session.get("/api/dead-letters", &query).await?;
-    let letters = answer["dead_letters"].as_array().cloned().unwrap_or_default();
+    let mut query = which.query(&session, state);
+    query.push(("limit", Some(&limit)));
+    let answer = session.get("/api/dead-letters/summary", &query).await?;
     if format == Format::Json {
+        say!("{}", serde_json::to_string_pretty(&answer)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Causes { causes, total, not_indexed } = serde_json::from_value(answer)?;
+    if causes.is_empty() {
+        session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
+        say!("no dead letters");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if (causes.len() as u64) < total {
+        say!("{} of {total} causes, those of which the most wait first", causes.len());
+    }
+    let row = |cause: &Cause| {
+        let example = cause.example.as_ref().map_or("-".to_owned(), ToString::to_string);
+        [
+            cause.waiting.to_string(),
+            cause.parked.to_string(),
+            cause.count.to_string(),
+            cause.rule.clone(),
+            cause.kind.name().to_owned(),
+            cause.topic.clone(),
+            cause.tenant.clone().unwrap_or_else(|| "-".to_owned()),
+            minute(&cause.first),
+            minute(&cause.last),
+            example,
+        ]
+    };
+    let head = [
+        ("waiting", Side::Right),
+        ("parked", Side::Right),
+        ("all", Side::Right),
+        ("rule", Side::Left),
+        ("kind", Side::Left),
+        ("topic", Side::Left),
+        ("tenant", Side::Left),
+        ("first", Side::Left),
+        ("last", Side::Left),
+        ("example", Side::Left),
+    ];
+    say!("{}", Table::new(head, causes.iter().map(row)).to_string().trim_end());
+    tell_not_indexed(not_indexed);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A time to the minute, in UTC.
+fn minute(time: &str) -> String {
+    time.get(..16).unwrap_or(time).replacen('T', " ", 1)
+}
+
+fn tell_not_indexed(number: u64) {
+    if number > 0 {
+        say!(
+            "{number} older ones are counted and not listed, for want of room: they are listed once others are sent again, \
+             discarded or have expired"
+        );
+    }
+}
+
+/// So many letters one answer holds.
+const PAGE: usize = 1000;
+
+async fn list(
+    which: &Which,
+    state: Option<LetterState>,
+    limit: usize,
+    mut cursor: Option<String>,
+    format: Format,
+    config: &Config,
+) -> Result<ExitCode> {
+    let session = Session::open(&which.data.data, config).await?;
+    let mut letters: Vec<Value> = Vec::new();
+    let mut answer;
+    loop {
+        let most = (limit - letters.len().min(limit)).min(PAGE).to_string();
+        let mut query = which.query(&session, state);
+        query.extend([("limit", Some(most.as_str())), ("cursor", cursor.as_deref())]);
+        answer = session.get("/api/dead-letters", &query).await?;
+        let page = answer["dead_letters"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        letters.extend(page);
+        cursor = answer["next"].as_str().map(str::to_owned);
+        if cursor.is_none() || letters.len() >= limit {
+            break;
+        }
+    }
+    if format == Format::Json {
+        answer["dead_letters"] = letters.into();
         say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
     if letters.is_empty() {
         session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
         say!("no dead letters");
+    } else {
+        say!("{} of {}, newest first", letters.len(), answer["total"]);
     }
-    if let Some(more @ 1..) = answer["not_indexed"].as_u64() {
-        say!(
-            "{more} further records of dead-letter topics come after these; send some again, or wait until some expire"
-        );
-    }
-    for letter in &letters {
-        let mark = match (letter["is_replayed"] == true, letter["is_parked"] == true) {
-            (true, _) => "  (sent again)",
-            (false, true) => "  (parked)",
-            _ => "",
-        };
-        let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
-        say!("{:<32} {:<12} from {}{mark}", text("position"), text("kind"), text("source"));
-        for finding in letter["findings"].as_array().into_iter().flatten() {
-            let (pointer, message) =
-                (finding["pointer"].as_str().unwrap_or(""), finding["message"].as_str().unwrap_or(""));
-            say!(
-                "    {}{message} [{}]",
-                if pointer.is_empty() { String::new() } else { format!("{pointer}: ") },
-                finding["rule"].as_str().unwrap_or("")
-            );
-        }
+    letters.iter().for_each(print);
+    tell_not_indexed(answer["not_indexed"].as_u64().unwrap_or(0));
+    if let Some(next) = cursor {
+        say!("the next ones: --cursor {next}, or a larger --limit");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A letter in two lines or more: what was wrong stands below which one it is. What a sender wrote is escaped.
+fn print(letter: &Value) {
+    let text = |name: &str| escape(letter[name].as_str().unwrap_or("-"));
+    let mark = match text("state").as_str() {
+        "waiting" => String::new(),
+        "sent" if letter["is_applied"] == true => "  (sent again, applied)".to_owned(),
+        "sent" => "  (sent again)".to_owned(),
+        state => format!("  ({state})"),
+    };
+    let place = text("position");
+    say!("{} {place:<32} {:<12} from {}{mark}", text("at"), text("kind"), text("source"));
+    say!("    tenant {}, event {}, learner {}", text("tenant"), text("event_id"), text("learner"));
+    for finding in letter["findings"].as_array().into_iter().flatten() {
+        let text = |name: &str| escape(finding[name].as_str().unwrap_or_default());
+        let pointer = text("pointer");
+        let at = if pointer.is_empty() { pointer } else { format!("{pointer}: ") };
+        say!("    {at}{} [{}]", text("message"), text("rule"));
+    }
 }
 
 async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitCode> {
@@ -150,80 +287,22 @@ async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// So many letters one call sends at most; the running process takes up to 1,000.
-const AT_ONCE: usize = 500;
-
-/// Sends letter by letter through the process that owns the data, in calls that each end soon: what was sent is
-/// remembered there, so that one who was cut off begins again where it stopped.
-async fn replay(options: &Replay, config: &Config) -> Result<ExitCode> {
-    let Replay { positions, which, dry_run, limit, per_second, again } = options;
+async fn export(which: &Which, state: Option<LetterState>, limit: Option<usize>, config: &Config) -> Result<ExitCode> {
     let session = Session::open(&which.data.data, config).await?;
-    // A position says by itself whose letter is meant.
-    let tenant = if positions.is_empty() { session.tenant(which.tenant.as_deref()) } else { which.tenant.as_deref() };
-    let path = match tenant.filter(|tenant| *tenant != EVERY_TENANT) {
-        Some(tenant) => format!("/api/dead-letters/replay?tenant={}", segment(tenant)),
-        None => "/api/dead-letters/replay".to_owned(),
-    };
-    let at_once = per_second.map_or(AT_ONCE, |per_second| AT_ONCE.min(per_second as usize));
-    let mut named = positions.chunks(at_once);
-    let (mut sent, mut left, mut up_to, mut last) = (0, (*limit).max(1), Value::Null, Value::Null);
-    while left > 0 {
-        let started = std::time::Instant::now();
-        let most = if *dry_run { left.min(1000) } else { left.min(at_once) };
-        let body = if positions.is_empty() {
-            let all = which.topic.is_none() && which.kind.is_none();
-            json!({"topic": which.topic, "kind": which.kind, "all": all, "dry_run": dry_run, "limit": most, "up_to": up_to})
-        } else {
-            let Some(positions) = named.next() else { break };
-            json!({"positions": positions, "dry_run": dry_run, "limit": most, "again": again})
-        };
-        let summary: Value = match session.post(&path, &body).await {
-            Err(error) if sent > 0 => {
-                return Err(error.context(format!(
-                    "{sent} were sent again and are remembered; the same command goes on behind them"
-                )));
-            }
-            answer => answer?,
-        };
-        let replayed = summary["replayed"].as_array().map_or(&[][..], Vec::as_slice);
-        replayed.iter().for_each(|letter| tell(letter, *dry_run));
-        for refused in summary["refused"].as_array().into_iter().flatten() {
-            let text = |name: &str| refused[name].as_str().unwrap_or("-");
-            say!("{:<32} cannot be sent again: {}", text("position"), text("reason"));
-        }
-        sent += replayed.len();
-        left = left.saturating_sub(replayed.len());
-        up_to = summary["up_to"].clone();
-        let is_done = positions.is_empty() && summary["remaining"] == 0 || *dry_run;
-        last = summary;
-        if is_done || left == 0 {
-            break;
-        }
-        if let Some(per_second) = per_second {
-            let due = std::time::Duration::from_secs_f64(at_once as f64 / f64::from(*per_second));
-            tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
-        }
-    }
-    let number = |name: &str| last[name].as_u64().unwrap_or(0);
-    let verb = if *dry_run { "would be sent again" } else { "sent again" };
-    say!("{sent} {verb}, {} parked, {} left for the next call", number("parked"), number("remaining"));
-    if number("unsendable") > 0 {
-        say!("{} cannot be sent again: their originals are not here", number("unsendable"));
-    }
-    if number("not_indexed") > 0 {
-        say!("{} further records of dead-letter topics come after these", number("not_indexed"));
-    }
-    if !dry_run && session.is_own() && sent > 0 {
-        say!("they are processed at the next `lyceum up` or `lyceum ingest`");
+    let state = state.unwrap_or(LetterState::Waiting);
+    let limit = limit.map(|limit| limit.to_string());
+    let mut query = which.query(&session, Some(state));
+    let found = session.get("/api/dead-letters", &[query.as_slice(), &[("limit", Some("1"))]].concat()).await?;
+    let matching = found["total"].as_u64().unwrap_or(0);
+    query.push(("limit", limit.as_deref()));
+    let lines = session.copy_lines("/api/dead-letters/export", &query).await?;
+    let wanted = limit.and_then(|limit| limit.parse().ok()).unwrap_or(u64::MAX).min(matching);
+    eprintln!("{lines} of {matching} that are {}", state.name());
+    if lines < wanted {
+        eprintln!(
+            "{} were left out: they are no JSON, or their letter does not hold them; `lyceum dead-letters list` shows where they came from",
+            wanted - lines
+        );
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn tell(letter: &Value, dry_run: bool) {
-    let text = |name: &str| letter[name].as_str().unwrap_or("-").to_owned();
-    let to = if dry_run { format!("would go to {}", text("topic")) } else { format!("→ {}", text("sent_to")) };
-    say!("{:<32} {:<12} {to}", text("position"), text("kind"));
-    if dry_run && letter["why"].as_str().is_some_and(|why| !why.is_empty()) {
-        say!("    {}", text("why"));
-    }
 }

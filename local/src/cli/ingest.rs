@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use lyceum_server::access::Access;
 use lyceum_server::http::work::PreparedEvent;
 use lyceum_server::work::Summary;
 use serde_json::json;
@@ -81,7 +82,12 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
             };
             stop.send_replace(true);
             running.await.context("the mappings failed")?;
-            done?
+            let (mut summary, failed) = done?;
+            let dead_letters = runtime.http_services(Access::open()).dead_letters;
+            if let Err(error) = summary.look_up_refused(&*dead_letters, None).await {
+                tracing::warn!(%error, "it cannot be looked up which events were refused before");
+            }
+            (summary, failed)
         }
         Owned::Elsewhere(session) => ingest_elsewhere(&session, &options, &bar).await?,
     };
@@ -222,6 +228,13 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     }
     if dead > 0 {
         say!("`lyceum dead-letters list` shows what is wrong with them");
+    }
+    if let [letters @ .., last] = summary.refused_before.as_slice() {
+        let shown: Vec<String> = letters.iter().rev().take(2).rev().chain([last]).map(ToString::to_string).collect();
+        let number = summary.refused_before.len();
+        let were = if number == 1 { "was" } else { "were" };
+        say!("{number} {were} refused before, under the same id, and that stands. If the cause is mended:");
+        say!("  lyceum dead-letters replay {}", shown.join(" "));
     }
     let settled_here = summary.applied + summary.duplicate + dead + summary.given_up;
     let accounted = settled_here + summary.elsewhere + summary.unsettled + summary.not_published_total;

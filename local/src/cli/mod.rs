@@ -29,8 +29,19 @@ macro_rules! say {
 use say;
 
 fn print_line(line: std::fmt::Arguments<'_>) {
-    use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout(), "{line}") {
+    use std::io::Write;
+    check_printed(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// Prints bytes as they are.
+fn print_bytes(bytes: &[u8]) {
+    use std::io::Write;
+    check_printed(std::io::stdout().write_all(bytes));
+}
+
+fn check_printed(printed: std::io::Result<()>) {
+    use std::io::ErrorKind;
+    match printed {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
@@ -67,7 +78,7 @@ enum Command {
     Show(inspect::Show),
     /// Answers questions over the stored statements
     Query(inspect::Query),
-    /// Looks at dead letters and sends them again
+    /// Looks at dead letters, sends them again, and marks them as done with
     DeadLetters(dead_letters::Options),
     /// Prints the records of a topic
     Tail(tail::Options),

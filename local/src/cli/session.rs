@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use lyceum_server::access::Access;
 use lyceum_server::connect::StoresConfig;
 use lyceum_server::http;
@@ -38,7 +40,7 @@ enum Transport {
     /// This very process: its routes are called as functions, so that nothing listens and no token is needed.
     InProcess {
         router: Router,
-        _runtime: Arc<Runtime>,
+        runtime: Arc<Runtime>,
         // Behind the stores in it.
         _folder: Option<TempDir>,
     },
@@ -130,7 +132,7 @@ impl Session {
     fn of(runtime: Runtime, config: &Config, folder: Option<TempDir>) -> Self {
         let runtime = Arc::new(runtime);
         let router = http::router(runtime.http_services(Access::open()));
-        let transport = Transport::InProcess { router, _runtime: runtime, _folder: folder };
+        let transport = Transport::InProcess { router, runtime, _folder: folder };
         Self { base: "http://127.0.0.1".to_owned(), default_tenant: default_tenant_of(config), transport }
     }
 
@@ -152,6 +154,21 @@ impl Session {
         let tenants: Vec<&str> = answer["tenants"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if let Some(asked) = asked.filter(|asked| !tenants.contains(asked) && !tenants.is_empty()) {
             eprintln!("note: tenant {asked:?} has no data; there is of {} (--tenant)", tenants.join(", "));
+        }
+    }
+
+    /// The same; where this process owns the data, it comes with what processes events once it is run.
+    pub(super) async fn open_processing(data: &Path, config: &Config) -> Result<(Self, Option<Arc<Runtime>>)> {
+        match own_or_find(data, config, Purpose::Process).await? {
+            Owned::Elsewhere(session) => Ok((session, None)),
+            Owned::Here(runtime) => {
+                let session = Self::of(*runtime, config, None);
+                let runtime = match &session.transport {
+                    Transport::InProcess { runtime, .. } => Some(runtime.clone()),
+                    Transport::Http { .. } => None,
+                };
+                Ok((session, runtime))
+            }
         }
     }
 
@@ -180,6 +197,23 @@ impl Session {
             StatusCode::NOT_FOUND if answer.body["detail"].is_string() => Ok(Err(answer.detail().to_owned())),
             _ => self.refuse(&answer),
         }
+    }
+
+    /// Prints an answer of lines as it comes; how many there were.
+    pub(super) async fn copy_lines(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<u64> {
+        let mut url = self.url(path)?;
+        url.query_pairs_mut().extend_pairs(query.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
+        let (status, mut body) = self.send(Method::GET, url, Bytes::new()).await?;
+        if !status.is_success() {
+            return self.refuse(&Answer::read_whole(status, body).await?);
+        }
+        let mut lines = 0;
+        while let Some(part) = body.next().await {
+            let part = part.context("the answer was cut off")?;
+            lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
+            super::print_bytes(&part);
+        }
+        Ok(lines)
     }
 
     /// Asks for what must be there.
@@ -229,13 +263,24 @@ impl Session {
     }
 
     async fn exchange(&self, method: Method, url: Url, body: Bytes) -> Result<Answer> {
-        let (status, body) = match &self.transport {
+        let (status, body) = self.send(method, url, body).await?;
+        Answer::read_whole(status, body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: Bytes,
+    ) -> Result<(StatusCode, BoxStream<'static, Result<Bytes>>)> {
+        match &self.transport {
             Transport::InProcess { router, .. } => {
                 let request = Request::builder().method(method).uri(url.as_str());
                 let request = request.header(CONTENT_TYPE, "application/json").body(Body::from(body))?;
                 let response = router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
                 let status = response.status();
-                (status, axum::body::to_bytes(response.into_body(), usize::MAX).await?)
+                let parts = response.into_body().into_data_stream().map(|part| part.map_err(Into::into));
+                Ok((status, parts.boxed()))
             }
             Transport::Http { client, token } => {
                 let mut request = client.request(method, url).header(CONTENT_TYPE, "application/json").body(body);
@@ -244,10 +289,12 @@ impl Session {
                 }
                 let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
                 let status = response.status();
-                (status, response.bytes().await.context("the answer was cut off")?)
+                let parts = futures::stream::try_unfold(response, |mut response| async move {
+                    Ok(response.chunk().await?.map(|part| (part, response)))
+                });
+                Ok((status, parts.boxed()))
             }
-        };
-        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+        }
     }
 }
 
@@ -257,6 +304,14 @@ struct Answer {
 }
 
 impl Answer {
+    async fn read_whole(status: StatusCode, mut body: BoxStream<'static, Result<Bytes>>) -> Result<Self> {
+        let mut whole = Vec::new();
+        while let Some(part) = body.next().await {
+            whole.extend_from_slice(&part.context("the answer was cut off")?);
+        }
+        Ok(Self { status, body: serde_json::from_slice(&whole).unwrap_or(Value::Null) })
+    }
+
     fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or("it gave no reason")
     }

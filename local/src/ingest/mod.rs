@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::envelope::{TENANT_HEADER, ingested_event_id};
 use lyceum_core::metrics::Metrics;
@@ -15,9 +16,12 @@ use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Header, NewRecord, Position};
 use lyceum_embedded::event_log::EventLogOptions;
 use lyceum_event_source_mapping::{EventSourceMapping, MappingConfig, MappingState};
-use lyceum_server::work::{Prepared, Summary};
+use lyceum_server::dead_letters::letters::Ending;
+use lyceum_server::questions::AskError;
+use lyceum_server::work::{Prepared, REFUSED, Summary, Watch};
 use tempfile::TempPath;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::functions::FUNCTION_TIME;
 use crate::routing::{Route, Router};
@@ -398,7 +402,7 @@ struct Counting {
     /// Published, and not known to be settled.
     awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
     /// Settled before the publishing call came back: the log is faster than its answer.
-    early: HashMap<(Arc<str>, i32), HashMap<i64, (Outcome, &'static str)>>,
+    early: HashMap<(Arc<str>, i32), HashMap<i64, EndOfEvent>>,
     /// What the groups have committed of these partitions, where others settle records, too.
     committed: HashMap<(Arc<str>, i32), i64>,
     counts: Summary,
@@ -408,13 +412,47 @@ struct Counting {
     unsettled: usize,
     /// Why a record was last put off, whoever published it, and when.
     put_off: Option<(Instant, String)>,
+    /// How each ended, where that is asked for.
+    endings: Option<BTreeMap<Position, Ending>>,
     ends: BTreeMap<Arc<str>, BTreeMap<i32, i64>>,
 }
 
+/// How one event ended.
+struct EndOfEvent {
+    outcome: Outcome,
+    event_id: Option<Uuid>,
+    family: &'static str,
+}
+
+impl EndOfEvent {
+    fn of(report: &Report) -> Self {
+        Self { outcome: report.outcome.clone(), event_id: report.event_id, family: report.family }
+    }
+}
+
 impl Counting {
-    fn count(&mut self, outcome: &Outcome, family: &'static str) {
+    fn count(
+        &mut self,
+        (topic, partition): &(Arc<str>, i32),
+        offset: i64,
+        EndOfEvent { outcome, event_id, family }: &EndOfEvent,
+    ) {
         self.settled += 1;
         *self.families.entry(family).or_default() += 1;
+        if let (Outcome::DeadLettered { .. }, Some(event_id)) = (outcome, event_id)
+            && self.counts.refused.len() < REFUSED
+        {
+            self.counts.refused.push((Position::new(topic.clone(), *partition, offset), *event_id));
+        }
+        if let Some(endings) = &mut self.endings {
+            let ending = match outcome {
+                Outcome::Applied => Ending::Applied,
+                Outcome::Duplicate => Ending::Duplicate,
+                Outcome::DeadLettered { .. } => Ending::DeadLettered,
+                _ => Ending::Elsewhere,
+            };
+            endings.insert(Position::new(topic.clone(), *partition, offset), ending);
+        }
         match outcome {
             Outcome::Applied => self.counts.applied += 1,
             Outcome::Duplicate => self.counts.duplicate += 1,
@@ -463,16 +501,45 @@ impl Observer for Tally {
                 let offset = report.position.offset;
                 if counting.awaited.get_mut(&partition).is_some_and(|awaited| awaited.remove(&offset)) {
                     counting.unsettled -= 1;
-                    counting.count(&report.outcome, report.family);
+                    counting.count(&partition, offset, &EndOfEvent::of(report));
                 } else {
-                    counting
-                        .early
-                        .entry(partition)
-                        .or_default()
-                        .insert(offset, (report.outcome.clone(), report.family));
+                    counting.early.entry(partition).or_default().insert(offset, EndOfEvent::of(report));
                 }
             }
         }
+    }
+}
+
+/// Sees how records end that others publish, from now on.
+pub struct Watching {
+    pipeline: Pipeline,
+    run: Run,
+}
+
+impl Watching {
+    /// Begins.
+    pub fn begin(pipeline: &Pipeline) -> Self {
+        let run = pipeline.tally.begin();
+        lock(&run.counting).endings = Some(BTreeMap::new());
+        Self { pipeline: pipeline.clone(), run }
+    }
+}
+
+#[async_trait]
+impl Watch for Watching {
+    async fn endings(&mut self, sent: &[Position], limit: Duration) -> Result<BTreeMap<Position, Ending>, AskError> {
+        self.run.published(sent);
+        let waiting = self.run.wait(&self.pipeline, |_| Ok(()));
+        let is_committed = match tokio::time::timeout(limit, waiting).await {
+            Ok(waited) => waited.map_err(|error| AskError::Unavailable(format!("{error:#}"))).map(|()| true)?,
+            Err(_) => false,
+        };
+        let mut endings = lock(&self.run.counting).endings.clone().unwrap_or_default();
+        let unknown = if is_committed { Ending::Elsewhere } else { Ending::Pending };
+        for position in sent {
+            endings.entry(position.clone()).or_insert(unknown);
+        }
+        Ok(endings)
     }
 }
 
@@ -488,7 +555,7 @@ impl Run {
             let partition = (position.topic.clone(), position.partition);
             let early = counting.early.get_mut(&partition).and_then(|early| early.remove(&position.offset));
             match early {
-                Some((outcome, family)) => counting.count(&outcome, family),
+                Some(end) => counting.count(&partition, position.offset, &end),
                 None => {
                     counting.unsettled += 1;
                     counting.awaited.entry(partition).or_default().insert(position.offset);
@@ -607,6 +674,7 @@ impl Run {
         summary.duplicate += counting.counts.duplicate;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
         summary.elsewhere += counting.counts.elsewhere;
+        summary.refused.clone_from(&counting.counts.refused);
         let left = match (is_committed, pipeline.shares_its_topics) {
             (false, _) => &mut summary.unsettled,
             (true, true) => &mut summary.elsewhere,

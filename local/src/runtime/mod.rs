@@ -20,7 +20,7 @@ use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
 use lyceum_server::connect::Stores;
-use lyceum_server::dead_letters::DeadLetterIndex;
+use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
@@ -134,14 +134,14 @@ impl Runtime {
     pub fn http_services(&self, access: Access) -> http::Services {
         let Stores { event_log, ledger, statements, guards, .. } = self.stores.clone();
         let process = &self.config.server.process;
-        let dead_letters = DeadLetterIndex::new(
-            event_log.clone(),
-            ledger.clone(),
-            self.functions.clone(),
-            self.catalog.clone(),
-            process.envelope.clone(),
-            self.clock.clone(),
-        );
+        let sources = dead_letters::Sources {
+            event_log: event_log.clone(),
+            ledger: ledger.clone(),
+            statements: statements.clone(),
+            functions: self.functions.clone(),
+        };
+        let dead_letters =
+            DeadLetterIndex::new(sources, self.catalog.clone(), process.envelope.clone(), self.clock.clone());
         http::Services {
             analytics: Arc::new(StatementAnalytics {
                 statements: statements.clone(),

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_event_source_mapping::Invoke;
 use lyceum_server::questions::AskError;
-use lyceum_server::work::{Prepared, Summary, Work};
+use lyceum_server::work::{Prepared, Summary, Watch, Work};
 
-use crate::ingest::{Pipeline, ingest_prepared};
+use crate::ingest::{Pipeline, Watching, ingest_prepared};
 
 pub(super) struct Here {
     pub(super) pipeline: Pipeline,
@@ -25,6 +25,10 @@ impl Work for Here {
             return Err(AskError::Invalid(format!("no function reads topic {:?}; there are {names}", event.topic)));
         }
         ingest_prepared(&self.pipeline, events).await.map_err(|error| AskError::Unavailable(format!("{error:#}")))
+    }
+
+    fn watch(&self) -> Box<dyn Watch> {
+        Box::new(Watching::begin(&self.pipeline))
     }
 
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {

@@ -21,7 +21,7 @@ use lyceum_lambda_event::on_failure::{self, Lost, LostRange, OnFailureRecord};
 use lyceum_xapi::utc_time::UtcTime;
 use uuid::Uuid;
 
-use super::letters::Imported;
+use super::letters::{DeadLetterFilter, Imported};
 use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, ledger_failed, log_failed};
 use crate::questions::AskError;
 
@@ -191,7 +191,8 @@ impl DeadLetterIndex {
     async fn publish(&self, letters: Vec<Becoming>, imported: &mut Imported) -> Result<(), AskError> {
         // What is on the topics must be known, or a second import would write every letter again.
         let mut index = self.index.lock().await;
-        if self.follow(&mut index).await? > 0 {
+        self.follow(&mut index).await?;
+        if index.not_indexed(&index.matching(&DeadLetterFilter::default())) > 0 {
             tracing::warn!("not every dead letter is indexed; one that has a letter already may get a second one");
         }
         let mut applied = HashSet::new();

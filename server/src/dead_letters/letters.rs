@@ -1,6 +1,8 @@
 //! What is asked of dead letters, and the plain shapes of the answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use lyceum_core::dead_letter::DeadLetter;
@@ -11,21 +13,86 @@ use uuid::Uuid;
 
 use crate::questions::AskError;
 
+/// How a letter stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LetterState {
+    /// Nothing was done about it.
+    #[default]
+    Waiting,
+    /// It was sent again.
+    Sent,
+    /// It failed after each of its replays: only a person who names its position sends it again.
+    Parked,
+    /// Its event was applied after it was refused: whoever sent it did so once more.
+    Resolved,
+    /// A person said that nothing is to be done about it.
+    Discarded,
+}
+
+impl LetterState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Sent, Self::Parked, Self::Resolved, Self::Discarded];
+
+    /// Its name in parameters and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sent => "sent",
+            Self::Parked => "parked",
+            Self::Resolved => "resolved",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// The state of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether something is still to be done about it.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Parked)
+    }
+}
+
+/// When a letter was discarded, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discard {
+    /// RFC 3339.
+    pub at: String,
+    /// Whose credential it was.
+    pub by: String,
+}
+
 /// A dead letter, and what is shown beside what it says itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShownLetter {
     /// As it stands on its topic.
     #[serde(flatten)]
     pub letter: DeadLetter,
+    /// When it was written: RFC 3339.
+    pub at: String,
     /// The topic that the record was on, and to which a replay sends it.
     pub topic: String,
     /// Where it could be read.
     pub event_id: Option<Uuid>,
+    /// Whom the event is about, where that could be read.
+    pub learner: Option<String>,
+    /// The first rule that was broken.
+    pub rule: String,
+    /// How it stands.
+    pub state: LetterState,
     /// Whether it was sent again since.
     pub is_replayed: bool,
-    /// Where it was sent to, `topic/partition/offset`, where that was looked up.
+    /// Whether its event was applied after it was refused, by whatever way.
+    pub is_applied: bool,
+    /// Where it was sent to, `topic/partition/offset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_to: Option<String>,
+    /// Where it was discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Discard>,
     /// Past the limit of replays: only a person who names its position sends it again.
     pub is_parked: bool,
     /// The first characters of the value.
@@ -43,11 +110,54 @@ impl std::ops::Deref for ShownLetter {
 /// A list of letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Letters {
-    /// The newest first.
+    /// In the order that was asked for.
     #[serde(rename = "dead_letters")]
     pub letters: Vec<ShownLetter>,
-    /// Records of dead-letter topics that were not looked at, because the index is full: send some again first.
+    /// How many match in all, of those that can be listed.
+    pub total: u64,
+    /// Hand it back as `cursor` for those behind these; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Older letters that match and are not done with, and that the index has no room for: they are listed once others are
+    /// sent again, discarded, or expire.
     pub not_indexed: u64,
+}
+
+/// In which order letters are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As people look at them.
+    #[default]
+    NewestFirst,
+    /// As they are sent.
+    OldestFirst,
+}
+
+/// Where a list goes on: behind this letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When that letter was written, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Where it stands.
+    pub position: Position,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.at_ms, self.position)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (at_ms, position) = text.split_once('@')?;
+            Some(Self { at_ms: at_ms.parse().ok()?, position: position.parse().ok()? })
+        };
+        parse().ok_or_else(|| format!("cursor is {text:?}: hand back the `next` of the answer before"))
+    }
 }
 
 /// Which dead letters are meant. Every part that is given must hold.
@@ -59,6 +169,62 @@ pub struct DeadLetterFilter {
     pub topic: Option<String>,
     /// Why they are there.
     pub kind: Option<DeadLetterKind>,
+    /// The first rule that they broke.
+    pub rule: Option<String>,
+    /// How they stand.
+    pub state: Option<LetterState>,
+    /// Written from here on, milliseconds since 1970 UTC.
+    pub since_ms: Option<i64>,
+    /// Written before this.
+    pub until_ms: Option<i64>,
+}
+
+impl DeadLetterFilter {
+    /// Whether anything but the tenant is given.
+    pub fn narrows(&self) -> bool {
+        *self != Self { tenant: self.tenant.clone(), ..Self::default() }
+    }
+}
+
+/// How many there are of each kind; a kind without is absent.
+pub type CountOfKinds = BTreeMap<DeadLetterKind, DeadLetterCount>;
+
+/// Letters that have rule, kind, topic and tenant in common: likely one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The first rule that they broke.
+    pub rule: String,
+    /// Why they are there.
+    pub kind: DeadLetterKind,
+    /// The topic that the records were on.
+    pub topic: String,
+    /// Whose they are, where that could be read.
+    pub tenant: Option<String>,
+    /// How many there are, those that are done with included.
+    pub count: u64,
+    /// How many wait.
+    pub waiting: u64,
+    /// How many are parked.
+    pub parked: u64,
+    /// When the first was written: RFC 3339.
+    pub first: String,
+    /// When the last was written.
+    pub last: String,
+    /// One of them: the newest that is not done with, else the newest. None where none can be listed.
+    pub example: Option<Position>,
+    /// What is wrong with the example, in a line.
+    pub why: String,
+}
+
+/// Letters by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Causes {
+    /// Those of which the most wait first.
+    pub causes: Vec<Cause>,
+    /// How many there are in all.
+    pub total: u64,
+    /// See [`Letters::not_indexed`].
+    pub not_indexed: u64,
 }
 
 /// How many letters of a kind there are.
@@ -94,6 +260,49 @@ pub struct ReplayRequest {
     pub up_to: Option<UpTo>,
 }
 
+/// What to mark as done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscardRequest {
+    /// Which letters: these, or those that match and are not done with, parked ones included.
+    pub which: Which,
+    /// Show what would be marked, and mark nothing.
+    pub is_dry_run: bool,
+    /// At most so many.
+    pub limit: usize,
+    /// Whose credential it is.
+    pub by: String,
+    /// As [`ReplayRequest::up_to`].
+    pub up_to: Option<UpTo>,
+}
+
+/// One letter that was, or would be, marked as done with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Discarded {
+    /// The letter.
+    pub position: Position,
+    /// Why it was there.
+    pub kind: DeadLetterKind,
+    /// The topic that its record was on.
+    pub topic: String,
+    /// What was wrong with it, in a line.
+    pub why: String,
+}
+
+/// What became of a [`DiscardRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DiscardSummary {
+    /// Whether nothing was marked.
+    pub is_dry_run: bool,
+    /// Those that were marked by this.
+    pub discarded: Vec<Discarded>,
+    /// Named letters that were done with before: discarded, or sent again.
+    pub already: u64,
+    /// Letters that match and are left for the next call.
+    pub remaining: u64,
+    /// As [`ReplaySummary::up_to`].
+    pub up_to: UpTo,
+}
+
 /// Offsets by `topic/partition`.
 pub type UpTo = BTreeMap<String, i64>;
 
@@ -110,6 +319,38 @@ pub struct Replayed {
     pub why: String,
     /// Where it stands now; `None` in a dry run.
     pub sent_to: Option<Position>,
+    /// How it ended there, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// The id of the letter that it becomes where it fails again.
+    #[serde(skip)]
+    pub next_id: Uuid,
+}
+
+/// How a record that was sent again ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    /// How.
+    pub outcome: Ending,
+    /// The letter that it became, where it was dead-lettered again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Position>,
+}
+
+/// See [`Ended`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Its effect is in.
+    Applied,
+    /// It had been applied before.
+    Duplicate,
+    /// It failed again.
+    DeadLettered,
+    /// It is settled, by another process or by being skipped or given up.
+    Elsewhere,
+    /// It is still to be processed.
+    Pending,
 }
 
 /// What became of a [`ReplayRequest`].
@@ -160,20 +401,43 @@ pub struct Imported {
 /// The dead letters of every topic.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// The newest first, at most `limit`.
-    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError>;
+    /// The newest first, at most `limit`, those behind the cursor.
+    async fn list(
+        &self,
+        filter: &DeadLetterFilter,
+        order: Order,
+        limit: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Letters, AskError>;
 
-    /// How many there are of each kind; a kind without is absent.
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError>;
+    /// How many there are of each kind.
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError>;
+
+    /// Them by what they have in common, at most `limit`.
+    async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError>;
+
+    /// The letters at these positions, those that there are.
+    async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError>;
 
     /// The tenants that have letters, also such as were sent again, by name.
     async fn tenants(&self) -> Result<BTreeSet<String>, AskError>;
 
     /// The letter at a position; `None` where there is none.
-    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError>;
+    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
+        Ok(self.find(std::slice::from_ref(position)).await?.remove(position))
+    }
+
+    /// The newest letter of each of these events that is not done with, of a tenant or of all.
+    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError>;
+
+    /// Where the letters of these ids stand, those that there are.
+    async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError>;
 
     /// Sends letters again: the original record, with its source and its replay count.
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError>;
+
+    /// Marks letters as done with. They stay on their topics; once more is harmless.
+    async fn discard(&self, request: &DiscardRequest) -> Result<DiscardSummary, AskError>;
 
     /// Makes letters of the records in an on-failure record of AWS Lambda. The same record once more makes none.
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError>;

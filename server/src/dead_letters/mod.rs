@@ -1,40 +1,43 @@
 //! The dead letters of every topic: an index that follows the topics, the sending again, and what AWS Lambda gave up.
 //!
-//! What was sent again is remembered in the ledger, under the letter's id: so nothing is sent twice by two people or two
-//! processes, and a replay that was cut off goes on where it stopped.
+//! What was sent again or discarded is remembered in the ledger, under the letter's id: so nothing is sent twice by two people
+//! or two processes, and a replay that was cut off goes on where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, SOURCE_HEADER};
 use lyceum_core::family::Catalog;
-use lyceum_core::outcome::DeadLetterKind;
-use lyceum_core::ports::event_log::{EventLog, EventLogError};
-use lyceum_core::ports::ledger::{Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError, StoredKey};
+use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange};
+use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
+use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Subscriber;
 use lyceum_core::record::{NewRecord, Position, Record};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::live::format_time;
 use crate::questions::AskError;
-use index::{Index, Known, Place};
+use index::{Found, Index, Mark, Place, ToCheck};
 use letters::{
-    DeadLetterCount, DeadLetterFilter, DeadLetters, Imported, Letters, Refused, ReplayRequest, ReplaySummary, Replayed,
-    ShownLetter, Which,
+    Cause, Causes, CountOfKinds, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported,
+    LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter,
 };
+use marks::{key_of, mark_of};
 
+mod discard;
 mod import;
 mod index;
 pub mod letters;
+mod marks;
+mod replay;
+mod value;
 
-/// Who remembers what was sent again, in the ledger.
-const SUBSCRIBER: &str = "replay";
-/// The tenant of letters whose own could not be read.
-const NO_TENANT: &str = "-";
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
 const FETCH_BYTES: usize = 4 << 20;
@@ -42,21 +45,24 @@ const FETCH_BYTES: usize = 4 << 20;
 const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
-/// So many letters are indexed: about 40 MB.
+/// So many letters are indexed: about 60 MB.
 const INDEXED_LETTERS: usize = 250_000;
-/// So long one call sends; what is left is for the next one. A request has 30 s in all.
-const SENDING_TIME: Duration = Duration::from_secs(15);
 /// So many tenants are known by name.
 const NAMED_TENANTS: usize = 1_000;
 /// What is longer names no tenant to a person.
 const TENANT_BYTES: usize = 240;
-/// Of letters that cannot be sent again so many are named with their reason.
-const REASONS: usize = 20;
+/// Of so many letters at a time, and no more often, it is looked up whether their events were applied since; of those that are
+/// listed always.
+const CHECKED_LETTERS: usize = 512;
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// So many statements are looked up at once.
+const CHECKS_AT_ONCE: usize = 16;
 
 /// The dead letters of a process.
 pub struct DeadLetterIndex {
     event_log: Arc<dyn EventLog>,
     ledger: Arc<dyn Ledger>,
+    statements: Arc<dyn Statements>,
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     catalog: Arc<Catalog>,
     envelope: EnvelopeConfig,
@@ -65,33 +71,30 @@ pub struct DeadLetterIndex {
     /// Whose letters were seen; at most [`NAMED_TENANTS`].
     tenants: std::sync::Mutex<BTreeSet<String>>,
     /// One replay at a time; looking does not wait for it.
-    replaying: Mutex<()>,
+    replaying: Mutex<replay::Behind>,
+    checked: Mutex<Option<Instant>>,
+}
+
+/// What dead letters are found with.
+pub struct Sources {
+    /// Where they stand, and are sent to.
+    pub event_log: Arc<dyn EventLog>,
+    /// Remembers what was done with them.
+    pub ledger: Arc<dyn Ledger>,
+    /// Tells which events were applied since.
+    pub statements: Arc<dyn Statements>,
+    /// The functions of all families, which tell what was applied of a batch that was given up.
+    pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
 }
 
 impl DeadLetterIndex {
-    /// Follows the catalog's dead-letter topics, from their beginning, whenever it is asked something. The functions of all families tell
-    /// which events were applied.
-    pub fn new(
-        event_log: Arc<dyn EventLog>,
-        ledger: Arc<dyn Ledger>,
-        functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
-        catalog: Arc<Catalog>,
-        envelope: EnvelopeConfig,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// Follows the catalog's dead-letter topics, from their beginning, whenever it is asked something.
+    pub fn new(sources: Sources, catalog: Arc<Catalog>, envelope: EnvelopeConfig, clock: Arc<dyn Clock>) -> Self {
         let topics = catalog.dead_letter_topics().into_iter().map(str::to_owned).collect();
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
-        Self {
-            event_log,
-            ledger,
-            functions,
-            catalog,
-            envelope,
-            clock,
-            index,
-            tenants: Default::default(),
-            replaying: Mutex::default(),
-        }
+        let Sources { event_log, ledger, statements, functions } = sources;
+        let (replaying, checked, tenants) = <_>::default();
+        Self { event_log, ledger, statements, functions, catalog, envelope, clock, index, tenants, replaying, checked }
     }
 
     /// The same with room for so many letters.
@@ -102,31 +105,27 @@ impl DeadLetterIndex {
         self
     }
 
-    /// Takes in what came since the last time; returns how many records were not looked at for want of room. A call that
-    /// is given up in the middle loses nothing: the next one goes on.
-    async fn follow(&self, index: &mut Index) -> Result<u64, AskError> {
-        let mut not_indexed = 0;
+    /// Takes in what came since the last time. A call that is given up in the middle loses nothing: the next one goes on.
+    async fn follow(&self, index: &mut Index) -> Result<(), AskError> {
+        self.read_on(index).await?;
+        if index.begin_again() {
+            self.read_on(index).await?;
+        }
+        index.complete();
+        self.look_for_applied(index).await;
+        Ok(())
+    }
+
+    async fn read_on(&self, index: &mut Index) -> Result<(), AskError> {
         for (topic, name) in index.topics().to_vec().iter().enumerate() {
-            let ranges = match self.event_log.offsets(name).await {
-                Ok(ranges) => ranges,
-                // A cluster on which nothing was ever dead-lettered.
-                Err(EventLogError::UnknownTopic(_)) => continue,
-                Err(error) => return Err(log_failed(error)),
-            };
-            for (partition, range) in (0..).zip(ranges) {
+            for (partition, range) in self.partitions(name).await? {
                 let place = (topic, partition);
                 if index.next(place, range.start) > range.end {
                     index.reset(place);
                 }
                 let mut next = index.next(place, range.start);
                 while next < range.end {
-                    let room = index.room();
-                    if room == 0 {
-                        not_indexed += (range.end - next) as u64;
-                        break;
-                    }
-                    let most = room.min(FETCH_RECORDS);
-                    let fetched = self.event_log.fetch(name, partition, next, most, FETCH_BYTES).await;
+                    let fetched = self.event_log.fetch(name, partition, next, FETCH_RECORDS, FETCH_BYTES).await;
                     let records = match fetched {
                         Ok(records) => records,
                         // Retention was faster; the next call begins where the partition does then.
@@ -139,20 +138,6 @@ impl DeadLetterIndex {
                 }
             }
         }
-        Ok(not_indexed)
-    }
-
-    async fn take_in(&self, place: Place, records: &[Record], next: i64, index: &mut Index) -> Result<(), AskError> {
-        let letters = records.iter().filter_map(|record| Some((dead_letter::read(record)?, record.timestamp_ms)));
-        let letters: Vec<(Letter, i64)> = letters.filter(|(letter, _)| !index.is_known(letter.id)).collect();
-        self.name_tenants(letters.iter().filter_map(|(letter, _)| letter.tenant.as_deref()));
-        let keys: Vec<KeyId> = letters.iter().map(|(letter, _)| key_of(letter)).collect();
-        let sent = match keys.is_empty() {
-            true => Vec::new(),
-            false => self.ledger.load(&[], &keys).await.map_err(ledger_failed)?.keys,
-        };
-        let known = letters.iter().zip(sent).map(|((letter, at_ms), sent)| Known::of(letter, *at_ms, sent.is_some()));
-        index.take_in(place, known, next);
         Ok(())
     }
 
@@ -165,13 +150,85 @@ impl DeadLetterIndex {
         }
     }
 
-    async fn read(&self, position: &Position) -> Result<Option<Letter>, AskError> {
-        Ok(self.record_at(position).await?.as_ref().and_then(dead_letter::read))
+    /// What each partition of a topic holds.
+    async fn partitions(&self, topic: &str) -> Result<Vec<(i32, OffsetRange)>, AskError> {
+        match self.event_log.offsets(topic).await {
+            Ok(ranges) => Ok((0..).zip(ranges).collect()),
+            // A cluster on which nothing was ever dead-lettered.
+            Err(EventLogError::UnknownTopic(_)) => Ok(Vec::new()),
+            Err(error) => Err(log_failed(error)),
+        }
     }
 
-    /// The letters at these positions, those that are still there. They are read in the order of the log, in which a reader
-    /// never has to move back, and neighbours together.
-    async fn read_all(&self, mut wanted: BTreeSet<&Position>) -> Result<BTreeMap<Position, Letter>, AskError> {
+    async fn take_in(&self, place: Place, records: &[Record], next: i64, index: &mut Index) -> Result<(), AskError> {
+        let letters = records.iter().filter_map(read);
+        let letters: Vec<(Letter, i64)> = letters.filter(|(letter, _)| !index.is_known(letter.id)).collect();
+        self.name_tenants(letters.iter().filter_map(|(letter, _)| letter.tenant.as_deref()));
+        let keys = self.marks(letters.iter().map(|(letter, _)| letter)).await?;
+        let found = letters.iter().zip(&keys).map(|((letter, at_ms), key)| {
+            let event_id = value::event_id(&letter.original);
+            Found::of(letter, *at_ms, event_id, mark_of(key.as_ref()))
+        });
+        let mut found: Vec<Found> = found.collect();
+        if index.is_refilling() {
+            self.note_applied(&mut found).await;
+        }
+        index.take_in(place, found, next);
+        Ok(())
+    }
+
+    /// What the ledger remembers of these letters.
+    async fn marks(&self, letters: impl Iterator<Item = &Letter>) -> Result<Vec<Option<StoredKey>>, AskError> {
+        let keys: Vec<_> = letters.map(key_of).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.ledger.load(&[], &keys).await.map_err(ledger_failed)?.keys)
+    }
+
+    /// Which of these events were applied after their letter was written, as their statements tell. Where the store does not
+    /// answer nothing is known, and a later call looks again.
+    async fn applied_since<T>(&self, letters: Vec<(T, ToCheck)>) -> Vec<T> {
+        let look = |(of, letter): (T, ToCheck)| async move {
+            let stored = self.statements.get(&letter.tenant, letter.event_id).await.ok()??;
+            let is_its_own = stored.document.fields.family == letter.family;
+            (is_its_own && stored.document.stored_ms >= letter.at_ms).then_some(of)
+        };
+        stream::iter(letters).map(look).buffer_unordered(CHECKS_AT_ONCE).filter_map(async |of| of).collect().await
+    }
+
+    /// Looks at a part of the letters that wait, whether their events were applied since.
+    async fn look_for_applied(&self, index: &mut Index) {
+        let mut checked = self.checked.lock().await;
+        if checked.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
+            return;
+        }
+        let letters = index.to_check(CHECKED_LETTERS);
+        self.resolve(letters, index).await;
+        *checked = Some(Instant::now());
+    }
+
+    async fn resolve(&self, letters: Vec<ToCheck>, index: &mut Index) {
+        let letters = letters.into_iter().map(|letter| (letter.position.clone(), letter)).collect();
+        for position in self.applied_since(letters).await {
+            index.resolve(&position);
+        }
+    }
+
+    async fn note_applied(&self, found: &mut [Found]) {
+        let to_check = found.iter().enumerate().filter_map(|(number, found)| Some((number, found.to_check()?)));
+        for number in self.applied_since(to_check.collect()).await {
+            found[number].is_resolved = true;
+        }
+    }
+
+    /// The letters at these positions, those that are still there, each with the time at which it was written. They are read in
+    /// the order of the log, in which a reader never has to move back, and neighbours together.
+    async fn read_all(
+        &self,
+        wanted: impl IntoIterator<Item = &Position>,
+    ) -> Result<BTreeMap<Position, (Letter, i64)>, AskError> {
+        let mut wanted: BTreeSet<&Position> = wanted.into_iter().collect();
         let mut letters = BTreeMap::new();
         while let Some(&first) = wanted.first() {
             let most = usize::try_from(last_neighbour(&wanted, first) - first.offset + 1).unwrap_or(FETCH_RECORDS);
@@ -186,7 +243,7 @@ impl DeadLetterIndex {
             let read_to = records.last().map_or(first, |last| &last.position).max(first);
             let later = wanted.iter().copied().filter(|position| *position > read_to).collect();
             let found = records.iter().filter(|record| wanted.contains(&record.position));
-            letters.extend(found.filter_map(dead_letter::read).map(|letter| (letter.position.clone(), letter)));
+            letters.extend(found.filter_map(read).map(|(letter, at_ms)| (letter.position.clone(), (letter, at_ms))));
             wanted = later;
         }
         Ok(letters)
@@ -200,13 +257,6 @@ impl DeadLetterIndex {
             Err(error) if !error.is_transient() => Ok(None),
             Err(error) => Err(log_failed(error)),
         }
-    }
-
-    /// Where a letter was sent to, if it was.
-    async fn sent_to(&self, letter: &Letter) -> Result<Option<String>, AskError> {
-        let loaded = self.ledger.load(&[], &[key_of(letter)]).await.map_err(ledger_failed)?;
-        let text = |key: StoredKey| String::from_utf8_lossy(&key.recording).into_owned();
-        Ok(loaded.keys.into_iter().next().flatten().map(text))
     }
 
     /// What sending a letter again publishes, or why it cannot be done.
@@ -237,49 +287,34 @@ impl DeadLetterIndex {
         Ok(Ok(replayed.replay()))
     }
 
-    /// Sends one letter again and remembers it.
-    async fn send(&self, letter: &Letter, publication: Publication) -> Result<Position, AskError> {
-        let positions =
-            self.event_log.produce(&publication.topic, vec![publication.record]).await.map_err(log_failed)?;
-        let sent_to =
-            positions.into_iter().next().ok_or_else(|| AskError::Failed("the log gave no position".into()))?;
-        // Sent, then remembered: cut off in between it is sent once more, and the event's own key makes that harmless.
-        let key = StoredKey {
-            status: KeyStatus::Applied,
-            epoch: letter.replay_count,
-            content_hash: [0; 32],
-            source: letter.position.clone(),
-            recording: sent_to.to_string().into(),
-        };
-        let write = KeyWrite { id: key_of(letter), expected: KeyExpectation::Absent, key };
-        match self.ledger.commit(Commit { aggregates: Vec::new(), keys: vec![write] }).await {
-            Ok(()) | Err(LedgerError::Conflict | LedgerError::Uncertain(_)) => Ok(sent_to),
-            Err(error) => Err(ledger_failed(error)),
-        }
+    /// Letters as they are shown, with what was done about each.
+    async fn show_all(&self, letters: Vec<(Letter, i64)>) -> Result<Vec<ShownLetter>, AskError> {
+        let keys = self.marks(letters.iter().map(|(letter, _)| letter)).await?;
+        let ids: Vec<Option<Uuid>> = letters.iter().map(|(letter, _)| value::event_id(&letter.original)).collect();
+        let of = letters.iter().zip(&ids).enumerate();
+        let to_check = of.filter_map(|(number, ((letter, at_ms), event_id))| {
+            Some((number, Found::of(letter, *at_ms, *event_id, Mark::None).to_check()?))
+        });
+        let applied: HashSet<usize> = self.applied_since(to_check.collect()).await.into_iter().collect();
+        let mut index = self.index.lock().await;
+        let shown = letters.into_iter().zip(ids).zip(keys).enumerate().map(|(number, ((of, event_id), key))| {
+            let (is_applied, mark) = (applied.contains(&number), mark_of(key.as_ref()));
+            index.note(&of.0.position, mark, is_applied);
+            shown(of, event_id, key.as_ref(), is_applied)
+        });
+        Ok(shown.collect())
     }
+}
 
-    /// Looks before anything is sent: every position must hold a letter that can be sent and, unless `again`, was not.
-    async fn check_positions(&self, positions: &[Position], again: bool) -> Result<(), AskError> {
-        for position in positions {
-            let letter = self.read(position).await?;
-            let letter = letter.ok_or_else(|| AskError::Invalid(format!("{position} holds no dead letter")))?;
-            if let Err(why) = self.publication(&letter).await? {
-                return Err(AskError::Invalid(format!("{position} cannot be sent again: {why}")));
-            }
-            if again {
-                continue;
-            }
-            if let Some(sent_to) = self.sent_to(&letter).await? {
-                let failed_again = self.index.lock().await.find(letter.next_id());
-                let advice = match failed_again {
-                    Some(newer) => format!("it failed again, and that letter is at {newer}: send that one"),
-                    None => "say so with --again (\"again\": true) if it shall be sent once more".to_owned(),
-                };
-                return Err(AskError::Invalid(format!("{position} was sent again already, to {sent_to}; {advice}")));
-            }
-        }
-        Ok(())
-    }
+/// The original of a letter as a line of JSON with its end; `None` where it is none, or the letter does not hold it.
+pub fn original_line(letter: &Letter) -> Option<String> {
+    let value = letter.original.value.as_deref().filter(|_| letter.holds_original())?;
+    Some(value::json_line(value)? + "\n")
+}
+
+/// A letter, and when it was written.
+fn read(record: &Record) -> Option<(Letter, i64)> {
+    Some((dead_letter::read(record)?, record.timestamp_ms))
 }
 
 /// The offset of the last one that is to be fetched together with the first.
@@ -294,17 +329,41 @@ fn last_neighbour(wanted: &BTreeSet<&Position>, first: &Position) -> i64 {
     last
 }
 
-fn shown(letter: Letter, sent_to: Option<String>, is_replayed: bool) -> ShownLetter {
-    let value = letter.original.value.as_deref().unwrap_or_default();
-    let preview = String::from_utf8_lossy(&value[..value.len().min(PREVIEW_CHARS * 4)]);
+fn shown(
+    (letter, at_ms): (Letter, i64),
+    event_id: Option<Uuid>,
+    key: Option<&StoredKey>,
+    is_applied: bool,
+) -> ShownLetter {
+    let text = letter.original.value.as_deref().unwrap_or_default();
+    let preview = String::from_utf8_lossy(&text[..text.len().min(PREVIEW_CHARS * 4)]);
+    let state = LetterState::of(mark_of(key), is_applied, letter.is_parked());
     ShownLetter {
+        at: format_time(at_ms),
         topic: letter.source.topic.to_string(),
-        event_id: event_id(value),
+        event_id,
+        learner: value::learner(text),
+        rule: index::first_rule(&letter).to_owned(),
         preview: preview.chars().take(PREVIEW_CHARS).collect(),
         is_parked: letter.is_parked(),
-        is_replayed,
-        sent_to,
+        is_replayed: state == LetterState::Sent,
+        is_applied,
+        sent_to: key.and_then(marks::sent_to),
+        discarded: key.and_then(marks::discard),
+        state,
         letter,
+    }
+}
+
+impl LetterState {
+    fn of(mark: Mark, is_applied: bool, is_parked: bool) -> Self {
+        match mark {
+            Mark::Discarded => Self::Discarded,
+            Mark::Sent => Self::Sent,
+            Mark::None if is_applied => Self::Resolved,
+            Mark::None if is_parked => Self::Parked,
+            Mark::None => Self::Waiting,
+        }
     }
 }
 
@@ -319,19 +378,26 @@ fn why(letter: &Letter) -> String {
 
 #[async_trait]
 impl DeadLetters for DeadLetterIndex {
-    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError> {
+    async fn list(
+        &self,
+        filter: &DeadLetterFilter,
+        order: Order,
+        limit: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Letters, AskError> {
         let mut index = self.index.lock().await;
-        let not_indexed = self.follow(&mut index).await?;
-        let newest = index.newest(&index.matching(filter), limit);
+        self.follow(&mut index).await?;
+        let matching = index.matching(filter);
+        let (page, not_indexed) = (index.page(&matching, order, limit, after), index.not_indexed(&matching));
         drop(index);
-        let mut letters = self.read_all(newest.iter().map(|(position, _)| position).collect()).await?;
-        let letters = newest.iter().filter_map(|(position, is_replayed)| {
-            letters.remove(position).map(|letter| shown(letter, None, *is_replayed))
-        });
-        Ok(Letters { letters: letters.collect(), not_indexed })
+        let mut letters = self.read_all(page.listed.iter()).await?;
+        let letters = page.listed.iter().filter_map(|position| letters.remove(position)).collect();
+        let letters = self.show_all(letters).await?;
+        let next = page.next.map(|cursor| cursor.to_string());
+        Ok(Letters { letters, total: page.total, next, not_indexed })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
         let mut index = self.index.lock().await;
         self.follow(&mut index).await?;
         Ok(index.count(&index.matching(filter)))
@@ -343,107 +409,65 @@ impl DeadLetters for DeadLetterIndex {
         Ok(self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
-        if !self.index.lock().await.topics().iter().any(|topic| **topic == *position.topic) {
-            return Ok(None);
-        }
-        let Some(letter) = self.read(position).await? else { return Ok(None) };
-        let sent_to = self.sent_to(&letter).await?;
-        let is_replayed = sent_to.is_some();
-        Ok(Some(shown(letter, sent_to, is_replayed)))
+    async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
+        let mut index = self.index.lock().await;
+        self.follow(&mut index).await?;
+        let matching = index.matching(filter);
+        let ((groups, total), not_indexed) = (index.groups(&matching, limit), index.not_indexed(&matching));
+        drop(index);
+        let examples = self.read_all(groups.iter().filter_map(|group| group.example.as_ref())).await?;
+        let causes = groups.into_iter().map(|group| Cause {
+            why: group
+                .example
+                .as_ref()
+                .and_then(|at| examples.get(at))
+                .map(|(letter, _)| why(letter))
+                .unwrap_or_default(),
+            rule: group.rule,
+            kind: group.kind,
+            topic: group.topic,
+            tenant: group.tenant,
+            count: group.count,
+            waiting: group.waiting,
+            parked: group.parked,
+            first: format_time(group.first_ms),
+            last: format_time(group.last_ms),
+            example: group.example,
+        });
+        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed })
+    }
+
+    async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
+        let topics = self.index.lock().await.topics().to_vec();
+        let of_letters = positions.iter().filter(|position| topics.iter().any(|topic| **topic == *position.topic));
+        let letters = self.read_all(of_letters).await?;
+        let shown = self.show_all(letters.into_values().collect()).await?;
+        Ok(shown.into_iter().map(|letter| (letter.position.clone(), letter)).collect())
+    }
+
+    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
+        let mut index = self.index.lock().await;
+        self.follow(&mut index).await?;
+        Ok(index.about(tenant, events))
+    }
+
+    async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {
+        let mut index = self.index.lock().await;
+        self.follow(&mut index).await?;
+        Ok(ids.iter().filter_map(|id| Some((*id, index.find(*id)?))).collect())
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError> {
-        let started = Instant::now();
-        let _alone = self.replaying.lock().await;
-        let mut summary = ReplaySummary { is_dry_run: request.is_dry_run, ..ReplaySummary::default() };
-        let mut index = self.index.lock().await;
-        summary.not_indexed = self.follow(&mut index).await?;
-        summary.up_to = request.up_to.clone().unwrap_or_else(|| index.up_to());
-        let (waiting, unsendable, is_named) = match &request.which {
-            Which::Positions(positions) => (positions.clone(), Vec::new(), true),
-            Which::Matching(filter) => {
-                let chosen = index.choose(&index.matching(filter), request.up_to.as_ref(), request.limit);
-                (summary.parked, summary.remaining) = (chosen.parked, chosen.further);
-                summary.unsendable = chosen.unsendable.len() as u64;
-                (chosen.waiting.into_iter().map(|(at, _)| at).collect(), chosen.unsendable, false)
-            }
-        };
-        drop(index);
-        if is_named {
-            self.check_positions(&waiting, request.again).await?;
-        } else if request.up_to.is_none() {
-            // Known once, at the beginning of a replay.
-            for position in unsendable.into_iter().take(REASONS) {
-                if let Some(letter) = self.read(&position).await?
-                    && let Err(reason) = self.publication(&letter).await?
-                {
-                    summary.refused.push(Refused { position, reason });
-                }
-            }
-        }
-        let mut waiting = waiting.into_iter();
-        while summary.replayed.len() < request.limit && started.elapsed() < SENDING_TIME {
-            let Some(position) = waiting.next() else { break };
-            let Some(letter) = self.read(&position).await? else { continue };
-            let publication = match self.publication(&letter).await? {
-                Ok(publication) => publication,
-                Err(reason) => {
-                    if let Some(known) = self.index.lock().await.at(&position) {
-                        known.is_unsendable = true;
-                    }
-                    summary.unsendable += 1;
-                    summary.refused.push(Refused { position, reason });
-                    continue;
-                }
-            };
-            let sent_to = if request.is_dry_run {
-                None
-            } else {
-                // Another process may have sent it since it was indexed.
-                let is_sent = !is_named && self.sent_to(&letter).await?.is_some();
-                let sent_to = if is_sent { None } else { Some(self.send(&letter, publication).await?) };
-                if let Some(known) = self.index.lock().await.at(&position) {
-                    known.is_replayed = true;
-                }
-                if is_sent {
-                    continue;
-                }
-                sent_to
-            };
-            summary.replayed.push(Replayed {
-                position,
-                kind: letter.kind,
-                topic: letter.source.topic.to_string(),
-                why: why(&letter),
-                sent_to,
-            });
-        }
-        summary.remaining += waiting.len() as u64;
-        Ok(summary)
+        self.send_again(request).await
+    }
+
+    async fn discard(&self, request: &DiscardRequest) -> Result<DiscardSummary, AskError> {
+        self.mark_discarded(request).await
     }
 
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError> {
         self.import_record(document).await
     }
-}
-
-fn key_of(letter: &Letter) -> KeyId {
-    KeyId::of(letter.tenant.as_deref().unwrap_or(NO_TENANT), SUBSCRIBER, letter.id)
-}
-
-/// The statement's id, where the value is JSON that has one.
-fn event_id(value: &[u8]) -> Option<Uuid> {
-    #[derive(serde::Deserialize)]
-    struct Identified {
-        id: Option<Uuid>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Wrapped {
-        xapi_data: Identified,
-    }
-    let wrapped = || serde_json::from_slice::<Wrapped>(value).ok().and_then(|wrapped| wrapped.xapi_data.id);
-    serde_json::from_slice::<Identified>(value).ok().and_then(|bare| bare.id).or_else(wrapped)
 }
 
 fn log_failed(error: EventLogError) -> AskError {

@@ -81,7 +81,7 @@ fn check_span(caller: &Caller, query: Query) -> Result<Span, Problem> {
 }
 
 /// An instant, or the start of a UTC day that many days later.
-fn read_time(text: &str, extra_days: i64) -> Option<i64> {
+pub(super) fn read_time(text: &str, extra_days: i64) -> Option<i64> {
     let time = text.parse::<UtcTime>().ok();
     let time = time.or_else(|| Some(text.parse::<Day>().ok()?.plus(extra_days).start()));
     time.map(UtcTime::as_millis)

@@ -1,28 +1,103 @@
-//! `/api/dead-letters`: what failed for good, why, and sending it again.
+//! `/api/dead-letters`: what failed for good, why, sending it again, and marking it as done with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
+use futures::{StreamExt, stream};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
 use serde::Deserialize;
+use uuid::Uuid;
 
+use super::analytics::read_time;
 use super::{At, BODY_LIMIT_BYTES, Limit, PUBLISH_LIMIT_BYTES, read_body, read_query};
-use crate::access::Caller;
+use crate::access::{Access, Caller};
 use crate::dead_letters::letters::{
-    DeadLetterFilter, DeadLetters, Imported, Letters, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which,
+    Causes, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Ended, Ending, Imported,
+    LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which,
 };
+use crate::dead_letters::original_line;
+use crate::page::dead_letters::{Done, Verb};
 use crate::problem::{Kind, Problem};
+use crate::work::Work;
 
 type Indexed = State<Arc<dyn DeadLetters>>;
 
 /// How many letters one replay takes at most.
 const LIMIT: usize = 1000;
+/// How many letters are read at once for an export: an original may have a mebibyte.
+const EXPORTED_AT_ONCE: usize = 50;
+/// How long a replay waits for what it sent to be settled.
+const SETTLING_TIME: Duration = Duration::from_secs(10);
+/// How long the page's form waits for that.
+const FORM_SETTLING_TIME: Duration = Duration::from_secs(4);
+
+/// Which letters, as parameters of a query, a body and a form have it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    pub(super) tenant: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) rule: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) since: Option<String>,
+    pub(super) until: Option<String>,
+}
+
+/// A text that says something.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// The value of a parameter that is one of a few names.
+fn named<T>(
+    what: &str,
+    name: Option<String>,
+    from_name: impl Fn(&str) -> Option<T>,
+    names: &[&str],
+) -> Result<Option<T>, Problem> {
+    let find = |name: String| {
+        let unknown = || Problem::bad_request(format!("{name:?} is no {what}; there are: {}", names.join(", ")));
+        from_name(&name).ok_or_else(unknown)
+    };
+    given(name).map(find).transpose()
+}
+
+impl Asked {
+    /// The filter, within what the caller may see.
+    pub(super) fn filter(self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+        let time = |name: &str, text: Option<String>, extra_days: i64| {
+            let read = |text: String| {
+                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
+                let wrong = || Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"));
+                read_time(&text, extra_days).ok_or_else(wrong)
+            };
+            given(text).map(read).transpose()
+        };
+        Ok(DeadLetterFilter {
+            tenant: caller.scope(self.tenant.as_deref())?,
+            topic: given(self.topic),
+            kind: named(
+                "kind of dead letter",
+                self.kind,
+                DeadLetterKind::from_name,
+                &DeadLetterKind::ALL.map(DeadLetterKind::name),
+            )?,
+            rule: given(self.rule),
+            state: named("state", self.state, LetterState::from_name, &LetterState::ALL.map(LetterState::name))?,
+            since_ms: time("since", self.since, 0)?,
+            until_ms: time("until", self.until, 1)?,
+        })
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,42 +105,109 @@ struct Query {
     tenant: Option<String>,
     topic: Option<String>,
     kind: Option<String>,
-    #[serde(default)]
-    limit: Limit,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<Limit>,
+    cursor: Option<String>,
+}
+
+impl Query {
+    fn asked(&self) -> Asked {
+        let Self { tenant, topic, kind, rule, state, since, until, .. } = self;
+        Asked {
+            tenant: tenant.clone(),
+            topic: topic.clone(),
+            kind: kind.clone(),
+            rule: rule.clone(),
+            state: state.clone(),
+            since: since.clone(),
+            until: until.clone(),
+        }
+    }
+}
+
+/// Where a list goes on.
+pub(super) fn read_cursor(text: Option<String>) -> Result<Option<Cursor>, Problem> {
+    given(text).map(|text| text.parse().map_err(Problem::bad_request)).transpose()
 }
 
 pub(super) async fn list(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Letters>, Problem> {
     let query: Query = read_query(&uri)?;
-    let filter = read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
-    Ok(Json(find(&*dead_letters, &filter, query.limit.0).await?))
+    let filter = query.asked().filter(&caller)?;
+    let limit = query.limit.unwrap_or_default().0;
+    let cursor = read_cursor(query.cursor)?;
+    Ok(Json(find(&*dead_letters, &filter, Order::NewestFirst, limit, cursor.as_ref()).await?))
 }
 
 /// The letters that match. A store's answer is filtered once more: a letter of another tenant never leaves here.
 pub(super) async fn find(
     dead_letters: &dyn DeadLetters,
     filter: &DeadLetterFilter,
+    order: Order,
     limit: usize,
+    after: Option<&Cursor>,
 ) -> Result<Letters, Problem> {
-    let mut found = dead_letters.list(filter, limit).await?;
+    let mut found = dead_letters.list(filter, order, limit, after).await?;
     found.letters.retain(|letter| filter.tenant.is_none() || letter.tenant == filter.tenant);
     Ok(found)
 }
 
-/// A filter within what the caller may see.
-pub(super) fn read_filter(
-    caller: &Caller,
-    tenant: Option<&str>,
-    topic: Option<String>,
-    kind: Option<&str>,
-) -> Result<DeadLetterFilter, Problem> {
-    let kind = kind.filter(|kind| !kind.is_empty()).map(|name| {
-        DeadLetterKind::from_name(name).ok_or_else(|| {
-            let names = DeadLetterKind::ALL.map(DeadLetterKind::name).join(", ");
-            Problem::bad_request(format!("{name:?} is no kind of dead letter; there are: {names}"))
-        })
+pub(super) async fn summarize(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Causes>, Problem> {
+    let query: Query = read_query(&uri)?;
+    if query.cursor.is_some() {
+        return Err(Problem::bad_request("a summary has no cursor: narrow it by tenant, topic, kind or rule"));
+    }
+    let filter = query.asked().filter(&caller)?;
+    let limit = query.limit.unwrap_or_default().0;
+    Ok(Json(causes(&*dead_letters, &filter, limit).await?))
+}
+
+/// The causes that match, filtered once more as the letters are.
+pub(super) async fn causes(
+    dead_letters: &dyn DeadLetters,
+    filter: &DeadLetterFilter,
+    limit: usize,
+) -> Result<Causes, Problem> {
+    let mut found = dead_letters.summarize(filter, limit).await?;
+    found.causes.retain(|cause| filter.tenant.is_none() || cause.tenant == filter.tenant);
+    Ok(found)
+}
+
+/// The originals, one a line, in the order in which they failed: those that are JSON and are held by their letter. Without a state those that wait.
+pub(super) async fn export(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Response, Problem> {
+    let query: Query = read_query(&uri)?;
+    let mut filter = query.asked().filter(&caller)?;
+    filter.state = filter.state.or(Some(LetterState::Waiting));
+    let limit = query.limit.map_or(usize::MAX, |limit| limit.0);
+    let cursor = read_cursor(query.cursor)?;
+    // The first part is read before the answer begins, so that what fails then is a problem.
+    let first = find(&*dead_letters, &filter, Order::OldestFirst, EXPORTED_AT_ONCE.min(limit), cursor.as_ref()).await?;
+    let state = (dead_letters, filter, Some(first), limit);
+    let parts = stream::unfold(state, |(dead_letters, filter, letters, left)| async move {
+        let letters = letters?;
+        let left = left.saturating_sub(letters.letters.len());
+        let lines = letters.letters.iter().filter_map(|letter| original_line(letter)).collect::<String>();
+        let cursor = letters.next.and_then(|next| next.parse::<Cursor>().ok()).filter(|_| left > 0);
+        let next = match cursor {
+            None => None,
+            Some(cursor) => {
+                match find(&*dead_letters, &filter, Order::OldestFirst, EXPORTED_AT_ONCE.min(left), Some(&cursor)).await
+                {
+                    Ok(next) => Some(next),
+                    // The answer is cut off, which whoever reads it notices.
+                    Err(problem) => {
+                        return Some((Err(std::io::Error::other(problem.detail)), (dead_letters, filter, None, 0)));
+                    }
+                }
+            }
+        };
+        Some((Ok(lines), (dead_letters, filter, next, left)))
     });
-    let topic = topic.filter(|topic| !topic.is_empty());
-    Ok(DeadLetterFilter { tenant: caller.scope(tenant)?, topic, kind: kind.transpose()? })
+    let headers =
+        [(CONTENT_TYPE, "application/jsonl"), (CONTENT_DISPOSITION, "attachment; filename=\"dead-letters.jsonl\"")];
+    Ok((headers, Body::from_stream(parts.boxed())).into_response())
 }
 
 pub(super) async fn show(
@@ -91,21 +233,27 @@ fn no_letter(position: &Position) -> Problem {
     Problem::not_found(format!("there is no dead letter of yours at {position}; GET /api/dead-letters lists them"))
 }
 
-/// What to send again: either positions, or a filter. Neither would be every letter, which must be said: `all`.
+/// What to send again or to discard: either positions, or a filter. Neither would be every letter, which must be said: `all`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Request {
     positions: Vec<Position>,
     topic: Option<String>,
     kind: Option<String>,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
     all: bool,
     dry_run: bool,
     limit: Option<usize>,
-    again: bool,
     up_to: Option<UpTo>,
+    // Of a replay alone:
+    again: bool,
+    wait: bool,
 }
 
-/// The page's form: the same, flat.
+/// The page's form: the same, flat. With a position the filter is only where to go back to.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -113,6 +261,10 @@ struct Form {
     position: Option<Position>,
     topic: Option<String>,
     kind: Option<String>,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
     tenant: Option<String>,
 }
 
@@ -122,25 +274,27 @@ struct Tenant {
     tenant: Option<String>,
 }
 
-/// JSON is answered with the summary; the page's form with a redirection to where the summary is shown.
-pub(super) async fn replay(
-    State(dead_letters): Indexed,
-    caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let Tenant { mut tenant } = read_query(&uri)?;
+/// What was sent in, and from where.
+struct Sent {
+    tenant: Option<String>,
+    request: Request,
+    /// The page's form, to which the answer is a redirection.
+    form: Option<Vec<(&'static str, String)>>,
+}
+
+async fn read_request(uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Sent, Problem> {
+    let Tenant { tenant } = read_query(uri)?;
     let body = read_body(body, BODY_LIMIT_BYTES).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
-            let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?} or {"all": true}"#;
+            let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?, "rule"?, "since"?, "until"?} or {"all": true}"#;
             Problem::bad_request(format!(
-                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"?, \"again\"? and \"up_to\"?"
+                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"? and \"up_to\"?; to replay also \"again\"? \
+                 and \"wait\"?"
             ))
         })?;
-        return Ok(Json(run(&*dead_letters, &caller, tenant.as_deref(), request).await?).into_response());
+        return Ok(Sent { tenant, request, form: None });
     }
     if body.trim_ascii_start().starts_with(b"{") {
         let detail = "the body is JSON, and its Content-Type is that of a form: send Content-Type: application/json";
@@ -148,53 +302,162 @@ pub(super) async fn replay(
     }
     let form: Form = serde_urlencoded::from_bytes(&body)
         .map_err(|error| Problem::bad_request(format!("the form cannot be read: {error}. Send it from the page")))?;
-    tenant = tenant.or(form.tenant).filter(|tenant| !tenant.is_empty());
-    let positions: Vec<_> = form.position.into_iter().collect();
-    let all = positions.is_empty();
-    let request = Request { positions, topic: form.topic, kind: form.kind, all, ..Request::default() };
-    let back = [("kind", request.kind.clone()), ("topic", request.topic.clone()), ("tenant", tenant.clone())];
-    let summary = run(&*dead_letters, &caller, tenant.as_deref(), request).await?;
-    let counts =
-        [("sent", summary.replayed.len() as u64), ("parked", summary.parked), ("remaining", summary.remaining)];
-    let query = back.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-    let query = query.chain(counts.map(|(name, count)| (name, count.to_string())));
-    let query = serde_urlencoded::to_string(query.collect::<Vec<_>>())
-        .map_err(|error| Problem::bad_request(format!("the filter cannot be written: {error}")))?;
-    Ok(Redirect::to(&format!("/dead-letters?{query}")).into_response())
+    let Form { position, topic, kind, rule, state, since, until, tenant: of_form } = form;
+    let tenant = given(tenant.or(of_form));
+    let back = [
+        ("tenant", tenant.clone()),
+        ("kind", kind.clone()),
+        ("topic", topic.clone()),
+        ("rule", rule.clone()),
+        ("state", state.clone()),
+        ("since", since.clone()),
+        ("until", until.clone()),
+    ];
+    let back = back.into_iter().filter_map(|(name, value)| Some((name, given(value)?))).collect();
+    let request = match position {
+        Some(position) => Request { positions: vec![position], ..Request::default() },
+        None => Request { topic, kind, rule, state, since, until, all: true, ..Request::default() },
+    };
+    Ok(Sent { tenant, request, form: Some(back) })
 }
 
-async fn run(
+/// Back to the page, which shows what was done.
+fn go_back(mut query: Vec<(&'static str, String)>, done: &Done) -> Result<Response, Problem> {
+    let verb = ("done", done.verb.name().to_owned());
+    let counts = done.counts().into_iter().map(|(name, count)| (name, count.to_string()));
+    query.extend(std::iter::once(verb).chain(counts));
+    let query = serde_urlencoded::to_string(query)
+        .map_err(|error| Problem::bad_request(format!("the filter cannot be written: {error}")))?;
+    Ok(Redirect::to(&format!("/dead-letters/list?{query}")).into_response())
+}
+
+/// JSON is answered with the summary; the page's form with a redirection to where the summary is shown.
+pub(super) async fn replay(
+    State(dead_letters): Indexed,
+    State(work): State<Arc<dyn Work>>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Sent { tenant, request, form } = read_request(&uri, &headers, body).await?;
+    let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
+    let (is_dry_run, again) = (request.dry_run, request.again);
+    let waits = (request.wait || form.is_some()) && !is_dry_run;
+    let up_to = request.up_to.clone();
+    let which = read_which(&*dead_letters, &caller, tenant, request).await?;
+    let watch = waits.then(|| work.watch());
+    let mut summary = dead_letters.replay(&ReplayRequest { which, is_dry_run, limit, again, up_to }).await?;
+    if let Some(mut watch) = watch {
+        let time = if form.is_some() { FORM_SETTLING_TIME } else { SETTLING_TIME };
+        let sent: Vec<Position> = summary.replayed.iter().filter_map(|letter| letter.sent_to.clone()).collect();
+        let endings = watch.endings(&sent, time).await?;
+        note_endings(&*dead_letters, &endings, &mut summary).await?;
+    }
+    match form {
+        None => Ok(Json(summary).into_response()),
+        Some(back) => go_back(back, &done(&summary)),
+    }
+}
+
+/// How each ended, and which letter those became that failed again.
+async fn note_endings(
+    dead_letters: &dyn DeadLetters,
+    endings: &BTreeMap<Position, Ending>,
+    summary: &mut ReplaySummary,
+) -> Result<(), Problem> {
+    let has_failed =
+        |sent_to: &Option<Position>| sent_to.as_ref().is_some_and(|at| endings.get(at) == Some(&Ending::DeadLettered));
+    let failed = summary.replayed.iter().filter(|letter| has_failed(&letter.sent_to));
+    let ids: Vec<Uuid> = failed.map(|letter| letter.next_id).collect();
+    let letters = if ids.is_empty() { <_>::default() } else { dead_letters.of_ids(&ids).await? };
+    for replayed in &mut summary.replayed {
+        let outcome = replayed.sent_to.as_ref().and_then(|at| endings.get(at)).copied().unwrap_or(Ending::Pending);
+        let letter = letters.get(&replayed.next_id).filter(|_| outcome == Ending::DeadLettered).cloned();
+        replayed.ended = Some(Ended { outcome, letter });
+    }
+    Ok(())
+}
+
+fn done(summary: &ReplaySummary) -> Done {
+    let ended = |ending: Ending| {
+        let of = |of: &Option<Ended>| of.as_ref().is_some_and(|ended| ended.outcome == ending);
+        summary.replayed.iter().filter(|letter| of(&letter.ended)).count() as u64
+    };
+    Done {
+        verb: Verb::Sent,
+        letters: summary.replayed.len() as u64,
+        parked: summary.parked,
+        remaining: summary.remaining,
+        applied: ended(Ending::Applied),
+        duplicate: ended(Ending::Duplicate),
+        again: ended(Ending::DeadLettered),
+        pending: ended(Ending::Pending),
+    }
+}
+
+/// Marks letters as done with; answered as a replay is.
+pub(super) async fn discard(
+    State(dead_letters): Indexed,
+    State(access): State<Access>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Sent { tenant, request, form } = read_request(&uri, &headers, body).await?;
+    if request.again || request.wait {
+        return Err(Problem::bad_request("again and wait are for a replay; leave them out"));
+    }
+    let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
+    let (is_dry_run, up_to) = (request.dry_run, request.up_to.clone());
+    let which = read_which(&*dead_letters, &caller, tenant, request).await?;
+    let by = match &caller.tenant {
+        Some(tenant) => format!("a token of tenant {tenant}"),
+        None if access.is_open() => "this machine".to_owned(),
+        None => "a token of every tenant".to_owned(),
+    };
+    let summary: DiscardSummary = dead_letters.discard(&DiscardRequest { which, is_dry_run, limit, by, up_to }).await?;
+    match form {
+        None => Ok(Json(summary).into_response()),
+        Some(back) => {
+            let (letters, remaining) = (summary.discarded.len() as u64, summary.remaining);
+            go_back(back, &Done { letters, remaining, ..Done::new(Verb::Discarded) })
+        }
+    }
+}
+
+/// Which letters are meant; of positions each must be the caller's.
+async fn read_which(
     dead_letters: &dyn DeadLetters,
     caller: &Caller,
-    tenant: Option<&str>,
+    tenant: Option<String>,
     request: Request,
-) -> Result<ReplaySummary, Problem> {
-    let Request { positions, topic, kind, all, dry_run, limit, again, up_to } = request;
-    let filter = read_filter(caller, tenant, topic, kind.as_deref())?;
-    let has_filter = filter.topic.is_some() || filter.kind.is_some();
-    let limit = check_limit(limit.unwrap_or(LIMIT))?;
-    let which = match (positions.is_empty(), has_filter || all) {
-        (false, true) if has_filter => {
-            return Err(Problem::bad_request("name positions, or a topic and kind, not both"));
+) -> Result<Which, Problem> {
+    let Request { positions, topic, kind, rule, state, since, until, all, .. } = request;
+    let filter = Asked { tenant, topic, kind, rule, state, since, until }.filter(caller)?;
+    match (positions.is_empty(), filter.narrows() || all) {
+        (false, true) if filter.narrows() => {
+            Err(Problem::bad_request("name positions, or a topic, kind, rule or time, not both"))
         }
         (false, _) => {
             check_limit(positions.len())?;
+            let letters = dead_letters.find(&positions).await?;
             for position in &positions {
-                let letter = find_one(dead_letters, caller, position).await?;
-                let is_ours = letter.is_some_and(|letter| filter.tenant.is_none() || letter.tenant == filter.tenant);
-                if !is_ours {
+                let is_ours = |letter: &ShownLetter| filter.tenant.is_none() || letter.tenant == filter.tenant;
+                if !letters.get(position).is_some_and(is_ours) {
                     return Err(no_letter(position));
                 }
             }
-            Which::Positions(positions)
+            Ok(Which::Positions(positions))
         }
-        (true, true) => Which::Matching(filter),
+        (true, true) => Ok(Which::Matching(filter)),
         (true, false) => {
-            let detail = r#"say which: positions, a topic, a kind, or {"all": true} for every one that waits"#;
-            return Err(Problem::bad_request(detail));
+            let detail =
+                r#"say which: positions, a topic, kind, rule or time, or {"all": true} for every one that waits"#;
+            Err(Problem::bad_request(detail))
         }
-    };
-    Ok(dead_letters.replay(&ReplayRequest { which, is_dry_run: dry_run, limit, again, up_to }).await?)
+    }
 }
 
 /// What AWS Lambda gave up, as it wrote it to its on-failure destination, becomes dead letters.

@@ -230,6 +230,11 @@ const SCALE: (&str, &str) =
     ("scale", "The scale of answers that tell none, as 0..10: on it a net promoter score is counted");
 const KIND: (&str, &str) = ("kind", "Why they were dead-lettered: decode, validation, rejected …");
 const TOPIC: (&str, &str) = ("topic", "The topic that they were on, or the dead-letter topic");
+const RULE: (&str, &str) = ("rule", "The first rule that they broke");
+const STATE: (&str, &str) = ("state", "How they stand: waiting, sent, parked, resolved or discarded");
+const SINCE: (&str, &str) = ("since", "Written from this time on: RFC 3339, or a UTC date");
+const UNTIL: (&str, &str) = ("until", "Written before this time: RFC 3339; of a UTC date, that day included");
+const CURSOR: (&str, &str) = ("cursor", "Where to go on: the `next` of the answer before");
 const WHERE: (&str, &str) =
     ("from", "Where to begin: beginning, end, an RFC 3339 time, or an offset in each partition");
 const OFFSETS: (&str, &str) = ("offsets", "Where to go on: the `next` of the answer before");
@@ -241,7 +246,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/", needs: Some(Role::Read), summary: "The page", query: &[TENANT], answer: HTML, handler: || get(page::show_overview) },
     Route { method: "GET", path: "/live", needs: Some(Role::Read), summary: "What changes on the page, each second, as server-sent events", query: &[TENANT], answer: "text/event-stream", handler: || get(page::stream_live) },
     Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
-    Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters, from which they are sent again", query: &[TENANT, TOPIC, KIND], answer: HTML, handler: || get(page::show_dead_letters) },
+    Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters by what they have in common", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL], answer: HTML, handler: || get(page::show_causes) },
+    Route { method: "GET", path: "/dead-letters/list", needs: Some(Role::Read), summary: "The page of single dead letters, from which they are sent again or discarded", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, CURSOR], answer: HTML, handler: || get(page::show_dead_letters) },
     Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
     Route { method: "GET", path: "/state/{kind}/{id}", needs: Some(Role::Read), summary: "The page of a program, session, booking …: what is kept of it", query: &[OF_TENANT], answer: HTML, handler: || get(page::show_state) },
     Route { method: "GET", path: "/surveys/{survey_id}", needs: Some(Role::Read), summary: "The page of one survey: its answers in numbers", query: &[TENANT, SCALE], answer: HTML, handler: || get(page::show_survey) },
@@ -256,9 +262,12 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
     Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
-    Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, LIMIT], answer: JSON, handler: || get(dead_letters::list) },
+    Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: JSON, handler: || get(dead_letters::list) },
+    Route { method: "GET", path: "/api/dead-letters/summary", needs: Some(Role::Read), summary: "Dead letters by rule, kind, topic and tenant, those of which the most wait first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT], answer: JSON, handler: || get(dead_letters::summarize) },
+    Route { method: "GET", path: "/api/dead-letters/export", needs: Some(Role::Read), summary: "The originals of dead letters as JSON Lines, those that wait unless a state is given; all of them without a limit", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: "application/jsonl", handler: || get(dead_letters::export) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
-    Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"rule\"?, \"since\"?, \"until\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?, and \"wait\"? to tell how each ended", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
+    Route { method: "POST", path: "/api/dead-letters/discard", needs: Some(Role::Operate), summary: "Marks dead letters as done with, parked ones too: as a replay is asked for, without \"again\" and \"wait\"", query: &[TENANT], answer: JSON, handler: || post(dead_letters::discard) },
     Route { method: "POST", path: "/api/dead-letters/import", needs: Some(Role::Operate), summary: "Makes dead letters of an on-failure record of AWS Lambda: for `lyceum dead-letters import`", query: &[], answer: JSON, handler: || post(dead_letters::import) },
     Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and answers how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
     Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },

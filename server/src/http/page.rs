@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use futures::{Stream, stream};
+use lyceum_core::envelope::{letter_id, source_of};
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Position, Record};
 use serde::Deserialize;
@@ -19,14 +20,15 @@ use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::dead_letters::Asked;
 use super::events::consumers_for;
 use super::state::Query;
 use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
 use crate::consumers::{ConsumerStatus, Consumers};
-use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters};
+use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters, Order, ShownLetter};
 use crate::live::{Live, OUTCOMES};
-use crate::page::dead_letters::{DeadLettersView, Sent};
+use crate::page::dead_letters::{CausesView, DeadLettersView, Done, Verb};
 use crate::page::event::EventView;
 use crate::page::overview::{ANOMALIES, Overview};
 use crate::page::state::{StateView, SurveyView};
@@ -42,6 +44,8 @@ const SLOW_TICKS: u64 = 5;
 const PART_LIMIT: Duration = Duration::from_secs(3);
 /// How many letters a page lists.
 const LETTERS: usize = 50;
+/// How many causes a page lists.
+const CAUSES: usize = 100;
 
 /// What the page shows parts of.
 #[derive(Clone)]
@@ -276,13 +280,14 @@ pub(super) async fn show_event(
     let position = Position::new(topic, partition, offset);
     let event = sources.live.find_event(tenant.as_deref(), &position);
     let letter = dead_letters::find_one(&*sources.dead_letters, &caller, &position).await?;
-    if caller.tenant.is_some() && event.is_none() && letter.is_none() {
+    let record = read_record(&*log, &position).await?;
+    let became = find_letter_of(&*sources.dead_letters, &caller, &position, record.as_ref()).await?;
+    if caller.tenant.is_some() && event.is_none() && letter.is_none() && became.is_none() {
         // Whose record it is was reported when it was processed; this caller may not know that any other exists.
         let detail = format!("{position} is no dead letter of yours and not among the latest events of your tenant");
         return Err(Problem::not_found(detail));
     }
-    let record = read_record(&*log, &position).await?;
-    if record.is_none() && event.is_none() && letter.is_none() {
+    if record.is_none() && event.is_none() && letter.is_none() && became.is_none() {
         return Err(Problem::not_found(format!("there is no record at {position}; `lyceum topics` lists the offsets")));
     }
     let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
@@ -295,6 +300,7 @@ pub(super) async fn show_event(
         position: position.to_string(),
         event,
         letter,
+        became,
         may_operate: caller.roles.contains(&Role::Operate),
     };
     Ok(Html(view.render().into_string()))
@@ -348,15 +354,75 @@ async fn read_record(log: &dyn EventLog, position: &Position) -> Result<Option<R
     }
 }
 
+/// The letter that a record became, if the caller may see it. Without the record, which says whether it was a replay, only that of a
+/// first delivery is found.
+async fn find_letter_of(
+    dead_letters: &dyn DeadLetters,
+    caller: &Caller,
+    position: &Position,
+    record: Option<&Record>,
+) -> Result<Option<ShownLetter>, Problem> {
+    let (source, replay_count) = record.map_or_else(|| (position.clone(), 0), source_of);
+    let id = letter_id(&source, replay_count);
+    match dead_letters.of_ids(&[id]).await?.get(&id) {
+        Some(at) => dead_letters::find_one(dead_letters, caller, at).await,
+        None => Ok(None),
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LettersQuery {
     tenant: Option<String>,
     topic: Option<String>,
     kind: Option<String>,
-    sent: Option<u64>,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<String>,
+    // What was just done:
+    done: Option<String>,
+    letters: Option<u64>,
     parked: Option<u64>,
     remaining: Option<u64>,
+    applied: Option<u64>,
+    duplicate: Option<u64>,
+    again: Option<u64>,
+    pending: Option<u64>,
+}
+
+impl LettersQuery {
+    fn done(&self) -> Option<Done> {
+        let number = |number: Option<u64>| number.unwrap_or(0);
+        Some(Done {
+            verb: Verb::from_name(self.done.as_deref()?)?,
+            letters: number(self.letters),
+            parked: number(self.parked),
+            remaining: number(self.remaining),
+            applied: number(self.applied),
+            duplicate: number(self.duplicate),
+            again: number(self.again),
+            pending: number(self.pending),
+        })
+    }
+
+    fn filter(self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+        let Self { tenant, topic, kind, rule, state, since, until, .. } = self;
+        Asked { tenant, topic, kind, rule, state, since, until }.filter(caller)
+    }
+}
+
+pub(super) async fn show_causes(
+    State(sources): State<Sources>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Html<String>, Problem> {
+    let query: LettersQuery = read_query(&uri)?;
+    let filter = query.filter(&caller)?;
+    let causes = dead_letters::causes(&*sources.dead_letters, &filter, CAUSES).await?;
+    let view = CausesView { frame: frame(&sources, filter.tenant.clone()), filter, causes };
+    Ok(Html(view.render().into_string()))
 }
 
 pub(super) async fn show_dead_letters(
@@ -365,25 +431,22 @@ pub(super) async fn show_dead_letters(
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: LettersQuery = read_query(&uri)?;
-    let filter = dead_letters::read_filter(&caller, query.tenant.as_deref(), query.topic, query.kind.as_deref())?;
-    let found = dead_letters::find(&*sources.dead_letters, &filter, LETTERS).await?;
+    let (cursor, done) = (dead_letters::read_cursor(query.cursor.clone())?, query.done());
+    let filter = query.filter(&caller)?;
+    let letters =
+        dead_letters::find(&*sources.dead_letters, &filter, Order::NewestFirst, LETTERS, cursor.as_ref()).await?;
     let counts = sources.dead_letters.count(&filter).await?;
     let number = counts.values().fold(DeadLetterCount::default(), |sum, count| DeadLetterCount {
         waiting: sum.waiting + count.waiting,
         parked: sum.parked + count.parked,
     });
-    let sent = query.sent.map(|sent| Sent {
-        sent,
-        parked: query.parked.unwrap_or(0),
-        remaining: query.remaining.unwrap_or(0),
-    });
     let view = DeadLettersView {
         frame: frame(&sources, filter.tenant.clone()),
         filter,
-        letters: found.letters,
-        not_indexed: found.not_indexed,
+        letters,
+        is_first: cursor.is_none(),
         number,
-        sent,
+        done,
         may_operate: caller.roles.contains(&Role::Operate),
     };
     Ok(Html(view.render().into_string()))

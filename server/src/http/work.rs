@@ -20,6 +20,7 @@ use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
 use crate::access::Caller;
 use crate::consumers::Consumers;
+use crate::dead_letters::letters::DeadLetters;
 use crate::problem::{Kind, Problem};
 use crate::work::{Prepared, Summary, Work};
 
@@ -82,6 +83,7 @@ struct Request {
 
 pub(super) async fn ingest(
     State(work): State<Arc<dyn Work>>,
+    State(dead_letters): State<Arc<dyn DeadLetters>>,
     caller: Caller,
     uri: Uri,
     body: Body,
@@ -89,17 +91,22 @@ pub(super) async fn ingest(
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
     let body = read_body(body, INGEST_LIMIT_BYTES).await?;
+    let own = tenant.clone();
     let events = read_aside(move || {
         let request: Request = serde_json::from_slice(&body)
             .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
         let events = request.events.these()?.into_iter().map(PreparedEvent::prepared);
         let mut events = events.collect::<Result<Vec<_>, _>>()?;
-        if let Some(tenant) = tenant {
+        if let Some(tenant) = own {
             events.iter_mut().try_for_each(|event| claim_for_tenant(&mut event.record, &tenant))?;
         }
         Ok(events)
     });
     let mut summary = work.ingest(events.await?).await?;
+    // A hint, whose absence takes nothing from what was done.
+    if let Err(error) = summary.look_up_refused(&*dead_letters, tenant.as_deref()).await {
+        tracing::warn!(%error, "it cannot be looked up which events were refused before");
+    }
     // A share of what all tenants consumed tells how much that was.
     summary.capacity = summary.capacity.filter(|_| caller.tenant.is_none());
     Ok(Json(summary))

@@ -29,6 +29,8 @@ pub struct EventView {
     pub anomalies: Vec<Arc<LiveAnomaly>>,
     /// Where the record is a dead letter itself, what is known of it.
     pub letter: Option<ShownLetter>,
+    /// The letter that the record became, where it became one.
+    pub became: Option<ShownLetter>,
     /// Whether the caller may send dead letters again.
     pub may_operate: bool,
 }
@@ -39,6 +41,7 @@ impl EventView {
         let title = match (&self.event, &self.letter) {
             (Some(event), _) => event.event_type.to_owned(),
             (None, Some(letter)) => format!("Dead letter: {}", words(letter.kind.name())),
+            (None, None) if self.became.is_some() => "Dead-lettered record".to_owned(),
             (None, None) => "Record".to_owned(),
         };
         let findings = self.findings();
@@ -77,7 +80,7 @@ impl EventView {
         match (&self.letter, &self.event) {
             (Some(letter), _) => &letter.findings,
             (None, Some(event)) => &event.findings,
-            (None, None) => &[],
+            (None, None) => self.became.as_ref().map_or(&[], |letter| &letter.findings),
         }
     }
 
@@ -113,13 +116,17 @@ impl EventView {
                     "."
                 }
             }
-            @if let Some(Outcome::DeadLettered { kind }) = event.map(|event| &event.outcome) {
-                p { "It is among the " a href=(self.frame.path("/dead-letters", &[("kind", kind.name())])) { "dead letters of kind " (words(kind.name())) } ", from where it can be sent again." }
+            @if let Some(letter) = &self.became {
+                p { "It is a dead letter, at " a href=(self.frame.path(&format!("/events/{}", letter.position), &[])) { code { (letter.position) } } ": " (words(letter.kind.name())) "." }
+                (dead_letters::render_state(&self.frame, letter))
+            }
+            @else if let Some(Outcome::DeadLettered { kind }) = event.map(|event| &event.outcome) {
+                p { "It is among the " a href=(self.frame.path("/dead-letters/list", &[("kind", kind.name())])) { "dead letters of kind " (words(kind.name())) } ", from where it can be sent again." }
             }
             @if let Some(Outcome::RetryLater { reason }) = event.map(|event| &event.outcome) {
                 p.why { "It is to be delivered again: " (reason) }
             }
-            @if event.is_none() && self.letter.is_none() {
+            @if event.is_none() && self.letter.is_none() && self.became.is_none() {
                 p.quiet { "It is not among the latest events, so that its outcome is not known here any more." }
             }
         }

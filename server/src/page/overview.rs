@@ -262,7 +262,10 @@ impl Overview {
             Ok(letters) => letters,
             Err(error) => return unavailable(error),
         };
-        let review = |kind: DeadLetterKind| self.frame.path("/dead-letters", &[("kind", kind.name())]);
+        let review = |kind: DeadLetterKind, number: &DeadLetterCount| {
+            let state = if number.waiting > 0 { "waiting" } else { "parked" };
+            self.frame.path("/dead-letters/list", &[("kind", kind.name()), ("state", state)])
+        };
         html! {
             @if letters.is_empty() { p.empty { "None: every record was processed or is still to come." } }
             @else {
@@ -278,12 +281,12 @@ impl Overview {
                                 th scope="row" { (words(kind.name())) }
                                 td.number { (count(number.waiting)) }
                                 td.number { (count(number.parked)) }
-                                td.action { a.button href=(review(*kind)) aria-label={ "Replay… " (words(kind.name())) ", after a look" } { "Replay…" } }
+                                td.action { a.button href=(review(*kind, number)) aria-label={ "Replay… " (words(kind.name())) ", after a look" } { "Replay…" } }
                             }
                         }
                     }
                 }
-                p.quiet { a href=(self.frame.path("/dead-letters", &[])) { "All of them" } }
+                p.quiet { a href=(self.frame.path("/dead-letters", &[])) { "All of them by rule, topic and tenant" } }
             }
         }
     }

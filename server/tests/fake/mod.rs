@@ -1,7 +1,7 @@
 //! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,7 +32,7 @@ use lyceum_server::dead_letters::letters::*;
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
-use lyceum_server::work::{Prepared, Summary, Work};
+use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use lyceum_testing::clock::ManualClock;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -248,22 +248,50 @@ impl FakeDeadLetters {
         let fits = |letter: &&ShownLetter| {
             filter.kind.is_none_or(|kind| letter.kind == kind)
                 && filter.topic.as_ref().is_none_or(|topic| letter.topic == *topic)
+                && filter.rule.as_ref().is_none_or(|rule| letter.rule == *rule)
+                && filter.state.is_none_or(|state| letter.state == state)
                 && (filter.tenant.is_none() || letter.tenant == filter.tenant)
         };
         self.0.lock().unwrap().iter().filter(fits).cloned().collect()
+    }
+
+    fn change(&self, chosen: &[Position], state: LetterState) {
+        for letter in self.0.lock().unwrap().iter_mut().filter(|letter| chosen.contains(&letter.position)) {
+            letter.state = state;
+            letter.is_replayed = state == LetterState::Sent;
+        }
     }
 }
 
 #[async_trait]
 impl DeadLetters for FakeDeadLetters {
-    async fn list(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Letters, AskError> {
-        let letters = self.matching(filter).into_iter().rev().take(limit).collect();
-        Ok(Letters { letters, not_indexed: 0 })
+    async fn list(
+        &self,
+        filter: &DeadLetterFilter,
+        order: Order,
+        limit: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Letters, AskError> {
+        let matching = self.matching(filter);
+        let total = matching.len() as u64;
+        let is_oldest_first = order == Order::OldestFirst;
+        let is_behind = |letter: &ShownLetter| {
+            after.is_none_or(|after| {
+                (letter.position > after.position) == is_oldest_first && letter.position != after.position
+            })
+        };
+        let mut letters: Vec<_> = matching.into_iter().filter(is_behind).collect();
+        if !is_oldest_first {
+            letters.reverse();
+        }
+        let last = letters.get(limit - 1).filter(|_| letters.len() > limit);
+        let next = last.map(|last| Cursor { at_ms: NOW_MS, position: last.position.clone() }.to_string());
+        Ok(Letters { letters: letters.into_iter().take(limit).collect(), total, next, not_indexed: 0 })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<BTreeMap<DeadLetterKind, DeadLetterCount>, AskError> {
-        let mut counts = BTreeMap::<_, DeadLetterCount>::new();
-        for letter in self.matching(filter).iter().filter(|letter| !letter.is_replayed) {
+    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
+        let mut counts = CountOfKinds::new();
+        for letter in self.matching(filter).iter().filter(|letter| letter.state.is_open()) {
             let count = counts.entry(letter.kind).or_default();
             if letter.is_parked { count.parked += 1 } else { count.waiting += 1 }
         }
@@ -274,8 +302,49 @@ impl DeadLetters for FakeDeadLetters {
         Ok(self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect())
     }
 
-    async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
-        Ok(self.0.lock().unwrap().iter().find(|letter| letter.position == *position).cloned())
+    async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
+        let mut causes = BTreeMap::new();
+        for letter in self.matching(filter) {
+            let of = (letter.rule.clone(), letter.kind, letter.topic.clone(), letter.tenant.clone());
+            let cause = causes.entry(of).or_insert_with(|| Cause {
+                rule: letter.rule.clone(),
+                kind: letter.kind,
+                topic: letter.topic.clone(),
+                tenant: letter.tenant.clone(),
+                count: 0,
+                waiting: 0,
+                parked: 0,
+                first: letter.at.clone(),
+                last: letter.at.clone(),
+                example: Some(letter.position.clone()),
+                why: letter.findings[0].message.clone(),
+            });
+            cause.count += 1;
+            cause.waiting += u64::from(letter.state == LetterState::Waiting);
+            cause.parked += u64::from(letter.state == LetterState::Parked);
+        }
+        let total = causes.len() as u64;
+        Ok(Causes { causes: causes.into_values().take(limit).collect(), total, not_indexed: 0 })
+    }
+
+    async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
+        let letters = self.0.lock().unwrap();
+        let found = letters.iter().filter(|letter| positions.contains(&letter.position));
+        Ok(found.map(|letter| (letter.position.clone(), letter.clone())).collect())
+    }
+
+    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
+        let tenant = tenant.map(str::to_owned);
+        let letters = self.matching(&DeadLetterFilter { tenant, ..DeadLetterFilter::default() });
+        let of =
+            |letter: ShownLetter| Some((letter.event_id.filter(|id| events.contains(id))?, letter.position.clone()));
+        Ok(letters.into_iter().filter_map(of).collect())
+    }
+
+    async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {
+        let letters = self.0.lock().unwrap();
+        let found = letters.iter().filter(|letter| ids.contains(&letter.id));
+        Ok(found.map(|letter| (letter.id, letter.position.clone())).collect())
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError> {
@@ -284,19 +353,43 @@ impl DeadLetters for FakeDeadLetters {
             Which::Positions(positions) => positions.clone(),
             Which::Matching(filter) => {
                 let matching = self.matching(filter);
-                let waiting: Vec<_> =
-                    matching.iter().filter(|letter| !letter.is_replayed && !letter.is_parked).collect();
-                summary.parked = matching.iter().filter(|letter| letter.is_parked).count() as u64;
+                let of = |state| matching.iter().filter(move |letter| letter.state == state);
+                let waiting: Vec<_> = of(LetterState::Waiting).collect();
+                summary.parked = of(LetterState::Parked).count() as u64;
                 summary.remaining = waiting.len().saturating_sub(request.limit) as u64;
                 waiting.iter().take(request.limit).map(|letter| letter.position.clone()).collect()
             }
         };
-        for letter in self.0.lock().unwrap().iter_mut().filter(|letter| chosen.contains(&letter.position)) {
-            letter.is_replayed |= !request.is_dry_run;
+        if !request.is_dry_run {
+            self.change(&chosen, LetterState::Sent);
+        }
+        for letter in self.0.lock().unwrap().iter().filter(|letter| chosen.contains(&letter.position)) {
             let sent_to = (!request.is_dry_run).then(|| Position::new(letter.topic.as_str(), 0, 99));
             let (position, kind, topic) = (letter.position.clone(), letter.kind, letter.topic.clone());
-            summary.replayed.push(Replayed { position, kind, topic, why: String::new(), sent_to });
+            let (why, next_id) = (String::new(), letter.next_id());
+            summary.replayed.push(Replayed { position, kind, topic, why, sent_to, ended: None, next_id });
         }
+        Ok(summary)
+    }
+
+    async fn discard(&self, request: &DiscardRequest) -> Result<DiscardSummary, AskError> {
+        let mut summary = DiscardSummary { is_dry_run: request.is_dry_run, ..DiscardSummary::default() };
+        let chosen: Vec<ShownLetter> = match &request.which {
+            Which::Positions(positions) => self.find(positions).await?.into_values().collect(),
+            Which::Matching(filter) => self.matching(filter),
+        };
+        let (open, done): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|letter| letter.state.is_open());
+        summary.already = done.len() as u64;
+        if !request.is_dry_run {
+            let positions: Vec<Position> = open.iter().map(|letter| letter.position.clone()).collect();
+            self.change(&positions, LetterState::Discarded);
+        }
+        summary.discarded.extend(open.into_iter().map(|letter| Discarded {
+            position: letter.position.clone(),
+            kind: letter.kind,
+            topic: letter.topic.clone(),
+            why: request.by.clone(),
+        }));
         Ok(summary)
     }
 
@@ -381,8 +474,22 @@ impl Work for FakeWork {
         Ok(Summary { read: count, applied: count, ..Summary::default() })
     }
 
+    fn watch(&self) -> Box<dyn Watch> {
+        Box::new(FakeWatch)
+    }
+
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
         Ok((function == "training").then_some(payload))
+    }
+}
+
+/// Everything that is sent is applied.
+struct FakeWatch;
+
+#[async_trait]
+impl Watch for FakeWatch {
+    async fn endings(&mut self, sent: &[Position], _: Duration) -> Result<BTreeMap<Position, Ending>, AskError> {
+        Ok(sent.iter().map(|position| (position.clone(), Ending::Applied)).collect())
     }
 }
 
@@ -581,6 +688,12 @@ pub fn letter(offset: i64, kind: DeadLetterKind, tenant: Option<&str>, is_parked
         original: NewRecord::default(),
     };
     ShownLetter {
+        at: "2026-03-05T09:29:55Z".to_owned(),
+        learner: Some("ada@academy.example".to_owned()),
+        rule: letter.findings[0].rule.to_string(),
+        state: if is_parked { LetterState::Parked } else { LetterState::Waiting },
+        is_applied: false,
+        discarded: None,
         letter,
         topic: BOOKINGS.to_owned(),
         event_id: is_validation.then(|| Uuid::from_u128(7)),
