@@ -36,7 +36,7 @@ async fn many_items() {
         answer.map_or(0, |answer| answer.status().as_u16())
     };
     let started = Instant::now();
-    let posts = join_all((0..BODIES).map(post));
+    let posts = join_all((0..BODIES).map(&post));
     let mut slowest = Duration::ZERO;
     let statuses = {
         let health = async {
@@ -92,7 +92,7 @@ async fn survey(what: &str, answers: usize, characters: usize, askers: usize) {
     let mut best = Duration::MAX;
     let mut worst = Duration::ZERO;
     for _ in 0..3 {
-        let asked = join_all((0..askers).map(ask)).await;
+        let asked = join_all((0..askers).map(&ask)).await;
         let slowest = asked.iter().map(|(time, _)| *time).max().unwrap_or_default();
         (best, worst) = (best.min(slowest), worst.max(slowest));
     }
