@@ -397,12 +397,15 @@ pub struct Tally {
     runs: Mutex<Vec<Arc<Mutex<Counting>>>>,
 }
 
+/// How a record ended, and the event's id.
+type Ended = (Outcome, Option<Uuid>);
+
 #[derive(Default)]
 struct Counting {
     /// Published, and not known to be settled.
     awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
     /// Settled before the publishing call came back: the log is faster than its answer.
-    early: HashMap<(Arc<str>, i32), HashMap<i64, (Outcome, Option<Uuid>)>>,
+    early: HashMap<(Arc<str>, i32), HashMap<i64, Ended>>,
     /// What the groups have committed of these partitions, where others settle records, too.
     committed: HashMap<(Arc<str>, i32), i64>,
     counts: Summary,
@@ -416,12 +419,7 @@ struct Counting {
 }
 
 impl Counting {
-    fn count(
-        &mut self,
-        (topic, partition): &(Arc<str>, i32),
-        offset: i64,
-        (outcome, event_id): &(Outcome, Option<Uuid>),
-    ) {
+    fn count(&mut self, (topic, partition): &(Arc<str>, i32), offset: i64, (outcome, event_id): &Ended) {
         self.settled += 1;
         if let (Outcome::DeadLettered { .. }, Some(event_id)) = (outcome, event_id)
             && self.counts.refused.len() < REFUSED
