@@ -106,7 +106,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     for (name, event) in events.iter().enumerate() {
         let file = format!("{name}.json");
         workplace.write(&file, sample(event));
-        workplace.run(&["ingest", &file]).expect_code(0);
+        workplace.run(&["ingest", &file]).expect_code(if event.contains("/invalid/") { 3 } else { 0 });
     }
     let publication =
         json!([sample_json("statement/valid/minimal.json"), {"key": "k", "value": "no JSON", "headers": {"a": null}}]);
@@ -128,7 +128,9 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     let letter = letters["dead_letters"][0]["position"].as_str().expect("there is a letter").to_owned();
     let replay = "/api/dead-letters/replay";
     document.check("post", replay, server.post(replay, &json!({"all": true, "dry_run": true}), None).await);
-    document.check("post", replay, server.post(replay, &json!({"positions": [letter]}), None).await);
+    document.check("post", replay, server.post(replay, &json!({"positions": [letter], "wait": true}), None).await);
+    let discard = "/api/dead-letters/discard";
+    document.check("post", discard, server.post(discard, &json!({"all": true, "limit": 1}), None).await);
     let id = sample_json(events[3])["id"].as_str().map(str::to_owned);
     let actor = encode("account:http://nlj.platform/users|u-2041");
     for (template, path) in [
@@ -142,6 +144,8 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/state/{kind}/{id}", "/api/state/session/leadership-2026-03".to_owned()),
         ("/api/statements/{id}", format!("/api/statements/{}", id.expect("the sample has an id"))),
         ("/api/dead-letters/{topic}/{partition}/{offset}", format!("/api/dead-letters/{letter}")),
+        ("/api/dead-letters", "/api/dead-letters?state=discarded".to_owned()),
+        ("/api/dead-letters/summary", "/api/dead-letters/summary".to_owned()),
         ("/api/tenants", "/api/tenants".to_owned()),
         ("/api/topics", "/api/topics".to_owned()),
         ("/api/topics/{topic}/records", "/api/topics/nlj.xapi.statements/records?limit=10".to_owned()),

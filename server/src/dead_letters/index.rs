@@ -708,7 +708,7 @@ impl Index {
     }
 
     /// Letters whose event may have been applied since, at most `limit`: each call goes on where the last one stopped.
-    pub(super) fn to_check(&mut self, limit: usize) -> Vec<ToCheck> {
+    pub(super) fn next_to_check(&mut self, limit: usize) -> Vec<ToCheck> {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = self.checked.map_or(Unbounded, Excluded);
         let mut found = Vec::new();

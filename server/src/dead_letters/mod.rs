@@ -203,7 +203,7 @@ impl DeadLetterIndex {
         if checked.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
             return;
         }
-        let letters = index.to_check(CHECKED_LETTERS);
+        let letters = index.next_to_check(CHECKED_LETTERS);
         self.resolve(letters, index).await;
         *checked = Some(Instant::now());
     }

@@ -219,7 +219,7 @@ fn letters_are_looked_at_in_turn() {
     let letter = |offset: i64| Found { event_id: Some(Uuid::from_u128(9)), ..found(offset, offset, Some("acme")) };
     let conflict = Found { kind: DeadLetterKind::Conflict, ..letter(3) };
     index.take_in((0, 0), [letter(0), letter(1), letter(2), conflict, found(4, 4, Some("acme"))], 5);
-    let mut offsets = || index.to_check(2).iter().map(|letter| letter.position.offset).collect::<Vec<_>>();
+    let mut offsets = || index.next_to_check(2).iter().map(|letter| letter.position.offset).collect::<Vec<_>>();
     assert_eq!([offsets(), offsets(), offsets()], [vec![0, 1], vec![2], vec![0, 1]]);
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{JSON, LIMIT_DEFAULT, LIMIT_MAX, ROUTES, Route};
 use crate::access::Access;
+use crate::dead_letters::letters::LetterState;
 use crate::problem::Kind;
 
 /// What each route takes and answers, by method and path.
@@ -82,7 +83,9 @@ fn schemas(catalog: &Catalog) -> serde_json::Result<Value> {
     let kinds = DeadLetterKind::ALL.map(DeadLetterKind::name);
     let problems: Vec<_> = Kind::ALL.iter().map(|kind| format!("urn:problem-type:lyceum:{}", kind.slug)).collect();
     let topics: Vec<_> = catalog.families().iter().flat_map(|family| family.topics).map(|topic| topic.name).collect();
+    let states = LetterState::ALL.map(LetterState::name);
     let text = SCHEMAS.replace(r#"["@kinds"]"#, &serde_json::to_string(&kinds)?);
+    let text = text.replace(r#"["@states"]"#, &serde_json::to_string(&states)?);
     let text = text.replace(r#"["@topics"]"#, &serde_json::to_string(&topics)?);
     serde_json::from_str(&text.replace(r#"["@problems"]"#, &serde_json::to_string(&problems)?))
 }
@@ -159,7 +162,7 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         bad["description"] = json!("Records cannot be processed: an event log or a ledger does not answer");
         responses.insert("503".to_owned(), bad);
     }
-    if route.path == "/api/dead-letters/replay" {
+    if matches!(route.path, "/api/dead-letters/replay" | "/api/dead-letters/discard") {
         let header = json!({"Location": {"schema": {"type": "string"}}});
         let back = json!({"description": "To the page whose form was sent", "headers": header});
         responses.insert("303".to_owned(), back);
@@ -239,11 +242,13 @@ fn schema_in_query(name: &str, path: &str) -> Value {
             {"type": "string", "format": "date-time"},
             {"type": "integer", "format": "int64", "minimum": 0, "description": "An offset in each partition"},
         ]}),
-        "from" | "to" => json!({"anyOf": [
+        "from" | "to" | "since" | "until" => json!({"anyOf": [
             {"type": "string", "format": "date", "examples": ["2026-03-02"]},
             {"type": "string", "format": "date-time", "examples": ["2026-03-02T08:15:00Z"]},
             {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
+        "state" => json!({"$ref": "#/components/schemas/LetterState"}),
+        "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
         "scale" => json!({"type": "string", "examples": ["0..10"]}),
         "offsets" => {
             json!({"type": "string", "pattern": "^([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$", "examples": ["0:17,1:4"]})
