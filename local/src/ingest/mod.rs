@@ -397,19 +397,12 @@ pub struct Tally {
     runs: Mutex<Vec<Arc<Mutex<Counting>>>>,
 }
 
-/// How a record ended, and the event's id.
-type Ended = (Outcome, Option<Uuid>);
-
 #[derive(Default)]
 struct Counting {
     /// Published, and not known to be settled.
     awaited: HashMap<(Arc<str>, i32), HashSet<i64>>,
     /// Settled before the publishing call came back: the log is faster than its answer.
-<<<<<<< HEAD
     early: HashMap<(Arc<str>, i32), HashMap<i64, EndOfEvent>>,
-=======
-    early: HashMap<(Arc<str>, i32), HashMap<i64, Ended>>,
->>>>>>> letters
     /// What the groups have committed of these partitions, where others settle records, too.
     committed: HashMap<(Arc<str>, i32), i64>,
     counts: Summary,
@@ -438,16 +431,12 @@ impl EndOfEvent {
 }
 
 impl Counting {
-<<<<<<< HEAD
     fn count(
         &mut self,
         (topic, partition): &(Arc<str>, i32),
         offset: i64,
         EndOfEvent { outcome, event_id, family }: &EndOfEvent,
     ) {
-=======
-    fn count(&mut self, (topic, partition): &(Arc<str>, i32), offset: i64, (outcome, event_id): &Ended) {
->>>>>>> letters
         self.settled += 1;
         *self.families.entry(family).or_default() += 1;
         if let (Outcome::DeadLettered { .. }, Some(event_id)) = (outcome, event_id)

@@ -180,7 +180,8 @@ mod tests {
         let place = value.as_ptr_range();
         let is_part = |text: &ByteString| place.contains(&text.as_bytes().as_ptr());
         let verb = std::str::from_utf8(&value[10..30]).expect("it is text");
-        let (part, elsewhere) = (text_of(&value, verb), text_of(&value, &"ab".to_owned()));
+        let unescaped = String::from("ab");
+        let (part, elsewhere) = (text_of(&value, verb), text_of(&value, &unescaped));
         assert_eq!((&*part, &*elsewhere), ("http://x.example/did", "ab"));
         assert_eq!([is_part(&part), is_part(&elsewhere)], [true, false]);
         // One that begins before or ends behind the bytes is none of theirs.
