@@ -787,7 +787,7 @@ mod tests {
             let mut values = Vec::new();
             let done = parts(
                 std::slice::from_ref(&path),
-                &Options::default(),
+                &Options { force: true, ..Options::default() },
                 |_| Route { topic: "nlj.xapi.statements", key: None, has_id: None },
                 |events, _| {
                     values.extend(events.into_iter().filter_map(|event| event.record.value));
