@@ -252,7 +252,7 @@ async fn a_rejected_event_is_replayed_once_its_cause_is_mended() {
     settle(&server, None).await;
     assert_eq!(workplace.run(&["show", "booking", "b"]).expect_code(0).json()["status"], "confirmed");
     workplace.run(&["dead-letters", "replay"]).expect_code(0).expect_print(&["0 sent again"]);
-    workplace.run(&["dead-letters", "list"]).expect_code(0).expect_print(&["(sent again)"]);
+    workplace.run(&["dead-letters", "list"]).expect_code(0).expect_print(&["(sent again, applied)"]);
     assert_eq!(letters(&workplace, &[]).len(), 1);
     server.stop().expect_code(0);
 }
