@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use lyceum_server::access::Access;
 use lyceum_server::connect::StoresConfig;
 use lyceum_server::http;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+pub(super) use lyceum_server::page::state::segment;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -320,12 +320,4 @@ impl Answer {
         serde_json::from_value(self.body)
             .context("the answer has another form than expected; are the releases the same?")
     }
-}
-
-/// What stands for itself in a path (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// One segment of a path.
-pub(super) fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
 }

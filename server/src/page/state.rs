@@ -1,13 +1,18 @@
 //! What is kept of one program, session, booking or response, and what a survey found out: what `lyceum show` and `lyceum query
 //! survey` answer, with a way to what each names.
 
+use std::fmt::Display;
+
 use lyceum_core::family::AggregateRef;
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{Frame, back_link, count, layout, words};
 use crate::questions::About;
 
+/// What stands for itself in a path (RFC 3986, 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Of a question so many different responses are shown.
 const RESPONSES: usize = 6;
 
@@ -147,17 +152,8 @@ fn survey_path(survey: &str) -> String {
 }
 
 /// A text as one segment of a path (RFC 3986, 2.3).
-fn segment(text: &str) -> String {
-    use std::fmt::Write;
-    let mut segment = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => segment.push(char::from(byte)),
-            // Writing to a text cannot fail.
-            _ => drop(write!(segment, "%{byte:02X}")),
-        }
-    }
-    segment
+pub fn segment(text: &str) -> impl Display {
+    utf8_percent_encode(text, SEGMENT)
 }
 
 fn capital(text: &str) -> String {
@@ -229,7 +225,8 @@ fn render_question(question: &Value) -> Markup {
                     @if index > 0 { ", " }
                     (text_of(&response["response"])) " × " (response["count"].as_u64().map_or("–".to_owned(), count))
                 }
-                @if given.len() > RESPONSES { " and " (given.len() - RESPONSES) " more" }
+                @let further = question["distinct"].as_u64().unwrap_or_default().saturating_sub(RESPONSES as u64);
+                @if further > 0 { " and " (count(further)) " more" }
             }
         }
     }
@@ -243,6 +240,18 @@ mod tests {
     fn an_id_is_one_segment_of_a_path_whatever_is_in_it() {
         assert_eq!(state_path("session", "a/b?c d"), "/state/session/a%2Fb%3Fc%20d");
         assert_eq!(survey_path("https://é.example/"), "/surveys/https%3A%2F%2F%C3%A9.example%2F");
+    }
+
+    #[test]
+    fn of_many_responses_the_first_are_shown_and_the_others_counted_listed_or_not() {
+        let given: Vec<Value> =
+            (0..8).map(|at| serde_json::json!({"response": format!("r{at}"), "count": 1})).collect();
+        let question =
+            |distinct: u64| serde_json::json!({"question": "q", "distribution": given, "distinct": distinct});
+        let page = render_question(&question(1_206)).into_string();
+        assert!(page.contains("r5 × 1") && !page.contains("r6"), "{page}");
+        assert!(page.contains(" and 1,200 more"), "{page}");
+        assert!(!render_question(&question(6)).into_string().contains("more"));
     }
 
     #[test]
