@@ -314,7 +314,7 @@ impl DeadLettersView {
                         @if let Some(id) = letter.event_id { " " code title={ "event " (id) } { (id.to_string().get(..8).unwrap_or_default()) "…" } }
                     }
                 }
-                td {
+                td.whose {
                     @if let Some(learner) = &letter.learner { div { (learner) } }
                     div.quiet { (letter.tenant.as_deref().unwrap_or("no tenant")) }
                 }
@@ -326,7 +326,7 @@ impl DeadLettersView {
                     }
                     div.quiet { code { (letter.rule) } }
                 }
-                td { (words(letter.state.name())) @if letter.state == LetterState::Sent && letter.is_applied { div.quiet { "applied" } } }
+                td.state { (words(letter.state.name())) @if letter.state == LetterState::Sent && letter.is_applied { div.quiet { "applied" } } }
                 @if self.may_operate {
                     td.action {
                         @if letter.state.is_open() {
