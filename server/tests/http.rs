@@ -481,6 +481,7 @@ async fn the_originals_of_dead_letters_are_exported_as_lines_that_can_be_ingeste
     let parked = send(&fakes, get("/api/dead-letters/export?state=parked")).await.text;
     assert_eq!(parked, "{\"parked\": true}\n");
     assert_eq!(send(&fakes, get("/api/dead-letters/export?limit=1")).await.text, "{  \"a\": 1 }\n");
+    assert_eq!(send(&fakes, get("/api/dead-letters/export?limit=5000")).await.text, answer.text);
 }
 
 #[tokio::test]

@@ -29,9 +29,7 @@ enum Action {
     /// Counts them by rule, topic and tenant: what is wrong, since when, and whether it still is
     Summary {
         #[command(flatten)]
-        which: Which,
-        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
-        state: Option<LetterState>,
+        shown: Shown,
         /// At most so many causes, up to 1000
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -42,9 +40,7 @@ enum Action {
     /// Lists them, the newest first
     List {
         #[command(flatten)]
-        which: Which,
-        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
-        state: Option<LetterState>,
+        shown: Shown,
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -69,15 +65,22 @@ enum Action {
     /// Prints the originals as JSON lines, for `lyceum ingest` once they are corrected; those that wait unless a state is given
     Export {
         #[command(flatten)]
-        which: Which,
-        #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
-        state: Option<LetterState>,
+        shown: Shown,
         /// At most so many
         #[arg(long)]
         limit: Option<usize>,
     },
     /// Makes dead letters of what AWS Lambda gave up and wrote to an on-failure destination
     Import(import::Options),
+}
+
+/// Which of them are looked at.
+#[derive(Debug, Args)]
+struct Shown {
+    #[command(flatten)]
+    which: Which,
+    #[arg(long, value_parser = state, help = one_of(LetterState::ALL.map(LetterState::name)))]
+    state: Option<LetterState>,
 }
 
 #[derive(Debug, Args)]
@@ -129,28 +132,20 @@ fn state(name: &str) -> Result<LetterState, String> {
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     match options.action {
-        Action::Summary { which, state, limit, format } => summarize(&which, state, limit, format, &config).await,
-        Action::List { which, state, limit, cursor, format } => {
-            list(&which, state, limit, cursor, format, &config).await
-        }
+        Action::Summary { shown, limit, format } => summarize(&shown, limit, format, &config).await,
+        Action::List { shown, limit, cursor, format } => list(&shown, limit, cursor, format, &config).await,
         Action::Show { position, data } => show(&position, &data, &config).await,
         Action::Replay(options) => act::replay(&options, &config).await,
         Action::Discard(options) => act::discard(&options, &config).await,
-        Action::Export { which, state, limit } => export(&which, state, limit, &config).await,
+        Action::Export { shown, limit } => export(&shown, limit, &config).await,
         Action::Import(options) => import::run(&options, &config).await,
     }
 }
 
-async fn summarize(
-    which: &Which,
-    state: Option<LetterState>,
-    limit: usize,
-    format: Format,
-    config: &Config,
-) -> Result<ExitCode> {
+async fn summarize(Shown { which, state }: &Shown, limit: usize, format: Format, config: &Config) -> Result<ExitCode> {
     let session = Session::open(&which.data.data, config).await?;
     let limit = limit.to_string();
-    let mut query = which.query(&session, state);
+    let mut query = which.query(&session, *state);
     query.push(("limit", Some(&limit)));
     let answer = session.get("/api/dead-letters/summary", &query).await?;
     if format == Format::Json {
@@ -216,8 +211,7 @@ fn tell_not_indexed(number: u64) {
 const PAGE: usize = 1000;
 
 async fn list(
-    which: &Which,
-    state: Option<LetterState>,
+    Shown { which, state }: &Shown,
     limit: usize,
     mut cursor: Option<String>,
     format: Format,
@@ -228,7 +222,7 @@ async fn list(
     let mut answer;
     loop {
         let most = (limit - letters.len().min(limit)).min(PAGE).to_string();
-        let mut query = which.query(&session, state);
+        let mut query = which.query(&session, *state);
         query.extend([("limit", Some(most.as_str())), ("cursor", cursor.as_deref())]);
         answer = session.get("/api/dead-letters", &query).await?;
         let page = answer["dead_letters"].as_array_mut().map(std::mem::take).unwrap_or_default();
@@ -287,7 +281,7 @@ async fn show(position: &Position, data: &Data, config: &Config) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export(which: &Which, state: Option<LetterState>, limit: Option<usize>, config: &Config) -> Result<ExitCode> {
+async fn export(Shown { which, state }: &Shown, limit: Option<usize>, config: &Config) -> Result<ExitCode> {
     let session = Session::open(&which.data.data, config).await?;
     let state = state.unwrap_or(LetterState::Waiting);
     let limit = limit.map(|limit| limit.to_string());

@@ -129,9 +129,7 @@ impl Found {
             is_resolved: false,
         }
     }
-}
 
-impl Found {
     /// The event, where it may have been applied since.
     pub(super) fn to_check(&self) -> Option<ToCheck> {
         if self.mark != Mark::None || !may_be_applied(self.kind) {

@@ -101,7 +101,7 @@ impl Asked {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Query {
+struct Query<L = Limit> {
     tenant: Option<String>,
     topic: Option<String>,
     kind: Option<String>,
@@ -109,22 +109,15 @@ struct Query {
     state: Option<String>,
     since: Option<String>,
     until: Option<String>,
-    limit: Option<Limit>,
+    limit: Option<L>,
     cursor: Option<String>,
 }
 
-impl Query {
-    fn asked(&self) -> Asked {
-        let Self { tenant, topic, kind, rule, state, since, until, .. } = self;
-        Asked {
-            tenant: tenant.clone(),
-            topic: topic.clone(),
-            kind: kind.clone(),
-            rule: rule.clone(),
-            state: state.clone(),
-            since: since.clone(),
-            until: until.clone(),
-        }
+impl<L> Query<L> {
+    /// Which letters, how many of them, and behind which.
+    fn split(self) -> (Asked, Option<L>, Option<String>) {
+        let Self { tenant, topic, kind, rule, state, since, until, limit, cursor } = self;
+        (Asked { tenant, topic, kind, rule, state, since, until }, limit, cursor)
     }
 }
 
@@ -134,10 +127,10 @@ pub(super) fn read_cursor(text: Option<String>) -> Result<Option<Cursor>, Proble
 }
 
 pub(super) async fn list(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Letters>, Problem> {
-    let query: Query = read_query(&uri)?;
-    let filter = query.asked().filter(&caller)?;
-    let limit = query.limit.unwrap_or_default().0;
-    let cursor = read_cursor(query.cursor)?;
+    let (asked, limit, cursor) = read_query::<Query>(&uri)?.split();
+    let filter = asked.filter(&caller)?;
+    let limit = limit.unwrap_or_default().0;
+    let cursor = read_cursor(cursor)?;
     Ok(Json(find(&*dead_letters, &filter, Order::NewestFirst, limit, cursor.as_ref()).await?))
 }
 
@@ -155,13 +148,12 @@ pub(super) async fn find(
 }
 
 pub(super) async fn summarize(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Causes>, Problem> {
-    let query: Query = read_query(&uri)?;
-    if query.cursor.is_some() {
+    let (asked, limit, cursor) = read_query::<Query>(&uri)?.split();
+    if cursor.is_some() {
         return Err(Problem::bad_request("a summary has no cursor: narrow it by tenant, topic, kind or rule"));
     }
-    let filter = query.asked().filter(&caller)?;
-    let limit = query.limit.unwrap_or_default().0;
-    Ok(Json(causes(&*dead_letters, &filter, limit).await?))
+    let filter = asked.filter(&caller)?;
+    Ok(Json(causes(&*dead_letters, &filter, limit.unwrap_or_default().0).await?))
 }
 
 /// The causes that match, filtered once more as the letters are.
@@ -177,11 +169,12 @@ pub(super) async fn causes(
 
 /// The originals, one a line, in the order in which they failed: those that are JSON and are held by their letter. Without a state those that wait.
 pub(super) async fn export(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Response, Problem> {
-    let query: Query = read_query(&uri)?;
-    let mut filter = query.asked().filter(&caller)?;
+    // It is a stream, so that it may be as long as is asked for.
+    let (asked, limit, cursor) = read_query::<Query<usize>>(&uri)?.split();
+    let mut filter = asked.filter(&caller)?;
     filter.state = filter.state.or(Some(LetterState::Waiting));
-    let limit = query.limit.map_or(usize::MAX, |limit| limit.0);
-    let cursor = read_cursor(query.cursor)?;
+    let limit = limit.unwrap_or(usize::MAX);
+    let cursor = read_cursor(cursor)?;
     // The first part is read before the answer begins, so that what fails then is a problem.
     let first = find(&*dead_letters, &filter, Order::OldestFirst, EXPORTED_AT_ONCE.min(limit), cursor.as_ref()).await?;
     let state = (dead_letters, filter, Some(first), limit);

@@ -235,6 +235,7 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
 
 fn schema_in_query(name: &str, path: &str) -> Value {
     match name {
+        "limit" if path == "/api/dead-letters/export" => json!({"type": "integer", "minimum": 1}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
         "kind" => json!({"$ref": "#/components/schemas/DeadLetterKind"}),
         "from" if path.starts_with("/api/topics/") => json!({"anyOf": [
