@@ -15,6 +15,7 @@ mod near;
 pub mod page;
 pub mod problem;
 pub mod questions;
+mod shares;
 mod single_flight;
 pub mod topics;
 pub mod work;

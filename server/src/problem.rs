@@ -57,6 +57,8 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
     /// A store or the log is unavailable.
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A part of the system is unavailable";
+    /// One tenant asks for more at once than one may have.
+    TOO_MANY = TOO_MANY_REQUESTS "too-many" "The tenant asks for too much at once";
     /// More is asked for at once than is done at once.
     BUSY = SERVICE_UNAVAILABLE "busy" "Too much is asked for at once";
     /// It took too long.
@@ -113,7 +115,7 @@ impl IntoResponse for Problem {
                 let basic = HeaderValue::from_static(r#"Basic realm="Lyceum: any user name, the token as password""#);
                 headers.append(WWW_AUTHENTICATE, basic);
             }
-            Kind::UNAVAILABLE | Kind::BUSY => {
+            Kind::UNAVAILABLE | Kind::BUSY | Kind::TOO_MANY => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -131,6 +133,7 @@ impl From<AskError> for Problem {
             AskError::NotFound(detail) => Self::not_found(detail),
             AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
             AskError::Busy(detail) => Self::new(Kind::BUSY, detail),
+            AskError::TooMany(detail) => Self::new(Kind::TOO_MANY, detail),
             AskError::Failed(detail) => Self::new(Kind::INTERNAL, detail),
         }
     }

@@ -33,6 +33,9 @@ pub enum AskError {
     /// More is asked for at once than is answered at once.
     #[error("{0}")]
     Busy(String),
+    /// One tenant asks for more at once than one may have.
+    #[error("{0}")]
+    TooMany(String),
     /// What no repetition mends.
     #[error("{0}")]
     Failed(String),

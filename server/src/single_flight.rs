@@ -9,14 +9,14 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use lyceum_core::analytics::nps::Scale;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::questions::{Analytics, AskError, Span};
+use crate::shares::{NoneLeft, Shares};
 
-/// How many different questions are worked on at once.
-const AT_ONCE: usize = 4;
-/// How many more may wait for their turn.
-const WAITING: usize = 256;
+/// How many different questions are worked on at once, and of one tenant.
+const AT_ONCE: [usize; 2] = [4, 2];
+/// How many more may wait for their turn, and of one tenant.
+const WAITING: [usize; 2] = [256, 64];
 
 /// A question in full.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,11 @@ enum Question {
 }
 
 impl Question {
+    fn tenant(&self) -> Option<&str> {
+        let (Self::Platform(span) | Self::Survey(_, span, _) | Self::Learner(_, span)) = self;
+        span.tenant.as_deref()
+    }
+
     async fn ask(&self, analytics: &dyn Analytics) -> Result<Option<Value>, AskError> {
         match self {
             Self::Platform(span) => analytics.platform(span).await.map(Some),
@@ -46,8 +51,8 @@ type Answering = BoxFuture<'static, Result<Option<Value>, AskError>>;
 pub(crate) struct SingleFlight {
     inner: Arc<dyn Analytics>,
     asked: Arc<Mutex<HashMap<Question, WeakShared<Answering>>>>,
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    turns: Arc<Shares>,
+    places: Arc<Shares>,
 }
 
 impl SingleFlight {
@@ -56,12 +61,12 @@ impl SingleFlight {
         Self::within(inner, AT_ONCE, WAITING)
     }
 
-    fn within(inner: Arc<dyn Analytics>, at_once: usize, waiting: usize) -> Self {
+    fn within(inner: Arc<dyn Analytics>, at_once: [usize; 2], waiting: [usize; 2]) -> Self {
         Self {
             inner,
             asked: Arc::default(),
-            turns: Arc::new(Semaphore::new(at_once)),
-            places: Arc::new(Semaphore::new(at_once + waiting)),
+            turns: Arc::new(Shares::new(at_once[0], at_once[1])),
+            places: Arc::new(Shares::new(at_once[0] + waiting[0], at_once[1] + waiting[1])),
         }
     }
 
@@ -76,13 +81,18 @@ impl SingleFlight {
         if let Some(answering) = asked.get(&question).and_then(WeakShared::upgrade) {
             return Ok(answering);
         }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| AskError::Busy("too many questions are asked at once: ask again".to_owned()))?;
+        let place = self.places.try_acquire(question.tenant(), 1);
+        let place = place.map_err(|none_left| match none_left {
+            NoneLeft::OfTenant => {
+                AskError::TooMany("you ask too many questions at once: wait for an answer".to_owned())
+            }
+            NoneLeft::OfAll => AskError::Busy("too many questions are asked at once: ask again".to_owned()),
+        })?;
         let (inner, turns, all) = (self.inner.clone(), self.turns.clone(), self.asked.clone());
         let key = question.clone();
         let answering = async move {
             let _place = place;
-            let turn = turns.acquire().await;
+            let turn = turns.acquire(question.tenant()).await;
             let answer = question.ask(&*inner).await;
             drop(turn);
             all.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
@@ -124,6 +134,8 @@ mod tests {
 
     use futures::future::{join_all, pending};
     use serde_json::json;
+
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -181,12 +193,13 @@ mod tests {
 
     #[tokio::test]
     async fn more_questions_than_there_are_places_for_are_refused_and_who_goes_away_makes_room() {
-        let analytics = SingleFlight::within(Slow::new(), 1, 1);
+        let analytics = SingleFlight::within(Slow::new(), [1, 1], [1, 1]);
         let ask = async |survey: &str| analytics.survey(survey, &Span::default(), None).await;
         let mut first = Box::pin(ask("a"));
         let mut second = Box::pin(ask("b"));
         assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
         assert!(matches!(ask("c").await, Err(AskError::Busy(_))));
+        assert!(matches!(analytics.platform(&span("acme")).await, Err(AskError::Busy(_))));
         assert!(futures::poll!(&mut Box::pin(ask("a"))).is_pending(), "the same one takes no place");
         drop(first);
         assert!(futures::poll!(&mut second).is_pending());

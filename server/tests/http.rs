@@ -9,13 +9,14 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
-use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty};
+use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping};
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
 use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::{Position, header_text};
 use lyceum_server::access::{Access, Role, Token, bind_address};
+use lyceum_server::consumers::ConsumerState;
 use lyceum_server::dead_letters::letters::LetterState;
 use lyceum_server::http::{ROUTES, TimeLimits, router, serve, serve_within};
 use serde_json::{Value, json};
@@ -442,6 +443,35 @@ async fn more_events_than_the_bound_are_ingested_by_no_route() {
     send(&fakes, post("/api/ingest", body)).await.is_problem(413, "too-large", "at most 10000 at once");
     let body = format!("{{\"events\": [{event}{}]}}", format!(",{event}").repeat(9_999));
     assert_eq!(send(&fakes, post("/api/ingest", body)).await.json()["applied"], 10_000);
+}
+
+#[tokio::test]
+async fn a_tenant_whose_events_wait_brings_no_more_and_another_one_does() {
+    const OTHER: &str = "globex:publish:another-long-secret-of-globex";
+    const OWN: &str = "acme:publish:a-long-secret-of-acme";
+    let access = Access::new([OWN, OTHER].map(|token| token.parse().unwrap()).to_vec());
+    let fakes = empty(access);
+    let app = router(fakes.services.clone());
+    let publish = async |token: &str, events: usize| {
+        let body = format!("[{}{{}}]", "{},".repeat(events - 1));
+        let secret = token.rsplit(':').next().unwrap();
+        let request = with(post(&format!("/events/{BOOKINGS}"), body), "authorization", &format!("Bearer {secret}"));
+        Answer::read(app.clone().oneshot(request).await.unwrap()).await
+    };
+    let committed = |offset: i64, state: ConsumerState| {
+        *fakes.consumers.0.lock().unwrap() = vec![mapping("training", BOOKINGS, state, &[(offset, 10_000)])];
+    };
+    committed(0, ConsumerState::Running);
+    assert_eq!(publish(OWN, 10_000).await.status, StatusCode::ACCEPTED);
+    let refused = publish(OWN, 1).await;
+    refused.is_problem(429, "too-many", "none of these was taken");
+    assert_eq!((refused.headers["retry-after"].as_bytes(), fakes.log.records(BOOKINGS).len()), (&b"1"[..], 10_000));
+    assert_eq!(publish(OTHER, 1).await.status, StatusCode::ACCEPTED);
+    committed(9_999, ConsumerState::BackingOff);
+    assert_eq!(publish(OWN, 1).await.status, StatusCode::ACCEPTED, "nobody waits for what is not worked on");
+    committed(10_000, ConsumerState::Running);
+    assert_eq!(publish(OWN, 9_999).await.status, StatusCode::ACCEPTED);
+    assert_eq!(publish(OWN, 1).await.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

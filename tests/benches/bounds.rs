@@ -2,11 +2,11 @@
 //! `cargo bench -p lyceum-tests --bench bounds`; `LYCEUM_BIN` names another build to compare with. Linux only.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use lyceum_tests::workplace::{Server, Workplace};
+use lyceum_tests::memory::Memory;
+use lyceum_tests::workplace::Workplace;
 use serde_json::json;
 
 /// How many bodies of many small items come at once, and how many such items each has: 8.3 MB.
@@ -27,7 +27,7 @@ fn main() {
 async fn many_items() {
     let workplace = Workplace::new();
     let server = workplace.up(&[]);
-    let memory = Memory::of(&server);
+    let memory = Memory::of(&server.running);
     let body = format!("[{}0]", "0,".repeat(ITEMS));
     let client = reqwest::Client::new();
     let post = async |_| {
@@ -82,7 +82,7 @@ async fn survey(what: &str, answers: usize, characters: usize, askers: usize) {
     let path = format!("{}/api/analytics/surveys/big", server.base);
     // The first one pays for the files that are not in memory yet.
     let warm = reqwest::get(&path).await.expect("the server answers").bytes().await.expect("the answer is whole");
-    let memory = Memory::of(&server);
+    let memory = Memory::of(&server.running);
     let ask = async |_| {
         let asked = Instant::now();
         let answer = reqwest::get(&path).await.expect("the server answers");
@@ -97,33 +97,4 @@ async fn survey(what: &str, answers: usize, characters: usize, askers: usize) {
         (best, worst) = (best.min(slowest), worst.max(slowest));
     }
     println!("{what}: {best:.0?} to {worst:.0?} in 3 rounds, {} bytes; {memory}", warm.len());
-}
-
-/// The memory of a process, from now on.
-struct Memory {
-    status: PathBuf,
-    before: u64,
-}
-
-impl Memory {
-    fn of(server: &Server) -> Self {
-        let process = PathBuf::from(format!("/proc/{}", server.running.process()));
-        // Linux: 5 resets the peak.
-        std::fs::write(process.join("clear_refs"), "5").expect("the peak can be reset");
-        let mut memory = Self { status: process.join("status"), before: 0 };
-        memory.before = memory.megabytes("VmRSS:");
-        memory
-    }
-
-    fn megabytes(&self, of: &str) -> u64 {
-        let status = std::fs::read_to_string(&self.status).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap_or_default();
-        line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() / 1024
-    }
-}
-
-impl std::fmt::Display for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "memory {} MB before, {} MB at the peak", self.before, self.megabytes("VmHWM:"))
-    }
 }

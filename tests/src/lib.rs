@@ -3,6 +3,7 @@
 pub use lyceum_given::{academy, binary};
 
 pub mod aws;
+pub mod memory;
 pub mod workplace;
 
 /// Runs it on a runtime of its own.

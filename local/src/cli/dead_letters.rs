@@ -147,12 +147,12 @@ async fn summarize(Shown { which, state }: &Shown, limit: usize, format: Format,
     let limit = limit.to_string();
     let mut query = which.query(&session, *state);
     query.push(("limit", Some(&limit)));
-    let answer = session.get("/api/dead-letters/summary", &query).await?;
+    let answer = ask(&session, "/api/dead-letters/summary", &query).await?;
     if format == Format::Json {
         say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let Causes { causes, total, not_indexed } = serde_json::from_value(answer)?;
+    let Causes { causes, total, not_indexed, is_behind } = serde_json::from_value(answer)?;
     if causes.is_empty() {
         session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
         say!("no dead letters");
@@ -189,7 +189,7 @@ async fn summarize(Shown { which, state }: &Shown, limit: usize, format: Format,
         ("example", Side::Left),
     ];
     say!("{}", Table::new(head, causes.iter().map(row)).to_string().trim_end());
-    tell_not_indexed(not_indexed);
+    tell_left_out(not_indexed, is_behind);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -198,7 +198,10 @@ fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replacen('T', " ", 1)
 }
 
-fn tell_not_indexed(number: u64) {
+fn tell_left_out(number: u64, is_behind: bool) {
+    if is_behind {
+        say!("more letters came than could be read yet: ask again in a moment");
+    }
     if number > 0 {
         say!(
             "{number} older ones are counted and not listed, for want of room: they are listed once others are sent again, \
@@ -209,6 +212,20 @@ fn tell_not_indexed(number: u64) {
 
 /// So many letters one answer holds.
 const PAGE: usize = 1000;
+/// So often it is asked again where not every letter was read yet.
+const ASKED_AGAIN: usize = 30;
+
+/// Asks for letters until all of them were read: a command that has the data itself begins with none.
+async fn ask(session: &Session, path: &str, query: &[(&str, Option<&str>)]) -> Result<Value> {
+    let mut answer = session.get(path, query).await?;
+    for _ in 0..ASKED_AGAIN {
+        if answer["is_behind"] != true {
+            break;
+        }
+        answer = session.get(path, query).await?;
+    }
+    Ok(answer)
+}
 
 async fn list(
     Shown { which, state }: &Shown,
@@ -224,7 +241,7 @@ async fn list(
         let most = (limit - letters.len().min(limit)).min(PAGE).to_string();
         let mut query = which.query(&session, *state);
         query.extend([("limit", Some(most.as_str())), ("cursor", cursor.as_deref())]);
-        answer = session.get("/api/dead-letters", &query).await?;
+        answer = ask(&session, "/api/dead-letters", &query).await?;
         let page = answer["dead_letters"].as_array_mut().map(std::mem::take).unwrap_or_default();
         letters.extend(page);
         cursor = answer["next"].as_str().map(str::to_owned);
@@ -244,7 +261,7 @@ async fn list(
         say!("{} of {}, newest first", letters.len(), answer["total"]);
     }
     letters.iter().for_each(print);
-    tell_not_indexed(answer["not_indexed"].as_u64().unwrap_or(0));
+    tell_left_out(answer["not_indexed"].as_u64().unwrap_or(0), answer["is_behind"] == true);
     if let Some(next) = cursor {
         say!("the next ones: --cursor {next}, or a larger --limit");
     }

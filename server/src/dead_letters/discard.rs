@@ -15,8 +15,7 @@ use crate::questions::AskError;
 impl DeadLetterIndex {
     pub(super) async fn mark_discarded(&self, request: &DiscardRequest) -> Result<DiscardSummary, AskError> {
         let mut summary = DiscardSummary { is_dry_run: request.is_dry_run, ..DiscardSummary::default() };
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let index = self.look_at_all().await?;
         summary.up_to = request.up_to.clone().unwrap_or_else(|| index.up_to());
         let chosen = match &request.which {
             Which::Positions(positions) => {

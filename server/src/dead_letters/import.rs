@@ -190,8 +190,7 @@ impl DeadLetterIndex {
     /// Publishes what has no letter yet and was not applied, in order.
     async fn publish(&self, letters: Vec<Becoming>, imported: &mut Imported) -> Result<(), AskError> {
         // What is on the topics must be known, or a second import would write every letter again.
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let index = self.look_at_all().await?;
         if index.not_indexed(&index.matching(&DeadLetterFilter::default())) > 0 {
             tracing::warn!("not every dead letter is indexed; one that has a letter already may get a second one");
         }

@@ -121,6 +121,8 @@ pub struct Letters {
     /// Older letters that match and are not done with, and that the index has no room for: they are listed once others are
     /// sent again, discarded, or expire.
     pub not_indexed: u64,
+    /// Whether so many letters came at once that not all of them were read yet, of whatever tenant they are.
+    pub is_behind: bool,
 }
 
 /// In which order letters are listed.
@@ -225,6 +227,8 @@ pub struct Causes {
     pub total: u64,
     /// See [`Letters::not_indexed`].
     pub not_indexed: u64,
+    /// See [`Letters::is_behind`].
+    pub is_behind: bool,
 }
 
 /// How many letters of a kind there are.
@@ -432,6 +436,11 @@ pub trait DeadLetters: Send + Sync {
 
     /// Where the letters of these ids stand, those that there are.
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError>;
+
+    /// Reads what comes for as long as it is polled, so that whoever asks finds nothing left to be read.
+    async fn keep_up(&self) {
+        std::future::pending().await
+    }
 
     /// Sends letters again: the original record, with its source and its replay count.
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError>;

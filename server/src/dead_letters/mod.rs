@@ -18,7 +18,7 @@ use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Subscriber;
 use lyceum_core::record::{NewRecord, Position, Record};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::live::format_time;
@@ -45,6 +45,11 @@ const FETCH_BYTES: usize = 4 << 20;
 const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
+/// So long a question waits for letters that were not read yet; then it is answered from those that were.
+const READING_TIME: Duration = Duration::from_secs(2);
+/// So long the index is kept from those who ask while it follows in the background, and how often it does.
+const FOLLOWING_TIME: Duration = Duration::from_millis(200);
+const FOLLOWING_INTERVAL: Duration = Duration::from_secs(1);
 /// So many letters are indexed: about 60 MB.
 const INDEXED_LETTERS: usize = 250_000;
 /// So many tenants are known by name.
@@ -105,18 +110,35 @@ impl DeadLetterIndex {
         self
     }
 
-    /// Takes in what came since the last time. A call that is given up in the middle loses nothing: the next one goes on.
-    async fn follow(&self, index: &mut Index) -> Result<(), AskError> {
-        self.read_on(index).await?;
-        if index.begin_again() {
-            self.read_on(index).await?;
-        }
-        index.complete();
-        self.look_for_applied(index).await;
-        Ok(())
+    /// The index, and whether letters are on the topics that it was not told of: where there are so many that a question
+    /// cannot wait for them.
+    async fn look(&self) -> Result<(MutexGuard<'_, Index>, bool), AskError> {
+        let until = Instant::now() + READING_TIME;
+        let mut index = self.index.lock().await;
+        let is_behind = self.follow(&mut index, Some(until)).await?;
+        Ok((index, is_behind))
     }
 
-    async fn read_on(&self, index: &mut Index) -> Result<(), AskError> {
+    /// The index that was told of every letter.
+    async fn look_at_all(&self) -> Result<MutexGuard<'_, Index>, AskError> {
+        let mut index = self.index.lock().await;
+        self.follow(&mut index, None).await?;
+        Ok(index)
+    }
+
+    /// Takes in what came since the last time, and tells whether there is more than could be read until then. A call that is
+    /// given up in the middle loses nothing: the next one goes on.
+    async fn follow(&self, index: &mut Index, until: Option<Instant>) -> Result<bool, AskError> {
+        let is_behind =
+            self.read_on(index, until).await? || (index.begin_again() && self.read_on(index, until).await?);
+        if !is_behind {
+            index.complete();
+            self.look_for_applied(index).await;
+        }
+        Ok(is_behind)
+    }
+
+    async fn read_on(&self, index: &mut Index, until: Option<Instant>) -> Result<bool, AskError> {
         for (topic, name) in index.topics().to_vec().iter().enumerate() {
             for (partition, range) in self.partitions(name).await? {
                 let place = (topic, partition);
@@ -125,6 +147,9 @@ impl DeadLetterIndex {
                 }
                 let mut next = index.next(place, range.start);
                 while next < range.end {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        return Ok(true);
+                    }
                     let fetched = self.event_log.fetch(name, partition, next, FETCH_RECORDS, FETCH_BYTES).await;
                     let records = match fetched {
                         Ok(records) => records,
@@ -138,7 +163,7 @@ impl DeadLetterIndex {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn name_tenants<'a>(&self, tenants: impl Iterator<Item = &'a str>) {
@@ -385,8 +410,7 @@ impl DeadLetters for DeadLetterIndex {
         limit: usize,
         after: Option<&Cursor>,
     ) -> Result<Letters, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let (index, is_behind) = self.look().await?;
         let matching = index.matching(filter);
         let (page, not_indexed) = (index.page(&matching, order, limit, after), index.not_indexed(&matching));
         drop(index);
@@ -394,24 +418,21 @@ impl DeadLetters for DeadLetterIndex {
         let letters = page.listed.iter().filter_map(|position| letters.remove(position)).collect();
         let letters = self.show_all(letters).await?;
         let next = page.next.map(|cursor| cursor.to_string());
-        Ok(Letters { letters, total: page.total, next, not_indexed })
+        Ok(Letters { letters, total: page.total, next, not_indexed, is_behind })
     }
 
     async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let (index, _) = self.look().await?;
         Ok(index.count(&index.matching(filter)))
     }
 
     async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        drop(self.look().await?);
         Ok(self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let (index, is_behind) = self.look().await?;
         let matching = index.matching(filter);
         let ((groups, total), not_indexed) = (index.groups(&matching, limit), index.not_indexed(&matching));
         drop(index);
@@ -434,7 +455,7 @@ impl DeadLetters for DeadLetterIndex {
             last: format_time(group.last_ms),
             example: group.example,
         });
-        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed })
+        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -446,15 +467,23 @@ impl DeadLetters for DeadLetterIndex {
     }
 
     async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let (index, _) = self.look().await?;
         Ok(index.about(tenant, events))
     }
 
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let index = self.look_at_all().await?;
         Ok(ids.iter().filter_map(|id| Some((*id, index.find(*id)?))).collect())
+    }
+
+    async fn keep_up(&self) {
+        loop {
+            let until = Instant::now() + FOLLOWING_TIME;
+            let is_behind = self.follow(&mut *self.index.lock().await, Some(until)).await;
+            // Where the log does not answer, whoever asks is told.
+            let pause = if is_behind == Ok(true) { Duration::ZERO } else { FOLLOWING_INTERVAL };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError> {

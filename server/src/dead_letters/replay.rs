@@ -82,8 +82,7 @@ impl DeadLetterIndex {
         behind: &mut Behind,
         summary: &mut ReplaySummary,
     ) -> Result<Chosen, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index).await?;
+        let index = self.look_at_all().await?;
         summary.up_to = request.up_to.clone().unwrap_or_else(|| index.up_to());
         let filter = match &request.which {
             Which::Positions(positions) => {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -11,11 +12,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::access::Caller;
 use crate::problem::{Kind, Problem};
+use crate::shares::{NoneLeft, Share, Shares};
 
 /// How many events one request may hold.
 pub(super) const EVENTS: usize = 10_000;
@@ -23,19 +25,21 @@ pub(super) const EVENTS: usize = 10_000;
 pub(super) const HEADERS: usize = 100;
 /// How long a body may take to come.
 const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How many bytes of bodies the process holds at once; whoever brings more is told to come again.
-const HELD_BYTES: usize = 128 << 20;
-/// How many bodies are read at once; the others wait for their turn.
-const READ_AT_ONCE: usize = 2;
+/// How many bytes of bodies the process holds at once, and of one tenant; whoever brings more is told to come again.
+const HELD_BYTES: [usize; 2] = [128 << 20, 40 << 20];
+/// How many large bodies are read at once, and of one tenant; the others wait for their turn.
+const READ_AT_ONCE: [usize; 2] = [2, 1];
+/// What is not larger is read in less time than a turn takes.
+const SMALL_BYTES: usize = 64 << 10;
 
 // Of the process, as its memory and its processors are.
-static HELD: Semaphore = Semaphore::const_new(HELD_BYTES);
-static READING: Semaphore = Semaphore::const_new(READ_AT_ONCE);
+static HELD: LazyLock<Shares> = LazyLock::new(|| Shares::new(HELD_BYTES[0], HELD_BYTES[1]));
+static READING: LazyLock<Shares> = LazyLock::new(|| Shares::new(READ_AT_ONCE[0], READ_AT_ONCE[1]));
 
 /// Bytes together with their share of what may be held.
 struct Held {
     bytes: Vec<u8>,
-    _share: Option<SemaphorePermit<'static>>,
+    _share: Option<Share>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -45,11 +49,16 @@ impl AsRef<[u8]> for Held {
 }
 
 /// Reads a body up to a limit. What says itself that it is larger is refused before any of it comes.
-pub(super) async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
-    read_body_within(&HELD, body, limit_bytes).await
+pub(super) async fn read_body(caller: &Caller, body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+    read_body_within(&HELD, caller.tenant.as_deref(), body, limit_bytes).await
 }
 
-async fn read_body_within(held: &'static Semaphore, body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+async fn read_body_within(
+    held: &Shares,
+    tenant: Option<&str>,
+    body: Body,
+    limit_bytes: usize,
+) -> Result<Bytes, Problem> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit_bytes {
         return Err(too_large(limit_bytes));
@@ -63,11 +72,7 @@ async fn read_body_within(held: &'static Semaphore, body: Body, limit_bytes: usi
             if read.bytes.len() + chunk.len() > limit_bytes {
                 return Err(too_large(limit_bytes));
             }
-            let share = u32::try_from(chunk.len()).ok().and_then(|bytes| held.try_acquire_many(bytes).ok());
-            let Some(share) = share else {
-                let detail = "the bodies of other requests take all the room that there is: send the request once more";
-                return Err(Problem::new(Kind::BUSY, detail));
-            };
+            let share = held.try_acquire(tenant, chunk.len()).map_err(no_room)?;
             match &mut read._share {
                 Some(shares) => shares.merge(share),
                 none => *none = Some(share),
@@ -84,15 +89,35 @@ async fn read_body_within(held: &'static Semaphore, body: Body, limit_bytes: usi
     }
 }
 
+fn no_room(left: NoneLeft) -> Problem {
+    match left {
+        NoneLeft::OfTenant => Problem::new(
+            Kind::TOO_MANY,
+            "your other requests take all the room that a tenant has: send this one after them",
+        ),
+        NoneLeft::OfAll => Problem::new(
+            Kind::BUSY,
+            "the bodies of other requests take all the room that there is: send the request once more",
+        ),
+    }
+}
+
 fn too_large(limit_bytes: usize) -> Problem {
     Problem::new(Kind::TOO_LARGE, format!("the body is larger than {limit_bytes} bytes; send less at once"))
 }
 
-/// Reads what was sent on a thread of its own, since the runtime's threads have everybody's requests to answer.
+/// Reads so many bytes that were sent: many of them on a thread of its own, since the runtime's threads have everybody's requests
+/// to answer.
 pub(super) async fn read_aside<T: Send + 'static>(
+    caller: &Caller,
+    bytes: usize,
     read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let turn = READING.acquire().await.map_err(|_| Problem::new(Kind::UNAVAILABLE, "the process is ending"))?;
+    if bytes <= SMALL_BYTES {
+        return read();
+    }
+    let turn = READING.acquire(caller.tenant.as_deref()).await;
+    let turn = turn.ok_or_else(|| Problem::new(Kind::UNAVAILABLE, "the process is ending"))?;
     // The turn ends with the reading, also where nobody waits for it any more.
     let reading = spawn_blocking(move || {
         let read = read();
@@ -264,21 +289,21 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_that_are_held_leave_no_room_for_more_until_they_are_dropped() {
-        static ROOM: Semaphore = Semaphore::const_new(10);
-        let first = read_body_within(&ROOM, Body::from("12345678"), 100).await.unwrap();
+        let room = Shares::new(10, 10);
+        let first = read_body_within(&room, None, Body::from("12345678"), 100).await.unwrap();
         let part = first.slice(2..3);
         drop(first);
-        let refused = read_body_within(&ROOM, Body::from("123"), 100).await.unwrap_err();
-        assert_eq!((refused.kind, ROOM.available_permits()), (Kind::BUSY, 2));
+        let refused = read_body_within(&room, None, Body::from("123"), 100).await.unwrap_err();
+        assert_eq!((refused.kind, room.left()), (Kind::BUSY, 2));
         drop(part);
-        assert_eq!(read_body_within(&ROOM, Body::from("123"), 100).await.unwrap(), "123");
+        assert_eq!(read_body_within(&room, None, Body::from("123"), 100).await.unwrap(), "123");
     }
 
     #[tokio::test]
     async fn a_body_that_says_itself_that_it_is_too_large_is_refused_before_it_comes() {
         let endless = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
         let announced = Announced(Body::from_stream(endless));
-        let refused = read_body(Body::new(announced), 100).await.unwrap_err();
+        let refused = read_body_within(&Shares::new(100, 100), None, Body::new(announced), 100).await.unwrap_err();
         assert_eq!(refused.kind, Kind::TOO_LARGE);
     }
 

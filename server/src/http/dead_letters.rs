@@ -175,8 +175,14 @@ pub(super) async fn export(State(dead_letters): Indexed, caller: Caller, uri: Ur
     filter.state = filter.state.or(Some(LetterState::Waiting));
     let limit = limit.unwrap_or(usize::MAX);
     let cursor = read_cursor(cursor)?;
-    // The first part is read before the answer begins, so that what fails then is a problem.
-    let first = find(&*dead_letters, &filter, Order::OldestFirst, EXPORTED_AT_ONCE.min(limit), cursor.as_ref()).await?;
+    // The first part is read before the answer begins, so that what fails then is a problem; and once every letter is known.
+    let first = loop {
+        let first =
+            find(&*dead_letters, &filter, Order::OldestFirst, EXPORTED_AT_ONCE.min(limit), cursor.as_ref()).await?;
+        if !first.is_behind {
+            break first;
+        }
+    };
     let state = (dead_letters, filter, Some(first), limit);
     let parts = stream::unfold(state, |(dead_letters, filter, letters, left)| async move {
         let letters = letters?;
@@ -275,9 +281,9 @@ struct Sent {
     form: Option<Vec<(&'static str, String)>>,
 }
 
-async fn read_request(uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Sent, Problem> {
+async fn read_request(caller: &Caller, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Sent, Problem> {
     let Tenant { tenant } = read_query(uri)?;
-    let body = read_body(body, BODY_LIMIT_BYTES).await?;
+    let body = read_body(caller, body, BODY_LIMIT_BYTES).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
@@ -333,7 +339,7 @@ pub(super) async fn replay(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Sent { tenant, request, form } = read_request(&uri, &headers, body).await?;
+    let Sent { tenant, request, form } = read_request(&caller, &uri, &headers, body).await?;
     let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
     let (is_dry_run, again) = (request.dry_run, request.again);
     let waits = (request.wait || form.is_some()) && !is_dry_run;
@@ -398,7 +404,7 @@ pub(super) async fn discard(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Sent { tenant, request, form } = read_request(&uri, &headers, body).await?;
+    let Sent { tenant, request, form } = read_request(&caller, &uri, &headers, body).await?;
     if request.again || request.wait {
         return Err(Problem::bad_request("again and wait are for a replay; leave them out"));
     }
@@ -464,7 +470,7 @@ pub(super) async fn import(
         return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
     }
     // A text within JSON: an event of Lambda's 6 MB, each quote escaped.
-    let document = read_body(body, 2 * PUBLISH_LIMIT_BYTES).await?;
+    let document = read_body(&caller, body, 2 * PUBLISH_LIMIT_BYTES).await?;
     Ok(Json(dead_letters.import(&document).await?))
 }
 

@@ -16,7 +16,7 @@ use lyceum_core::record::{Header, NewRecord, Position};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::{Events, has_member, read_aside, read_headers};
+use super::body::{EVENTS, Events, has_member, read_aside, read_headers};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::Caller;
@@ -24,6 +24,7 @@ use crate::consumers::{ConsumerStatus, Consumers};
 use crate::live::{Live, Totals, format_time};
 use crate::problem::{Kind, Problem};
 use crate::questions::Keys;
+use crate::shares::{Ahead, Reserved};
 
 /// Headers that begin so are Lyceum's own.
 pub(super) const OWN_HEADERS: &str = "lyceum-";
@@ -79,9 +80,7 @@ pub(super) struct Published {
 }
 
 pub(super) async fn publish(
-    State(log): State<Arc<dyn EventLog>>,
-    State(keys): State<Arc<dyn Keys>>,
-    State(catalog): State<Arc<Catalog>>,
+    State(Publishing { log, keys, catalog, room }): State<Publishing>,
     caller: Caller,
     At(topic): At<String>,
     uri: Uri,
@@ -96,23 +95,67 @@ pub(super) async fn publish(
         );
         return Err(Problem::bad_request(detail));
     }
-    let body = read_body(body, PUBLISH_LIMIT_BYTES).await?;
+    let body = read_body(&caller, body, PUBLISH_LIMIT_BYTES).await?;
     let of_topic = topic.clone();
-    let records = read_aside(move || {
+    let records = read_aside(&caller, body.len(), move || {
         let mut records = read_records(&body, &of_topic, &*keys)?;
         if let Some(tenant) = tenant {
             records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
         }
         Ok(records)
     });
-    match log.produce(&topic, records.await?).await {
-        Ok(positions) => Ok((StatusCode::ACCEPTED, Json(Published { positions }))),
+    let records = records.await?;
+    let reserved = room.reserve(&caller, records.len()).await?;
+    match log.produce(&topic, records).await {
+        Ok(positions) => {
+            if let Some(reserved) = reserved {
+                reserved.published(&positions);
+            }
+            Ok((StatusCode::ACCEPTED, Json(Published { positions })))
+        }
         Err(EventLogError::UnknownTopic(_)) => {
             let names: Vec<_> = log.topics().await?.into_iter().map(|topic| topic.name).collect();
             let detail = format!("there is no topic {topic:?}; there are: {}", names.join(", "));
             Err(Problem::new(Kind::UNKNOWN_TOPIC, detail))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What publishing takes.
+#[derive(Clone)]
+pub(super) struct Publishing {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) keys: Arc<dyn Keys>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) room: Room,
+}
+
+/// How far a caller may be ahead of what processes its events.
+#[derive(Clone)]
+pub(super) struct Room {
+    pub(super) ahead: Arc<Ahead>,
+    pub(super) consumers: Arc<dyn Consumers>,
+}
+
+impl Room {
+    /// Room for so many events of a caller's own tenant; a caller of every tenant is an operator, and needs none.
+    pub(super) async fn reserve<'a>(
+        &'a self,
+        caller: &'a Caller,
+        events: usize,
+    ) -> Result<Option<Reserved<'a>>, Problem> {
+        let Some(tenant) = caller.tenant.as_deref() else { return Ok(None) };
+        if self.ahead.is_near(tenant, events) {
+            self.ahead.settle(tenant, &self.consumers.status().await?);
+        }
+        let too_many = || {
+            let detail = format!(
+                "your tenant has as many events under way as it may have ({EVENTS}); none of these was taken: send them again in a second"
+            );
+            Problem::new(Kind::TOO_MANY, detail)
+        };
+        self.ahead.reserve(tenant, events).map(Some).ok_or_else(too_many)
     }
 }
 

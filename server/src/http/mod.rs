@@ -36,7 +36,6 @@ use lyceum_core::ports::statements::Statements;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +45,7 @@ use crate::dead_letters::letters::DeadLetters;
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
+use crate::shares::{Ahead, Shares};
 use crate::single_flight::SingleFlight;
 use crate::work::Work;
 
@@ -80,8 +80,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 const PUBLISH_LIMIT_BYTES: usize = 8 << 20;
 /// The largest other body.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
-/// How many live feeds are served at once; each costs one rendering a second.
-const FEEDS: usize = 32;
+/// How many live feeds are served at once, and to one tenant; each costs one rendering a second.
+const FEEDS: [usize; 2] = [64, 16];
 
 /// Everything that the page and the API need. A resource is given its own part of it alone.
 #[derive(Clone)]
@@ -130,6 +130,8 @@ struct Served {
     services: Services,
     /// Feeds, which never end by themselves, end when the process is to end.
     feeds: page::Feeds,
+    /// How far tenants are ahead of what processes their events.
+    ahead: Arc<Ahead>,
 }
 
 macro_rules! parts {
@@ -155,6 +157,19 @@ parts! {
     state: Arc<dyn State>,
     statements: Arc<dyn Statements>,
     work: Arc<dyn Work>,
+}
+
+impl FromRef<App> for events::Room {
+    fn from_ref(App(served): &App) -> Self {
+        Self { ahead: served.ahead.clone(), consumers: served.services.consumers.clone() }
+    }
+}
+
+impl FromRef<App> for events::Publishing {
+    fn from_ref(app: &App) -> Self {
+        let Services { event_log, keys, catalog, .. } = &app.0.services;
+        Self { log: event_log.clone(), keys: keys.clone(), catalog: catalog.clone(), room: FromRef::from_ref(app) }
+    }
 }
 
 /// Whose state and statements are meant where nobody says.
@@ -321,6 +336,9 @@ pub async fn serve_within(
         "without tokens Lyceum listens on 127.0.0.1 only, not on {address}: set API_TOKENS, or listen there"
     );
     let stop = CancellationToken::new();
+    let dead_letters = services.dead_letters.clone();
+    let following = stop.clone().run_until_cancelled_owned(async move { dead_letters.keep_up().await });
+    tokio::spawn(following);
     let router = build_router(services, stop.clone());
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
@@ -363,7 +381,8 @@ pub async fn serve_within(
 fn build_router(mut services: Services, stop: CancellationToken) -> Router {
     services.analytics = Arc::new(SingleFlight::new(services.analytics));
     let access = services.access.clone();
-    let feeds = page::Feeds { stop, places: Arc::new(Semaphore::new(FEEDS)) };
+    let feeds = page::Feeds { stop, places: Arc::new(Shares::new(FEEDS[0], FEEDS[1])) };
+    let ahead = Arc::new(Ahead::new(body::EVENTS));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
         router.route(
             route.path,
@@ -375,7 +394,7 @@ fn build_router(mut services: Services, stop: CancellationToken) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::WRONG_METHOD, "no such method on this path; GET /openapi.json lists every one")
         })
-        .with_state(App(Arc::new(Served { services, feeds })))
+        .with_state(App(Arc::new(Served { services, feeds, ahead })))
         .layer(from_fn_with_state(access, guard))
 }
 

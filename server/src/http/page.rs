@@ -16,7 +16,6 @@ use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Position, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +34,7 @@ use crate::page::state::{StateView, SurveyView};
 use crate::page::{Frame, find_asset};
 use crate::problem::{Kind, Problem};
 use crate::questions::{About, Analytics, AskError, Keys, Span};
+use crate::shares::{NoneLeft, Share, Shares};
 
 /// How often the feed looks.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ pub(super) struct Sources {
 #[derive(Clone)]
 pub(super) struct Feeds {
     pub(super) stop: CancellationToken,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Shares>,
 }
 
 pub(super) async fn show_overview(
@@ -189,7 +189,7 @@ struct Feed {
     slow: Option<SlowSnapshot>,
     /// What was sent last, by part.
     sent: HashMap<&'static str, String>,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    _place: Share,
 }
 
 pub(super) async fn stream_live(
@@ -201,8 +201,10 @@ pub(super) async fn stream_live(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let query: Query = read_query(&uri)?;
     let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
-    let place = feeds.places.try_acquire_owned();
-    let place = place.map_err(|_| Problem::new(Kind::UNAVAILABLE, "too many live feeds are open: close one"))?;
+    let place = feeds.places.try_acquire(caller.tenant.as_deref(), 1).map_err(|none_left| {
+        let kind = if none_left == NoneLeft::OfTenant { Kind::TOO_MANY } else { Kind::BUSY };
+        Problem::new(kind, "too many live feeds are open: close one")
+    })?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let feed =

@@ -15,7 +15,7 @@ use lyceum_core::record::{Header, NewRecord};
 use serde::{Deserialize, Serialize};
 
 use super::body::{Events, read_aside, read_headers};
-use super::events::{OWN_HEADERS, claim_for_tenant};
+use super::events::{OWN_HEADERS, Room, claim_for_tenant};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
 use crate::access::Caller;
@@ -84,15 +84,16 @@ struct Request {
 pub(super) async fn ingest(
     State(work): State<Arc<dyn Work>>,
     State(dead_letters): State<Arc<dyn DeadLetters>>,
+    State(room): State<Room>,
     caller: Caller,
     uri: Uri,
     body: Body,
 ) -> Result<Json<Summary>, Problem> {
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
-    let body = read_body(body, INGEST_LIMIT_BYTES).await?;
+    let body = read_body(&caller, body, INGEST_LIMIT_BYTES).await?;
     let own = tenant.clone();
-    let events = read_aside(move || {
+    let events = read_aside(&caller, body.len(), move || {
         let request: Request = serde_json::from_slice(&body)
             .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
         let events = request.events.these()?.into_iter().map(PreparedEvent::prepared);
@@ -102,7 +103,11 @@ pub(super) async fn ingest(
         }
         Ok(events)
     });
-    let mut summary = work.ingest(events.await?).await?;
+    let events = events.await?;
+    let reserved = room.reserve(&caller, events.len()).await?;
+    let mut summary = work.ingest(events).await?;
+    // They are settled, or will not be.
+    drop(reserved);
     // A hint, whose absence takes nothing from what was done.
     if let Err(error) = summary.look_up_refused(&*dead_letters, tenant.as_deref()).await {
         tracing::warn!(%error, "it cannot be looked up which events were refused before");
@@ -123,7 +128,7 @@ pub(super) async fn invoke(
         let detail = "a batch may hold events of any tenant: this needs a token for every tenant";
         return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
     }
-    let payload = read_body(body, PUBLISH_LIMIT_BYTES).await?;
+    let payload = read_body(&caller, body, PUBLISH_LIMIT_BYTES).await?;
     match work.invoke(&function, payload).await? {
         Some(answer) => Ok(json_bytes(answer)),
         None => {

@@ -128,8 +128,11 @@ fn moment(at: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (short) } }
 }
 
-fn render_not_indexed(number: u64) -> Markup {
+fn render_left_out(number: u64, is_behind: bool) -> Markup {
     html! {
+        @if is_behind {
+            p.quiet { "More letters came than could be read yet: load the page again in a moment." }
+        }
         @if number > 0 {
             p.quiet {
                 (count(number)) " older " @if number == 1 { "one is" } @else { "ones are" }
@@ -152,7 +155,7 @@ pub struct CausesView {
 impl CausesView {
     /// The whole document.
     pub fn render(&self) -> Markup {
-        let Causes { causes, total, not_indexed } = &self.causes;
+        let Causes { causes, total, not_indexed, is_behind } = &self.causes;
         let title =
             self.filter.kind.map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {}", words(kind.name())));
         let has_tenants = self.frame.tenant.is_none();
@@ -197,7 +200,7 @@ impl CausesView {
                             }
                         }
                     }
-                    (render_not_indexed(*not_indexed))
+                    (render_left_out(*not_indexed, *is_behind))
                     p { a href=(path(&self.frame, LIST, &self.filter, &[])) { "One by one, the newest first" } }
                 }
             }
@@ -243,7 +246,7 @@ impl DeadLettersView {
         let kind = self.filter.kind.map(|kind| words(kind.name()));
         let title = kind.as_ref().map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {kind}"));
         let DeadLetterCount { waiting, parked } = self.number;
-        let Letters { letters, total, next, not_indexed } = &self.letters;
+        let Letters { letters, total, next, not_indexed, is_behind } = &self.letters;
         let content = html! {
             article.letters {
                 h1 { (title) @if let Some(rule) = &self.filter.rule { ", " code { (rule) } } @if let Some(topic) = &self.filter.topic { " of " code { (topic) } } }
@@ -258,7 +261,7 @@ impl DeadLettersView {
                         @else { (letters.len()) " of " (count(i128::from(*total))) }
                         ", newest first: " b { (count(i128::from(waiting))) } " waiting, " b { (count(i128::from(parked))) } " parked."
                     }
-                    (render_not_indexed(*not_indexed))
+                    (render_left_out(*not_indexed, *is_behind))
                     @if waiting + parked > 0 && self.may_operate { (self.render_all(waiting, parked)) }
                     div.scroll tabindex="0" role="region" aria-label="Letters" {
                         table.rows {

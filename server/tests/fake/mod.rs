@@ -286,7 +286,13 @@ impl DeadLetters for FakeDeadLetters {
         }
         let last = letters.get(limit - 1).filter(|_| letters.len() > limit);
         let next = last.map(|last| Cursor { at_ms: NOW_MS, position: last.position.clone() }.to_string());
-        Ok(Letters { letters: letters.into_iter().take(limit).collect(), total, next, not_indexed: 0 })
+        Ok(Letters {
+            letters: letters.into_iter().take(limit).collect(),
+            total,
+            next,
+            not_indexed: 0,
+            is_behind: false,
+        })
     }
 
     async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
@@ -324,7 +330,7 @@ impl DeadLetters for FakeDeadLetters {
             cause.parked += u64::from(letter.state == LetterState::Parked);
         }
         let total = causes.len() as u64;
-        Ok(Causes { causes: causes.into_values().take(limit).collect(), total, not_indexed: 0 })
+        Ok(Causes { causes: causes.into_values().take(limit).collect(), total, not_indexed: 0, is_behind: false })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -638,7 +644,7 @@ fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
     NewRecord { key: Some("s-1".into()), value: Some(value.into()), headers, ..NewRecord::default() }
 }
 
-fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64, i64)]) -> ConsumerStatus {
+pub fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64, i64)]) -> ConsumerStatus {
     let partition = |(index, (committed, end)): (usize, &(i64, i64))| PartitionProgress {
         partition: index as i32,
         committed: Some(*committed),

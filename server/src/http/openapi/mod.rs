@@ -115,7 +115,7 @@ fn problems() -> Map<String, Value> {
             StatusCode::UNAUTHORIZED => {
                 response["headers"] = json!({"WWW-Authenticate": header("How to authenticate")});
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 response["headers"] = json!({"Retry-After": header("After so many seconds the same may work")});
             }
             _ => {}
@@ -204,6 +204,7 @@ fn errors(route: &Route, has_place: bool, access: &Access) -> impl Iterator<Item
         (StatusCode::FORBIDDEN, true),
         (StatusCode::NOT_FOUND, has_place || takes_body),
         (StatusCode::PAYLOAD_TOO_LARGE, takes_body),
+        (StatusCode::TOO_MANY_REQUESTS, asks_for_token),
         (StatusCode::INTERNAL_SERVER_ERROR, true),
         (StatusCode::SERVICE_UNAVAILABLE, asks_stores),
         (StatusCode::GATEWAY_TIMEOUT, true),
