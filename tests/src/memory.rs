@@ -22,9 +22,14 @@ impl Memory {
         memory
     }
 
-    /// The most that it took since then.
+    /// The most that it took since then, files that are in memory included.
     pub fn peak_mb(&self) -> u64 {
         self.megabytes("VmHWM:")
+    }
+
+    /// What it has now of its own; pages of files, which the system takes back whenever it needs them, not included.
+    pub fn own_mb(&self) -> u64 {
+        self.megabytes("RssAnon:")
     }
 
     fn megabytes(&self, of: &str) -> u64 {

@@ -16,9 +16,9 @@ use serde_json::json;
 use super::capacity;
 use super::say;
 use super::session::{EVERY_TENANT, Owned, Session, own_or_find};
-use super::{Data, Format, asked_to_end};
+use super::{Data, Format, asked_to_end, code_of};
 use crate::config::Config;
-use crate::ingest;
+use crate::ingest::{self, Unreadable};
 use crate::runtime::Purpose;
 
 #[derive(Debug, Args)]
@@ -95,7 +95,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     print(&summary, options.format)?;
     if let Some(error) = failed {
         eprintln!("error: {error:#}");
-        return Ok(ExitCode::FAILURE);
+        return Ok(code_of(&error));
     }
     Ok(match summary.dead_lettered.is_empty() {
         _ if summary.not_published_total > 0 => ExitCode::FAILURE,
@@ -113,7 +113,7 @@ fn check_any_opens(files: &[PathBuf]) -> Result<()> {
             _ => return Ok(()),
         }
     }
-    bail!("{}", failures.join("\n"))
+    Err(Unreadable(failures.join("\n")).into())
 }
 
 /// Hands the events, part by part, to the process that owns the data.

@@ -12,6 +12,7 @@ use super::say;
 use super::session::{Session, segment};
 use super::{Data, one_of};
 use crate::config::Config;
+use crate::ingest::Unreadable;
 use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]
@@ -30,10 +31,11 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
-    let event = std::fs::read(&options.file).with_context(|| format!("cannot open {}", options.file.display()))?;
+    let file = options.file.display();
+    let event = std::fs::read(&options.file).map_err(|error| Unreadable(format!("cannot open {file}: {error}")))?;
     let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&event);
     let event: Value =
-        serde_json::from_slice(event).with_context(|| format!("{} is no JSON", options.file.display()))?;
+        serde_json::from_slice(event).map_err(|error| Unreadable(format!("{file} is no JSON: {error}")))?;
     let session = if options.live {
         Session::open(&options.data.data, &config).await?
     } else {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
+use crate::ingest::Unreadable;
 
 mod capacity;
 mod dead_letters;
@@ -129,9 +130,15 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            code_of(&error)
         }
     }
+}
+
+/// 2 where a file cannot be read, as where an argument cannot.
+fn code_of(error: &anyhow::Error) -> ExitCode {
+    let is_unreadable = error.chain().any(|cause| cause.downcast_ref::<Unreadable>().is_some());
+    if is_unreadable { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {

@@ -333,6 +333,11 @@ fn tell_refused(what: &str, files: &[String]) -> String {
     }
 }
 
+/// A file that cannot be read, wholly or in part: the command ends with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
 /// What could not be read: the first hundred places, and how many more there are.
 #[derive(Default)]
 struct Failures {
@@ -353,7 +358,7 @@ impl Failures {
         if self.further > 0 {
             self.told.push(format!("and at {} further places; `lyceum validate` reports all of them", self.further));
         }
-        if self.told.is_empty() { Ok(()) } else { bail!("{}", self.told.join("\n")) }
+        if self.told.is_empty() { Ok(()) } else { Err(Unreadable(self.told.join("\n")).into()) }
     }
 }
 

@@ -24,6 +24,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,29 @@ mod stores;
 mod work;
 
 pub use lyceum_server::connect::Purpose;
+
+/// The threads on which events are processed; `None` where the system gives none, so that everything shares those that are there.
+struct Processing(Option<tokio::runtime::Runtime>);
+
+impl Processing {
+    fn start() -> Self {
+        let threads = tokio::runtime::Builder::new_multi_thread().thread_name("processing").enable_all().build();
+        Self(threads.inspect_err(|error| tracing::warn!(%error, "events have no threads of their own")).ok())
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Processing {
+    fn drop(&mut self) {
+        // A runtime must not wait within another one; every task has ended by then, or is to be ended.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 /// How often old records and keys are dropped.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
@@ -166,12 +190,14 @@ impl Runtime {
         }
     }
 
-    /// Runs every mapping and the housekeeping until `shutdown`.
+    /// Runs every mapping and the housekeeping until `shutdown`. The mappings have threads of their own: however much there is
+    /// to process, whoever asks something of this process is answered meanwhile.
     pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let processing = Processing::start();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for mapping in &self.pipeline.mappings {
-            tasks.spawn(mapping.clone().run(stop.clone().cancelled_owned()));
+            tasks.spawn_on(mapping.clone().run(stop.clone().cancelled_owned()), &processing.handle());
         }
         let (runtime, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move {

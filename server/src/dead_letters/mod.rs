@@ -40,13 +40,15 @@ mod value;
 
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
+/// So many are read at once by whoever follows, between which a thread does what else there is to do.
+const FOLLOWED_RECORDS: usize = 200;
 const FETCH_BYTES: usize = 4 << 20;
 /// Letters that are not further apart are fetched together, with what is between them.
 const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
 /// So long a question waits for letters that were not read yet; then it is answered from those that were.
-const READING_TIME: Duration = Duration::from_secs(2);
+const READING_TIME: Duration = Duration::from_millis(500);
 /// So long the index is kept from those who ask while it follows in the background, and how often it does.
 const FOLLOWING_TIME: Duration = Duration::from_millis(200);
 const FOLLOWING_INTERVAL: Duration = Duration::from_secs(1);
@@ -150,7 +152,7 @@ impl DeadLetterIndex {
                     if until.is_some_and(|until| Instant::now() >= until) {
                         return Ok(true);
                     }
-                    let fetched = self.event_log.fetch(name, partition, next, FETCH_RECORDS, FETCH_BYTES).await;
+                    let fetched = self.event_log.fetch(name, partition, next, FOLLOWED_RECORDS, FETCH_BYTES).await;
                     let records = match fetched {
                         Ok(records) => records,
                         // Retention was faster; the next call begins where the partition does then.
@@ -160,6 +162,7 @@ impl DeadLetterIndex {
                     let Some(last) = records.last() else { break };
                     next = last.position.offset + 1;
                     self.take_in(place, &records, next, index).await?;
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -29,7 +29,7 @@ const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
 const HELD_BYTES: [usize; 2] = [128 << 20, 40 << 20];
 /// How many large bodies are read at once, and of one tenant; the others wait for their turn.
 const READ_AT_ONCE: [usize; 2] = [2, 1];
-/// What is not larger is read in less time than a turn takes.
+/// One event that is not larger is read in less time than a turn takes.
 const SMALL_BYTES: usize = 64 << 10;
 
 // Of the process, as its memory and its processors are.
@@ -106,21 +106,21 @@ fn too_large(limit_bytes: usize) -> Problem {
     Problem::new(Kind::TOO_LARGE, format!("the body is larger than {limit_bytes} bytes; send less at once"))
 }
 
-/// Reads so many bytes that were sent: many of them on a thread of its own, since the runtime's threads have everybody's requests
-/// to answer.
+/// Reads what was sent: many events or a large one on a thread of its own, since the runtime's threads have everybody's requests to
+/// answer.
 pub(super) async fn read_aside<T: Send + 'static>(
     caller: &Caller,
-    bytes: usize,
-    read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    body: Bytes,
+    read: impl FnOnce(&Bytes) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    if bytes <= SMALL_BYTES {
-        return read();
+    if body.len() <= SMALL_BYTES && !body.trim_ascii_start().starts_with(b"[") {
+        return read(&body);
     }
     let turn = READING.acquire(caller.tenant.as_deref()).await;
     let turn = turn.ok_or_else(|| Problem::new(Kind::UNAVAILABLE, "the process is ending"))?;
     // The turn ends with the reading, also where nobody waits for it any more.
     let reading = spawn_blocking(move || {
-        let read = read();
+        let read = read(&body);
         drop(turn);
         read
     });

@@ -95,10 +95,12 @@ pub(super) async fn publish(
         );
         return Err(Problem::bad_request(detail));
     }
+    // Before anything of it is read: whoever floods costs little.
+    room.reserve(&caller, 1).await?;
     let body = read_body(&caller, body, PUBLISH_LIMIT_BYTES).await?;
     let of_topic = topic.clone();
-    let records = read_aside(&caller, body.len(), move || {
-        let mut records = read_records(&body, &of_topic, &*keys)?;
+    let records = read_aside(&caller, body, move |body| {
+        let mut records = read_records(body, &of_topic, &*keys)?;
         if let Some(tenant) = tenant {
             records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
         }

@@ -93,8 +93,8 @@ pub(super) async fn ingest(
     let tenant = caller.scope(query.tenant.as_deref())?;
     let body = read_body(&caller, body, INGEST_LIMIT_BYTES).await?;
     let own = tenant.clone();
-    let events = read_aside(&caller, body.len(), move || {
-        let request: Request = serde_json::from_slice(&body)
+    let events = read_aside(&caller, body, move |body| {
+        let request: Request = serde_json::from_slice(body)
             .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; use `lyceum ingest`")))?;
         let events = request.events.these()?.into_iter().map(PreparedEvent::prepared);
         let mut events = events.collect::<Result<Vec<_>, _>>()?;
