@@ -38,6 +38,8 @@ mod marks;
 mod replay;
 mod value;
 
+pub(crate) use value::learner as learner_of;
+
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
 const FETCH_BYTES: usize = 4 << 20;

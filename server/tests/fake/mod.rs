@@ -423,6 +423,17 @@ impl Analytics for FakeAnalytics {
         Ok(answer)
     }
 
+    async fn learning(&self, span: &Span) -> Result<Value, AskError> {
+        Ok(json!({
+            "people": 64, "statements": 1_280, "completions": 96, "surveys_started": 20, "surveys_completed": 15,
+            "response_rate": 0.75, "nps": 40.0, "promotion": {"promoters": 5, "passives": 4, "detractors": 1},
+            "by_day": [{"day": "2026-03-04", "people": 40, "statements": 600, "completions": 50}],
+            "belongs_to": [{"activity": "https://academy.example/departments/nursing", "people": 40, "statements": 900, "completions": 60}],
+            "surveys": [{"survey": "pulse", "started": 20, "completed": 15, "nps": 40.0}],
+            "tenant": span.tenant,
+        }))
+    }
+
     async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
         let told = scale.map(|scale| scale.to_string());
         Ok(echo(survey, span).map(|mut answer| {
@@ -461,7 +472,7 @@ impl Keys for FakeKeys {
         let of = |kind, id: &str| AggregateRef { kind, id: id.into() };
         let is_booking = value.windows(9).any(|part| part == b"/booking/");
         let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
-        About { tenant: "acme".to_owned(), aggregates }
+        About { tenant: "acme".to_owned(), event_id: None, aggregates }
     }
 
     fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
