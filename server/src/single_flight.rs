@@ -30,7 +30,7 @@ enum Question {
 
 impl Question {
     fn tenant(&self) -> Option<&str> {
-        let (Self::Platform(span) | Self::Survey(_, span, _) | Self::Learner(_, span)) = self;
+        let (Self::Platform(span) | Self::Learning(span) | Self::Survey(_, span, _) | Self::Learner(_, span)) = self;
         span.tenant.as_deref()
     }
 

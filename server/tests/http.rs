@@ -1152,3 +1152,47 @@ async fn figures_of_charts_are_files_and_answers_and_each_tenant_has_its_own() {
     send(&fakes, by(get("/history.csv?reach=century"), "acme reads")).await.is_problem(400, "bad-request", "month");
     send(&fakes, by(get("/learning?days=8"), "acme reads")).await.is_problem(400, "bad-request", "30");
 }
+
+#[tokio::test]
+async fn a_record_whose_statement_is_stored_is_known_long_after_it_was_processed_and_to_its_tenant_alone() {
+    use lyceum_core::ports::event_log::Publish;
+    use lyceum_core::ports::statements::{StatementDocument, StatementFields, StoreDocuments};
+    let fakes = busy(tokens()).await;
+    let id = uuid::Uuid::from_u128(77);
+    let value = r#"{"id": "00000000-0000-0000-0000-00000000004d", "actor": {"mbox": "mailto:ada@academy.example"}}"#;
+    let position = fakes.log.produce(STATEMENTS, vec![fake::record("acme", value.as_bytes())]).await.unwrap().remove(0);
+    let document = StatementDocument {
+        tenant: "acme".into(),
+        id,
+        raw: value.into(),
+        stored_ms: fake::NOW_MS,
+        source: position.clone(),
+        correlation_id: "c".into(),
+        fields: StatementFields {
+            event_type: "booking.requested".into(),
+            actor: "mbox:ada@academy.example".to_owned(),
+            ..StatementFields::default()
+        },
+    };
+    fakes.statements.store(vec![document]).await.unwrap();
+    let path = format!("/events/{position}");
+    let page = send(&fakes, by(get(&path), "acme reads")).await.text;
+    for part in [
+        "booking.requested · Lyceum",
+        "It was applied: its statement is stored since",
+        &format!("/statements/{id}?tenant=acme"),
+        "/learners/mbox%3Aada%40academy.example?tenant=acme",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    send(&fakes, by(get(&path), "globex does all")).await.is_problem(404, "not-found", "of yours");
+    let found = send(&fakes, by(get(&format!("/search?q={position}")), "globex does all")).await;
+    assert!(found.text.contains("It was looked for as"), "{}", found.text);
+    // Of what nothing is known that is said, and where a letter of it may be.
+    let nothing = fakes.log.produce(STATEMENTS, vec![fake::record("acme", b"{}")]).await.unwrap().remove(0);
+    let page = send(&fakes, by(get(&format!("/events/{nothing}")), "operator of all")).await.text;
+    assert!(
+        page.contains("How it ended is not known here any more") && page.contains("fell out of a full index"),
+        "{page}"
+    );
+}

@@ -22,9 +22,12 @@ const ANSWERS: usize = 64;
 /// An answer is as good as a new one for so long: every reader of a page asks the same, and it reads whole surveys.
 const FRESH_MS: i64 = 60_000;
 
-/// What was answered lately, by tenant and days.
+/// Of which tenant, and of how many days.
+type Asking = (Option<String>, u32);
+
+/// What was answered lately.
 #[derive(Default)]
-pub(super) struct Lately(Mutex<HashMap<(Option<String>, u32), Arc<Answered>>>);
+pub(super) struct Lately(Mutex<HashMap<Asking, Arc<Answered>>>);
 
 #[derive(Default)]
 struct Answered {

@@ -391,10 +391,11 @@ pub(super) async fn show_event(
     }
     let Found { record, event, letter, became, stored, about } = found;
     let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
-    let mut odd = Vec::new();
+    let (mut odd, mut learners) = (Vec::new(), Vec::new());
     for of in &about.aggregates {
         let state = part(async { states.show(&about.tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
         if let Ok(Some(state)) = state {
+            learners.extend(state["learner"].as_str().map(str::to_owned));
             odd.extend(
                 state["anomalies"].as_array().into_iter().flatten().map(|anomaly| (of.clone(), anomaly.clone())),
             );
@@ -403,6 +404,7 @@ pub(super) async fn show_event(
     let view = EventView {
         anomalies: seen.into_iter().filter(|anomaly| anomaly.position == position).collect(),
         odd,
+        learners,
         about,
         learner: record.as_ref().and_then(|record| learner_of(record.value.as_deref()?)),
         frame: frame(&sources, tenant),

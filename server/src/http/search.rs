@@ -110,7 +110,8 @@ impl Search<'_> {
 
     /// What is not there is no failure; what cannot be asked is told.
     fn note(&mut self, what: &str, error: AskError) {
-        if let AskError::Unavailable(why) | AskError::Busy(why) | AskError::Failed(why) = error {
+        if let AskError::Unavailable(why) | AskError::Busy(why) | AskError::TooMany(why) | AskError::Failed(why) = error
+        {
             self.failed.push(format!("{what} could not be looked for: {why}"));
         }
     }

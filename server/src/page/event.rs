@@ -32,8 +32,10 @@ pub struct EventView {
     pub anomalies: Vec<Arc<LiveAnomaly>>,
     /// What is odd in the states that it is about, as they are now.
     pub odd: Vec<(AggregateRef, Value)>,
-    /// Whom it is about.
+    /// Who did it.
     pub learner: Option<String>,
+    /// Whom the states that it is about name.
+    pub learners: Vec<String>,
     /// The statement that came from it.
     pub stored: Option<StoredStatement>,
     /// Where the record is a dead letter itself, what is known of it.
@@ -49,6 +51,9 @@ impl EventView {
     pub fn render(&self) -> Markup {
         let title = match (&self.event, &self.letter) {
             (Some(event), _) => event.event_type.to_owned(),
+            (None, None) if self.stored.is_some() => {
+                self.stored.as_ref().map_or_else(String::new, |stored| stored.document.fields.event_type.to_string())
+            }
             (None, Some(letter)) => format!("Dead letter: {}", words(letter.kind.name())),
             (None, None) if self.became.is_some() => "Dead-lettered record".to_owned(),
             (None, None) => "Record".to_owned(),
@@ -118,6 +123,9 @@ impl EventView {
                         @if let Some(to) = to { a href=(self.frame.path(&learner_path(to), &[])) { (learner) } } @else { (learner) }
                     } }
                 }
+                @for learner in &self.learners {
+                    div { dt { "learner" } dd { a href=(self.frame_of_states().path(&learner_path(learner), &[])) { (learner) } } }
+                }
                 @if let Some(event) = event { div { dt { "processed" } dd { (moment(&format_time(event.at_ms))) } } }
                 @if let Some(record) = record { div { dt { "produced" } dd { (moment(&format_time(record.timestamp_ms))) } } }
             }
@@ -165,6 +173,10 @@ impl EventView {
     /// Whether one of the anomalies that were seen after this event says the same.
     fn says_already(&self, anomaly: &Value) -> bool {
         self.anomalies.iter().any(|seen| anomaly["message"].as_str() == Some(&seen.message))
+    }
+
+    fn frame_of_states(&self) -> Frame {
+        Frame { tenant: Some(self.about.tenant.clone()), ..Frame::default() }
     }
 
     fn frame_of_statement(&self, stored: &StoredStatement) -> Frame {

@@ -138,12 +138,13 @@ fn render_reaches(frame: &Frame, chosen: Reach) -> Markup {
     }
 }
 
-fn render_legend(ended: &Counts) -> Markup {
+fn render_legend(ended: &Counts, has_gaps: bool) -> Markup {
     html! {
         ul.legend aria-label="Legend" {
             @for (index, name) in OUTCOMES.iter().enumerate() {
                 li { (outcome_badge(name)) " " b { (count(ended[index])) } }
             }
+            @if has_gaps { li { span.badge.gap { "no process ran" } } }
         }
     }
 }
@@ -188,7 +189,7 @@ pub(super) fn render(frame: &Frame, snapshot: &Snapshot) -> Markup {
         figure.plot {
             (chart.render())
             figcaption {
-                (render_legend(&ended))
+                (render_legend(&ended, false))
                 details #plot-figures {
                     summary { "Figures as a table" }
                     table {
@@ -265,7 +266,7 @@ pub(super) fn render_history(frame: &Frame, history: &History) -> Markup {
         figure.plot {
             (chart.render())
             figcaption {
-                (render_legend(&ended))
+                (render_legend(&ended, gaps > 0))
                 @if !history.is_durable {
                     p.quiet { "This process has no folder of its own: its history is in memory, and begins anew with it." }
                 }

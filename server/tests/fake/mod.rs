@@ -472,7 +472,8 @@ impl Keys for FakeKeys {
         let of = |kind, id: &str| AggregateRef { kind, id: id.into() };
         let is_booking = value.windows(9).any(|part| part == b"/booking/");
         let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
-        About { tenant: "acme".to_owned(), event_id: None, aggregates }
+        let id = serde_json::from_slice::<Value>(value).ok().and_then(|value| value["id"].as_str()?.parse().ok());
+        About { tenant: "acme".to_owned(), event_id: id, aggregates }
     }
 
     fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
@@ -650,7 +651,7 @@ pub fn findings() -> Vec<Finding> {
     ]
 }
 
-fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
+pub fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
     let headers = vec![Header::new("tenant-id", tenant.to_owned()), Header::new("note", "<b>bold</b>")];
     NewRecord { key: Some("s-1".into()), value: Some(value.into()), headers, ..NewRecord::default() }
 }
