@@ -118,9 +118,14 @@ impl KeepHistory for MemoryHistory {
     }
 }
 
-/// Drops buckets past their time, and those of tenants beyond the number that is kept: the ones that were idle longest.
+/// Drops buckets past their time, those of a future that a wrong clock wrote, and those of tenants beyond the number that is kept: the
+/// ones that were idle longest.
 pub fn drop_what_is_old(buckets: &mut Buckets, now_ms: i64) {
-    buckets.retain(|key, _| key.start_ms > now_ms - key.width.ms() * key.width.limit() as i64);
+    let is_kept = |key: &BucketKey| {
+        let oldest_ms = now_ms - key.width.ms() * key.width.limit() as i64;
+        oldest_ms < key.start_ms && key.start_ms <= now_ms
+    };
+    buckets.retain(|key, _| is_kept(key));
     let mut last_seen: BTreeMap<&str, i64> = BTreeMap::new();
     for (key, _) in buckets.iter() {
         if let Some(tenant) = &key.tenant {
@@ -476,6 +481,7 @@ mod tests {
             );
         }
         buckets.insert(key(None, Width::Minute, NOW_MS - DAY_MS - MINUTE_MS), [1; 6]);
+        buckets.insert(key(None, Width::Minute, NOW_MS + MINUTE_MS), [1; 6]);
         buckets.insert(key(None, Width::Hour, NOW_MS - DAY_MS - MINUTE_MS), [1; 6]);
         drop_what_is_old(&mut buckets, NOW_MS);
         let tenants: BTreeSet<_> = buckets.keys().filter_map(|key| key.tenant.clone()).collect();

@@ -212,6 +212,7 @@ impl Live {
             }
         }
         kept.all.rings.mark(now_ms);
+        self.saved_ms.store(self.since_ms, Ordering::Relaxed);
         Ok(())
     }
 

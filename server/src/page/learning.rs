@@ -198,6 +198,7 @@ impl LearningView {
             text: format!("At most {} on one of {} days.", count(most), days.len()),
             width: days.len() as f64 * 10.0,
             bars: bars.collect(),
+            told_together: 1,
             classes: &["applied"],
             line: if has_before {
                 days.iter().map(|(_, _, before)| Some(*before as f64)).collect()

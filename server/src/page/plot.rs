@@ -16,6 +16,8 @@ use crate::live::{Counts, OUTCOMES, SECONDS, Snapshot, format_time};
 const COLUMN: usize = 5;
 /// The drawing's height; the style stretches it.
 const HEIGHT: f64 = 100.0;
+/// So many columns are told together: what lives is sent every second.
+const TOLD_TOGETHER: usize = 4;
 /// How much of a bar's width is drawn; the rest is the gap to the next.
 const DRAWN: f64 = 0.84;
 
@@ -24,7 +26,7 @@ pub(super) struct Drawn {
     /// Its left edge and its width.
     pub(super) left: f64,
     pub(super) width: f64,
-    /// The moment that it is of, and what it says.
+    /// The moment that it is of, and what it says; of several that are told together the first one says it.
     pub(super) at: String,
     pub(super) says: String,
     /// From below; `None` is a gap.
@@ -40,6 +42,8 @@ pub(super) struct Chart<'a> {
     pub(super) text: String,
     pub(super) width: f64,
     pub(super) bars: Vec<Drawn>,
+    /// So many bars are told together.
+    pub(super) told_together: usize,
     /// The class of each part of a bar.
     pub(super) classes: &'a [&'a str],
     /// Values at the middles of bars, behind them.
@@ -73,8 +77,8 @@ impl Chart<'_> {
                     }
                     @let line = self.draw_line(top);
                     @if !line.is_empty() { path.before d=(line) {} }
-                    @for bar in &self.bars {
-                        rect.hit x=(short(bar.left)) width=(short(bar.width)) height=(HEIGHT) data-at=(bar.at) { title { (bar.says) } }
+                    @for bar in self.bars.iter().filter(|bar| !bar.says.is_empty()) {
+                        rect.hit x=(short(bar.left)) width=(short(bar.width * self.told_together as f64)) height=(HEIGHT) data-at=(bar.at) { title { (bar.says) } }
                     }
                 }
                 div.x aria-hidden="true" { @for label in &self.x { span { (label) } } }
@@ -166,11 +170,14 @@ pub(super) fn render(frame: &Frame, snapshot: &Snapshot) -> Markup {
     }
     let _ = write!(text, ". The busiest five seconds had {} a second.", axis(peak));
     let first_ms = (snapshot.at_ms.div_euclid(1000) - (SECONDS as i64 - 1)) * 1000;
-    let bars = columns.iter().map(|(left, rates)| Drawn {
+    let bars = columns.iter().enumerate().map(|(index, (left, rates))| Drawn {
         left: *left,
         width: COLUMN as f64,
         at: format_time(first_ms + *left as i64 * 1000),
-        says: told(&format!("{} a second", axis(rates.iter().sum())), rates.iter().map(|rate| rate * COLUMN as f64)),
+        says: match index % TOLD_TOGETHER {
+            0 => tell_columns(&columns[index..columns.len().min(index + TOLD_TOGETHER)]),
+            _ => String::new(),
+        },
         parts: Some(rates.to_vec()),
     });
     let x = ["10 min ago", "7½", "5 min ago", "2½", "now"];
@@ -180,6 +187,7 @@ pub(super) fn render(frame: &Frame, snapshot: &Snapshot) -> Markup {
         text,
         width: SECONDS as f64,
         bars: bars.collect(),
+        told_together: TOLD_TOGETHER,
         classes: &OUTCOMES,
         line: Vec::new(),
         x: x.map(|label| html! { (label) }).to_vec(),
@@ -209,6 +217,14 @@ pub(super) fn render(frame: &Frame, snapshot: &Snapshot) -> Markup {
             }
         }
     }
+}
+
+/// What ended in a few columns, and at which rate.
+fn tell_columns(columns: &[(f64, [f64; OUTCOMES.len()])]) -> String {
+    let ended: [f64; OUTCOMES.len()] =
+        std::array::from_fn(|index| columns.iter().map(|(_, rates)| rates[index]).sum::<f64>() * COLUMN as f64);
+    let seconds = (columns.len() * COLUMN) as f64;
+    told(&format!("{} a second", axis(ended.iter().sum::<f64>() / seconds)), ended.into_iter())
 }
 
 /// `3 applied, 1 dead lettered`, behind what is said of all of them.
@@ -257,6 +273,7 @@ pub(super) fn render_history(frame: &Frame, history: &History) -> Markup {
         text,
         width: number as f64 * 10.0,
         bars: bars.collect(),
+        told_together: 1,
         classes: &OUTCOMES,
         line: Vec::new(),
         x: x.collect(),
@@ -410,6 +427,13 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_told_together_with_their_rate_and_what_ended_in_them() {
+        let columns = [(0.0, [1.0, 0.0, 0.0, 0.0, 0.0, 0.2]), (5.0, [0.0; 6])];
+        assert_eq!(tell_columns(&columns), "0.6 a second: 5 applied, 1 dead lettered");
+        assert_eq!(tell_columns(&columns[1..]), "0 a second");
+    }
+
+    #[test]
     fn a_gap_is_drawn_as_one_and_told_apart_from_nothing() {
         let bar = |start_ms: i64, counts| Bar { start_ms, counts };
         let mut bars = vec![bar(0, None); 120];
@@ -444,6 +468,7 @@ mod tests {
             text: String::new(),
             width: 40.0,
             bars: [0.0, 10.0, 20.0, 30.0].map(bar).into_iter().collect(),
+            told_together: 1,
             classes: &["applied"],
             line: vec![Some(1.0), Some(2.0), None, Some(4.0)],
             x: Vec::new(),
