@@ -25,7 +25,8 @@
   };
   localise(document);
   const zone = document.getElementById("zone");
-  if (zone) zone.textContent = `times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; UTC stands under the pointer`;
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && here !== "UTC") zone.textContent = `times are ${here}; UTC stands under the pointer`;
 
   // Charts: the bar under the pointer, or the one that the arrow keys reach, is read out below.
   const read = (chart, bar) => {
