@@ -171,7 +171,7 @@ async fn point_at_what_lives(browser: &Browser) {
             "return document.querySelector('#feed-state').textContent === 'holding still'",
         )
         .await;
-    browser.point_at("#plot svg[data-chart] .hit:last-of-type").await;
+    browser.point_at("#plot svg[data-chart] .hit:nth-of-type(9)").await;
     browser
         .wait_for(
             "a bar that is read out",

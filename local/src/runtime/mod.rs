@@ -77,6 +77,12 @@ impl Runtime {
         let kept = Arc::new(history::FileHistory::new(folder.join(history::FILE)));
         let live = Live::new(clock.clone(), Access::new(config.server.tokens.clone()).tenants());
         let live = Arc::new(live.keeping(kept));
+        // Before anybody can ask for it. Who only looks adds nothing to it.
+        if purpose == Purpose::Process
+            && let Err(error) = live.restore()
+        {
+            tracing::warn!(%error, "the history of outcomes cannot be read; charts begin with this process");
+        }
         let tally = Arc::new(Tally::default());
         let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), live.clone(), tally.clone()];
         // A person at the terminal has the page and the summary; whoever sets a level reads the log.
@@ -173,9 +179,6 @@ impl Runtime {
 
     /// Runs every mapping and the housekeeping until `shutdown`.
     pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) {
-        if let Err(error) = tokio::task::block_in_place(|| self.live.restore()) {
-            tracing::warn!(%error, "the history of outcomes cannot be read; charts begin with this process");
-        }
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for mapping in &self.pipeline.mappings {

@@ -78,7 +78,8 @@ impl Chart<'_> {
                     @let line = self.draw_line(top);
                     @if !line.is_empty() { path.before d=(line) {} }
                     @for bar in self.bars.iter().filter(|bar| !bar.says.is_empty()) {
-                        rect.hit x=(short(bar.left)) width=(short(bar.width * self.told_together as f64)) height=(HEIGHT) data-at=(bar.at) { title { (bar.says) } }
+                        @let hit = (bar.width * self.told_together as f64).min(self.width - bar.left);
+                        rect.hit x=(short(bar.left)) width=(short(hit)) height=(HEIGHT) data-at=(bar.at) { title { (bar.says) } }
                     }
                 }
                 div.x aria-hidden="true" { @for label in &self.x { span { (label) } } }
