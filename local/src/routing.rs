@@ -51,7 +51,7 @@ impl Keys for Router {
         let Some((known, envelope)) = recognise(record, &self.catalog, &self.config) else { return About::default() };
         let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name);
         let read = entry.and_then(|entry| (entry.read)(&envelope).ok()).unwrap_or_default();
-        About { tenant: envelope.tenant.to_string(), aggregates: read.aggregates }
+        About { tenant: envelope.tenant.to_string(), event_id: Some(envelope.id), aggregates: read.aggregates }
     }
 
     fn key_of(&self, _topic: &str, value: &[u8]) -> Option<Bytes> {

@@ -226,7 +226,7 @@ pub fn check_where_from<B>(access: &Access, request: &Request<B>) -> Result<(), 
     }
     let path = request.uri().path();
     // A page that a link leads to is shown, but what costs work to answer is for this server's own page alone.
-    let is_for_everybody = path != "/live" && !path.starts_with("/api/");
+    let is_for_everybody = path != "/live" && !path.starts_with("/api/") && !path.ends_with(".csv");
     let is_looking = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_looking && is_for_everybody {
         return Ok(());

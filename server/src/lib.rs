@@ -15,6 +15,7 @@ mod near;
 pub mod page;
 pub mod problem;
 pub mod questions;
+pub mod search;
 mod shares;
 mod single_flight;
 pub mod topics;

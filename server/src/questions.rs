@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lyceum_core::analytics::learner_id::LearnerId;
 use lyceum_core::analytics::nps::Scale;
-use lyceum_core::analytics::{learner, platform, survey, tenants};
+use lyceum_core::analytics::{learner, learning, platform, survey, tenants};
 use lyceum_core::family::AggregateRef;
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::{Filter, Statements, StatementsError};
@@ -15,6 +15,7 @@ use lyceum_core::process::Subscriber;
 use lyceum_core::record::Record;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::near::near;
 
@@ -52,11 +53,20 @@ pub struct Span {
     pub to_ms: Option<i64>,
 }
 
+impl Span {
+    fn filter(&self) -> Filter {
+        Filter { tenant: self.tenant.clone(), from_ms: self.from_ms, to_ms: self.to_ms, ..Filter::default() }
+    }
+}
+
 /// The questions of a learning team. The answers are the JSON of `lyceum query`.
 #[async_trait]
 pub trait Analytics: Send + Sync {
     /// All statements: how many, by verb, by day, active learners.
     async fn platform(&self, span: &Span) -> Result<Value, AskError>;
+
+    /// People, completions, opinions, by day and by what they belong to.
+    async fn learning(&self, span: &Span) -> Result<Value, AskError>;
 
     /// One survey, by its whole IRI or a last segment that names it alone; `scale` is that of answers that tell none. `None` or
     /// [`AskError::NotFound`], which tells of others, where nothing is known of it. [`AskError::Invalid`] lists the surveys
@@ -83,6 +93,8 @@ pub trait State: Send + Sync {
 pub struct About {
     /// Whose it is.
     pub tenant: String,
+    /// Its id, the derived one where it has none of its own; `None` where the record could not be read.
+    pub event_id: Option<Uuid>,
     /// The aggregates that it reads or changes.
     pub aggregates: Vec<AggregateRef>,
 }
@@ -107,9 +119,11 @@ pub struct StatementAnalytics {
 #[async_trait]
 impl Analytics for StatementAnalytics {
     async fn platform(&self, span: &Span) -> Result<Value, AskError> {
-        let filter =
-            Filter { tenant: span.tenant.clone(), from_ms: span.from_ms, to_ms: span.to_ms, ..Filter::default() };
-        json(platform::overview(&*self.statements, &filter).await)
+        json(platform::overview(&*self.statements, &span.filter()).await)
+    }
+
+    async fn learning(&self, span: &Span) -> Result<Value, AskError> {
+        json(learning::learning(&*self.statements, &span.filter()).await)
     }
 
     async fn survey(&self, survey_id: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {

@@ -22,6 +22,7 @@ const WAITING: [usize; 2] = [256, 64];
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Question {
     Platform(Span),
+    Learning(Span),
     /// With the bits of the ends of the scale that was asked for.
     Survey(String, Span, Option<[u64; 2]>),
     Learner(String, Span),
@@ -29,13 +30,14 @@ enum Question {
 
 impl Question {
     fn tenant(&self) -> Option<&str> {
-        let (Self::Platform(span) | Self::Survey(_, span, _) | Self::Learner(_, span)) = self;
+        let (Self::Platform(span) | Self::Learning(span) | Self::Survey(_, span, _) | Self::Learner(_, span)) = self;
         span.tenant.as_deref()
     }
 
     async fn ask(&self, analytics: &dyn Analytics) -> Result<Option<Value>, AskError> {
         match self {
             Self::Platform(span) => analytics.platform(span).await.map(Some),
+            Self::Learning(span) => analytics.learning(span).await.map(Some),
             Self::Survey(survey, span, ends) => {
                 let scale = ends.map(|ends| ends.map(f64::from_bits)).map(|[min, max]| Scale { min, max });
                 analytics.survey(survey, span, scale).await
@@ -113,6 +115,11 @@ impl Analytics for SingleFlight {
         answer.ok_or_else(|| AskError::Failed("there is no answer".to_owned()))
     }
 
+    async fn learning(&self, span: &Span) -> Result<Value, AskError> {
+        let answer = self.ask(Question::Learning(span.clone())).await?;
+        answer.ok_or_else(|| AskError::Failed("there is no answer".to_owned()))
+    }
+
     async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
         let ends = scale.map(|Scale { min, max }| [min, max].map(f64::to_bits));
         self.ask(Question::Survey(survey.to_owned(), span.clone(), ends)).await
@@ -157,6 +164,10 @@ mod tests {
             self.asked.fetch_add(1, Ordering::SeqCst);
             drop(self.allowed.acquire().await);
             Ok(json!(span.tenant))
+        }
+
+        async fn learning(&self, _: &Span) -> Result<Value, AskError> {
+            Ok(json!(null))
         }
 
         async fn survey(&self, _: &str, _: &Span, _: Option<Scale>) -> Result<Option<Value>, AskError> {

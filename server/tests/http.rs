@@ -82,6 +82,7 @@ fn example_of(path: &str) -> String {
         "/api/state/{kind}/{id}" => "/api/state/session/s-1".to_owned(),
         "/state/{kind}/{id}" => "/state/session/s-1".to_owned(),
         "/api/statements/{id}" => format!("/api/statements/{STATEMENT_ID}"),
+        "/statements/{id}" => format!("/statements/{STATEMENT_ID}"),
         other => other.to_owned(),
     };
     path.replace("{topic}", BOOKINGS)
@@ -779,7 +780,8 @@ async fn a_page_of_another_origin_changes_nothing() {
 async fn a_page_of_another_origin_makes_this_server_work_for_no_answer() {
     let fakes = busy(Access::open()).await;
     let costly = ROUTES.iter().filter(|route| route.method == "GET");
-    let costly: Vec<_> = costly.filter(|route| route.path == "/live" || route.path.starts_with("/api/")).collect();
+    let is_costly = |path: &str| path == "/live" || path.starts_with("/api/") || path.ends_with(".csv");
+    let costly: Vec<_> = costly.filter(|route| is_costly(route.path)).collect();
     assert!(costly.len() > 8, "the routes have other paths");
     for route in costly {
         for (name, value) in [
@@ -847,7 +849,7 @@ async fn the_live_feed_sends_what_changed_to_each_tenant_its_own_and_ends_with_t
     assert_eq!(first["totals"], json!({"applied": 31, "dead_lettered": 1}));
     assert_eq!(first["lag"]["statement"], 600);
     assert!(!first.to_string().contains("globex"), "{first}");
-    assert_eq!(first["parts"].as_object().map(serde_json::Map::len), Some(9));
+    assert_eq!(first["parts"].as_object().map(serde_json::Map::len), Some(11));
 
     let report = fake::report("acme", 4711, Outcome::DeadLettered { kind: DeadLetterKind::Rejected });
     fakes.observe(&[report, fake::report("globex", 4712, Outcome::Applied)]);
@@ -893,6 +895,10 @@ async fn what_a_sender_wrote_is_escaped_on_every_page() {
         "/dead-letters/list".to_owned(),
         "/dead-letters/list?rule=%3Cscript%3Ealert(1)".to_owned(),
         "/?tenant=%3Cscript%3Ealert(1)".to_owned(),
+        "/?reach=month".to_owned(),
+        "/learning?days=30&tenant=%3Cscript%3Ealert(1)".to_owned(),
+        "/search?q=%3Cscript%3Ealert(1)".to_owned(),
+        format!("/statements/{STATEMENT_ID}"),
         format!("/events/{BOOKINGS}/0/0"),
         format!("/events/{LETTERS}/0/0"),
     ] {
@@ -993,7 +999,8 @@ async fn a_page_keeps_its_tenant_in_each_link_feed_and_form_though_nothing_was_s
         for to in paths {
             assert!(to.contains("tenant=one"), "{path} leads to {to}");
         }
-        let forms = page.matches("method=\"post\"").count();
+        // The field that searches keeps it, too.
+        let forms = page.matches("method=\"post\"").count() + 1;
         assert_eq!(page.matches(r#"<input type="hidden" name="tenant" value="one">"#).count(), forms, "{path}: {page}");
     }
     let page = send(&fakes, get("/?tenant=one")).await.text;
@@ -1063,4 +1070,129 @@ async fn an_anomaly_and_its_event_lead_to_what_they_are_about_and_that_has_a_pag
     send(&fakes, get("/surveys/unknown")).await.is_problem(404, "not-found", "unknown");
     send(&fakes, get("/surveys/pulse?scale=x")).await.is_problem(400, "bad-request", "0..10");
     assert_eq!(send(&fakes, get("/surveys/pulse")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_text_is_found_as_whatever_it_names_and_what_is_one_thing_alone_is_led_to() {
+    let fakes = busy(tokens()).await;
+    let find = async |secret: &str, query: &str| send(&fakes, by(get(&format!("/search?q={query}")), secret)).await;
+    let to = |answer: &Answer| answer.headers.get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
+    let letter = format!("{LETTERS}/0/0");
+    for (query, wanted) in [
+        (letter.clone(), format!("/events/{letter}?tenant=acme")),
+        ("mailto:ada@academy.example".to_owned(), "/learners/mailto%3Aada%40academy.example?tenant=acme".to_owned()),
+        ("http://nlj.platform/activities/session/s-1".to_owned(), "/state/session/s-1?tenant=acme".to_owned()),
+    ] {
+        let answer = find("acme reads", &query).await;
+        assert_eq!((answer.status, to(&answer)), (StatusCode::SEE_OTHER, Some(wanted)), "{query}");
+        assert!(!send(&fakes, by(get(&to(&answer).unwrap()), "acme reads")).await.status.is_client_error(), "{query}");
+    }
+    // The fake knows a survey of every name.
+    let event = find("acme reads", &STATEMENT_ID.to_string()).await.text;
+    assert!(event.contains(&format!("/statements/{STATEMENT_ID}?tenant=acme")), "{event}");
+    // A bare name may be a session's, a survey's and an account's.
+    let several = find("acme reads", "s-1").await;
+    for part in ["/state/session/s-1?tenant=acme", "/surveys/s-1?tenant=acme", "/learners/s-1?tenant=acme"] {
+        assert!(several.status == StatusCode::OK && several.text.contains(part), "{part}: {}", several.text);
+    }
+    // What is another tenant's is not there.
+    let event = find("globex does all", &STATEMENT_ID.to_string()).await.text;
+    assert!(!event.contains("/statements/"), "{event}");
+    for query in [letter, "http://nlj.platform/activities/session/s-1".to_owned()] {
+        let none = find("globex does all", &query).await;
+        assert!(
+            none.status == StatusCode::OK && none.text.contains("has this name. It was looked for as"),
+            "{query}: {}",
+            none.text
+        );
+    }
+    let event = find("operator of all", &STATEMENT_ID.to_string()).await.text;
+    assert!(event.contains(&format!("/statements/{STATEMENT_ID}?tenant=acme")), "{event}");
+    send(&fakes, by(get("/search?q=x&tenant=globex"), "acme reads")).await.is_problem(403, "forbidden-tenant", "acme");
+}
+
+#[tokio::test]
+async fn the_overview_says_what_is_wrong_and_its_title_how_much_waits() {
+    let fakes = busy(Access::open()).await;
+    let page = send(&fakes, get("/")).await.text;
+    assert!(page.contains("<title>4 waiting · Overview · Lyceum</title>"), "{page}");
+    assert!(
+        page.contains("600 events are waiting on nlj.xapi.statements:") && !page.contains("letters failed since"),
+        "{page}"
+    );
+    let many = (0..12).map(|offset| fake::letter(offset, DeadLetterKind::Validation, Some("acme"), false));
+    *fakes.dead_letters.0.lock().unwrap() = many.collect();
+    let page = send(&fakes, get("/")).await.text;
+    assert!(page.contains("12 events of acme failed since <time datetime=\"2026-03-05T09:29:55Z\""), "{page}");
+    let page = send(&empty(Access::open()), get("/")).await.text;
+    assert!(page.contains("<title>Overview · Lyceum</title>") && !page.contains("class=\"alarm\""), "{page}");
+}
+
+#[tokio::test]
+async fn figures_of_charts_are_files_and_answers_and_each_tenant_has_its_own() {
+    let fakes = busy(tokens()).await;
+    let file = send(&fakes, by(get("/history.csv?reach=day"), "acme reads")).await;
+    assert_eq!(file.headers[header::CONTENT_DISPOSITION], "attachment; filename=\"events-day.csv\"");
+    assert!(file.text.lines().count() == 97 && file.text.contains(",31,0,0,0,0,1\n"), "{}", file.text);
+    let history = send(&fakes, by(get("/api/history?reach=month"), "globex does all")).await.json();
+    let last = history["bars"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (last["outcomes"].clone(), history["is_durable"].clone()),
+        (json!({"duplicate": 1, "retry_later": 1}), json!(false))
+    );
+    assert_eq!(history["bars"][0]["outcomes"], Value::Null, "there was no process then");
+    let days = send(&fakes, by(get("/learning.csv?days=30"), "acme reads")).await.text;
+    assert!(days.lines().count() == 31 && days.contains("2026-03-04,40,50,600\n"), "{days}");
+    let page = send(&fakes, by(get("/?reach=year"), "acme reads")).await.text;
+    assert!(
+        page.contains("data-live=\"/live?reach=year&amp;tenant=acme\"")
+            || page.contains("data-live=\"/live?reach=year\""),
+        "{page}"
+    );
+    send(&fakes, by(get("/history.csv?reach=century"), "acme reads")).await.is_problem(400, "bad-request", "month");
+    send(&fakes, by(get("/learning?days=8"), "acme reads")).await.is_problem(400, "bad-request", "30");
+}
+
+#[tokio::test]
+async fn a_record_whose_statement_is_stored_is_known_long_after_it_was_processed_and_to_its_tenant_alone() {
+    use lyceum_core::ports::event_log::Publish;
+    use lyceum_core::ports::statements::{StatementDocument, StatementFields, StoreDocuments};
+    let fakes = busy(tokens()).await;
+    let id = uuid::Uuid::from_u128(77);
+    let value = r#"{"id": "00000000-0000-0000-0000-00000000004d", "actor": {"mbox": "mailto:ada@academy.example"}}"#;
+    let position = fakes.log.produce(STATEMENTS, vec![fake::record("acme", value.as_bytes())]).await.unwrap().remove(0);
+    let document = StatementDocument {
+        tenant: "acme".into(),
+        id,
+        raw: value.into(),
+        stored_ms: fake::NOW_MS,
+        source: position.clone(),
+        correlation_id: "c".into(),
+        fields: StatementFields {
+            event_type: "booking.requested".into(),
+            actor: "mbox:ada@academy.example".to_owned(),
+            ..StatementFields::default()
+        },
+    };
+    fakes.statements.store(vec![document]).await.unwrap();
+    let path = format!("/events/{position}");
+    let page = send(&fakes, by(get(&path), "acme reads")).await.text;
+    for part in [
+        "booking.requested · Lyceum",
+        "It was applied: its statement is stored since",
+        &format!("/statements/{id}?tenant=acme"),
+        "/learners/mbox%3Aada%40academy.example?tenant=acme",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    send(&fakes, by(get(&path), "globex does all")).await.is_problem(404, "not-found", "of yours");
+    let found = send(&fakes, by(get(&format!("/search?q={position}")), "globex does all")).await;
+    assert!(found.text.contains("It was looked for as"), "{}", found.text);
+    // Of what nothing is known that is said, and where a letter of it may be.
+    let nothing = fakes.log.produce(STATEMENTS, vec![fake::record("acme", b"{}")]).await.unwrap().remove(0);
+    let page = send(&fakes, by(get(&format!("/events/{nothing}")), "operator of all")).await.text;
+    assert!(
+        page.contains("How it ended is not known here any more") && page.contains("fell out of a full index"),
+        "{page}"
+    );
 }

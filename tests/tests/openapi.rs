@@ -138,6 +138,8 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/openapi.json", "/openapi.json".to_owned()),
         ("/events/status", "/events/status".to_owned()),
         ("/api/analytics/platform/overview", "/api/analytics/platform/overview?from=2020-01-01".to_owned()),
+        ("/api/analytics/learning", "/api/analytics/learning?from=2020-01-01".to_owned()),
+        ("/api/history", "/api/history?reach=year".to_owned()),
         ("/api/analytics/surveys/{survey_id}", "/api/analytics/surveys/pulse-2026".to_owned()),
         ("/api/analytics/learners/{learner_id}", format!("/api/analytics/learners/{actor}")),
         ("/api/state/{kind}/{id}", "/api/state/program/spring-leadership".to_owned()),

@@ -13,6 +13,7 @@ use lyceum_xapi::utc_time::{Day, UtcTime};
 
 pub mod learner;
 pub mod learner_id;
+pub mod learning;
 pub mod nps;
 pub mod platform;
 pub mod survey;
@@ -55,6 +56,28 @@ struct Number {
 #[derive(Deserialize)]
 struct Filtered {
     doc_count: u64,
+}
+
+/// Different identified actors.
+#[derive(Deserialize)]
+struct People {
+    /// Those with an address or its SHA-1, each by the latter.
+    by_address: Number,
+    others: Others,
+    anonymous: Filtered,
+}
+
+#[derive(Deserialize)]
+struct Others {
+    learners: Number,
+}
+
+impl People {
+    fn count(&self) -> u64 {
+        // The empty actor is a value like any other to the store.
+        let nobody = u64::from(self.anonymous.doc_count > 0);
+        self.by_address.count() + self.others.learners.count().saturating_sub(nobody)
+    }
 }
 
 impl Terms {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 /// The ends of a scale of answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
@@ -78,13 +80,46 @@ pub enum NoScore {
     NoWholeNumber(f64),
 }
 
-/// The net promoter score, -100 to 100: the percentage of 9 and 10 less that of 0 to 6, where every answer is a whole number
-/// on a scale from 0 to 10. The scale is what the answers tell; of those that tell none it is the one asked for, and else the
-/// one that they reach from end to end.
+/// What a net promoter score is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Promotion {
+    /// Answers of 9 and 10.
+    pub promoters: u64,
+    /// Answers of 7 and 8.
+    pub passives: u64,
+    /// Answers of 0 to 6.
+    pub detractors: u64,
+}
+
+impl Promotion {
+    /// Every answer.
+    pub fn answers(self) -> u64 {
+        self.promoters + self.passives + self.detractors
+    }
+
+    /// The net promoter score, -100 to 100: the percentage of promoters less that of detractors; `None` without an answer.
+    pub fn score(self) -> Option<f64> {
+        let answers = self.answers();
+        (answers > 0).then(|| 100.0 * (self.promoters as f64 - self.detractors as f64) / answers as f64)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            promoters: self.promoters + other.promoters,
+            passives: self.passives + other.passives,
+            detractors: self.detractors + other.detractors,
+        }
+    }
+}
+
+/// What the net promoter score of a question is made of, where every answer is a whole number on a scale from 0 to 10. The scale
+/// is what the answers tell; of those that tell none it is the one asked for, and else the one that they reach from end to end.
 ///
 /// # Errors
 /// Why there is none.
-pub fn net_promoter_score(given: &Answers<'_>) -> Result<f64, NoScore> {
+pub fn promotion(given: &Answers<'_>) -> Result<Promotion, NoScore> {
     let Answers { numbers, without_number: without, scales, asked } = *given;
     if numbers.is_empty() && without == 0 {
         return Err(NoScore::NoAnswer);
@@ -103,9 +138,10 @@ pub fn net_promoter_score(given: &Answers<'_>) -> Result<f64, NoScore> {
     if told.count() == 0 && !(numbers.contains(&0.0) && numbers.contains(&10.0)) {
         return Err(NoScore::UnknownScale);
     }
-    let promoters = numbers.iter().filter(|number| **number >= 9.0).count() as f64;
-    let detractors = numbers.iter().filter(|number| **number <= 6.0).count() as f64;
-    Ok(100.0 * (promoters - detractors) / numbers.len() as f64)
+    let promoters = numbers.iter().filter(|number| **number >= 9.0).count();
+    let detractors = numbers.iter().filter(|number| **number <= 6.0).count();
+    let passives = numbers.len() - promoters - detractors;
+    Ok(Promotion { promoters: promoters as u64, passives: passives as u64, detractors: detractors as u64 })
 }
 
 #[cfg(test)]
@@ -115,7 +151,11 @@ mod tests {
     const TOLD: &[Scale] = &[Scale::OF_PROMOTERS];
 
     fn of(numbers: &[f64], scales: &[Scale]) -> Result<f64, NoScore> {
-        net_promoter_score(&Answers { numbers, scales, ..Answers::default() })
+        score(&Answers { numbers, scales, ..Answers::default() })
+    }
+
+    fn score(given: &Answers<'_>) -> Result<f64, NoScore> {
+        promotion(given).map(|promotion| promotion.score().unwrap())
     }
 
     #[test]
@@ -127,6 +167,16 @@ mod tests {
             assert_eq!(of(&[10.0, odd], TOLD), Err(NoScore::NoWholeNumber(odd)));
         }
         assert!(of(&[10.0, f64::NAN], TOLD).is_err());
+    }
+
+    #[test]
+    fn a_score_is_made_of_three_parts_and_of_several_questions_by_their_answers() {
+        let first =
+            promotion(&Answers { numbers: &[10.0, 9.0, 8.0, 6.0], scales: TOLD, ..Answers::default() }).unwrap();
+        assert_eq!(first, Promotion { promoters: 2, passives: 1, detractors: 1 });
+        let both = first.plus(Promotion { detractors: 4, ..Promotion::default() });
+        assert_eq!((both.answers(), both.score()), (8, Some(-37.5)));
+        assert_eq!(Promotion::default().score(), None);
     }
 
     #[test]
@@ -143,7 +193,7 @@ mod tests {
     fn whoever_asks_may_say_which_scale_it_is_and_not_against_what_the_answers_tell() {
         let asked = |numbers: &[f64], scales: &[Scale], asked: &str| {
             let asked = Some(asked.parse().unwrap());
-            net_promoter_score(&Answers { numbers, scales, asked, ..Answers::default() })
+            score(&Answers { numbers, scales, asked, ..Answers::default() })
         };
         let stars = Scale { min: 1.0, max: 5.0 };
         assert_eq!(asked(&[9.0, 10.0], &[], "0..10"), Ok(100.0));
@@ -159,7 +209,7 @@ mod tests {
         let numbers = [9.0; 200];
         let reason = |without_number| {
             let given = Answers { numbers: &numbers, without_number, scales: TOLD, asked: None };
-            net_promoter_score(&given).unwrap_err().to_string()
+            promotion(&given).unwrap_err().to_string()
         };
         assert_eq!(reason(1), "1 of 201 answers is no number");
         assert_eq!(reason(2), "2 of 202 answers are no number");

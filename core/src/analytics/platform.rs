@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filtered, Number, Terms, VerbCount, ask};
+use super::{Number, People, Terms, VerbCount, ask};
 use crate::ports::statements::{Filter, Statements, StatementsError};
 use lyceum_xapi::utc_time::UtcTime;
 
@@ -52,17 +52,10 @@ struct Aggregations {
     verbs: Terms,
     event_types: Terms,
     days: Terms,
-    /// Those with an address or its SHA-1, each by the latter.
-    by_address: Number,
-    others: Others,
-    anonymous: Filtered,
+    #[serde(flatten)]
+    people: People,
     first: Number,
     last: Number,
-}
-
-#[derive(Deserialize)]
-struct Others {
-    learners: Number,
 }
 
 /// Counts what the filter leaves.
@@ -81,12 +74,10 @@ fn fold(total: u64, answer: Aggregations) -> Result<PlatformOverview, Statements
     let by_day = by_day.into_iter().map(|(day, count)| DayCount { day: day.to_string(), count });
     let event_types = answer.event_types.buckets.into_iter();
     let event_types = event_types.map(|bucket| EventTypeCount { event_type: bucket.key, count: bucket.doc_count });
-    // The empty actor is a value like any other to the store.
-    let nobody = u64::from(answer.anonymous.doc_count > 0);
     Ok(PlatformOverview {
         total,
         verbs: answer.verbs.into_verbs(),
-        active_learners: answer.by_address.count() + answer.others.learners.count().saturating_sub(nobody),
+        active_learners: answer.people.count(),
         by_day: by_day.collect(),
         event_types: event_types.collect(),
         first: answer.first.instant(),

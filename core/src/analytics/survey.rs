@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::join;
 use serde::{Deserialize, Serialize};
 
-use super::nps::{Answers, Scale, net_promoter_score};
+use super::nps::{Answers, Promotion, Scale, promotion};
 use super::{Terms, ask};
 use crate::family::STATEMENT;
 use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
@@ -65,8 +65,11 @@ pub struct QuestionAnswers {
     pub answers: u64,
     /// The mean of the answers that have a number: `result.score.raw`, else a response that is one.
     pub mean: Option<f64>,
-    /// See [`net_promoter_score`]; blank answers do not count.
+    /// See [`promotion`]; blank answers do not count.
     pub nps: Option<f64>,
+    /// What that score is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// Why there is no net promoter score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_nps: Option<String>,
@@ -121,7 +124,17 @@ pub async fn survey(
 ) -> Result<SurveyAnswers, StatementsError> {
     let survey = find(statements, tenant, name).await?;
     let filter =
-        Filter { tenant: tenant.map(str::to_owned), survey: Some(survey.clone()), from_ms, to_ms, ..Filter::default() };
+        Filter { tenant: tenant.map(str::to_owned), survey: Some(survey), from_ms, to_ms, ..Filter::default() };
+    answers_of(statements, filter, scale).await
+}
+
+/// The answers to the survey that a filter names, as the store spells it.
+pub(super) async fn answers_of(
+    statements: &dyn Statements,
+    filter: Filter,
+    scale: Option<Scale>,
+) -> Result<SurveyAnswers, StatementsError> {
+    let survey = filter.survey.clone().unwrap_or_default();
     let mut attempts = Attempts::with_room(TEXT_BYTES);
     let mut part = statements.scan(&filter, None).await?;
     loop {
@@ -462,7 +475,7 @@ impl Question {
         let scales: Vec<Scale> = told.into_iter().map(|at| self.scales[usize::from(at)]).collect();
         let blank = self.given.values().filter(|given| given.is_blank).count();
         let without_number = self.given.len() - numbers.len() - blank;
-        let nps = net_promoter_score(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
+        let promotion = promotion(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
         let counts = self.counts();
         let listed = self.listed(&counts);
         let entry = |(response, count): (Digest, u64)| {
@@ -474,8 +487,9 @@ impl Question {
             question,
             answers,
             mean: (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64),
-            no_nps: nps.as_ref().err().map(ToString::to_string),
-            nps: nps.ok(),
+            no_nps: promotion.as_ref().err().map(ToString::to_string),
+            nps: promotion.as_ref().ok().and_then(|promotion| promotion.score()),
+            promotion: promotion.ok(),
             distinct: counts.len() as u64,
             other_answers: answers - distribution.iter().map(|entry| entry.count).sum::<u64>(),
             distribution,

@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use lyceum_core::analytics::learner::learner;
 use lyceum_core::analytics::learner_id::LearnerId;
+use lyceum_core::analytics::learning::learning;
 use lyceum_core::analytics::platform::overview;
 use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::{Filter, StatementDocument, StatementFields, Statements, StoreOutcome};
@@ -113,6 +114,10 @@ async fn ask_everything(statements: &dyn Statements) -> Value {
         "platform of two days": overview(statements, &Filter { from_ms: day(1), to_ms: day(3), ..of("academy") }).await.unwrap(),
         "platform of nobody": overview(statements, &of("nobody")).await.unwrap(),
         "platform of an odd tenant": overview(statements, &of(ODD_TENANT)).await.unwrap(),
+        "learning": learning(statements, &of("academy")).await.unwrap(),
+        "learning of all tenants": learning(statements, &Filter::default()).await.unwrap(),
+        "learning of two days": learning(statements, &Filter { from_ms: day(1), to_ms: day(3), ..of("academy") }).await.unwrap(),
+        "learning of nobody": learning(statements, &of("nobody")).await.unwrap(),
         "survey": survey(statements, Some("academy"), "http://nlj.platform/activities/survey/pulse", None, None, None).await.unwrap(),
         "survey of all tenants": survey(statements, None, "pulse", None, None, None).await.unwrap(),
         "survey on the first day": survey(statements, Some("academy"), "pulse", None, day(1), None).await.unwrap(),

@@ -17,7 +17,7 @@ use super::say;
 use super::{DATA, asked_to_end};
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
-use crate::demo;
+use crate::demo::{self, Demo};
 use crate::functions::RemoteFunctions;
 use crate::runtime::{Purpose, Runtime};
 
@@ -114,14 +114,21 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         say!("It listens on every address of this machine, and asks for a token; --bind 127.0.0.1 keeps it here.");
     }
     if options.demo {
-        say!("Demo traffic of a made-up academy is coming in, as tenant {:?}; `lyceum up` runs without.", demo::TENANT);
+        say!(
+            "Sixty days and the traffic of a made-up academy are coming in, as tenant {:?}; `lyceum up` runs without.",
+            demo::TENANT
+        );
     }
     std::io::stdout().flush()?;
 
     let stop = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, runtime.http_services(access), stop.clone().cancelled_owned()));
-    let (event_log, router) = (runtime.stores.event_log.clone(), runtime.pipeline.router.clone());
-    let traffic = options.demo.then(|| tokio::spawn(demo::publish_for_ever(event_log, router)));
+    let demo = Demo {
+        event_log: runtime.stores.event_log.clone(),
+        statements: runtime.stores.statements.clone(),
+        router: runtime.pipeline.router.clone(),
+    };
+    let traffic = options.demo.then(|| tokio::spawn(demo.publish_for_ever()));
     let running = runtime.run(stop.clone().cancelled_owned());
     tokio::pin!(running);
     tokio::select! {

@@ -35,6 +35,7 @@ use crate::ingest::{Pipeline, Tally};
 use crate::routing::Router;
 
 mod consumers;
+mod history;
 mod stores;
 mod work;
 
@@ -63,6 +64,8 @@ impl Drop for Processing {
     }
 }
 
+/// How often the history of outcomes is kept: so much of it a kill costs.
+const HISTORY_INTERVAL: Duration = Duration::from_secs(30);
 /// How often old records and keys are dropped.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -95,7 +98,15 @@ impl Runtime {
         let catalog = Arc::new(lyceum_catalog::catalog());
         let (stores, embedded_dynamodb) =
             stores::open(&config.server.stores, &folder, purpose, &catalog, &clock, &metrics).await?;
-        let live = Arc::new(Live::new(clock.clone(), Access::new(config.server.tokens.clone()).tenants()));
+        let kept = Arc::new(history::FileHistory::new(folder.join(history::FILE)));
+        let live = Live::new(clock.clone(), Access::new(config.server.tokens.clone()).tenants());
+        let live = Arc::new(live.keeping(kept));
+        // Before anybody can ask for it. Who only looks adds nothing to it.
+        if purpose == Purpose::Process
+            && let Err(error) = live.restore()
+        {
+            tracing::warn!(%error, "the history of outcomes cannot be read; charts begin with this process");
+        }
         let tally = Arc::new(Tally::default());
         let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), live.clone(), tally.clone()];
         // A person at the terminal has the page and the summary; whoever sets a level reads the log.
@@ -203,12 +214,30 @@ impl Runtime {
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.housekeeping()).await;
         });
+        let (runtime, stopped) = (self.clone(), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(runtime.keep_history()).await;
+        });
         shutdown.await;
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a task of the runtime failed");
             }
+        }
+        self.save_history();
+    }
+
+    async fn keep_history(&self) {
+        loop {
+            self.clock.sleep(HISTORY_INTERVAL).await;
+            self.save_history();
+        }
+    }
+
+    fn save_history(&self) {
+        if let Err(error) = tokio::task::block_in_place(|| self.live.save()) {
+            tracing::warn!(%error, "the history of outcomes could not be kept; it is tried again");
         }
     }
 

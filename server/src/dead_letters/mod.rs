@@ -38,6 +38,8 @@ mod marks;
 mod replay;
 mod value;
 
+pub(crate) use value::learner as learner_of;
+
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
 /// So many are read at once by whoever follows, between which a thread does what else there is to do.

@@ -28,7 +28,7 @@ pub(super) fn event_id(original: &NewRecord) -> Option<Uuid> {
 }
 
 /// Whom the statement is about: its mail address, account or name.
-pub(super) fn learner(value: &[u8]) -> Option<String> {
+pub(crate) fn learner(value: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Acted {
         actor: Actor,

@@ -39,6 +39,11 @@ pub(super) async fn show_platform(State(analytics): Source, caller: Caller, uri:
     Ok(Json(analytics.platform(&span).await?))
 }
 
+pub(super) async fn show_learning(State(analytics): Source, caller: Caller, uri: Uri) -> Answer {
+    let span = read_span(&caller, &uri)?;
+    Ok(Json(analytics.learning(&span).await?))
+}
+
 pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
     let SurveyQuery { tenant, from, to, scale } = read_query(&uri)?;
     let span = check_span(&caller, Query { tenant, from, to })?;

@@ -13,7 +13,7 @@ use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, FromRequestParts, Path, Request, State as Shared};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
@@ -54,9 +54,12 @@ mod body;
 mod dead_letters;
 mod events;
 mod health;
+mod history;
+mod learning;
 mod metrics;
 mod openapi;
 mod page;
+mod search;
 mod state;
 mod statements;
 mod tenants;
@@ -132,6 +135,8 @@ struct Served {
     feeds: page::Feeds,
     /// How far tenants are ahead of what processes their events.
     ahead: Arc<Ahead>,
+    /// What was answered lately of learning.
+    compared: Arc<learning::Lately>,
 }
 
 macro_rules! parts {
@@ -203,13 +208,28 @@ impl FromRef<App> for health::Parts {
 
 impl FromRef<App> for page::Sources {
     fn from_ref(app: &App) -> Self {
-        let Services { live, consumers, dead_letters, analytics, data, event_log, keys, catalog, .. } = &app.0.services;
+        let Services {
+            live,
+            consumers,
+            dead_letters,
+            analytics,
+            data,
+            event_log,
+            statements,
+            keys,
+            catalog,
+            clock,
+            ..
+        } = &app.0.services;
         Self {
+            clock: clock.clone(),
+            compared: app.0.compared.clone(),
             live: live.clone(),
             consumers: consumers.clone(),
             dead_letters: dead_letters.clone(),
             analytics: analytics.clone(),
             event_log: event_log.clone(),
+            statements: statements.clone(),
             keys: keys.clone(),
             kinds: catalog.kinds().collect(),
             health: FromRef::from_ref(app),
@@ -237,6 +257,7 @@ pub struct Route {
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html";
+const CSV: &str = "text/csv";
 const TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else all of them");
 const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
 const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
@@ -255,25 +276,37 @@ const WHERE: (&str, &str) =
 const OFFSETS: (&str, &str) = ("offsets", "Where to go on: the `next` of the answer before");
 const LIMIT: (&str, &str) = ("limit", "At most so many, 1 to 1000; 100 where it is left out");
 
+const REACH: (&str, &str) = ("reach", "How far back: minutes, day, month or year");
+const DAYS: (&str, &str) = ("days", "Of how many days, up to today: 7, 30 or 90");
+const SOUGHT: (&str, &str) = ("q", "An event id, a position, a learner, a survey, a program, a session, a booking …");
+
 /// Every route of the process.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/", needs: Some(Role::Read), summary: "The page", query: &[TENANT], answer: HTML, handler: || get(page::show_overview) },
-    Route { method: "GET", path: "/live", needs: Some(Role::Read), summary: "What changes on the page, each second, as server-sent events", query: &[TENANT], answer: "text/event-stream", handler: || get(page::stream_live) },
+    Route { method: "GET", path: "/", needs: Some(Role::Read), summary: "The page", query: &[TENANT, REACH], answer: HTML, handler: || get(page::show_overview) },
+    Route { method: "GET", path: "/live", needs: Some(Role::Read), summary: "What changes on the page, each second, as server-sent events", query: &[TENANT, REACH], answer: "text/event-stream", handler: || get(page::stream_live) },
     Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
     Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters by what they have in common", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL], answer: HTML, handler: || get(page::show_causes) },
     Route { method: "GET", path: "/dead-letters/list", needs: Some(Role::Read), summary: "The page of single dead letters, from which they are sent again or discarded", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, CURSOR], answer: HTML, handler: || get(page::show_dead_letters) },
     Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
     Route { method: "GET", path: "/state/{kind}/{id}", needs: Some(Role::Read), summary: "The page of a program, session, booking …: what is kept of it", query: &[OF_TENANT], answer: HTML, handler: || get(page::show_state) },
     Route { method: "GET", path: "/surveys/{survey_id}", needs: Some(Role::Read), summary: "The page of one survey: its answers in numbers", query: &[TENANT, SCALE], answer: HTML, handler: || get(page::show_survey) },
+    Route { method: "GET", path: "/learning", needs: Some(Role::Read), summary: "The page of learning: people, completions and opinions, against the time before", query: &[TENANT, DAYS], answer: HTML, handler: || get(learning::show_page) },
+    Route { method: "GET", path: "/learning.csv", needs: Some(Role::Read), summary: "The days of that page", query: &[TENANT, DAYS], answer: CSV, handler: || get(learning::download) },
+    Route { method: "GET", path: "/history.csv", needs: Some(Role::Read), summary: "How events ended, by bars of a chart", query: &[TENANT, REACH], answer: CSV, handler: || get(history::download) },
+    Route { method: "GET", path: "/learners/{learner_id}", needs: Some(Role::Read), summary: "The page of one learner", query: &[TENANT], answer: HTML, handler: || get(learning::show_learner) },
+    Route { method: "GET", path: "/statements/{id}", needs: Some(Role::Read), summary: "The page of one stored statement", query: &[OF_TENANT], answer: HTML, handler: || get(search::show_statement) },
+    Route { method: "GET", path: "/search", needs: Some(Role::Read), summary: "The page of what a text names; where that is one thing alone, the way to it", query: &[TENANT, SOUGHT], answer: HTML, handler: || get(search::show) },
     Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
     Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
     Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?}; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
     Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
+    Route { method: "GET", path: "/api/analytics/learning", needs: Some(Role::Read), summary: "People, completions and opinions of a time, by day, by parent activity and by survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learning) },
     Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey, with the net promoter score of each question or why there is none", query: &[TENANT, FROM, TO, SCALE], answer: JSON, handler: || get(analytics::show_survey) },
     Route { method: "GET", path: "/api/analytics/learners/{learner_id}", needs: Some(Role::Read), summary: "Numbers of one learner, by any of its identifiers", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learner) },
+    Route { method: "GET", path: "/api/history", needs: Some(Role::Read), summary: "How events ended over a longer time, a restart before now included", query: &[TENANT, REACH], answer: JSON, handler: || get(history::show) },
     Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
     Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
@@ -394,7 +427,7 @@ fn build_router(mut services: Services, stop: CancellationToken) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::WRONG_METHOD, "no such method on this path; GET /openapi.json lists every one")
         })
-        .with_state(App(Arc::new(Served { services, feeds, ahead })))
+        .with_state(App(Arc::new(Served { services, feeds, ahead, compared: Arc::default() })))
         .layer(from_fn_with_state(access, guard))
 }
 
@@ -541,6 +574,12 @@ fn read_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Probl
         let told = if is_no_number { "a parameter that is a number is none".to_owned() } else { told };
         Problem::bad_request(format!("{told}; GET /openapi.json lists the parameters"))
     })
+}
+
+/// A table as an answer that a browser puts into a file.
+fn csv_file(name: &str, table: String) -> Response {
+    let disposition = format!("attachment; filename=\"{name}.csv\"");
+    ([(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, disposition)], table).into_response()
 }
 
 /// JSON bytes as an answer.

@@ -11,8 +11,10 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use futures::{Stream, stream};
+use lyceum_core::clock::Clock;
 use lyceum_core::envelope::{letter_id, source_of};
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
+use lyceum_core::ports::statements::{Statements, StoredStatement};
 use lyceum_core::record::{Position, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,14 +23,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::dead_letters::Asked;
 use super::events::consumers_for;
+use super::history::read_reach;
+use super::learning::{self, Lately};
 use super::state::Query;
 use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
 use crate::consumers::{ConsumerStatus, Consumers};
-use crate::dead_letters::letters::{DeadLetterCount, DeadLetterFilter, DeadLetters, Order, ShownLetter};
-use crate::live::{Live, OUTCOMES};
+use crate::dead_letters::learner_of;
+use crate::dead_letters::letters::{
+    Cause, DeadLetterCount, DeadLetterFilter, DeadLetters, LetterState, Order, ShownLetter,
+};
+use crate::live::history::Reach;
+use crate::live::{Live, LiveEvent, OUTCOMES};
 use crate::page::dead_letters::{CausesView, DeadLettersView, Done, Verb};
 use crate::page::event::EventView;
+use crate::page::learning::{Compared, DAYS};
 use crate::page::overview::{ANOMALIES, Overview};
 use crate::page::state::{StateView, SurveyView};
 use crate::page::{Frame, find_asset};
@@ -50,11 +59,14 @@ const CAUSES: usize = 100;
 /// What the page shows parts of.
 #[derive(Clone)]
 pub(super) struct Sources {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) compared: Arc<Lately>,
     pub(super) live: Arc<Live>,
     pub(super) consumers: Arc<dyn Consumers>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
     pub(super) analytics: Arc<dyn Analytics>,
     pub(super) event_log: Arc<dyn EventLog>,
+    pub(super) statements: Arc<dyn Statements>,
     pub(super) keys: Arc<dyn Keys>,
     /// Of what state is kept.
     pub(super) kinds: Vec<&'static str>,
@@ -76,16 +88,23 @@ pub(super) async fn show_overview(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Html<String>, Problem> {
-    let query: Query = read_query(&uri)?;
-    let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
+    let view = View::new(&caller, read_query(&uri)?, &headers)?;
     let slow = view.take_slow_snapshot(&sources, HashMap::new()).await;
     Ok(Html(view.gather(&sources, slow).await.render().into_string()))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverviewQuery {
+    tenant: Option<String>,
+    reach: Option<String>,
+}
+
 /// Who looks at what.
-struct View {
+pub(super) struct View {
     caller: Caller,
     tenant: Option<String>,
+    reach: Reach,
     host: String,
 }
 
@@ -93,6 +112,8 @@ struct View {
 #[derive(Clone)]
 struct SlowSnapshot {
     platform: Result<Value, String>,
+    learning: Result<Compared, String>,
+    causes: Vec<Cause>,
     health: Vec<(&'static str, Option<String>)>,
     tenants: Option<Vec<String>>,
     /// What the events are about after which something was odd.
@@ -100,9 +121,15 @@ struct SlowSnapshot {
 }
 
 impl View {
-    fn new(caller: &Caller, tenant: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    fn new(caller: &Caller, query: OverviewQuery, headers: &HeaderMap) -> Result<Self, Problem> {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080").to_owned();
-        Ok(Self { caller: caller.clone(), tenant: caller.scope(tenant)?, host })
+        let reach = read_reach(query.reach.as_deref())?;
+        Ok(Self { reach, host, ..Self::of(caller, caller.scope(query.tenant.as_deref())?) })
+    }
+
+    /// Whoever that is, of a tenant that may be seen.
+    pub(super) fn of(caller: &Caller, tenant: Option<String>) -> Self {
+        Self { caller: caller.clone(), tenant, reach: Reach::default(), host: String::new() }
     }
 
     /// `known` is what was found out before.
@@ -110,9 +137,27 @@ impl View {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
         let about = part(async { Ok(self.find_out(sources, known).await) });
-        let (platform, health, tenants, about) =
-            tokio::join!(platform, health::probe_all(&sources.health), self.list_tenants(sources), about);
-        SlowSnapshot { platform, health: health.parts(), tenants, about: about.unwrap_or_default() }
+        let learning = part(learning::compare(sources, self.tenant.clone(), DAYS[0]));
+        let waiting =
+            DeadLetterFilter { tenant: self.tenant.clone(), state: Some(LetterState::Waiting), ..Default::default() };
+        let causes = part(dead_letters::causes(&*sources.dead_letters, &waiting, CAUSES));
+        let (platform, health, tenants, about, learning, causes) = tokio::join!(
+            platform,
+            health::probe_all(&sources.health),
+            self.list_tenants(sources),
+            about,
+            learning,
+            causes
+        );
+        SlowSnapshot {
+            platform,
+            health: health.parts(),
+            tenants,
+            about: about.unwrap_or_default(),
+            learning,
+            // Why they cannot be asked is told where they are counted.
+            causes: causes.map(|causes| causes.causes).unwrap_or_default(),
+        }
     }
 
     /// What the events of the latest anomalies are about; what cannot be read is about nothing.
@@ -134,7 +179,7 @@ impl View {
 
     /// The tenants to choose from; `None` where the credential has chosen. Where a store does not answer, those of which
     /// something was seen remain.
-    async fn list_tenants(&self, sources: &Sources) -> Option<Vec<String>> {
+    pub(super) async fn list_tenants(&self, sources: &Sources) -> Option<Vec<String>> {
         if self.caller.tenant.is_some() {
             return None;
         }
@@ -157,6 +202,10 @@ impl View {
             frame: frame(sources, self.tenant.clone()),
             tenants: slow.tenants,
             about: slow.about,
+            days: sources.live.last_days(self.tenant.as_deref()),
+            history: (self.reach != Reach::default()).then(|| sources.live.history(self.tenant.as_deref(), self.reach)),
+            causes: slow.causes,
+            learning: slow.learning,
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,
             dead_letters,
@@ -175,7 +224,7 @@ async fn part<T>(ask: impl Future<Output = Result<T, Problem>>) -> Result<T, Str
     }
 }
 
-fn frame(sources: &Sources, tenant: Option<String>) -> Frame {
+pub(super) fn frame(sources: &Sources, tenant: Option<String>) -> Frame {
     Frame { tenant, data: sources.data.clone() }
 }
 
@@ -199,8 +248,7 @@ pub(super) async fn stream_live(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let query: Query = read_query(&uri)?;
-    let view = View::new(&caller, query.tenant.as_deref(), &headers)?;
+    let view = View::new(&caller, read_query(&uri)?, &headers)?;
     let place = feeds.places.try_acquire(caller.tenant.as_deref(), 1).map_err(|none_left| {
         let kind = if none_left == NoneLeft::OfTenant { Kind::TOO_MANY } else { Kind::BUSY };
         Problem::new(kind, "too many live feeds are open: close one")
@@ -270,9 +318,58 @@ pub(super) async fn show_asset(At(file): At<String>) -> Result<Response, Problem
     Ok((headers, asset.content).into_response())
 }
 
+/// What is known of a record, and by whom.
+pub(super) struct Found {
+    record: Option<Record>,
+    event: Option<Arc<LiveEvent>>,
+    letter: Option<ShownLetter>,
+    became: Option<ShownLetter>,
+    stored: Option<StoredStatement>,
+    about: About,
+}
+
+impl Found {
+    /// Whether it is known whose it is: only then a caller of one tenant may see it.
+    fn is_known(&self) -> bool {
+        self.event.is_some() || self.letter.is_some() || self.became.is_some() || self.stored.is_some()
+    }
+}
+
+async fn find_out_about(
+    sources: &Sources,
+    caller: &Caller,
+    tenant: Option<&str>,
+    position: &Position,
+) -> Result<Found, Problem> {
+    let event = sources.live.find_event(tenant, position);
+    let letter = dead_letters::find_one(&*sources.dead_letters, caller, position).await?;
+    let record = read_record(&*sources.event_log, position).await?;
+    let became = find_letter_of(&*sources.dead_letters, caller, position, record.as_ref()).await?;
+    let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
+    let stored = find_statement(sources, caller, &about, record.as_ref()).await;
+    Ok(Found { record, event, letter, became, stored, about })
+}
+
+/// The statement that came from a record, of a tenant that the caller may see; one that came from elsewhere under the same id says
+/// nothing of this record. A store that does not answer leaves it unknown.
+async fn find_statement(
+    sources: &Sources,
+    caller: &Caller,
+    about: &About,
+    record: Option<&Record>,
+) -> Option<StoredStatement> {
+    let (id, record) = (about.event_id?, record?);
+    if caller.tenant.as_ref().is_some_and(|own| *own != about.tenant) {
+        return None;
+    }
+    let found = part(async { sources.statements.get(&about.tenant, id).await.map_err(Problem::from) }).await.ok()??;
+    let (source, _) = source_of(record);
+    (found.document.source == record.position || found.document.source == source).then_some(found)
+}
+
 pub(super) async fn show_event(
     State(sources): State<Sources>,
-    State(log): State<Arc<dyn EventLog>>,
+    State(states): State<Arc<dyn crate::questions::State>>,
     caller: Caller,
     At((topic, partition, offset)): At<(String, i32, i64)>,
     uri: Uri,
@@ -280,29 +377,43 @@ pub(super) async fn show_event(
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
     let position = Position::new(topic, partition, offset);
-    let event = sources.live.find_event(tenant.as_deref(), &position);
-    let letter = dead_letters::find_one(&*sources.dead_letters, &caller, &position).await?;
-    let record = read_record(&*log, &position).await?;
-    let became = find_letter_of(&*sources.dead_letters, &caller, &position, record.as_ref()).await?;
-    if caller.tenant.is_some() && event.is_none() && letter.is_none() && became.is_none() {
+    let found = find_out_about(&sources, &caller, tenant.as_deref(), &position).await?;
+    if caller.tenant.is_some() && !found.is_known() {
         // Whose record it is was reported when it was processed; this caller may not know that any other exists.
-        let detail = format!("{position} is no dead letter of yours and not among the latest events of your tenant");
+        let detail = format!(
+            "{position} is no dead letter of yours, not among the latest events of your tenant, and no statement of it is stored. \
+             A letter that fell out of a full index is still counted, and listed again once others are done with"
+        );
         return Err(Problem::not_found(detail));
     }
-    if record.is_none() && event.is_none() && letter.is_none() && became.is_none() {
+    if found.record.is_none() && !found.is_known() {
         return Err(Problem::not_found(format!("there is no record at {position}; `lyceum topics` lists the offsets")));
     }
-    let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
+    let Found { record, event, letter, became, stored, about } = found;
     let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
+    let (mut odd, mut learners) = (Vec::new(), Vec::new());
+    for of in &about.aggregates {
+        let state = part(async { states.show(&about.tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
+        if let Ok(Some(state)) = state {
+            learners.extend(state["learner"].as_str().map(str::to_owned));
+            odd.extend(
+                state["anomalies"].as_array().into_iter().flatten().map(|anomaly| (of.clone(), anomaly.clone())),
+            );
+        }
+    }
     let view = EventView {
         anomalies: seen.into_iter().filter(|anomaly| anomaly.position == position).collect(),
+        odd,
+        learners,
         about,
+        learner: record.as_ref().and_then(|record| learner_of(record.value.as_deref()?)),
         frame: frame(&sources, tenant),
         record,
         position: position.to_string(),
         event,
         letter,
         became,
+        stored,
         may_operate: caller.roles.contains(&Role::Operate),
     };
     Ok(Html(view.render().into_string()))
@@ -346,8 +457,19 @@ pub(super) async fn show_survey(
     Ok(Html(SurveyView { frame: frame(&sources, span.tenant), answer }.render().into_string()))
 }
 
+/// Whether there is something at a position that the caller may see.
+pub(super) async fn is_visible(
+    sources: &Sources,
+    caller: &Caller,
+    tenant: Option<&str>,
+    position: &Position,
+) -> Result<bool, Problem> {
+    let found = find_out_about(sources, caller, tenant, position).await?;
+    Ok(found.is_known() || (caller.tenant.is_none() && found.record.is_some()))
+}
+
 /// The record at a position; `None` where retention has dropped it or nothing is there yet.
-async fn read_record(log: &dyn EventLog, position: &Position) -> Result<Option<Record>, Problem> {
+pub(super) async fn read_record(log: &dyn EventLog, position: &Position) -> Result<Option<Record>, Problem> {
     let Position { topic, partition, offset } = position;
     match log.fetch(topic, *partition, *offset, 1, 0).await {
         Ok(records) => Ok(records.into_iter().next().filter(|record| record.position == *position)),

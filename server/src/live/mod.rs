@@ -2,9 +2,12 @@
 //!
 //! Memory is bounded whatever is sent: numbers have labels from closed sets, lists have a length, and what a sender wrote
 //! is cut. Numbers are kept for all tenants together and for each of the first [`MAX_TENANTS`]; those that a credential
-//! names are among them from the start, so that no flood of made-up tenants displaces one.
+//! names are among them from the start, so that no flood of made-up tenants displaces one. What is counted by the minute and by the
+//! hour outlives the process, where it has a place to keep it: [`history`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lyceum_core::clock::Clock;
@@ -13,6 +16,10 @@ use lyceum_core::outcome::{Finding, Observer, Outcome, Report};
 use lyceum_core::record::Position;
 use lyceum_xapi::utc_time::UtcTime;
 use serde::Serialize;
+
+use history::{BucketKey, Buckets, History, KeepHistory, MemoryHistory, Reach, Ring, Rings, Width};
+
+pub mod history;
 
 /// How far back the counts per second go.
 pub const SECONDS: usize = 600;
@@ -149,6 +156,9 @@ pub struct Live {
     clock: Arc<dyn Clock>,
     since_ms: i64,
     kept: Mutex<Kept>,
+    history: Arc<dyn KeepHistory>,
+    /// What was counted before this moment is kept.
+    saved_ms: AtomicI64,
 }
 
 struct Kept {
@@ -156,12 +166,85 @@ struct Kept {
     tenants: BTreeMap<String, Statistics>,
 }
 
+impl Kept {
+    /// The numbers of a tenant, made where there is room for them.
+    fn of_tenant(&mut self, tenant: &str) -> Option<&mut Statistics> {
+        if !self.tenants.contains_key(tenant) && self.tenants.len() < MAX_TENANTS && tenant.len() <= TEXT_CHARS {
+            self.tenants.insert(tenant.to_owned(), Statistics::default());
+        }
+        self.tenants.get_mut(tenant)
+    }
+}
+
 impl Live {
     /// Empty statistics. `tenants` are those that credentials name.
     pub fn new(clock: Arc<dyn Clock>, tenants: impl IntoIterator<Item = String>) -> Self {
         let tenants = tenants.into_iter().map(|tenant| (tenant, Statistics::default())).collect();
         let since_ms = clock.now_ms();
-        Self { clock, since_ms, kept: Mutex::new(Kept { all: Statistics::default(), tenants }) }
+        let kept = Mutex::new(Kept { all: Statistics::default(), tenants });
+        Self { clock, since_ms, kept, history: Arc::new(MemoryHistory::default()), saved_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    /// The same, which keeps its history there.
+    #[must_use]
+    pub fn keeping(self, history: Arc<dyn KeepHistory>) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Brings back what was kept.
+    ///
+    /// # Errors
+    /// Where the place of the history cannot be read; everything else goes on without.
+    pub fn restore(&self) -> io::Result<()> {
+        let now_ms = self.clock.now_ms();
+        let mut of: BTreeMap<(Option<String>, Width), BTreeMap<i64, Counts>> = BTreeMap::new();
+        for (BucketKey { tenant, width, start_ms }, counts) in self.history.load(now_ms)? {
+            of.entry((tenant, width)).or_default().insert(start_ms, counts);
+        }
+        let mut kept = self.lock();
+        for ((tenant, width), buckets) in of {
+            let statistics = match tenant {
+                None => Some(&mut kept.all),
+                Some(tenant) => kept.of_tenant(&tenant),
+            };
+            if let Some(statistics) = statistics {
+                statistics.rings.restore(width, &buckets);
+            }
+        }
+        kept.all.rings.mark(now_ms);
+        self.saved_ms.store(self.since_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps what has changed since the last time, and that there is a process now.
+    ///
+    /// # Errors
+    /// Where nothing can be written; the next call writes it too.
+    pub fn save(&self) -> io::Result<()> {
+        let now_ms = self.clock.now_ms();
+        let since_ms = self.saved_ms.load(Ordering::Relaxed);
+        let mut kept = self.lock();
+        kept.all.rings.mark(now_ms);
+        let mut changed: Buckets = kept.all.rings.changed_since(None, since_ms).collect();
+        for (tenant, statistics) in &kept.tenants {
+            changed.extend(statistics.rings.changed_since(Some(tenant), since_ms));
+        }
+        drop(kept);
+        self.history.save(&changed, now_ms)?;
+        self.saved_ms.store(now_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How events of a tenant, or of all, ended over a longer time.
+    pub fn history(&self, tenant: Option<&str>, reach: Reach) -> History {
+        let now_ms = self.clock.now_ms();
+        let kept = self.lock();
+        let of = match tenant {
+            None => Some(&kept.all.rings),
+            Some(tenant) => kept.tenants.get(tenant).map(|statistics| &statistics.rings),
+        };
+        let bars = history::chart(reach, now_ms, &kept.all.rings, of);
+        History { reach, bars, is_durable: self.history.is_durable() }
     }
 
     /// The statistics of a tenant, or of all of them together.
@@ -188,6 +271,17 @@ impl Live {
         }
     }
 
+    /// How events of a tenant, or of all, ended in the last 24 hours, and in the 24 before them; by whole hours.
+    pub fn last_days(&self, tenant: Option<&str>) -> [Counts; 2] {
+        let now_ms = self.clock.now_ms();
+        let kept = self.lock();
+        let of = match tenant {
+            None => Some(&kept.all.rings),
+            Some(tenant) => kept.tenants.get(tenant).map(|statistics| &statistics.rings),
+        };
+        of.map_or_else(Default::default, |rings| history::last_days(rings, now_ms))
+    }
+
     /// The event at a position, if it is among the latest of the tenant, or of all.
     pub fn find_event(&self, tenant: Option<&str>, position: &Position) -> Option<Arc<LiveEvent>> {
         let kept = self.lock();
@@ -212,15 +306,10 @@ impl Observer for Live {
     fn observe(&self, reports: &[Report]) {
         let at_ms = self.clock.now_ms();
         let mut kept = self.lock();
-        let Kept { all, tenants } = &mut *kept;
         for report in reports {
             let entry = Entry::new(at_ms, report);
-            all.add(report, &entry);
-            let Some(tenant) = report.tenant.as_deref() else { continue };
-            if !tenants.contains_key(tenant) && tenants.len() < MAX_TENANTS && tenant.len() <= TEXT_CHARS {
-                tenants.insert(tenant.to_owned(), Statistics::default());
-            }
-            if let Some(statistics) = tenants.get_mut(tenant) {
+            kept.all.add(report, &entry);
+            if let Some(statistics) = report.tenant.as_deref().and_then(|tenant| kept.of_tenant(tenant)) {
                 statistics.add(report, &entry);
             }
         }
@@ -267,52 +356,37 @@ impl Entry {
     }
 }
 
-#[derive(Default)]
 struct Statistics {
     seconds: Ring,
+    rings: Rings,
     totals: Totals,
     events: VecDeque<Arc<LiveEvent>>,
     anomalies: VecDeque<Arc<LiveAnomaly>>,
 }
 
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
+            seconds: Ring::new(1000, SECONDS),
+            rings: Rings::default(),
+            totals: Totals::default(),
+            events: VecDeque::new(),
+            anomalies: VecDeque::new(),
+        }
+    }
+}
+
 impl Statistics {
     fn add(&mut self, report: &Report, entry: &Entry) {
-        self.seconds.add(entry.event.at_ms, &report.outcome);
+        if let Some(column) = OUTCOMES.iter().position(|name| *name == report.outcome.name()) {
+            self.seconds.add(entry.event.at_ms, column);
+            self.rings.add(entry.event.at_ms, column);
+        }
         self.totals.add(report);
         push_bounded(&mut self.events, entry.event.clone(), EVENTS);
         for anomaly in &entry.anomalies {
             push_bounded(&mut self.anomalies, anomaly.clone(), ANOMALIES);
         }
-    }
-}
-
-/// Counts of the last seconds: at most one entry a second, only for seconds in which something ended, oldest first.
-#[derive(Default)]
-struct Ring(VecDeque<(i64, Counts)>);
-
-impl Ring {
-    fn add(&mut self, at_ms: i64, outcome: &Outcome) {
-        // A clock that was set back adds to the newest second instead of making them unordered.
-        let newest = self.0.back().map_or(i64::MIN, |(second, _)| *second);
-        let second = at_ms.div_euclid(1000).max(newest);
-        if second > newest {
-            push_bounded(&mut self.0, (second, Counts::default()), SECONDS);
-        }
-        let column = OUTCOMES.iter().position(|name| *name == outcome.name());
-        if let (Some((_, counts)), Some(column)) = (self.0.back_mut(), column) {
-            counts[column] += 1;
-        }
-    }
-
-    fn last(&self, now_ms: i64) -> Vec<Counts> {
-        let mut seconds = vec![Counts::default(); SECONDS];
-        let first = now_ms.div_euclid(1000) - (SECONDS as i64 - 1);
-        for (second, counts) in &self.0 {
-            if let Some(slot) = usize::try_from(second - first).ok().and_then(|index| seconds.get_mut(index)) {
-                *slot = *counts;
-            }
-        }
-        seconds
     }
 }
 

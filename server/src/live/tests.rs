@@ -156,3 +156,32 @@ fn lists_and_texts_stay_bounded_and_the_newest_comes_first() {
     assert_eq!(snapshot.events[0].findings[0].message.chars().count(), TEXT_CHARS + 1);
     assert_eq!(snapshot.totals.violations, BTreeMap::from([("verb.id.iri", 10_000)]));
 }
+
+#[test]
+fn what_was_counted_by_minute_and_hour_is_there_after_a_restart_and_each_tenant_has_its_own() {
+    let kept = Arc::new(MemoryHistory::default());
+    let (clock, live) = live(&[]);
+    let live = live.keeping(kept.clone());
+    live.restore().unwrap();
+    live.observe(&[report(Some("acme"), 0, Outcome::Applied), report(Some("globex"), 1, dead(DeadLetterKind::Decode))]);
+    live.save().unwrap();
+    clock.advance(90_000);
+    live.observe(&[report(Some("acme"), 2, Outcome::Duplicate)]);
+    live.save().unwrap();
+    // What is not saved is lost with the process.
+    live.observe(&[report(Some("acme"), 3, Outcome::Applied)]);
+    drop(live);
+    clock.advance(2 * 3_600_000);
+    let live = Live::new(clock.clone(), []).keeping(kept);
+    live.restore().unwrap();
+    live.observe(&[report(Some("acme"), 4, Outcome::Applied)]);
+    for reach in [Reach::Day, Reach::Month, Reach::Year] {
+        assert_eq!(live.history(Some("acme"), reach).sum(), [2, 1, 0, 0, 0, 0], "{reach:?}");
+        assert_eq!(live.history(Some("globex"), reach).sum(), [0, 0, 0, 0, 0, 1], "{reach:?}");
+        assert_eq!(live.history(None, reach).sum(), [2, 1, 0, 0, 0, 1], "{reach:?}");
+    }
+    let day = live.history(Some("acme"), Reach::Day);
+    let gaps = day.bars.iter().rev().take(9).filter(|bar| bar.counts.is_none()).count();
+    assert!(gaps >= 6, "the two hours without a process are a gap: {day:?}");
+    assert_eq!(live.snapshot(Some("acme")).totals.records(), 1, "totals are those since the start");
+}

@@ -5,11 +5,11 @@ use lyceum_core::outcome::DeadLetterKind;
 use maud::{Markup, html};
 
 use super::event::render_findings;
-use super::{Frame, back_link, count, layout, words};
+use super::{Frame, count, layout, moment, words};
 use crate::dead_letters::letters::{Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter};
 use crate::live::format_time;
 
-const LIST: &str = "/dead-letters/list";
+pub(super) const LIST: &str = "/dead-letters/list";
 
 /// What was done with letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn parameters(filter: &DeadLetterFilter) -> Vec<(&'static str, String)> {
 }
 
 /// A path with the filter in its query.
-fn path(frame: &Frame, path: &str, filter: &DeadLetterFilter, more: &[(&str, &str)]) -> String {
+pub(super) fn path(frame: &Frame, path: &str, filter: &DeadLetterFilter, more: &[(&str, &str)]) -> String {
     let parameters = parameters(filter);
     let query: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     frame.path(path, &[&query, more].concat())
@@ -120,12 +120,6 @@ fn render_kinds(frame: &Frame, page: &str, filter: &DeadLetterFilter) -> Markup 
             (to, kind.map_or("all kinds", DeadLetterKind::name), filter.kind == kind)
         }),
     )
-}
-
-/// A moment as people read it, with the whole in the element.
-fn moment(at: &str) -> Markup {
-    let short = at.get(..16).unwrap_or(at).replacen('T', " ", 1);
-    html! { time datetime=(at) title=(at) { (short) } }
 }
 
 fn render_left_out(number: u64, is_behind: bool) -> Markup {
@@ -205,7 +199,7 @@ impl CausesView {
                 }
             }
         };
-        layout(&self.frame, &title, &back_link(&self.frame), &content)
+        layout(&self.frame, &title, &html! {}, &content)
     }
 
     fn list_of(&self, cause: &crate::dead_letters::letters::Cause) -> String {
@@ -287,7 +281,7 @@ impl DeadLettersView {
                 }
             }
         };
-        layout(&self.frame, &title, &back_link(&self.frame), &content)
+        layout(&self.frame, &title, &html! {}, &content)
     }
 
     fn export(&self) -> String {
@@ -353,7 +347,7 @@ impl DeadLettersView {
                 button.main type="submit" { "Send " @if waiting == 1 { "the waiting one" } @else { "all " (count(i128::from(waiting))) " waiting ones" } " again" }
                 " "
             }
-            (discard_button(&format!("Discard all {}", count(i128::from(open))), &format!("Discard all {open} that wait or are parked")))
+            (discard_button(&format!("Discard all {}", count(i128::from(open))), &format!("Discard all {} that wait or are parked", count(i128::from(open)))))
         };
         render_form(&self.frame, &self.filter, None, buttons)
     }
@@ -444,7 +438,7 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         @if may_operate && letter.state.is_open() {
             (render_form(frame, &DeadLetterFilter::default(), Some(letter), html! {
                 @if !letter.value_omitted { button.plain type="submit" { "Send this one again" } " " }
-                (discard_button("Discard it", "Discard this letter"))
+                (discard_button("Discard it", "Discard it, this letter"))
             }))
         }
     }

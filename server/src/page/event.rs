@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lyceum_core::family::AggregateRef;
 use lyceum_core::outcome::{Finding, Outcome};
+use lyceum_core::ports::statements::StoredStatement;
 use lyceum_core::record::Record;
 use maud::{Markup, html};
+use serde_json::Value;
 
-use super::state::state_links;
-use super::{Frame, back_link, dead_letters, json, layout, outcome_badge, words};
+use super::state::{learner_path, state_link, state_links};
+use super::{Frame, dead_letters, json, layout, moment, outcome_badge, words};
 use crate::dead_letters::letters::ShownLetter;
 use crate::live::{LiveAnomaly, LiveEvent, format_time};
 use crate::questions::About;
@@ -27,6 +30,14 @@ pub struct EventView {
     pub about: About,
     /// What was odd in the state after it.
     pub anomalies: Vec<Arc<LiveAnomaly>>,
+    /// What is odd in the states that it is about, as they are now.
+    pub odd: Vec<(AggregateRef, Value)>,
+    /// Who did it.
+    pub learner: Option<String>,
+    /// Whom the states that it is about name.
+    pub learners: Vec<String>,
+    /// The statement that came from it.
+    pub stored: Option<StoredStatement>,
     /// Where the record is a dead letter itself, what is known of it.
     pub letter: Option<ShownLetter>,
     /// The letter that the record became, where it became one.
@@ -40,6 +51,9 @@ impl EventView {
     pub fn render(&self) -> Markup {
         let title = match (&self.event, &self.letter) {
             (Some(event), _) => event.event_type.to_owned(),
+            (None, None) if self.stored.is_some() => {
+                self.stored.as_ref().map_or_else(String::new, |stored| stored.document.fields.event_type.to_string())
+            }
             (None, Some(letter)) => format!("Dead letter: {}", words(letter.kind.name())),
             (None, None) if self.became.is_some() => "Dead-lettered record".to_owned(),
             (None, None) => "Record".to_owned(),
@@ -73,7 +87,7 @@ impl EventView {
                 }
             }
         };
-        layout(&self.frame, &title, &back_link(&self.frame), &content)
+        layout(&self.frame, &title, &html! {}, &content)
     }
 
     fn findings(&self) -> &[Finding] {
@@ -89,14 +103,12 @@ impl EventView {
         let record = self.record.as_ref();
         let facts = [
             ("record", Some(self.position.clone())),
-            ("processed", event.map(|event| format_time(event.at_ms))),
-            ("produced", record.map(|record| format_time(record.timestamp_ms))),
             (
                 "key",
                 record.and_then(|record| record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned())),
             ),
             ("family", event.map(|event| event.family.to_owned())),
-            ("event id", event.and_then(|event| event.event_id.map(|id| id.to_string()))),
+            ("event id", event.and_then(|event| event.event_id).or(self.about.event_id).map(|id| id.to_string())),
             ("tenant", event.and_then(|event| event.tenant.as_deref()).map(str::to_owned)),
             ("correlation id", event.and_then(|event| event.correlation_id.as_deref()).map(str::to_owned)),
         ];
@@ -105,6 +117,17 @@ impl EventView {
                 @for (name, fact) in facts {
                     @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
                 }
+                @if let Some(learner) = &self.learner {
+                    @let to = self.stored.as_ref().map(|stored| &*stored.document.fields.actor).filter(|actor| !actor.is_empty());
+                    div { dt { "who" } dd {
+                        @if let Some(to) = to { a href=(self.frame.path(&learner_path(to), &[])) { (learner) } } @else { (learner) }
+                    } }
+                }
+                @for learner in &self.learners {
+                    div { dt { "learner" } dd { a href=(self.frame_of_states().path(&learner_path(learner), &[])) { (learner) } } }
+                }
+                @if let Some(event) = event { div { dt { "processed" } dd { (moment(&format_time(event.at_ms))) } } }
+                @if let Some(record) = record { div { dt { "produced" } dd { (moment(&format_time(record.timestamp_ms))) } } }
             }
             @for anomaly in &self.anomalies { p.why { b { (words(&anomaly.name)) } ": " (anomaly.message) } }
             @if !self.about.aggregates.is_empty() {
@@ -116,6 +139,17 @@ impl EventView {
                     "."
                 }
             }
+            @for (of, anomaly) in self.odd.iter().filter(|(_, anomaly)| !self.says_already(anomaly)) {
+                p.why {
+                    "Odd about " (state_link(&self.about.tenant, of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "
+                    (anomaly["message"].as_str().unwrap_or_default()) "."
+                }
+            }
+            @if let Some(stored) = &self.stored {
+                @let id = stored.document.id;
+                p { "It was applied: its statement is stored since " (moment(&format_time(stored.document.stored_ms))) ", as "
+                    a href=(self.frame_of_statement(stored).path(&format!("/statements/{id}"), &[])) { code { (id) } } "." }
+            }
             @if let Some(letter) = &self.became {
                 p { "It is a dead letter, at " a href=(self.frame.path(&format!("/events/{}", letter.position), &[])) { code { (letter.position) } } ": " (words(letter.kind.name())) "." }
                 (dead_letters::render_state(&self.frame, letter))
@@ -126,10 +160,27 @@ impl EventView {
             @if let Some(Outcome::RetryLater { reason }) = event.map(|event| &event.outcome) {
                 p.why { "It is to be delivered again: " (reason) }
             }
-            @if event.is_none() && self.letter.is_none() && self.became.is_none() {
-                p.quiet { "It is not among the latest events, so that its outcome is not known here any more." }
+            @if event.is_none() && self.letter.is_none() && self.became.is_none() && self.stored.is_none() {
+                p.quiet {
+                    "How it ended is not known here any more: it is not among the latest events since this process began, no statement of it is                      stored, and no dead letter of it is in the index. A letter that fell out of a full index is still counted among the "
+                    a href=(self.frame.path("/dead-letters", &[])) { "dead letters" }
+                    ", and is listed again once others are done with."
+                }
             }
         }
+    }
+
+    /// Whether one of the anomalies that were seen after this event says the same.
+    fn says_already(&self, anomaly: &Value) -> bool {
+        self.anomalies.iter().any(|seen| anomaly["message"].as_str() == Some(&seen.message))
+    }
+
+    fn frame_of_states(&self) -> Frame {
+        Frame { tenant: Some(self.about.tenant.clone()), ..Frame::default() }
+    }
+
+    fn frame_of_statement(&self, stored: &StoredStatement) -> Frame {
+        Frame { tenant: Some(stored.document.tenant.to_string()), ..Frame::default() }
     }
 
     fn render_value(&self, findings: &[Finding]) -> Markup {

@@ -11,11 +11,17 @@ use sha2::{Digest, Sha256};
 
 pub mod dead_letters;
 pub mod event;
+pub mod learning;
 pub mod overview;
 pub mod problem;
+pub mod search;
 pub mod state;
+pub mod statement;
 
+mod alarms;
+mod fold;
 mod json;
+mod kpi;
 mod plot;
 
 /// A file that the page loads, from this server; its path changes with its content, so that it can be cached for good.
@@ -57,7 +63,7 @@ pub struct Frame {
 
 impl Frame {
     /// A path of this server that keeps the tenant that is looked at, whoever chose it and whatever was seen of it.
-    fn path(&self, path: &str, query: &[(&str, &str)]) -> String {
+    pub(crate) fn path(&self, path: &str, query: &[(&str, &str)]) -> String {
         let tenant = self.tenant.as_deref().map(|tenant| ("tenant", tenant));
         let query: Vec<_> = query.iter().copied().chain(tenant).collect();
         match serde_urlencoded::to_string(&query) {
@@ -66,6 +72,9 @@ impl Frame {
         }
     }
 }
+
+/// The pages that every page leads to.
+const PAGES: [(&str, &str); 3] = [("/", "Overview"), ("/learning", "Learning"), ("/dead-letters", "Dead letters")];
 
 /// A whole document. `bar` stands in the head line, at its right.
 fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup {
@@ -85,11 +94,21 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
                 a.skip href="#content" { "Skip to the content" }
                 header.bar {
                     a.name href=(frame.path("/", &[])) { (PreEscaped(include_str!("icon.svg"))) "Lyceum" }
+                    nav.views aria-label="Views" {
+                        @for (path, name) in PAGES {
+                            a href=(frame.path(path, &[])) aria-current=[(title == name || title.ends_with(&format!("· {name}"))).then_some("page")] { (name) }
+                        }
+                    }
+                    form.search role="search" method="get" action="/search" {
+                        @if let Some(tenant) = &frame.tenant { input type="hidden" name="tenant" value=(tenant); }
+                        input type="search" name="q" aria-label="Search for an event, a learner, a survey, a booking …" placeholder="event id, learner, survey, position";
+                        button type="submit" { "Search" }
+                    }
                     (bar)
                 }
                 main #content { (content) }
                 footer {
-                    p { @if !frame.data.is_empty() { "Data: " code { (frame.data) } " · " } "times are UTC" }
+                    p { @if !frame.data.is_empty() { "Data: " code { (frame.data) } " · " } span #zone { "times are UTC" } }
                     nav aria-label="Interfaces" {
                         a href="/health" { "health" } " "
                         a href="/metrics" { "metrics" } " "
@@ -99,11 +118,6 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
             }
         }
     }
-}
-
-/// The way back from a view that is not the overview.
-fn back_link(frame: &Frame) -> Markup {
-    html! { nav aria-label="Back" { a href=(frame.path("/", &[])) { "← Overview" } } }
 }
 
 /// `1234567` as `1,234,567`.
@@ -139,11 +153,27 @@ fn words(name: &str) -> String {
     }
 }
 
-/// A time of day within a `time` element that carries the whole.
+/// An instant in UTC, with the whole in the element, so that the script can say it in the reader's zone: as a `moment`, or its
+/// `hour`, `day` or `clock` alone.
+fn instant(at: &str, shown: &str) -> Markup {
+    let part = |range: std::ops::Range<usize>| at.get(range).unwrap_or(at).replacen('T', " ", 1);
+    let text = match shown {
+        "clock" => part(11..19),
+        "hour" => part(11..16),
+        "day" => part(5..10),
+        _ => part(0..16),
+    };
+    html! { time datetime=(at) title={ (part(0..19)) " UTC" } data-shown=(shown) { (text) } }
+}
+
+/// A time of day.
 fn time(at_ms: i64) -> Markup {
-    let whole = crate::live::format_time(at_ms);
-    let of_day = whole.split_once('T').map_or(&*whole, |(_, of_day)| of_day.trim_end_matches('Z'));
-    html! { time datetime=(whole) title=(whole) { (of_day) } }
+    instant(&crate::live::format_time(at_ms), "clock")
+}
+
+/// A moment as people read it.
+fn moment(at: &str) -> Markup {
+    instant(at, "moment")
 }
 
 /// An outcome as a dot and a word; the colour says nothing that the word does not.
@@ -183,6 +213,6 @@ mod tests {
             assert!(!foreign.contains("//") || asset.media_type.starts_with("text/javascript"), "{}", asset.file);
             assert!(!foreign.contains("http"), "{}", asset.file);
         }
-        assert!(SCRIPT.content.lines().count() <= 150);
+        assert!(SCRIPT.content.lines().count() <= 220);
     }
 }

@@ -8,17 +8,24 @@ use lyceum_xapi::utc_time::Day;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::alarms::{self, Signs};
+use super::fold::{Fold, fold};
+use super::kpi::{self, Kpi};
+use super::learning::{self, Compared};
 use super::state::state_links;
-use super::{Frame, count, layout, outcome_badge, percent, plot, time, words};
+use super::{Frame, count, layout, outcome_badge, plot, time, words};
 use crate::consumers::{ConsumerState, ConsumerStatus};
-use crate::dead_letters::letters::DeadLetterCount;
-use crate::live::{LiveEvent, Snapshot};
+use crate::dead_letters::letters::{Cause, DeadLetterCount};
+use crate::live::history::{History, Reach};
+use crate::live::{Counts, LiveEvent, OUTCOMES, Snapshot};
 use crate::questions::About;
 
 /// How many of the latest events are listed.
 const EVENTS: usize = 30;
 /// How many anomalies are listed.
 pub const ANOMALIES: usize = 8;
+/// How many events of a folded line are listed.
+const FOLDED: usize = 12;
 /// How many lines a ranking has.
 const RANKS: usize = 8;
 
@@ -30,6 +37,14 @@ pub struct Overview {
     pub tenants: Option<Vec<String>>,
     /// The last minutes.
     pub snapshot: Snapshot,
+    /// How events ended in the last 24 hours, and in those before them.
+    pub days: [Counts; 2],
+    /// A longer time, where one is looked at.
+    pub history: Option<History>,
+    /// Dead letters that wait, by cause.
+    pub causes: Vec<Cause>,
+    /// The last days of learning, and those before them.
+    pub learning: Result<Compared, String>,
     /// What the events are about after which something was odd.
     pub about: HashMap<Position, About>,
     /// How far each mapping has come.
@@ -61,32 +76,43 @@ impl Overview {
         let section = |id: &'static str, title: &str, class: &str| {
             html! { section class=(class) aria-label=(title) { h2 { (title) } (part(id)) } }
         };
+        let reach = self.history.as_ref().map(|history| [("reach", history.reach.name())]);
         let content = html! {
             h1.hidden { "Overview" }
-            div.overview data-live=(self.frame.path("/live", &[])) {
-                section.wide aria-label="In numbers" { (part("numbers")) }
-                (section("plot", "Events per second", "wide"))
+            div.overview data-live=(self.frame.path("/live", reach.as_ref().map_or(&[], |reach| &reach[..]))) {
+                div #alarms.wide aria-live="polite" { @if let Some(part) = parts.get("alarms") { (part) } }
+                section.wide aria-label=(learning::title(learning::DAYS[0])) {
+                    h2 { (learning::title(learning::DAYS[0])) }
+                    (part("learning"))
+                }
+                section.wide aria-label="Events" { h2 { "Events" } (part("numbers")) (part("plot")) }
                 div.main {
                     (section("events", "Latest events", ""))
-                    (section("totals", "Stored statements", ""))
                 }
                 div.side {
-                    (section("mappings", "Inputs", ""))
                     (section("letters", "Dead letters", ""))
-                    (section("rules", "Broken rules", ""))
                     (section("anomalies", "Anomalies", ""))
+                    (section("mappings", "Inputs", ""))
+                    (section("rules", "Broken rules", ""))
                 }
+                (section("totals", "Stored statements", "wide"))
             }
         };
-        layout(&self.frame, "Overview", &bar, &content)
+        let title = match self.waiting().unwrap_or(0) {
+            0 => "Overview".to_owned(),
+            waiting => format!("{} waiting · Overview", count(waiting)),
+        };
+        layout(&self.frame, &title, &bar, &content)
     }
 
     /// The parts that the live feed keeps current, by element id.
     pub fn render_parts(&self) -> Vec<(&'static str, Markup)> {
         vec![
             ("health", self.render_health()),
+            ("alarms", self.render_alarms()),
+            ("learning", self.render_learning()),
             ("numbers", self.render_numbers()),
-            ("plot", plot::render(&self.snapshot)),
+            ("plot", self.render_plot()),
             ("events", self.render_events()),
             ("mappings", self.render_mappings()),
             ("letters", self.render_letters()),
@@ -125,25 +151,70 @@ impl Overview {
         }
     }
 
+    fn render_alarms(&self) -> Markup {
+        let signs = Signs {
+            frame: &self.frame,
+            now_ms: self.snapshot.at_ms,
+            causes: &self.causes,
+            health: &self.health,
+            mappings: self.mappings.as_deref().unwrap_or_default(),
+        };
+        alarms::render(&signs.alarms())
+    }
+
+    fn render_learning(&self) -> Markup {
+        match &self.learning {
+            Ok(compared) => html! {
+                (kpi::render(&compared.kpis(&self.frame)))
+                p.quiet { a href=(self.frame.path("/learning", &[])) { "By day, department and survey" } }
+            },
+            Err(error) => unavailable(error),
+        }
+    }
+
+    fn render_plot(&self) -> Markup {
+        match &self.history {
+            None => plot::render(&self.frame, &self.snapshot),
+            Some(history) => plot::render_history(&self.frame, history),
+        }
+    }
+
+    /// How many dead letters are not done with.
+    fn waiting(&self) -> Option<u64> {
+        let letters = self.dead_letters.as_ref().ok()?;
+        Some(letters.values().map(|count| count.waiting + count.parked).sum())
+    }
+
     fn render_numbers(&self) -> Markup {
-        let totals = &self.snapshot.totals;
+        let [day, before] = &self.days;
+        let all = |counts: &Counts| counts.iter().sum::<u64>();
+        let dead = |counts: &Counts| {
+            OUTCOMES.iter().zip(counts).find(|(name, _)| **name == "dead_lettered").map_or(0, |(_, number)| *number)
+        };
         let lag = self.mappings.as_ref().ok().map(|mappings| mappings.iter().map(ConsumerStatus::lag).sum::<i64>());
-        let letters = self.dead_letters.as_ref().ok();
-        let waiting = letters.map(|letters| letters.values().map(|count| count.waiting + count.parked).sum::<u64>());
+        let is_stuck = self.mappings.iter().flatten().any(|mapping| mapping.state != ConsumerState::Running);
+        let waiting = self.waiting();
         let known = |number: Option<i128>| number.map_or("–".to_owned(), count);
-        let stored = self.stored();
-        let numbers = [
-            ("processed since the start", count(totals.settled())),
-            ("events per second", format!("{:.1}", self.snapshot.events_per_second())),
-            ("without a dead letter", percent(totals.success_rate())),
-            ("waiting", known(lag.map(i128::from))),
-            ("dead letters", known(waiting.map(i128::from))),
-            ("statements stored", known(stored.map(i128::from))),
+        let kpis = [
+            Kpi::new("events in 24 hours", count(all(day)))
+                .changed(kpi::change(all(day), all(before)))
+                .leading(self.frame.path("/", &[("reach", Reach::Day.name())])),
+            Kpi::new("events per second", format!("{:.1}", self.snapshot.events_per_second())),
+            Kpi::new("failed in 24 hours", count(dead(day)))
+                .changed(kpi::change(dead(day), dead(before)))
+                .leading(self.frame.path("/dead-letters", &[]))
+                .wrong(dead(day) > 0),
+            Kpi::new("dead letters to look at", known(waiting.map(i128::from)))
+                .leading(self.frame.path("/dead-letters/list", &[]))
+                .wrong(waiting.is_some_and(|waiting| waiting > 0)),
+            Kpi::new("waiting to be processed", known(lag.map(i128::from)))
+                .leading("#mappings".to_owned())
+                .wrong(is_stuck),
+            Kpi::new("statements stored", known(self.stored().map(i128::from))).leading("#totals".to_owned()),
         ];
         html! {
-            dl.numbers {
-                @for (label, number) in numbers { div { dt { (label) } dd { (number) } } }
-            }
+            (kpi::render(&kpis))
+            p #title hidden data-waiting=(waiting.unwrap_or(0)) {}
         }
     }
 
@@ -165,21 +236,21 @@ impl Overview {
                         th.roomy scope="col" { "Record" }
                     } }
                     tbody {
-                        @for event in self.snapshot.events.iter().take(EVENTS) { (self.render_event(event, shows_tenant)) }
+                        @for fold in fold(&self.snapshot.events).iter().take(EVENTS) { (self.render_event(fold, shows_tenant)) }
                     }
                 }
             }
         }
     }
 
-    fn render_event(&self, event: &LiveEvent, shows_tenant: bool) -> Markup {
-        // One record may end more than once: it is delivered again.
-        let id = format!("e-{}-{}", event.position.to_string().replace('/', "-"), event.at_ms);
+    fn render_event(&self, fold: &Fold<'_>, shows_tenant: bool) -> Markup {
+        let event = fold.newest();
+        let number = fold.events.len();
         html! {
-            tr id=(id) {
+            tr id=(fold.id()) {
                 td.time { (time(event.at_ms)) }
                 td {
-                    a href=(self.frame.path(&format!("/events/{}", event.position), &[])) { (event.event_type) }
+                    a href=(self.path_of(event)) { (event.event_type) }
                     @if let Some(finding) = event.findings.first() {
                         p.why {
                             (finding.message)
@@ -189,12 +260,25 @@ impl Overview {
                     } @else if let lyceum_core::outcome::Outcome::RetryLater { reason } = &event.outcome {
                         p.why { (reason) }
                     }
+                    @if number > 1 {
+                        details {
+                            summary { (count(number as u64)) " times" @if let Some(first) = fold.events.last() { ", since " (time(first.at_ms)) } }
+                            ul.plain {
+                                @for event in fold.events.iter().take(FOLDED) { li { a href=(self.path_of(event)) { (event.position) } } }
+                                @if number > FOLDED { li { "and " (number - FOLDED) " more" } }
+                            }
+                        }
+                    }
                 }
                 td { (outcome_badge(event.outcome.name())) }
                 @if shows_tenant { td.roomy { (event.tenant.as_deref().unwrap_or("–")) } }
                 td.roomy.quiet { (event.position) }
             }
         }
+    }
+
+    fn path_of(&self, event: &LiveEvent) -> String {
+        self.frame.path(&format!("/events/{}", event.position), &[])
     }
 
     /// How many statements are stored; `None` where the store does not say.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, back_link, layout};
+use super::{Frame, layout};
 use crate::problem::Problem;
 
 /// The whole document. It is also for who may see nothing here, so that it tells of no data.
@@ -15,5 +15,5 @@ pub fn render(problem: &Problem) -> Markup {
             p.quiet { "Status " (problem.kind.status.as_u16()) }
         }
     };
-    layout(&frame, problem.kind.title, &back_link(&frame), &content)
+    layout(&frame, problem.kind.title, &html! {}, &content)
 }

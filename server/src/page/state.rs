@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::{Frame, back_link, count, layout, words};
+use super::{Frame, count, layout, words};
 use crate::questions::About;
 
 /// What stands for itself in a path (RFC 3986, 2.3).
@@ -64,7 +64,7 @@ impl StateView {
                 }
             }
         };
-        layout(&self.frame, &title, &back_link(&self.frame), &content)
+        layout(&self.frame, &title, &html! {}, &content)
     }
 
     fn render_list(&self, name: &str, list: &[Value]) -> Markup {
@@ -136,19 +136,27 @@ fn one_of(list: &str) -> String {
 
 /// Ways to the pages of what an event is about; each is of the event's tenant, also where every one is looked at.
 pub(super) fn state_links(about: &About) -> impl Iterator<Item = Markup> {
-    let frame = Frame { tenant: Some(about.tenant.clone()), ..Frame::default() };
-    about.aggregates.iter().map(move |AggregateRef { kind, id }| {
-        html! { a href=(frame.path(&state_path(kind, id), &[])) { (words(kind)) " " (id) } }
-    })
+    about.aggregates.iter().map(|of| state_link(&about.tenant, of))
+}
+
+/// The way to the page of one.
+pub(super) fn state_link(tenant: &str, AggregateRef { kind, id }: &AggregateRef) -> Markup {
+    let frame = Frame { tenant: Some(tenant.to_owned()), ..Frame::default() };
+    html! { a href=(frame.path(&state_path(kind, id), &[])) { (words(kind)) " " (id) } }
 }
 
 /// The path of an aggregate's page.
-fn state_path(kind: &str, id: &str) -> String {
+pub(crate) fn state_path(kind: &str, id: &str) -> String {
     format!("/state/{}/{}", segment(kind), segment(id))
 }
 
-fn survey_path(survey: &str) -> String {
+pub(crate) fn survey_path(survey: &str) -> String {
     format!("/surveys/{}", segment(survey))
+}
+
+/// The path of a learner's page.
+pub(crate) fn learner_path(learner: &str) -> String {
+    format!("/learners/{}", segment(learner))
 }
 
 /// A text as one segment of a path (RFC 3986, 2.3).
@@ -201,7 +209,7 @@ impl SurveyView {
                 }
             }
         };
-        layout(&self.frame, &format!("Survey {survey}"), &back_link(&self.frame), &content)
+        layout(&self.frame, &format!("Survey {survey}"), &html! {}, &content)
     }
 }
 
@@ -219,7 +227,7 @@ fn render_question(question: &Value) -> Markup {
             }
             td.number { (question["answers"].as_u64().map_or("–".to_owned(), count)) }
             td.number { (decimal(&question["mean"])) }
-            td.number { (decimal(&question["nps"])) }
+            td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::learning::promotion_bar(&question["promotion"])) } }
             td {
                 @for (index, response) in given.iter().take(RESPONSES).enumerate() {
                     @if index > 0 { ", " }

@@ -423,6 +423,17 @@ impl Analytics for FakeAnalytics {
         Ok(answer)
     }
 
+    async fn learning(&self, span: &Span) -> Result<Value, AskError> {
+        Ok(json!({
+            "people": 64, "statements": 1_280, "completions": 96, "surveys_started": 20, "surveys_completed": 15,
+            "response_rate": 0.75, "nps": 40.0, "promotion": {"promoters": 5, "passives": 4, "detractors": 1},
+            "by_day": [{"day": "2026-03-04", "people": 40, "statements": 600, "completions": 50}],
+            "belongs_to": [{"activity": "https://academy.example/departments/nursing", "people": 40, "statements": 900, "completions": 60}],
+            "surveys": [{"survey": "pulse", "started": 20, "completed": 15, "nps": 40.0}],
+            "tenant": span.tenant,
+        }))
+    }
+
     async fn survey(&self, survey: &str, span: &Span, scale: Option<Scale>) -> Result<Option<Value>, AskError> {
         let told = scale.map(|scale| scale.to_string());
         Ok(echo(survey, span).map(|mut answer| {
@@ -461,7 +472,8 @@ impl Keys for FakeKeys {
         let of = |kind, id: &str| AggregateRef { kind, id: id.into() };
         let is_booking = value.windows(9).any(|part| part == b"/booking/");
         let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
-        About { tenant: "acme".to_owned(), aggregates }
+        let id = serde_json::from_slice::<Value>(value).ok().and_then(|value| value["id"].as_str()?.parse().ok());
+        About { tenant: "acme".to_owned(), event_id: id, aggregates }
     }
 
     fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
@@ -639,7 +651,7 @@ pub fn findings() -> Vec<Finding> {
     ]
 }
 
-fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
+pub fn record(tenant: &str, value: &'static [u8]) -> NewRecord {
     let headers = vec![Header::new("tenant-id", tenant.to_owned()), Header::new("note", "<b>bold</b>")];
     NewRecord { key: Some("s-1".into()), value: Some(value.into()), headers, ..NewRecord::default() }
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{JSON, LIMIT_DEFAULT, LIMIT_MAX, ROUTES, Route};
 use crate::access::Access;
 use crate::dead_letters::letters::LetterState;
+use crate::live::history::Reach;
 use crate::problem::Kind;
 
 /// What each route takes and answers, by method and path.
@@ -162,6 +163,10 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         bad["description"] = json!("Records cannot be processed: an event log or a ledger does not answer");
         responses.insert("503".to_owned(), bad);
     }
+    if route.path == "/search" {
+        let header = json!({"Location": {"schema": {"type": "string"}}});
+        responses.insert("303".to_owned(), json!({"description": "To what alone has that name", "headers": header}));
+    }
     if matches!(route.path, "/api/dead-letters/replay" | "/api/dead-letters/discard") {
         let header = json!({"Location": {"schema": {"type": "string"}}});
         let back = json!({"description": "To the page whose form was sent", "headers": header});
@@ -217,7 +222,7 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
         ("partition", _) => json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX}),
         ("offset", _) => json!({"type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX}),
         ("kind", _) => json!({"type": "string", "enum": catalog.kinds().collect::<Vec<_>>()}),
-        ("id", "/api/statements/{id}") => json!({"type": "string", "format": "uuid"}),
+        ("id", "/api/statements/{id}" | "/statements/{id}") => json!({"type": "string", "format": "uuid"}),
         ("topic", "/events/{topic}") => {
             let topics = catalog.families().iter().flat_map(|family| family.topics).map(|topic| topic.name);
             json!({"type": "string", "minLength": 1, "examples": topics.collect::<Vec<_>>()})
@@ -251,6 +256,8 @@ fn schema_in_query(name: &str, path: &str) -> Value {
         ]}),
         "state" => json!({"$ref": "#/components/schemas/LetterState"}),
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
+        "reach" => json!({"type": "string", "enum": Reach::ALL.map(Reach::name)}),
+        "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
         "scale" => json!({"type": "string", "examples": ["0..10"]}),
         "offsets" => {
             json!({"type": "string", "pattern": "^([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$", "examples": ["0:17,1:4"]})
