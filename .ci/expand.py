@@ -14,6 +14,7 @@ import sys
 
 import boto3
 from botocore.validate import ParamValidator
+from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.cfn_language_extensions.sam_integration import expand_language_extensions
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
@@ -211,6 +212,16 @@ def installations(family, mappings):
     print(f"{len(INSTALLATIONS)} installations are taken by the model of CreateEventSourceMapping")
 
 
+def environments(folder):
+    """The files of parameters name every parameter, as the command line reads them."""
+    for file in sorted((folder / "infra/env").glob("*.yaml")):
+        read = CfnParameterOverridesType().convert([f"file://{file}"], None, None)
+        missing = [name for name in ROOT["Parameters"] if name not in read and not (file.stem == "defaults" and name in PLACE)]
+        unknown = [name for name in read if name not in ROOT["Parameters"]]
+        assert not missing and not unknown, f"{file.name} lacks {missing}, and has {unknown}"
+        print(f"{file.name} names {len(read)} parameters")
+
+
 def limits(folder):
     """Of CloudFormation, after the transforms."""
     root = ROOT
@@ -225,7 +236,10 @@ def limits(folder):
             kinds = [resource["Type"] for resource in made.values()]
             assert kinds.count("AWS::Lambda::Function") == 1 and kinds.count("AWS::IAM::Role") == 2, f"{name}: {kinds}"
             assert kinds.count("AWS::Lambda::EventSourceMapping") == len(own["Mappings"].split(",")), name
-            assert kinds.count("AWS::CodeDeploy::DeploymentGroup") == 1, name
+            groups = [of["Properties"] for of in made.values() if of["Type"] == "AWS::CodeDeploy::DeploymentGroup"]
+            # In whichever notation: the three alarms that a deployment is judged by.
+            alarms = json.dumps(groups[0]["AlarmConfiguration"])
+            assert len(groups) == 1 and all(alarm in alarms for alarm in ("VersionErrors", "VersionSlow", "VersionWorse")), alarms
             most = max(most, len(made))
     assert most <= 500 and len(root["Resources"]) <= 500
     print(f"{len(root['Resources'])} stacks, {most} resources in the largest (of 500)")
@@ -240,6 +254,7 @@ def main(folder):
     versions(family)
     topics = family["Mappings"]["Topics"]
     installations(family, list(itertools.islice(topics, 3)))
+    environments(folder)
     limits(folder)
 
 
