@@ -27,6 +27,9 @@ const OWN: &[&str] = &[
     "TimeoutSeconds",
 ];
 
+/// What stands between marks, by their names.
+type Blocks = Vec<(&'static str, Vec<String>)>;
+
 /// A subscription as its deployment sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployable {
@@ -91,7 +94,7 @@ pub(crate) fn of_the_catalog() -> Vec<Deployable> {
 
 /// The marked templates as they should read.
 pub(crate) fn written(files: &Files, of: &[Deployable]) -> BTreeMap<&'static str, String> {
-    let blocks: [(&str, Vec<(&str, Vec<String>)>); 4] = [
+    let blocks: [(&str, Blocks); 4] = [
         (
             "template.yaml",
             vec![
@@ -113,7 +116,7 @@ pub(crate) fn written(files: &Files, of: &[Deployable]) -> BTreeMap<&'static str
         ),
         ("infra/quickstart.yaml", vec![("topics", topics_to_make())]),
     ];
-    let replaced = |(file, blocks): (&'static str, Vec<(&str, Vec<String>)>)| {
+    let replaced = |(file, blocks): (&'static str, Blocks)| {
         (file, blocks.iter().fold(text(file), |text, (mark, lines)| between(file, &text, mark, lines)))
     };
     blocks.into_iter().map(replaced).collect()
