@@ -818,6 +818,8 @@ fn a_value_that_cannot_work_is_refused_before_anything_is_made() {
         ("ReservedConcurrency", "0", "-1 for none"),
         ("AwsEndpointUrl", "https://elsewhere.example", "every secret"),
         ("Variables", "KAFKA_TIMEOUT=1", "NAME=value"),
+        ("SurveySettings", "OnFailureDestination=kafka://nlj.survey.responses", "NAME=value"),
+        ("FilterPattern", "a;b", "No semicolons"),
         ("StartingTimestamp", "2026-03-02", "Seconds since 1970"),
     ] {
         let given: Vec<_> = with_place(&[("MskClusterArn", CLUSTER)]).into_iter().chain([(name, value)]).collect();
