@@ -12,10 +12,20 @@ use serde_json::{Map, Value, json};
 /// Of one metric in one document.
 const MOST_VALUES: usize = 100;
 
-/// Labels without which a metric is counted once more, so that an alarm can watch a family or one outcome as a whole:
-/// CloudWatch adds nothing up over dimensions.
-const ALSO_BY: &[(&str, &[&str])] =
-    &[("lyceum_dead_letters_total", &["family"]), ("lyceum_events_total", &["family", "outcome"])];
+/// Sets of labels that a metric is counted by once more, so that an alarm can watch a family or one outcome as a whole, and a
+/// deployment the new version beside the one before: CloudWatch adds nothing up over dimensions.
+const ALSO_BY: &[(&str, &[&[&str]])] = &[
+    ("lyceum_dead_letters_total", &[&["family"], &["family", VERSION]]),
+    (
+        "lyceum_events_total",
+        &[&["family"], &["family", "outcome"], &["family", VERSION], &["family", "outcome", VERSION]],
+    ),
+];
+/// Of the function, as Lambda numbers them; a label of what a deployment is judged by, and of nothing else, since each set of label
+/// values is a metric that is paid for.
+const VERSION: &str = "version";
+/// The one outcome that a deployment is judged by.
+const JUDGED: &str = "retry_later";
 
 type Labels = Vec<(&'static str, Cow<'static, str>)>;
 
@@ -24,8 +34,8 @@ struct Series {
     values: Vec<f64>,
 }
 
-/// The documents for what was observed, a line each; `at_ms` is the time in milliseconds since 1970 UTC.
-pub fn documents(namespace: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<String> {
+/// The documents for what this version of the function observed, a line each; `at_ms` is the time in milliseconds since 1970 UTC.
+pub fn documents(namespace: &str, version: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<String> {
     let mut by_labels: BTreeMap<Labels, BTreeMap<&'static str, Series>> = BTreeMap::new();
     for Sample { name, unit, combine, labels, value } in samples {
         let series = by_labels.entry(labels).or_default().entry(name).or_insert(Series { unit, values: Vec::new() });
@@ -38,7 +48,7 @@ pub fn documents(namespace: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<Strin
     let mut documents = Vec::new();
     for (labels, mut of_labels) in by_labels {
         while !of_labels.is_empty() {
-            documents.push(document(namespace, at_ms, &labels, &mut of_labels).to_string());
+            documents.push(document(namespace, version, at_ms, &labels, &mut of_labels).to_string());
             of_labels.retain(|_, series| !series.values.is_empty());
         }
     }
@@ -46,7 +56,15 @@ pub fn documents(namespace: &str, at_ms: i64, samples: Vec<Sample>) -> Vec<Strin
 }
 
 /// One document, with as many values of each series as it takes; they are taken from the series.
-fn document(namespace: &str, at_ms: i64, labels: &Labels, of_labels: &mut BTreeMap<&'static str, Series>) -> Value {
+fn document(
+    namespace: &str,
+    version: &str,
+    at_ms: i64,
+    labels: &Labels,
+    of_labels: &mut BTreeMap<&'static str, Series>,
+) -> Value {
+    let is_judged = labels.iter().all(|(name, value)| *name != "outcome" || value == JUDGED);
+    let is_wanted = |set: &&[&str]| is_judged || !(set.contains(&"outcome") && set.contains(&VERSION));
     let all: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
     let mut document = Map::new();
     for (name, value) in labels {
@@ -57,7 +75,13 @@ fn document(namespace: &str, at_ms: i64, labels: &Labels, of_labels: &mut BTreeM
         let rest = series.values.split_off(series.values.len().min(MOST_VALUES));
         let values = std::mem::replace(&mut series.values, rest);
         let mut dimensions = vec![json!(all)];
-        dimensions.extend(ALSO_BY.iter().filter(|(of, _)| of == name).map(|(_, labels)| json!(labels)));
+        let also = ALSO_BY.iter().filter(|(of, _)| of == name).flat_map(|(_, sets)| sets.iter().copied());
+        for set in also.filter(is_wanted) {
+            if set.contains(&VERSION) {
+                document.insert(VERSION.to_owned(), json!(version));
+            }
+            dimensions.push(json!(set));
+        }
         let unit = match series.unit {
             Unit::Count => "Count",
             Unit::Seconds => "Seconds",
@@ -83,7 +107,7 @@ mod tests {
     use super::*;
 
     fn written(metrics: &Metrics) -> Vec<Value> {
-        let lines = documents("Lyceum/test", 1_772_439_300_000, metrics.take_samples());
+        let lines = documents("Lyceum/test", "8", 1_772_439_300_000, metrics.take_samples());
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -127,11 +151,40 @@ mod tests {
             labels: vec![("family", "survey".into()), ("kind", kind.into())],
             value: 1.0,
         };
-        let lines = documents("Lyceum", 0, vec![sample("decode"), sample("rejected"), sample("decode")]);
+        let lines = documents("Lyceum", "8", 0, vec![sample("decode"), sample("rejected"), sample("decode")]);
         let found: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(found.iter().map(|of| of["lyceum_dead_letters_total"].clone()).collect::<Vec<_>>(), [2.0, 1.0]);
         let dimensions = &found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
-        assert_eq!(dimensions, &json!([["family", "kind"], ["family"]]));
+        assert_eq!(dimensions, &json!([["family", "kind"], ["family"], ["family", "version"]]));
+        assert_eq!(found[0]["version"], "8");
+    }
+
+    #[test]
+    fn a_version_is_counted_where_a_deployment_is_judged_by_it() {
+        let sample = |outcome: &'static str| Sample {
+            name: "lyceum_events_total",
+            unit: Unit::Count,
+            combine: Combine::Sum,
+            labels: vec![
+                ("family", "survey".into()),
+                ("event_type", "survey.started".into()),
+                ("outcome", outcome.into()),
+            ],
+            value: 1.0,
+        };
+        let sets = |outcome: &'static str| -> Value {
+            let lines = documents("Lyceum", "8", 0, vec![sample(outcome)]);
+            let document: Value = serde_json::from_str(&lines[0]).unwrap();
+            document["_aws"]["CloudWatchMetrics"][0]["Dimensions"].clone()
+        };
+        let all = json!(["family", "event_type", "outcome"]);
+        let always = [json!(["family"]), json!(["family", "outcome"]), json!(["family", "version"])];
+        let judged = json!(["family", "outcome", "version"]);
+        assert_eq!(sets("applied"), json!([[&all].as_slice(), &always.iter().collect::<Vec<_>>()].concat()));
+        assert_eq!(
+            sets("retry_later"),
+            json!([[&all].as_slice(), &always.iter().collect::<Vec<_>>(), &[&judged]].concat())
+        );
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn invoke(
     let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let answer = handle(function, event.payload.get().as_bytes(), deadline_ms).await;
     telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
-    telemetry.flush(now_ms());
+    telemetry.flush(&event.context.env_config.version, now_ms());
     answer.map_err(Failed)
 }
 

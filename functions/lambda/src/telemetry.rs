@@ -44,9 +44,9 @@ impl Telemetry {
         Arc::new(Observers(vec![self.metrics.clone(), Arc::new(LogObserver)]))
     }
 
-    /// Writes the metrics of what happened since the last call to standard output, from where Lambda takes them.
-    pub(crate) fn flush(&self, at_ms: i64) {
-        let documents = emf::documents(&self.namespace, at_ms, self.metrics.take_samples());
+    /// Writes the metrics of what this version did since the last call to standard output, from where Lambda takes them.
+    pub(crate) fn flush(&self, version: &str, at_ms: i64) {
+        let documents = emf::documents(&self.namespace, version, at_ms, self.metrics.take_samples());
         if documents.is_empty() {
             return;
         }
