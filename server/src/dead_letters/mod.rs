@@ -50,7 +50,7 @@ const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
 /// So long a question waits for letters that were not read yet; then it is answered from those that were.
-const READING_TIME: Duration = Duration::from_millis(500);
+const READING_TIME: Duration = Duration::from_millis(250);
 /// So long the index is kept from those who ask while it follows in the background, and how often it does.
 const FOLLOWING_TIME: Duration = Duration::from_millis(200);
 const FOLLOWING_INTERVAL: Duration = Duration::from_secs(1);
