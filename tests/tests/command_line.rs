@@ -518,7 +518,7 @@ fn a_file_that_holds_no_events_is_refused_by_what_it_looks_like_and_nothing_of_i
     workplace.write("expected.json", r#"{"after": ["program.created"], "shows": []}"#);
     workplace.write_lines("one.jsonl", &video_statements(1, 1));
     let files = ["ingest", "answers.csv", "README.md", "expected.json", "one.jsonl", "--format", "json"];
-    let refused = workplace.run(&files).expect_code(1).expect_report(&[
+    let refused = workplace.run(&files).expect_code(2).expect_report(&[
         "answers.csv looks like CSV; nothing of it was sent, --force sends it anyway",
         "README.md looks like text, not JSON",
         "expected.json looks like JSON without statements",
@@ -531,7 +531,7 @@ fn a_file_that_holds_no_events_is_refused_by_what_it_looks_like_and_nothing_of_i
     let arguments: Vec<&str> = ["ingest"].into_iter().chain(copies.iter().map(String::as_str)).collect();
     workplace
         .run(&arguments)
-        .expect_code(1)
+        .expect_code(2)
         .expect_report(&["5 files look like CSV", "1.csv, 2.csv, 3.csv and 2 more"]);
     let forced = workplace.run(&["ingest", "answers.csv", "--force", "--format", "json"]).expect_code(3).json();
     assert_eq!(forced["dead_lettered"], json!({"decode": 3}));

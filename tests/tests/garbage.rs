@@ -109,7 +109,7 @@ fn ten_thousand_levels_end_no_stack() {
         workplace.run(&["validate", name]).expect_code(1).expect_print(&["2 valid, 1 invalid"]);
     }
     workplace.write("batch.json", format!("{{\"records\": {deep_array}}}"));
-    workplace.run(&["invoke", "statement", "batch.json"]).expect_code(1).expect_report(&["batch.json"]);
+    workplace.run(&["invoke", "statement", "batch.json"]).expect_code(2).expect_report(&["batch.json"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn of_a_truncated_gzip_file_what_came_before_the_cut_is_stored() {
     let whole = file.finish().unwrap();
     workplace.write("cut.jsonl.gz", &whole[..whole.len() / 2]);
     write_good(&workplace, "good.jsonl", 4);
-    let finished = ingest(&workplace, &["cut.jsonl.gz", "good.jsonl"]).expect_code(1);
+    let finished = ingest(&workplace, &["cut.jsonl.gz", "good.jsonl"]).expect_code(2);
     let applied = finished.json()["applied"].as_u64().unwrap();
     assert!((500..2_000).contains(&applied), "{applied}");
     assert_eq!(stored(&workplace), applied);
@@ -147,14 +147,13 @@ fn arrays_behind_each_other_are_read_to_the_end_and_what_cannot_be_read_is_told_
     ];
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
     workplace.run(&["validate", "open.json"]).expect_code(2).expect_report(&told).expect_print(&["3 valid, 0 invalid"]);
-    let finished = ingest(&workplace, &["open.json"]).expect_code(1).expect_report(&told);
+    let finished = ingest(&workplace, &["open.json"]).expect_code(2).expect_report(&told);
     assert_eq!(finished.json()["duplicate"], json!(3));
 
     let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(a.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     workplace.write("wide.json", wide);
     for command in ["validate", "ingest"] {
-        let finished = workplace.run(&[command, "wide.json"]);
-        finished.expect_code(if command == "validate" { 2 } else { 1 }).expect_report(&["wide.json", "UTF-16"]);
+        workplace.run(&[command, "wide.json"]).expect_code(2).expect_report(&["wide.json", "UTF-16"]);
     }
 }
 
@@ -175,7 +174,7 @@ fn what_only_begins_like_gzip_is_named() {
     let workplace = Workplace::new();
     workplace.write("odd.gz", [0x1f, 0x8b, 0xff, 0xff, 0xff]);
     write_good(&workplace, "good.jsonl", 4);
-    let finished = ingest(&workplace, &["odd.gz", "good.jsonl"]).expect_code(1).expect_report(&["odd.gz"]);
+    let finished = ingest(&workplace, &["odd.gz", "good.jsonl"]).expect_code(2).expect_report(&["odd.gz"]);
     assert_eq!(finished.json()["applied"], json!(3));
 }
 
@@ -184,18 +183,18 @@ fn a_missing_file_and_a_folder_are_named_and_the_others_are_stored() {
     let workplace = Workplace::new();
     write_good(&workplace, "good.jsonl", 5);
     std::fs::create_dir(workplace.path().join("folder")).unwrap();
-    let finished = ingest(&workplace, &["missing.jsonl", "good.jsonl", "folder"]).expect_code(1);
+    let finished = ingest(&workplace, &["missing.jsonl", "good.jsonl", "folder"]).expect_code(2);
     assert_eq!(finished.json()["applied"], json!(3));
     finished.expect_report(&["cannot open missing.jsonl", "cannot open folder", "name the files in it"]);
     assert_eq!(stored(&workplace), 3);
     workplace.run(&["validate", "missing.jsonl"]).expect_code(2).expect_report(&["cannot open missing.jsonl"]);
-    workplace.run(&["invoke", "statement", "missing.json"]).expect_code(1).expect_report(&["cannot open missing.json"]);
+    workplace.run(&["invoke", "statement", "missing.json"]).expect_code(2).expect_report(&["cannot open missing.json"]);
 }
 
 #[test]
 fn where_no_file_can_be_read_nothing_is_made() {
     let workplace = Workplace::new();
-    ingest(&workplace, &["missing.jsonl"]).expect_code(1).expect_report(&["cannot open missing.jsonl"]);
+    ingest(&workplace, &["missing.jsonl"]).expect_code(2).expect_report(&["cannot open missing.jsonl"]);
     assert!(!workplace.path().join(".lyceum").exists());
 }
 
@@ -353,7 +352,7 @@ fn an_unknown_function_a_wrong_batch_and_an_unknown_record_are_named() {
     workplace.write("batch.json", "{}");
     workplace.write("no.json", "{");
     workplace.run(&["invoke", "nope", "batch.json"]).expect_code(1).expect_report(&["nope"]);
-    workplace.run(&["invoke", "statement", "no.json"]).expect_code(1).expect_report(&["no.json is no JSON"]);
+    workplace.run(&["invoke", "statement", "no.json"]).expect_code(2).expect_report(&["no.json is no JSON"]);
     workplace.run(&["invoke", "statement", "batch.json"]).expect_code(1).expect_report(&["statement"]);
     write_good(&workplace, "good.jsonl", 1);
     ingest(&workplace, &["good.jsonl"]).expect_code(0);
@@ -371,7 +370,7 @@ async fn a_running_process_says_the_same_of_garbage() {
     workplace.write("long.jsonl", between(&vec![b'x'; 9 << 20]));
     let summary = ingest(&workplace, &["odd.jsonl"]).expect_code(3).json();
     assert_eq!((&summary["applied"], &summary["dead_lettered"]), (&json!(2), &json!({"decode": 1})));
-    let finished = ingest(&workplace, &["long.jsonl", "missing.jsonl"]).expect_code(1);
+    let finished = ingest(&workplace, &["long.jsonl", "missing.jsonl"]).expect_code(2);
     assert_eq!((&finished.json()["read"], &finished.json()["not_published_total"]), (&json!(3), &json!(1)));
     finished.expect_report(&["cannot open missing.jsonl"]);
     let (status, problem) = server.post("/events/nlj.nope", &json!({}), None).await;
