@@ -506,6 +506,7 @@ async fn the_originals_of_dead_letters_are_exported_as_lines_that_can_be_ingeste
     for (letter, value) in fakes.dead_letters.0.lock().unwrap().iter_mut().zip(originals) {
         letter.letter.original.value = Some(value.into());
     }
+    send(&fakes, get("/api/dead-letters/export?limit=0")).await.is_problem(400, "bad-request", "1 or more");
     let answer = send(&fakes, get("/api/dead-letters/export")).await;
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/jsonl");
     assert_eq!(answer.text, "{  \"a\": 1 }\n[2]\n", "those that wait and are JSON, as they failed");

@@ -174,6 +174,9 @@ pub(super) async fn export(State(dead_letters): Indexed, caller: Caller, uri: Ur
     let mut filter = asked.filter(&caller)?;
     filter.state = filter.state.or(Some(LetterState::Waiting));
     let limit = limit.unwrap_or(usize::MAX);
+    if limit == 0 {
+        return Err(Problem::bad_request("limit is 1 or more; without one all of them are exported"));
+    }
     let cursor = read_cursor(cursor)?;
     // The first part is read before the answer begins, so that what fails then is a problem; and once every letter is known.
     let first = loop {

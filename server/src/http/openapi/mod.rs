@@ -239,11 +239,16 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
     }
 }
 
+/// An empty value, as a form sends it, is none.
+fn or_left_out(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"type": "string", "maxLength": 0, "description": "As if it were left out"}]})
+}
+
 fn schema_in_query(name: &str, path: &str) -> Value {
     match name {
         "limit" if path == "/api/dead-letters/export" => json!({"type": "integer", "minimum": 1}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
-        "kind" => json!({"$ref": "#/components/schemas/DeadLetterKind"}),
+        "kind" => or_left_out(&json!({"$ref": "#/components/schemas/DeadLetterKind"})),
         "from" if path.starts_with("/api/topics/") => json!({"anyOf": [
             {"type": "string", "enum": ["beginning", "end"], "default": "beginning"},
             {"type": "string", "format": "date-time"},
@@ -254,9 +259,9 @@ fn schema_in_query(name: &str, path: &str) -> Value {
             {"type": "string", "format": "date-time", "examples": ["2026-03-02T08:15:00Z"]},
             {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
-        "state" => json!({"$ref": "#/components/schemas/LetterState"}),
+        "state" => or_left_out(&json!({"$ref": "#/components/schemas/LetterState"})),
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
-        "reach" => json!({"type": "string", "enum": Reach::ALL.map(Reach::name)}),
+        "reach" => or_left_out(&json!({"type": "string", "enum": Reach::ALL.map(Reach::name)})),
         "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
         "scale" => json!({"type": "string", "examples": ["0..10"]}),
         "offsets" => {
