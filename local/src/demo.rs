@@ -1,6 +1,6 @@
 //! Demo traffic of a made-up academy, so that there is something to see: tenant `demo`.
 //!
-//! First what happened in the sixty days before ([`past`]), then programs, sessions, bookings, a survey and video statements of now, at
+//! First what happened in the sixty days before (`past`), then programs, sessions, bookings, a survey and video statements of now, at
 //! a few events a second; and now and then what goes wrong in life: an event twice, a booking confirmed that nobody requested, a broken
 //! statement.
 
