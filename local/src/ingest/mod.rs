@@ -143,9 +143,15 @@ pub async fn ingest(
     summary.took(started.elapsed());
     summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
     summary.capacity = Some(pipeline.metrics.capacity().since(&before.1).share_of(&own));
-    let errors: Vec<String> =
-        failed.into_iter().chain(read.err()).chain(settled.err()).map(|error| format!("{error:#}")).collect();
-    Ok((summary, (!errors.is_empty()).then(|| anyhow::anyhow!("{}", errors.join("\n")))))
+    let errors: Vec<anyhow::Error> = failed.into_iter().chain(read.err()).chain(settled.err()).collect();
+    let told = errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("\n");
+    let error = match errors.as_slice() {
+        [] => None,
+        // All else went well.
+        [error] if error.is::<Unreadable>() => Some(Unreadable(told).into()),
+        _ => Some(anyhow::anyhow!(told)),
+    };
+    Ok((summary, error))
 }
 
 /// What was spent in each stage since then.
