@@ -50,6 +50,10 @@ INSTALLATIONS = {
 }
 
 
+# SAM asks for a region wherever it stands; nothing here reaches one.
+os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
+
+
 class Policies:
     def load(self):
         return {}
