@@ -1,11 +1,9 @@
 //! What a text that somebody looks for may name: an event, a record, a learner, a survey, a program, a session, a booking …
 
 use lyceum_core::analytics::learner_id::LearnerId;
+use lyceum_core::formats::statement::vocabulary::ACTIVITIES;
 use lyceum_core::record::Position;
 use uuid::Uuid;
-
-/// Where the platform's activities live: this, a kind, `/` and an id.
-const ACTIVITIES: &str = "http://nlj.platform/activities/";
 
 /// A text that somebody looks for, taken for whatever it may name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -186,7 +186,6 @@ async fn a_hundred_thousand_letters_on_several_partitions_are_counted_listed_and
     let world = World::new(7).await;
     world.fail(0, 100_000).await;
     let process = world.process();
-    while process.list(&DeadLetterFilter::default(), Order::NewestFirst, 1, None).await.unwrap().is_behind {}
     let counts = process.count(&DeadLetterFilter::default()).await.unwrap();
     assert_eq!(counts[&DeadLetterKind::Validation].waiting, 100_000);
     let newest = process.list(&DeadLetterFilter::default(), Order::NewestFirst, 1_000, None).await.unwrap();

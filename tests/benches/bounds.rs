@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use lyceum_tests::long_answer;
 use lyceum_tests::memory::Memory;
 use lyceum_tests::workplace::Workplace;
-use serde_json::json;
 
 /// How many bodies of many small items come at once, and how many such items each has: 8.3 MB.
 const BODIES: usize = 4;
@@ -62,18 +62,7 @@ async fn survey(what: &str, answers: usize, characters: usize, askers: usize) {
     let workplace = Workplace::new();
     let mut lines = String::new();
     for at in 0..answers {
-        let response: String = format!("{at} ").repeat(characters / 2).chars().take(characters).collect();
-        let answer = json!({
-            "actor": {"account": {"homePage": "http://nlj.platform/users", "name": format!("u-{at}")}},
-            "verb": {"id": "http://adlnet.gov/expapi/verbs/answered"},
-            "object": {"id": "https://forms.example/question/q1", "definition": {"type": "http://adlnet.gov/expapi/activities/cmi.interaction"}},
-            "result": {"response": response},
-            "context": {"contextActivities": {"parent": [{
-                "id": "https://forms.example/survey/big",
-                "definition": {"type": "http://id.tincanapi.com/activitytype/survey"},
-            }]}},
-            "timestamp": "2026-03-02T08:15:00Z",
-        });
+        let answer = long_answer(at, characters);
         writeln!(lines, "{answer}").expect("a text takes all");
     }
     workplace.write("answers.jsonl", lines);

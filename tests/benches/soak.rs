@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join, join_all, join3};
+use lyceum_tests::long_answer;
 use lyceum_tests::memory::Memory;
 use lyceum_tests::workplace::{Server, Workplace};
 use serde_json::{Value, json};
@@ -343,19 +344,7 @@ async fn slow_bodies(server: Arc<Server>, counts: Counts) {
 async fn big_answers(server: Arc<Server>, counts: Counts) {
     let client = reqwest::Client::new();
     for number in 0..500 {
-        let response = format!("{number} ").repeat(100_000).chars().take(200_000).collect::<String>();
-        let answer = json!({
-            "actor": {"mbox": format!("mailto:learner-{number}@answers.example")},
-            "verb": {"id": "http://adlnet.gov/expapi/verbs/answered"},
-            "object": {"id": "https://forms.example/question/q1", "definition": {"type": "http://adlnet.gov/expapi/activities/cmi.interaction"}},
-            "result": {"response": response},
-            "context": {"contextActivities": {"parent": [{
-                "id": "https://forms.example/survey/big",
-                "definition": {"type": "http://id.tincanapi.com/activitytype/survey"},
-            }]}},
-            "timestamp": "2026-03-02T08:15:00Z",
-        });
-        post(&client, &server, ANSWERS, answer.to_string(), &counts).await;
+        post(&client, &server, ANSWERS, long_answer(number, 200_000).to_string(), &counts).await;
     }
     let ask = async |day: u32| {
         let url = format!("{}/api/analytics/surveys/big?from=2026-02-{day:02}", server.base);

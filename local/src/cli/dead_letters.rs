@@ -215,7 +215,7 @@ const PAGE: usize = 1000;
 /// So often it is asked again where not every letter was read yet.
 const ASKED_AGAIN: usize = 30;
 
-/// Asks for letters until all of them were read: a command that has the data itself begins with none.
+/// Asks for letters until all of them were read: a process answers from those that it has read.
 async fn ask(session: &Session, path: &str, query: &[(&str, Option<&str>)]) -> Result<Value> {
     let mut answer = session.get(path, query).await?;
     for _ in 0..ASKED_AGAIN {

@@ -4,6 +4,7 @@
 //! or two processes, and a replay that was cut off goes on where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,8 @@ pub struct DeadLetterIndex {
     /// One replay at a time; looking does not wait for it.
     replaying: Mutex<replay::Behind>,
     checked: Mutex<Option<Instant>>,
+    /// Whether somebody follows in the background.
+    is_followed: AtomicBool,
 }
 
 /// What dead letters are found with.
@@ -102,8 +105,21 @@ impl DeadLetterIndex {
         let topics = catalog.dead_letter_topics().into_iter().map(str::to_owned).collect();
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
         let Sources { event_log, ledger, statements, functions } = sources;
-        let (replaying, checked, tenants) = <_>::default();
-        Self { event_log, ledger, statements, functions, catalog, envelope, clock, index, tenants, replaying, checked }
+        let (replaying, checked, tenants, is_followed) = <_>::default();
+        Self {
+            event_log,
+            ledger,
+            statements,
+            functions,
+            catalog,
+            envelope,
+            clock,
+            index,
+            tenants,
+            replaying,
+            checked,
+            is_followed,
+        }
     }
 
     /// The same with room for so many letters.
@@ -115,11 +131,11 @@ impl DeadLetterIndex {
     }
 
     /// The index, and whether letters are on the topics that it was not told of: where there are so many that a question
-    /// cannot wait for them.
+    /// cannot wait for them. Where nobody follows in the background, it waits.
     async fn look(&self) -> Result<(MutexGuard<'_, Index>, bool), AskError> {
-        let until = Instant::now() + READING_TIME;
+        let until = self.is_followed.load(Ordering::Relaxed).then(|| Instant::now() + READING_TIME);
         let mut index = self.index.lock().await;
-        let is_behind = self.follow(&mut index, Some(until)).await?;
+        let is_behind = self.follow(&mut index, until).await?;
         Ok((index, is_behind))
     }
 
@@ -482,6 +498,7 @@ impl DeadLetters for DeadLetterIndex {
     }
 
     async fn keep_up(&self) {
+        self.is_followed.store(true, Ordering::Relaxed);
         loop {
             let until = Instant::now() + FOLLOWING_TIME;
             let is_behind = self.follow(&mut *self.index.lock().await, Some(until)).await;

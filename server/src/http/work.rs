@@ -91,6 +91,8 @@ pub(super) async fn ingest(
 ) -> Result<Json<Summary>, Problem> {
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
+    // Before anything of it is read: whoever floods costs little.
+    room.reserve(&caller, 1).await?;
     let body = read_body(&caller, body, INGEST_LIMIT_BYTES).await?;
     let own = tenant.clone();
     let events = read_aside(&caller, body, move |body| {

@@ -10,7 +10,7 @@ use lyceum_core::record::Record;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::state::{learner_path, state_link, state_links};
+use super::state::{learner_path, state_link, tell_about};
 use super::{Frame, dead_letters, json, layout, moment, outcome_badge, words};
 use crate::dead_letters::letters::ShownLetter;
 use crate::live::{LiveAnomaly, LiveEvent, format_time};
@@ -130,15 +130,7 @@ impl EventView {
                 @if let Some(record) = record { div { dt { "produced" } dd { (moment(&format_time(record.timestamp_ms))) } } }
             }
             @for anomaly in &self.anomalies { p.why { b { (words(&anomaly.name)) } ": " (anomaly.message) } }
-            @if !self.about.aggregates.is_empty() {
-                p { "It is about "
-                    @for (index, link) in state_links(&self.about).enumerate() {
-                        @if index > 0 { " and " }
-                        (link)
-                    }
-                    "."
-                }
-            }
+            (tell_about(&self.about))
             @for (of, anomaly) in self.odd.iter().filter(|(_, anomaly)| !self.says_already(anomaly)) {
                 p.why {
                     "Odd about " (state_link(&self.about.tenant, of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "

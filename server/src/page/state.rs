@@ -139,6 +139,21 @@ pub(super) fn state_links(about: &About) -> impl Iterator<Item = Markup> {
     about.aggregates.iter().map(|of| state_link(&about.tenant, of))
 }
 
+/// What an event is about, in a sentence; nothing where it is about nothing that has a state.
+pub(super) fn tell_about(about: &About) -> Markup {
+    html! {
+        @if !about.aggregates.is_empty() {
+            p { "It is about "
+                @for (index, link) in state_links(about).enumerate() {
+                    @if index > 0 { " and " }
+                    (link)
+                }
+                "."
+            }
+        }
+    }
+}
+
 /// The way to the page of one.
 pub(super) fn state_link(tenant: &str, AggregateRef { kind, id }: &AggregateRef) -> Markup {
     let frame = Frame { tenant: Some(tenant.to_owned()), ..Frame::default() };

@@ -6,7 +6,7 @@ use lyceum_core::ports::statements::StoredStatement;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::state::{learner_path, state_links, survey_path};
+use super::state::{learner_path, survey_path, tell_about};
 use super::{Frame, count, json, layout, moment};
 use crate::live::format_time;
 use crate::questions::About;
@@ -50,15 +50,7 @@ impl StatementView {
                         @else { code { (source) } ", which the topic keeps no more" }
                     } }
                 }
-                @if !self.about.aggregates.is_empty() {
-                    p { "It is about "
-                        @for (index, link) in state_links(&self.about).enumerate() {
-                            @if index > 0 { " and " }
-                            (link)
-                        }
-                        "."
-                    }
-                }
+                (tell_about(&self.about))
                 h2 { "As it was sent" }
                 (json::render(&document.raw, &BTreeSet::new()))
             }
