@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -84,6 +85,11 @@ struct DependencyLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SubscriptionLabels {
+    subscription: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WindowLabels {
     size: &'static str,
 }
@@ -117,6 +123,9 @@ pub struct Metrics {
     circuit_state: Family<DependencyLabels, Gauge>,
     open_windows: Family<WindowLabels, Gauge>,
     active_consumers: Gauge,
+    error_rate: Family<SubscriptionLabels, Gauge<f64, AtomicU64>>,
+    process_cpu: Counter<f64, AtomicU64>,
+    process_memory: Gauge,
     stages: Mutex<BTreeMap<String, Duration>>,
     capacity: Mutex<Capacity>,
     samples: Option<Mutex<Vec<Sample>>>,
@@ -146,6 +155,10 @@ pub enum Unit {
     Seconds,
     /// A state's number.
     State,
+    /// A part of a whole, from 0 to 1.
+    Part,
+    /// Bytes.
+    Bytes,
 }
 
 /// What several values of one series are together.
@@ -184,6 +197,9 @@ impl Metrics {
             circuit_state: Family::default(),
             open_windows: Family::default(),
             active_consumers: Gauge::default(),
+            error_rate: Family::default(),
+            process_cpu: Counter::default(),
+            process_memory: Gauge::default(),
             stages: Mutex::default(),
             capacity: Mutex::default(),
             samples: None,
@@ -205,6 +221,14 @@ impl Metrics {
         r.register("circuit_state", "0 closed, 1 half-open, 2 open", metrics.circuit_state.clone());
         r.register("open_windows", "Aggregation windows not yet closed", metrics.open_windows.clone());
         r.register("active_consumers", "Consumers that are running", metrics.active_consumers.clone());
+        let rate = metrics.error_rate.clone();
+        r.register("error_rate", "Part of the events of five minutes that failed, from 0 to 1", rate);
+        r.register("process_cpu_seconds", "Processor time of this process", metrics.process_cpu.clone());
+        r.register(
+            "process_memory_bytes",
+            "Memory of this process, pages of its files included",
+            metrics.process_memory.clone(),
+        );
         metrics
     }
 
@@ -345,6 +369,22 @@ impl Metrics {
     pub fn set_active_consumers(&self, consumers: i64) {
         self.active_consumers.set(consumers);
         self.sample(("lyceum_active_consumers", Unit::Count, Combine::Last), || [], consumers as f64);
+    }
+
+    /// Sets which part of a subscription's events of the last five minutes failed, from 0 to 1.
+    pub fn set_error_rate(&self, subscription: &'static str, part: f64) {
+        self.error_rate.get_or_create(&SubscriptionLabels { subscription }).set(part);
+        let metric = ("lyceum_error_rate", Unit::Part, Combine::Last);
+        self.sample(metric, || [("subscription", subscription.into())], part);
+    }
+
+    /// Sets what the process took of its processors since its start, and takes of its memory now.
+    pub fn set_process(&self, cpu: Duration, memory_bytes: u64) {
+        let (seconds, bytes) = (cpu.as_secs_f64(), i64::try_from(memory_bytes).unwrap_or(i64::MAX));
+        self.process_cpu.inner().store(seconds.to_bits(), Relaxed);
+        self.process_memory.set(bytes);
+        self.sample(("lyceum_process_cpu_seconds_total", Unit::Seconds, Combine::Last), || [], seconds);
+        self.sample(("lyceum_process_memory_bytes", Unit::Bytes, Combine::Last), || [], bytes as f64);
     }
 
     /// Every metric as text; the type is [`CONTENT_TYPE`].

@@ -12,6 +12,7 @@ use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
 use lyceum_secrets::SECRET_VARIABLES;
 
 use crate::access::Token;
+use crate::alerts::{ALERT_VARIABLES, AlertsConfig};
 use crate::connect::StoresConfig;
 
 /// The settings of one process.
@@ -27,6 +28,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `LOG_LEVEL`, `LOG_FORMAT`
     pub log: LogConfig,
+    /// `ALERT_WEBHOOK_URL` and the limits; `None` where nobody is told.
+    pub alerts: Option<AlertsConfig>,
     /// Which stores are services.
     pub stores: StoresConfig,
 }
@@ -53,6 +56,7 @@ pub const VARIABLES: &[Table] = &[
     SERVER_VARIABLES,
     PROCESS_VARIABLES,
     LOG_VARIABLES,
+    ALERT_VARIABLES,
     KAFKA_VARIABLES,
     DYNAMODB_VARIABLES,
     ELASTICSEARCH_VARIABLES,
@@ -68,6 +72,7 @@ impl Config {
             process: process_config(reading),
             tokens: reading.list(&API_TOKENS, "token"),
             log: LogConfig::read(reading),
+            alerts: AlertsConfig::read(reading),
             stores: StoresConfig {
                 kafka: KafkaSettings::read(reading),
                 dynamodb: DynamoDbSettings::are_given(reading).then(|| DynamoDbSettings::read(reading)),

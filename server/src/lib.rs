@@ -5,6 +5,7 @@
 //! runs the process brings its consumers and the stores that are no services.
 
 pub mod access;
+pub mod alerts;
 pub mod config;
 pub mod connect;
 pub mod consumers;
@@ -19,4 +20,5 @@ pub mod search;
 mod shares;
 mod single_flight;
 pub mod topics;
+pub mod usage;
 pub mod work;

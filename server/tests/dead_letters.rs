@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::join_all;
+use lyceum_around::around::{Around, Call, StoreError, Wrapped};
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_catalog::catalog;
@@ -32,6 +34,7 @@ use lyceum_testing::memory::event_log::MemoryEventLog;
 use lyceum_testing::memory::ledger::MemoryLedger;
 use lyceum_testing::memory::statements::MemoryStatements;
 use lyceum_xapi::equality;
+use tokio::sync::Semaphore;
 
 const BOOKINGS: &str = "nlj.training.bookings";
 const VALIDATION: &str = "nlj.errors.validation";
@@ -118,6 +121,56 @@ impl World {
         }
         found
     }
+}
+
+/// Lets so many reads of records through, and no more.
+struct Gate(Semaphore);
+
+impl Around for Gate {
+    async fn call<A: Send, E: StoreError>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<A, E>> + Send,
+        _: impl Fn(&A) -> bool + Send,
+    ) -> Result<A, E> {
+        if call.operation == "fetch" {
+            self.0.acquire().await.expect("it is never closed").forget();
+        }
+        work.await
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_while_there_is_much_to_read_is_answered_from_what_was_read_and_told_so() {
+    let world = World::new(1).await;
+    world.fail(0, 300).await;
+    let gate = Arc::new(Gate(Semaphore::new(1)));
+    let process = Arc::new(world.process_on(Arc::new(Wrapped::around(world.log.clone(), gate.clone()))));
+    let following = tokio::spawn({
+        let process = process.clone();
+        async move { process.keep_up().await }
+    });
+    while gate.0.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let all = DeadLetterFilter::default();
+    let asked = (0..20).map(|_| process.list(&all, Order::NewestFirst, 0, None));
+    for answer in join_all(asked).await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.total, answer.is_behind), (200, true));
+    }
+    gate.0.add_permits(1_000);
+    let answer = loop {
+        let answer = process.list(&DeadLetterFilter::default(), Order::NewestFirst, 0, None).await.unwrap();
+        if !answer.is_behind {
+            break answer;
+        }
+    };
+    assert_eq!(answer.total, 300);
+    // What is there before a question is in its answer, where there is not much.
+    world.fail(300, 1).await;
+    assert_eq!(process.list(&DeadLetterFilter::default(), Order::NewestFirst, 0, None).await.unwrap().total, 301);
+    following.abort();
 }
 
 struct Nobody;

@@ -441,22 +441,24 @@ impl Question {
 
     /// The responses that are listed, the most frequent ones first.
     fn listed(&self, counts: &HashMap<Digest, u64>) -> Vec<(Digest, u64)> {
-        let text = |response: &Digest| self.texts.get(response).map(|text| &text.shown);
-        let mut known: Vec<(Digest, u64)> = counts
-            .iter()
-            .filter(|(response, _)| text(response).is_some())
-            .map(|(response, count)| (*response, *count))
-            .collect();
-        known.sort_by(|(one, count), (other, others)| others.cmp(count).then_with(|| text(one).cmp(&text(other))));
-        known.truncate(LISTED_RESPONSES);
+        let texts =
+            counts.iter().filter_map(|(response, count)| Some((*count, &*self.texts.get(response)?.shown, *response)));
+        let mut known: Vec<(u64, &str, Digest)> = texts.collect();
+        let compare = |one: &(u64, &str, Digest), other: &(u64, &str, Digest)| {
+            other.0.cmp(&one.0).then_with(|| one.1.cmp(other.1))
+        };
+        // Of many only those that are listed are put in order.
+        if known.len() > LISTED_RESPONSES {
+            known.select_nth_unstable_by(LISTED_RESPONSES - 1, compare);
+            known.truncate(LISTED_RESPONSES);
+        }
+        known.sort_unstable_by(compare);
         let mut bytes = 0;
-        let fits = |(response, _): &&(Digest, u64)| {
-            bytes += text(response).map_or(0, |text| text.len());
+        let fits = |(_, text, _): &(u64, &str, Digest)| {
+            bytes += text.len();
             bytes <= LISTED_BYTES
         };
-        let fitting = known.iter().take_while(fits).count();
-        known.truncate(fitting);
-        known
+        known.into_iter().take_while(fits).map(|(count, _, response)| (response, count)).collect()
     }
 
     /// Keeps the texts that would be listed now. One that becomes frequent later comes again.

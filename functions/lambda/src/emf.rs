@@ -85,7 +85,8 @@ fn document(
         let unit = match series.unit {
             Unit::Count => "Count",
             Unit::Seconds => "Seconds",
-            Unit::State => "None",
+            Unit::State | Unit::Part => "None",
+            Unit::Bytes => "Bytes",
         };
         directives.push(json!({
             "Namespace": namespace,

@@ -19,11 +19,14 @@ use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
+use lyceum_server::alerts::webhook::Webhook;
+use lyceum_server::alerts::window::Window;
 use lyceum_server::connect::Stores;
 use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::usage::ThisProcess;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,7 @@ use crate::routing::Router;
 mod consumers;
 mod history;
 mod stores;
+mod watch;
 mod work;
 
 pub use lyceum_server::connect::Purpose;
@@ -79,6 +83,8 @@ pub struct Runtime {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
+    window: Arc<Window>,
+    process: Arc<ThisProcess>,
     /// The functions, by family: those of this process, and those that the mappings call.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
@@ -108,7 +114,8 @@ impl Runtime {
             tracing::warn!(%error, "the history of outcomes cannot be read; charts begin with this process");
         }
         let tally = Arc::new(Tally::default());
-        let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), live.clone(), tally.clone()];
+        let window = Arc::new(Window::new(clock.clone()));
+        let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), live.clone(), tally.clone(), window.clone()];
         // A person at the terminal has the page and the summary; whoever sets a level reads the log.
         if config.server.log.level_is_given {
             observers.push(Arc::new(LogObserver));
@@ -153,6 +160,8 @@ impl Runtime {
             catalog,
             clock,
             live,
+            window,
+            process: Arc::default(),
             functions,
             invoked: invoked_by_name,
             embedded_dynamodb,
@@ -186,6 +195,8 @@ impl Runtime {
             ledger,
             statements,
             guards,
+            window: self.window.clone(),
+            process: self.process.clone(),
             live: self.live.clone(),
             metrics: self.pipeline.metrics.clone(),
             consumers: Arc::new(consumers::Mappings(self.pipeline.mappings.clone())),
@@ -218,6 +229,12 @@ impl Runtime {
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.keep_history()).await;
         });
+        if let Some(watch) = self.watch() {
+            let stopped = stop.clone();
+            tasks.spawn(async move {
+                stopped.run_until_cancelled(watch).await;
+            });
+        }
         shutdown.await;
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
@@ -226,6 +243,21 @@ impl Runtime {
             }
         }
         self.save_history();
+    }
+
+    /// Has told what is wrong, where somebody is to be told.
+    fn watch(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let alerts = self.config.server.alerts.clone()?;
+        let tell = Webhook::new(alerts.webhook);
+        let tell = tell.inspect_err(|error| tracing::error!(%error, "nobody is told of alerts")).ok()?;
+        let watch = watch::Watch {
+            clock: self.clock.clone(),
+            consumers: Arc::new(consumers::Mappings(self.pipeline.mappings.clone())),
+            window: self.window.clone(),
+            process: self.process.clone(),
+            tell: Arc::new(tell),
+        };
+        Some(async move { watch.run(alerts.limits).await })
     }
 
     async fn keep_history(&self) {

@@ -17,6 +17,9 @@ mod names;
 /// A partition of a dead-letter topic: the topic's place in the list of topics, and the partition.
 pub(super) type Place = (usize, i32);
 
+/// To look letters up one by one takes about so many times as long as to go through all of them.
+const FEW: usize = 8;
+
 /// Where a letter stands.
 type Spot = (Place, i64);
 
@@ -372,7 +375,8 @@ impl Index {
                 }
             }
         }
-        self.next.insert(place, next);
+        let known = self.next.entry(place).or_insert(next);
+        *known = (*known).max(next);
     }
 
     fn insert(&mut self, spot: Spot, found: Found) {
@@ -551,6 +555,16 @@ impl Index {
         self.change(position, |known| known.is_unsendable = true);
     }
 
+    /// Those that match, in no order. Of a tenant with few letters the others' are not looked at.
+    fn fitting<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Spot, &'a Known)> {
+        let of_tenant = matching.tenant.map(|tenant| self.by_age.get(&tenant));
+        let few = of_tenant.filter(|ages| ages.map_or(0, BTreeSet::len) < self.letters.len() / FEW);
+        let all = few.is_none().then(|| self.letters.iter()).into_iter().flatten();
+        let few = few.into_iter().flatten().flatten();
+        let few = few.filter_map(|(_, _, spot)| self.letters.get_key_value(spot));
+        all.chain(few).filter(|(spot, known)| matching.fits(spot.0, known))
+    }
+
     /// Those that match in an order, of those behind the cursor.
     pub(super) fn page(&self, matching: &Matching, order: Order, limit: usize, after: Option<&Cursor>) -> Page {
         let after = after.and_then(|cursor| Some((cursor.at_ms, self.spot(&cursor.position)?)));
@@ -565,7 +579,7 @@ impl Index {
         };
         let mut total = 0;
         let mut found: Vec<(i64, Spot)> = Vec::new();
-        for (spot, known) in self.letters.iter().filter(|(spot, known)| matching.fits(spot.0, known)) {
+        for (spot, known) in self.fitting(matching) {
             total += 1;
             if is_behind((known.at_ms, *spot)) {
                 found.push((known.at_ms, *spot));
@@ -589,10 +603,8 @@ impl Index {
             let count: &mut DeadLetterCount = counts.entry(kind).or_default();
             *(if is_parked { &mut count.parked } else { &mut count.waiting }) += number;
         };
-        for (spot, known) in &self.letters {
-            if known.is_open() && matching.fits(spot.0, known) {
-                add(known.cause.kind, known.is_parked, 1);
-            }
+        for (_, known) in self.fitting(matching).filter(|(_, known)| known.is_open()) {
+            add(known.cause.kind, known.is_parked, 1);
         }
         for (cause, is_parked, lost) in self.lost(matching) {
             add(cause.kind, is_parked, lost.count);
@@ -604,10 +616,7 @@ impl Index {
     /// there are.
     pub(super) fn groups(&self, matching: &Matching, limit: usize) -> (Vec<Group>, usize) {
         let mut grouped: HashMap<Cause, Grouped> = HashMap::new();
-        for (spot, known) in &self.letters {
-            if !matching.fits(spot.0, known) {
-                continue;
-            }
+        for (spot, known) in self.fitting(matching) {
             let group = grouped.entry(known.cause).or_default();
             let state = known.state();
             group.count += 1;

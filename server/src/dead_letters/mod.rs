@@ -4,27 +4,27 @@
 //! or two processes, and a replay that was cut off goes on where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, SOURCE_HEADER};
 use lyceum_core::family::Catalog;
-use lyceum_core::ports::event_log::{EventLog, EventLogError, OffsetRange};
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Subscriber;
 use lyceum_core::record::{NewRecord, Position, Record};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, Notify, watch};
 use uuid::Uuid;
 
 use crate::live::format_time;
 use crate::questions::AskError;
-use index::{Found, Index, Mark, Place, ToCheck};
+use following::Followed;
+use index::{Found, Index, Mark};
 use letters::{
     Cause, Causes, CountOfKinds, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported,
     LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter,
@@ -32,6 +32,7 @@ use letters::{
 use marks::{key_of, mark_of};
 
 mod discard;
+mod following;
 mod import;
 mod index;
 pub mod letters;
@@ -43,30 +44,17 @@ pub(crate) use value::learner as learner_of;
 
 /// Records a fetch.
 const FETCH_RECORDS: usize = 1_000;
-/// So many are read at once by whoever follows, between which a thread does what else there is to do.
-const FOLLOWED_RECORDS: usize = 200;
 const FETCH_BYTES: usize = 4 << 20;
 /// Letters that are not further apart are fetched together, with what is between them.
 const NEAR: i64 = 16;
 /// So much of a value is shown in a list.
 const PREVIEW_CHARS: usize = 200;
-/// So long a question waits for letters that were not read yet; then it is answered from those that were.
-const READING_TIME: Duration = Duration::from_millis(250);
-/// So long the index is kept from those who ask while it follows in the background, and how often it does.
-const FOLLOWING_TIME: Duration = Duration::from_millis(200);
-const FOLLOWING_INTERVAL: Duration = Duration::from_secs(1);
 /// So many letters are indexed: about 60 MB.
 const INDEXED_LETTERS: usize = 250_000;
 /// So many tenants are known by name.
 const NAMED_TENANTS: usize = 1_000;
 /// What is longer names no tenant to a person.
 const TENANT_BYTES: usize = 240;
-/// Of so many letters at a time, and no more often, it is looked up whether their events were applied since; of those that are
-/// listed always.
-const CHECKED_LETTERS: usize = 512;
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// So many statements are looked up at once.
-const CHECKS_AT_ONCE: usize = 16;
 
 /// The dead letters of a process.
 pub struct DeadLetterIndex {
@@ -79,12 +67,17 @@ pub struct DeadLetterIndex {
     clock: Arc<dyn Clock>,
     index: Mutex<Index>,
     /// Whose letters were seen; at most [`NAMED_TENANTS`].
-    tenants: std::sync::Mutex<BTreeSet<String>>,
+    tenants: parking_lot::Mutex<BTreeSet<String>>,
     /// One replay at a time; looking does not wait for it.
     replaying: Mutex<replay::Behind>,
     checked: Mutex<Option<Instant>>,
-    /// Whether somebody follows in the background.
+    /// One reader of the topics at a time.
+    reading: Mutex<()>,
+    /// Whether somebody follows in the background, how often it was asked for, and what came of it.
     is_followed: AtomicBool,
+    asked: AtomicU64,
+    wake: Notify,
+    followed: watch::Sender<Followed>,
 }
 
 /// What dead letters are found with.
@@ -105,7 +98,7 @@ impl DeadLetterIndex {
         let topics = catalog.dead_letter_topics().into_iter().map(str::to_owned).collect();
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
         let Sources { event_log, ledger, statements, functions } = sources;
-        let (replaying, checked, tenants, is_followed) = <_>::default();
+        let (replaying, checked, tenants, reading, is_followed, asked, wake, followed) = <_>::default();
         Self {
             event_log,
             ledger,
@@ -118,7 +111,11 @@ impl DeadLetterIndex {
             tenants,
             replaying,
             checked,
+            reading,
             is_followed,
+            asked,
+            wake,
+            followed,
         }
     }
 
@@ -130,99 +127,6 @@ impl DeadLetterIndex {
         self
     }
 
-    /// The index, and whether letters are on the topics that it was not told of: where there are so many that a question
-    /// cannot wait for them. Where nobody follows in the background, it waits.
-    async fn look(&self) -> Result<(MutexGuard<'_, Index>, bool), AskError> {
-        let until = self.is_followed.load(Ordering::Relaxed).then(|| Instant::now() + READING_TIME);
-        let mut index = self.index.lock().await;
-        let is_behind = self.follow(&mut index, until).await?;
-        Ok((index, is_behind))
-    }
-
-    /// The index that was told of every letter.
-    async fn look_at_all(&self) -> Result<MutexGuard<'_, Index>, AskError> {
-        let mut index = self.index.lock().await;
-        self.follow(&mut index, None).await?;
-        Ok(index)
-    }
-
-    /// Takes in what came since the last time, and tells whether there is more than could be read until then. A call that is
-    /// given up in the middle loses nothing: the next one goes on.
-    async fn follow(&self, index: &mut Index, until: Option<Instant>) -> Result<bool, AskError> {
-        let is_behind =
-            self.read_on(index, until).await? || (index.begin_again() && self.read_on(index, until).await?);
-        if !is_behind {
-            index.complete();
-            self.look_for_applied(index).await;
-        }
-        Ok(is_behind)
-    }
-
-    async fn read_on(&self, index: &mut Index, until: Option<Instant>) -> Result<bool, AskError> {
-        for (topic, name) in index.topics().to_vec().iter().enumerate() {
-            for (partition, range) in self.partitions(name).await? {
-                let place = (topic, partition);
-                if index.next(place, range.start) > range.end {
-                    index.reset(place);
-                }
-                let mut next = index.next(place, range.start);
-                while next < range.end {
-                    if until.is_some_and(|until| Instant::now() >= until) {
-                        return Ok(true);
-                    }
-                    let fetched = self.event_log.fetch(name, partition, next, FOLLOWED_RECORDS, FETCH_BYTES).await;
-                    let records = match fetched {
-                        Ok(records) => records,
-                        // Retention was faster; the next call begins where the partition does then.
-                        Err(EventLogError::OffsetOutOfRange { .. }) => break,
-                        Err(error) => return Err(log_failed(error)),
-                    };
-                    let Some(last) = records.last() else { break };
-                    next = last.position.offset + 1;
-                    self.take_in(place, &records, next, index).await?;
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn name_tenants<'a>(&self, tenants: impl Iterator<Item = &'a str>) {
-        let mut named = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        for tenant in tenants {
-            if named.len() < NAMED_TENANTS && tenant.len() <= TENANT_BYTES && !named.contains(tenant) {
-                named.insert(tenant.to_owned());
-            }
-        }
-    }
-
-    /// What each partition of a topic holds.
-    async fn partitions(&self, topic: &str) -> Result<Vec<(i32, OffsetRange)>, AskError> {
-        match self.event_log.offsets(topic).await {
-            Ok(ranges) => Ok((0..).zip(ranges).collect()),
-            // A cluster on which nothing was ever dead-lettered.
-            Err(EventLogError::UnknownTopic(_)) => Ok(Vec::new()),
-            Err(error) => Err(log_failed(error)),
-        }
-    }
-
-    async fn take_in(&self, place: Place, records: &[Record], next: i64, index: &mut Index) -> Result<(), AskError> {
-        let letters = records.iter().filter_map(read);
-        let letters: Vec<(Letter, i64)> = letters.filter(|(letter, _)| !index.is_known(letter.id)).collect();
-        self.name_tenants(letters.iter().filter_map(|(letter, _)| letter.tenant.as_deref()));
-        let keys = self.marks(letters.iter().map(|(letter, _)| letter)).await?;
-        let found = letters.iter().zip(&keys).map(|((letter, at_ms), key)| {
-            let event_id = value::event_id(&letter.original);
-            Found::of(letter, *at_ms, event_id, mark_of(key.as_ref()))
-        });
-        let mut found: Vec<Found> = found.collect();
-        if index.is_refilling() {
-            self.note_applied(&mut found).await;
-        }
-        index.take_in(place, found, next);
-        Ok(())
-    }
-
     /// What the ledger remembers of these letters.
     async fn marks(&self, letters: impl Iterator<Item = &Letter>) -> Result<Vec<Option<StoredKey>>, AskError> {
         let keys: Vec<_> = letters.map(key_of).collect();
@@ -230,42 +134,6 @@ impl DeadLetterIndex {
             return Ok(Vec::new());
         }
         Ok(self.ledger.load(&[], &keys).await.map_err(ledger_failed)?.keys)
-    }
-
-    /// Which of these events were applied after their letter was written, as their statements tell. Where the store does not
-    /// answer nothing is known, and a later call looks again.
-    async fn applied_since<T>(&self, letters: Vec<(T, ToCheck)>) -> Vec<T> {
-        let look = |(of, letter): (T, ToCheck)| async move {
-            let stored = self.statements.get(&letter.tenant, letter.event_id).await.ok()??;
-            let is_its_own = stored.document.fields.family == letter.family;
-            (is_its_own && stored.document.stored_ms >= letter.at_ms).then_some(of)
-        };
-        stream::iter(letters).map(look).buffer_unordered(CHECKS_AT_ONCE).filter_map(async |of| of).collect().await
-    }
-
-    /// Looks at a part of the letters that wait, whether their events were applied since.
-    async fn look_for_applied(&self, index: &mut Index) {
-        let mut checked = self.checked.lock().await;
-        if checked.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
-            return;
-        }
-        let letters = index.next_to_check(CHECKED_LETTERS);
-        self.resolve(letters, index).await;
-        *checked = Some(Instant::now());
-    }
-
-    async fn resolve(&self, letters: Vec<ToCheck>, index: &mut Index) {
-        let letters = letters.into_iter().map(|letter| (letter.position.clone(), letter)).collect();
-        for position in self.applied_since(letters).await {
-            index.resolve(&position);
-        }
-    }
-
-    async fn note_applied(&self, found: &mut [Found]) {
-        let to_check = found.iter().enumerate().filter_map(|(number, found)| Some((number, found.to_check()?)));
-        for number in self.applied_since(to_check.collect()).await {
-            found[number].is_resolved = true;
-        }
     }
 
     /// The letters at these positions, those that are still there, each with the time at which it was written. They are read in
@@ -449,7 +317,7 @@ impl DeadLetters for DeadLetterIndex {
 
     async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
         drop(self.look().await?);
-        Ok(self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.tenants.lock().clone())
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
@@ -498,14 +366,7 @@ impl DeadLetters for DeadLetterIndex {
     }
 
     async fn keep_up(&self) {
-        self.is_followed.store(true, Ordering::Relaxed);
-        loop {
-            let until = Instant::now() + FOLLOWING_TIME;
-            let is_behind = self.follow(&mut *self.index.lock().await, Some(until)).await;
-            // Where the log does not answer, whoever asks is told.
-            let pause = if is_behind == Ok(true) { Duration::ZERO } else { FOLLOWING_INTERVAL };
-            tokio::time::sleep(pause).await;
-        }
+        self.follow().await;
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<ReplaySummary, AskError> {

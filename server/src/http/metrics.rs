@@ -1,4 +1,4 @@
-//! `GET /metrics`: for Prometheus. What is read at this moment, the lag, is set first.
+//! `GET /metrics`: for Prometheus. What is read at this moment (lag, error rate, the process) is set first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,17 +9,27 @@ use axum::response::{IntoResponse, Response};
 use lyceum_core::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics};
 
 use crate::access::Caller;
+use crate::alerts::window::Window;
 use crate::consumers::Consumers;
 use crate::problem::{Kind, Problem};
+use crate::usage::ThisProcess;
 
 pub(super) async fn show(
     State(metrics): State<Arc<Metrics>>,
     State(consumers): State<Arc<dyn Consumers>>,
+    State(window): State<Arc<Window>>,
+    State(process): State<Arc<ThisProcess>>,
     caller: Caller,
 ) -> Result<Response, Problem> {
     if caller.tenant.is_some() {
         let detail = "the metrics count every tenant's events: take a token for every tenant (*:operate:…)";
         return Err(Problem::new(Kind::FORBIDDEN_ROLE, detail));
+    }
+    for share in window.shares() {
+        metrics.set_error_rate(share.subscription, share.failed);
+    }
+    if let Some(usage) = process.usage() {
+        metrics.set_process(usage.cpu, usage.memory_bytes);
     }
     match consumers.status().await {
         Ok(consumers) => {

@@ -40,6 +40,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Role, check_where_from};
+use crate::alerts::window::Window;
 use crate::consumers::Consumers;
 use crate::dead_letters::letters::DeadLetters;
 use crate::live::Live;
@@ -47,6 +48,7 @@ use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
 use crate::shares::{Ahead, Shares};
 use crate::single_flight::SingleFlight;
+use crate::usage::ThisProcess;
 use crate::work::Work;
 
 mod analytics;
@@ -99,6 +101,10 @@ pub struct Services {
     pub live: Arc<Live>,
     /// For Prometheus.
     pub metrics: Arc<Metrics>,
+    /// How many events failed lately, for Prometheus.
+    pub window: Arc<Window>,
+    /// What the process takes of its machine, for Prometheus.
+    pub process: Arc<ThisProcess>,
     /// How far each function has come.
     pub consumers: Arc<dyn Consumers>,
     /// What failed for good.
@@ -159,8 +165,10 @@ parts! {
     keys: Arc<dyn Keys>,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    process: Arc<ThisProcess>,
     state: Arc<dyn State>,
     statements: Arc<dyn Statements>,
+    window: Arc<Window>,
     work: Arc<dyn Work>,
 }
 

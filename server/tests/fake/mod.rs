@@ -27,6 +27,7 @@ use lyceum_core::ports::statements::{
 };
 use lyceum_core::record::{Header, NewRecord, Position, Record};
 use lyceum_server::access::Access;
+use lyceum_server::alerts::window::Window;
 use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Consumers, PartitionProgress};
 use lyceum_server::dead_letters::letters::*;
 use lyceum_server::http::Services;
@@ -546,6 +547,8 @@ pub fn empty(access: Access) -> Fakes {
         work: Arc::new(FakeWork),
         clock: clock.clone(),
         guards: Vec::new(),
+        window: Arc::new(Window::new(clock.clone())),
+        process: Arc::default(),
         catalog: Arc::new(lyceum_catalog::catalog()),
         access,
         default_tenant: "acme".to_owned(),

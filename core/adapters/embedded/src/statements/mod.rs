@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use self::schema::{IndexSchema, VERSION};
+use self::schema::{IndexSchema, Version};
 use self::view::{Scanned, View};
 use self::writer::{Call, Writer, open_writer};
 use lyceum_core::ports::statements::semantics::StatementEquality;
@@ -41,6 +41,9 @@ mod writer;
 
 const VERSION_FILE: &str = "schema-version";
 const INDEX_FOLDER: &str = "index";
+/// So many blocks of stored statements stay unpacked for each segment. One that is larger than a block has one of its own, so that
+/// these are megabytes where statements are; who reads many reads each block once.
+const CACHED_BLOCKS: usize = 4;
 
 /// How an [`EmbeddedStatements`] works.
 #[derive(Clone, Debug)]
@@ -74,11 +77,12 @@ impl EmbeddedStatements {
     /// `Refused` where another process has it open, where it was written by a newer version, and where the folder holds
     /// something else or a damaged index; `Unavailable` where the disk fails.
     pub fn open(folder: &Path, options: StatementsOptions) -> Result<Self, StatementsError> {
-        let index_folder = claim(folder)?;
+        let (index_folder, version) = claim(folder)?;
         // Tantivy panics on some damaged files.
-        let opened = catch_unwind(AssertUnwindSafe(|| open_index(&index_folder, &options))).unwrap_or_else(|_| {
-            Err(TantivyError::DataCorruption(DataCorruption::comment_only("a file of the index is damaged")))
-        });
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| open_index(&index_folder, version, &options))).unwrap_or_else(|_| {
+                Err(TantivyError::DataCorruption(DataCorruption::comment_only("a file of the index is damaged")))
+            });
         let opened = opened.map_err(|error| {
             let refused = |reason: &str| StatementsError::Refused(format!("{}: {reason}", folder.display()));
             match error {
@@ -211,8 +215,9 @@ fn is_of_system(error: &TantivyError) -> bool {
     }
 }
 
-/// Makes sure that the folder is a statement store of this version, or becomes one; returns the index's own folder.
-fn claim(folder: &Path) -> Result<PathBuf, StatementsError> {
+/// Makes sure that the folder is a statement store of a version that is known here, or becomes one of the newest; returns the
+/// index's own folder, and the version.
+fn claim(folder: &Path) -> Result<(PathBuf, Version), StatementsError> {
     let refused = |reason: &str| StatementsError::Refused(format!("{}: {reason}", folder.display()));
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -222,14 +227,15 @@ fn claim(folder: &Path) -> Result<PathBuf, StatementsError> {
     };
     fs::create_dir_all(folder).map_err(failed)?;
     let version_file = folder.join(VERSION_FILE);
-    match fs::read(&version_file) {
+    let version = match fs::read(&version_file) {
         Ok(version) => {
-            let version = std::str::from_utf8(&version).ok().and_then(|text| text.trim().parse::<u32>().ok());
-            match version {
-                Some(VERSION) => {}
-                Some(newer) if newer > VERSION => {
+            let number = std::str::from_utf8(&version).ok().and_then(|text| text.trim().parse::<u32>().ok());
+            let newest = Version::NEWEST as u32;
+            match (number.and_then(Version::of), number) {
+                (Some(version), _) => version,
+                (None, Some(newer)) if newer > newest => {
                     return Err(refused(&format!(
-                        "was written by a newer version (schema {newer}, this one reads {VERSION}); use that version"
+                        "was written by a newer version (schema {newer}, this one reads up to {newest}); use that version"
                     )));
                 }
                 _ => return Err(refused("its file schema-version is damaged; restore it from a copy")),
@@ -240,10 +246,11 @@ fn claim(folder: &Path) -> Result<PathBuf, StatementsError> {
             if others.any(|entry| !entry.file_name().to_string_lossy().starts_with(VERSION_FILE)) {
                 return Err(refused("holds something else than a statement store; name an empty folder"));
             }
-            write_durably(&version_file, &format!("{VERSION}\n")).map_err(failed)?;
+            write_durably(&version_file, &format!("{}\n", Version::NEWEST as u32)).map_err(failed)?;
+            Version::NEWEST
         }
         Err(error) => return Err(failed(error)),
-    }
+    };
     let index_folder = folder.join(INDEX_FOLDER);
     fs::create_dir_all(&index_folder).map_err(failed)?;
     let holds = |extension: &str| -> io::Result<bool> {
@@ -253,7 +260,7 @@ fn claim(folder: &Path) -> Result<PathBuf, StatementsError> {
     if !index_folder.join("meta.json").exists() && holds("store").map_err(failed)? {
         return Err(refused("its index has statements but lacks meta.json; restore the folder from a copy"));
     }
-    Ok(index_folder)
+    Ok((index_folder, version))
 }
 
 /// Whole or not at all, also when the power fails.
@@ -273,11 +280,12 @@ struct Opened {
     view: View,
 }
 
-fn open_index(folder: &Path, options: &StatementsOptions) -> tantivy::Result<Opened> {
-    let schema = Arc::new(IndexSchema::new());
+fn open_index(folder: &Path, version: Version, options: &StatementsOptions) -> tantivy::Result<Opened> {
+    let schema = Arc::new(IndexSchema::new(version));
     let index = Index::open_or_create(MmapDirectory::open(folder)?, schema.schema.clone())?;
     let writer = open_writer(&index, options)?;
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(CACHED_BLOCKS);
+    let reader = reader.try_into()?;
     let view = View::load(schema, reader.searcher())?;
     Ok(Opened { index, reader, writer, view })
 }

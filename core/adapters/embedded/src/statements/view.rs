@@ -16,7 +16,7 @@ use tantivy::schema::IndexRecordOption;
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{
     DocAddress, DocId, DocSet as _, InvertedIndexReader, Score, Searcher, SegmentOrdinal, SegmentReader, TERMINATED,
-    TantivyDocument, TantivyError, Term,
+    TantivyError, Term,
 };
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ impl View {
         }
         let mut voided = Voided::default();
         for address in searcher.search(&ExistsQuery::new("voids".into(), false), &DocSetCollector)? {
-            voided.learn(&schema.decode(&searcher.doc(address)?)?);
+            voided.learn(&schema.decode(searcher.doc(address)?)?);
         }
         Ok(Self { schema, searcher, voided: Arc::new(voided) })
     }
@@ -89,7 +89,13 @@ impl View {
     }
 
     pub(super) fn find(&self, keys: &Keys, key: &Key) -> tantivy::Result<Option<StatementDocument>> {
-        keys.find(&self.schema.key_term(key))?.map(|address| self.document(address)).transpose()
+        for address in keys.find(&self.schema.key_term(key))? {
+            let document = self.document(address)?;
+            if Key::of(&document) == *key {
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
@@ -98,7 +104,7 @@ impl View {
     }
 
     fn document(&self, address: DocAddress) -> tantivy::Result<StatementDocument> {
-        self.schema.decode(&self.searcher.doc::<TantivyDocument>(address)?)
+        self.schema.decode(self.searcher.doc(address)?)
     }
 
     fn stored(&self, document: StatementDocument) -> StoredStatement {
@@ -247,15 +253,18 @@ impl Scanned {
 pub(super) struct Keys(Vec<Arc<InvertedIndexReader>>);
 
 impl Keys {
-    fn find(&self, term: &Term) -> tantivy::Result<Option<DocAddress>> {
+    /// Every statement with that key, and the few others whose digest is the same.
+    fn find(&self, term: &Term) -> tantivy::Result<Vec<DocAddress>> {
+        let mut found = Vec::new();
         for (segment, keys) in self.0.iter().enumerate() {
             let Some(info) = keys.get_term_info(term)? else { continue };
-            let document = keys.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?.doc();
-            if document != TERMINATED {
-                return Ok(Some(DocAddress::new(segment as SegmentOrdinal, document)));
+            let mut documents = keys.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
+            while documents.doc() != TERMINATED {
+                found.push(DocAddress::new(segment as SegmentOrdinal, documents.doc()));
+                documents.advance();
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
@@ -385,8 +394,9 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
 fn query_text(name: &str, value: &FieldValue<'_>) -> String {
     match value {
         FieldValue::Text(text) => format!("{name}:\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"")),
-        FieldValue::Long(number) => format!("{name}:\"{number}\""),
-        FieldValue::Double(number) => format!("{name}:\"{number}\""),
+        // A range is found in the column, where a number has no index beside it.
+        FieldValue::Long(number) => format!("{name}:[{number} TO {number}]"),
+        FieldValue::Double(number) => format!("{name}:[{number} TO {number}]"),
         FieldValue::Boolean(truth) => format!("{name}:{truth}"),
     }
 }

@@ -61,6 +61,20 @@ mod embedded {
     lyceum_testing::statements_contract!(with_folder);
 }
 
+/// A folder that an earlier release made keeps the form in which it was made.
+mod embedded_in_the_first_version {
+    use super::*;
+
+    async fn with_folder(check: impl AsyncFnOnce(&dyn Statements)) {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("schema-version"), "1\n").unwrap();
+        check(&open(folder.path())).await;
+        assert_eq!(fs::read_to_string(folder.path().join("schema-version")).unwrap(), "1\n");
+    }
+
+    lyceum_testing::statements_contract!(with_folder);
+}
+
 #[test]
 fn every_check_of_the_contract_is_run() {
     let source = include_str!("../../../../testing/src/statements_contract.rs");
@@ -130,8 +144,8 @@ fn a_folder_that_another_one_has_open_is_refused() {
 #[test]
 fn a_folder_of_a_newer_version_is_refused() {
     let folder = tempdir().unwrap();
-    fs::write(folder.path().join("schema-version"), "2\n").unwrap();
-    assert!(refusal(folder.path()).contains("newer version (schema 2, this one reads 1)"));
+    fs::write(folder.path().join("schema-version"), "3\n").unwrap();
+    assert!(refusal(folder.path()).contains("newer version (schema 3, this one reads up to 2)"));
 }
 
 #[test]
