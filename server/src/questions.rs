@@ -209,7 +209,7 @@ impl State for FamilyStates {
             return Err(AskError::Invalid(format!("no state is kept of {kind:?}; there is {}", kinds.join(", "))));
         };
         function.show(tenant, kind, id).await.map_err(|error| match error {
-            LedgerError::Refused(_) => AskError::Failed(error.to_string()),
+            LedgerError::Refused(_) | LedgerError::Unusable(_) => AskError::Failed(error.to_string()),
             _ => AskError::Unavailable(error.to_string()),
         })
     }

@@ -7,8 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use lyceum_core::clock::ms_since_1970;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::workplace::{Running, Workplace};
 use lyceum_tests::{aws, binary, block_on};
@@ -88,17 +89,21 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
             thread::sleep(PATIENCE);
             return None;
         };
-        let headers = "Lambda-Runtime-Aws-Request-Id: one\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\n\
-                       Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:statement\r\n";
+        // Ten seconds: what cannot be settled is answered shortly before they are over.
+        let deadline_ms = ms_since_1970(SystemTime::now()) + 10_000;
+        let headers = format!(
+            "Lambda-Runtime-Aws-Request-Id: one\r\nLambda-Runtime-Deadline-Ms: {deadline_ms}\r\n\
+             Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:statement\r\n"
+        );
         ("200 OK", headers, event)
     } else if head.contains("/2018-06-01/runtime") {
-        ("202 Accepted", "", String::new())
+        ("202 Accepted", String::new(), String::new())
     } else if head.to_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue") {
         let held = json!({"ARN": "arn", "Name": "name", "SecretString": r#"{"api_key": "hush-api-key"}"#});
-        ("200 OK", "", held.to_string())
+        ("200 OK", String::new(), held.to_string())
     } else {
         let reason = r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
-        ("401 Unauthorized", "", reason.to_owned())
+        ("401 Unauthorized", String::new(), reason.to_owned())
     };
     let length = body.len();
     write!(

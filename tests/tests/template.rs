@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use lyceum_functions::REGISTRY;
+use lyceum_lambda_event::brake;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
@@ -647,7 +649,7 @@ fn a_mapping_gives_nothing_up_without_a_destination_and_by_age_with_one() {
                 assert!(mapping["ProvisionedPollerConfig"].is_object(), "what follows needs provisioned pollers");
                 // With a destination, AWS takes -1 attempts for 10.
                 let (attempts, age) =
-                    if destination.is_some() { (json!(10_000), json!("604800")) } else { (json!(-1), json!(-1)) };
+                    if destination.is_some() { (json!(MOST_ATTEMPTS), json!("-1")) } else { (json!(-1), json!(-1)) };
                 assert_eq!(mapping["MaximumRetryAttempts"], attempts, "{at}");
                 assert_eq!(mapping["MaximumRecordAgeInSeconds"], age, "{at}");
                 let config = destination.map_or(Value::Null, |of| json!({"OnFailure": {"Destination": of}}));
@@ -655,10 +657,39 @@ fn a_mapping_gives_nothing_up_without_a_destination_and_by_age_with_one() {
             }
         }
     }
-    let endless =
-        deployed(&[("MskClusterArn", CLUSTER), ("OnFailureDestination", BUCKET), ("MaximumRecordAgeSeconds", "-1")]);
-    let mapping = endless.nested("Survey").properties("SurveyResponsesMapping").expect("a mapping");
-    assert_eq!(mapping["MaximumRecordAgeInSeconds"], "-1");
+    let aged =
+        deployed(&[("MskClusterArn", CLUSTER), ("OnFailureDestination", BUCKET), ("MaximumRecordAgeSeconds", "86400")]);
+    let mapping = aged.nested("Survey").properties("SurveyResponsesMapping").expect("a mapping");
+    assert_eq!(mapping["MaximumRecordAgeInSeconds"], "86400");
+}
+
+/// What AWS takes at most, and the templates name.
+const MOST_ATTEMPTS: u32 = 10_000;
+
+#[test]
+fn the_table_of_how_long_an_outage_may_last_is_reckoned_from_the_template_and_a_weekend_holds() {
+    let template = template("template.yaml");
+    let limits = template["Parameters"]["TimeoutSeconds"]["AllowedValues"].as_array().expect("a list");
+    let mut table = "| `TimeoutSeconds` | an answer is held for at most | the attempts last |\n|---|---|---|\n".to_owned();
+    for seconds in limits.iter().map(|of| of.as_u64().expect("a number")) {
+        let limit = Duration::from_secs(seconds);
+        let lasts = brake::lasts(MOST_ATTEMPTS, limit);
+        // From Friday evening to Monday morning.
+        assert!(lasts > Duration::from_secs(64 * 3_600), "{seconds}");
+        let default = if template["Parameters"]["TimeoutSeconds"]["Default"] == seconds { ", the default" } else { "" };
+        let (held, days) = ((limit - brake::LEFT_FOR_ANSWERING).as_secs(), lasts.as_secs_f64() / 86_400.0);
+        table += &format!("| {seconds}{default} | {held} s | {days:.1} days |\n");
+    }
+    let (begin, end) = ("<!-- begin outage table -->\n\n", "\n<!-- end outage table -->");
+    let operations = text("docs/operations.md");
+    let (before, rest) = operations.split_once(begin).expect("the table has its marks");
+    let (found, after) = rest.split_once(end).expect("the table has its marks");
+    if std::env::var_os("LYCEUM_UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/operations.md"), format!("{before}{begin}{table}{end}{after}")).expect("it is written");
+        return;
+    }
+    let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-tests --test capabilities template";
+    assert!(found == table, "docs/operations.md is not what the template says; write it anew with {advice}");
 }
 
 #[test]

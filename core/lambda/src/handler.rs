@@ -32,7 +32,55 @@ pub enum HandlerError {
     },
 }
 
-/// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC).
+impl HandlerError {
+    /// Whether the same payload may succeed later.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::InvalidEvent(_))
+    }
+}
+
+/// What an invocation came to.
+#[derive(Debug)]
+pub struct Handled {
+    /// What Lambda is told.
+    pub answer: Result<BatchResponse, HandlerError>,
+    /// Every entry of the batch, in its order; none of a payload that is no batch.
+    pub entries: Vec<Ended>,
+}
+
+/// An entry of the batch, and whether it is done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The batch's name of its partition.
+    pub partition: Arc<str>,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its offset, where it is known.
+    pub offset: Option<i64>,
+    /// Its record's time in milliseconds since 1970 UTC, where it has one.
+    pub timestamp_ms: Option<i64>,
+    /// Whether it does not come again.
+    pub is_settled: bool,
+}
+
+impl Ended {
+    /// An entry that nothing is done about yet.
+    fn of(entry: &Entry) -> Self {
+        let (topic, timestamp_ms) = match entry {
+            Entry::Record(delivered) => (&delivered.record.position.topic, delivered.record.timestamp_ms),
+            Entry::Malformed(malformed) => (&malformed.topic, NO_TIMESTAMP),
+        };
+        Self {
+            partition: entry.batch_identifier().clone(),
+            topic: topic.clone(),
+            offset: entry.offset(),
+            timestamp_ms: (timestamp_ms != NO_TIMESTAMP).then_some(timestamp_ms),
+            is_settled: false,
+        }
+    }
+}
+
+/// Processes an invocation's payload until `deadline_ms` (milliseconds since 1970 UTC), and answers it.
 ///
 /// # Errors
 /// The batch is redelivered as a whole.
@@ -41,32 +89,47 @@ pub async fn handle(
     payload: &[u8],
     deadline_ms: i64,
 ) -> Result<BatchResponse, HandlerError> {
-    let batch = event::parse(payload)?;
-    let invocation = subscriber.invocation(deadline_ms);
-    let mut names = Vec::with_capacity(batch.entries.len());
-    let mut deliveries = Vec::with_capacity(batch.entries.len());
-    for entry in batch.entries {
-        names.push((entry.batch_identifier().clone(), entry.offset()));
-        deliveries.push(delivery(entry, invocation.now_ms()));
-    }
-    answer(names, subscriber.process(&deliveries, &invocation).await)
+    process(subscriber, payload, deadline_ms).await.answer
 }
 
-/// The entries of the batch that are redelivered, by their names there.
-fn answer(names: Vec<(Arc<str>, Option<i64>)>, reports: Vec<Report>) -> Result<BatchResponse, HandlerError> {
-    if names.len() != reports.len() {
-        return Err(HandlerError::Unreported { entries: names.len(), reports: reports.len() });
+/// The same, with what became of each entry of the batch.
+pub async fn process(subscriber: &dyn Subscriber, payload: &[u8], deadline_ms: i64) -> Handled {
+    let batch = match event::parse(payload) {
+        Ok(batch) => batch,
+        Err(error) => return Handled { answer: Err(error.into()), entries: Vec::new() },
+    };
+    let invocation = subscriber.invocation(deadline_ms);
+    let mut entries = Vec::with_capacity(batch.entries.len());
+    let mut deliveries = Vec::with_capacity(batch.entries.len());
+    for entry in batch.entries {
+        entries.push(Ended::of(&entry));
+        deliveries.push(delivery(entry, invocation.now_ms()));
     }
-    let mut failed = Vec::new();
-    for ((partition, offset), report) in names.into_iter().zip(reports) {
-        let Outcome::RetryLater { reason } = report.outcome else { continue };
-        let partition = partition.to_string();
-        match offset {
+    let reports = subscriber.process(&deliveries, &invocation).await;
+    let answer = answer(&mut entries, reports);
+    Handled { answer, entries }
+}
+
+/// The entries of the batch that are redelivered, by their names there; the others are marked as settled.
+fn answer(entries: &mut [Ended], reports: Vec<Report>) -> Result<BatchResponse, HandlerError> {
+    if entries.len() != reports.len() {
+        return Err(HandlerError::Unreported { entries: entries.len(), reports: reports.len() });
+    }
+    let (mut failed, mut unnameable) = (Vec::new(), None);
+    for (entry, report) in entries.iter_mut().zip(reports) {
+        let Outcome::RetryLater { reason } = report.outcome else {
+            entry.is_settled = true;
+            continue;
+        };
+        let partition = entry.partition.to_string();
+        match entry.offset {
             Some(offset) => failed.push(ItemIdentifier { partition, offset }),
-            None => return Err(HandlerError::Unnameable { partition, reason: reason.into_owned() }),
+            None => {
+                unnameable.get_or_insert(HandlerError::Unnameable { partition, reason: reason.into_owned() });
+            }
         }
     }
-    Ok(BatchResponse::failing(failed))
+    unnameable.map_or_else(|| Ok(BatchResponse::failing(failed)), Err)
 }
 
 /// The entry as it is processed; a record without a timestamp gets this moment's.
@@ -95,23 +158,35 @@ mod tests {
         (0..count).map(|offset| Report::of(Position::new("t", 0, offset), "any")).collect()
     }
 
-    fn names(count: i64) -> Vec<(Arc<str>, Option<i64>)> {
-        (0..count).map(|offset| ("t-0".into(), Some(offset))).collect()
+    fn entries(count: i64) -> Vec<Ended> {
+        let of = |offset| Ended {
+            partition: "t-0".into(),
+            topic: "t".into(),
+            offset: Some(offset),
+            timestamp_ms: None,
+            is_settled: false,
+        };
+        (0..count).map(of).collect()
     }
 
     #[test]
-    fn an_entry_without_a_report_fails_the_batch() {
-        for (entries, reported) in [(2, 1), (1, 2), (1, 0)] {
-            let answer = answer(names(entries), reports(reported));
-            assert!(matches!(answer, Err(HandlerError::Unreported { .. })), "{entries} {reported}: {answer:?}");
+    fn an_entry_without_a_report_fails_the_batch_and_nothing_of_it_is_settled() {
+        for (number, reported) in [(2, 1), (1, 2), (1, 0)] {
+            let mut entries = entries(number);
+            let answer = answer(&mut entries, reports(reported));
+            assert!(matches!(answer, Err(HandlerError::Unreported { .. })), "{number} {reported}: {answer:?}");
+            assert!(entries.iter().all(|entry| !entry.is_settled));
         }
     }
 
     #[test]
-    fn what_nothing_was_decided_about_comes_again() {
-        let answer = answer(names(2), reports(2)).unwrap();
+    fn what_nothing_was_decided_about_comes_again_and_the_rest_is_settled() {
+        let (mut entries, mut reports) = (entries(3), reports(3));
+        reports[1].outcome = Outcome::Applied;
+        let answer = answer(&mut entries, reports).unwrap();
         let offsets: Vec<i64> =
             answer.batch_item_failures.iter().map(|failure| failure.item_identifier.offset).collect();
-        assert_eq!(offsets, [0, 1]);
+        assert_eq!(offsets, [0, 2]);
+        assert_eq!(entries.iter().map(|entry| entry.is_settled).collect::<Vec<_>>(), [false, true, false]);
     }
 }

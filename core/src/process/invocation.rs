@@ -160,7 +160,7 @@ impl CommitAttempts<'_> {
         match error {
             LedgerError::Conflict | LedgerError::Uncertain(_) => self.conflicts.again().await,
             LedgerError::Unavailable(_) => self.failures.again().await,
-            LedgerError::Refused(_) => false,
+            LedgerError::Refused(_) | LedgerError::Unusable(_) => false,
         }
     }
 }
@@ -284,6 +284,7 @@ mod tests {
             error.is_transient()
         }
         assert!(may_pass(&away()) && !may_pass(&LedgerError::Refused("no".into())));
+        assert!(!may_pass(&LedgerError::Unusable("no table".into())));
         assert!(may_pass(&EventLogError::Unavailable("away".into())));
         assert!(!may_pass(&EventLogError::UnknownTopic("t".into())));
         assert!(may_pass(&StatementsError::Unavailable("away".into())));

@@ -9,13 +9,14 @@ mod telemetry;
 
 use std::fmt;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lyceum_core::process::Subscriber;
-use lyceum_lambda_event::handler::{HandlerError, handle};
+use lyceum_lambda_event::brake::Brake;
+use lyceum_lambda_event::handler::{HandlerError, process};
 use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
@@ -53,9 +54,9 @@ impl Telemetry {
     /// # Errors
     /// Where Lambda's runtime interface does not answer.
     pub async fn serve(self, function: impl Subscriber + 'static) -> Result<()> {
-        let (telemetry, function) = (Arc::new(self), Arc::new(function));
+        let serving = Arc::new(Serving { telemetry: self, function, brake: Mutex::default() });
         let answer = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-            let (telemetry, function) = (telemetry.clone(), function.clone());
+            let serving = serving.clone();
             let context = &event.context;
             // At the level of errors, so that a line of any level has it.
             let span = tracing::error_span!(
@@ -64,24 +65,39 @@ impl Telemetry {
                 xray_trace_id = context.xray_trace_id,
                 function_version = context.env_config.version,
             );
-            async move { invoke(&telemetry, &*function, event).await }.instrument(span)
+            async move { serving.invoke(event).await }.instrument(span)
         });
         lambda_runtime::Runtime::new(answer).run().await.map_err(|error| anyhow::anyhow!("{error}"))
     }
 }
 
-/// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
-async fn invoke(
-    telemetry: &Telemetry,
-    function: &dyn Subscriber,
-    event: LambdaEvent<Box<RawValue>>,
-) -> Result<BatchResponse, Failed> {
-    let started = Instant::now();
-    let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-    let answer = handle(function, event.payload.get().as_bytes(), deadline_ms).await;
-    telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
-    telemetry.flush(&event.context.env_config.version, now_ms());
-    answer.map_err(Failed)
+/// What invocations share.
+struct Serving<F> {
+    telemetry: Telemetry,
+    function: F,
+    brake: Mutex<Brake>,
+}
+
+impl<F: Subscriber> Serving<F> {
+    /// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
+    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, Failed> {
+        let Self { telemetry, function, brake } = self;
+        let LambdaEvent { payload, context, .. } = event;
+        let started = Instant::now();
+        let deadline_ms = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+        let handled = process(function, payload.get().as_bytes(), deadline_ms).await;
+        drop(payload);
+        telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
+        // Before the answer is held back: who watches must not learn of an outage later.
+        telemetry.flush(&context.env_config.version, now_ms());
+        let remaining = Duration::from_millis(u64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(0));
+        let held = brake.lock().unwrap_or_else(PoisonError::into_inner).hold(&handled, remaining);
+        if !held.is_zero() {
+            tracing::info!(seconds = held.as_secs(), "nothing of the batch was settled: the answer is held back");
+            tokio::time::sleep(held).await;
+        }
+        handled.answer.map_err(Failed)
+    }
 }
 
 /// An invocation that failed as a whole; the runtime logs it and tells Lambda, both in its own words.

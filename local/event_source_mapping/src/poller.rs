@@ -359,6 +359,7 @@ impl Poller<'_> {
             self.give_up(too_old, Condition::RecordAgeExceeded, "the record is older than MaximumRecordAgeInSeconds")
                 .await?;
             if !items.is_empty() {
+                let began_ms = mapping.clock.now_ms();
                 let verdict = self.invoke(&mut items).await;
                 let aftermath = conclude(items, &verdict, &mapping.config);
                 self.note_conclusion(&verdict, &aftermath.succeeded, &aftermath.again);
@@ -374,7 +375,10 @@ impl Poller<'_> {
                 work.extend(aftermath.again.into_iter().rev());
                 self.commit().await?;
                 if comes_again {
+                    // From beginning to beginning: a function of Lambda's holds its answer back in an outage, which is a wait already.
+                    let took_ms = mapping.clock.now_ms().saturating_sub(began_ms);
                     let delay = mapping.config.backoff.delay(self.failures_in_row, mapping.clock.jitter());
+                    let delay = delay.saturating_sub(Duration::from_millis(u64::try_from(took_ms).unwrap_or(0)));
                     self.unless_stopped(self.or_reassigned(mapping.clock.sleep(delay))).await?;
                 }
             } else {

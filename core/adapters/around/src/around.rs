@@ -54,6 +54,10 @@ pub trait StoreError: fmt::Display + Sized + Send {
     /// Whether the store is unavailable, overloaded or did not answer; never a refusal, a conflict or a mistake of the caller's.
     fn is_outage(&self) -> bool;
 
+    /// Whether the store refuses not this call but every one of its kind, credentials, rights or what it keeps things in
+    /// being wrong: an outage until a person acts. Never where who asks may have asked for something wrong.
+    fn is_refusal_of_all(&self, call: Call) -> bool;
+
     /// The error of a call that was not made: it changed nothing, as a read does.
     fn not_made(reason: String) -> Self {
         Self::not_answered(Effect::Read, reason)
@@ -156,6 +160,11 @@ impl StoreError for EventLogError {
         matches!(self, Self::Unavailable(_))
     }
 
+    fn is_refusal_of_all(&self, call: Call) -> bool {
+        // What is read, and made, has topics that somebody asked for.
+        call.operation == PRODUCE && matches!(self, Self::Unauthorized(_) | Self::UnknownTopic(_))
+    }
+
     fn not_answered(_: Effect, reason: String) -> Self {
         Self::Unavailable(reason)
     }
@@ -168,11 +177,16 @@ impl StoreError for LedgerError {
             Self::Uncertain(_) => "uncertain",
             Self::Unavailable(_) => "unavailable",
             Self::Refused(_) => "refused",
+            Self::Unusable(_) => "unusable",
         }
     }
 
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Uncertain(_))
+    }
+
+    fn is_refusal_of_all(&self, _: Call) -> bool {
+        matches!(self, Self::Unusable(_))
     }
 
     fn not_answered(effect: Effect, reason: String) -> Self {
@@ -195,6 +209,11 @@ impl StoreError for StatementsError {
         matches!(self, Self::Unavailable(_))
     }
 
+    fn is_refusal_of_all(&self, call: Call) -> bool {
+        // A single document that is refused is an outcome and no error.
+        call.effect == Effect::Write && !self.is_transient()
+    }
+
     fn not_answered(_: Effect, reason: String) -> Self {
         Self::Unavailable(reason)
     }
@@ -203,6 +222,7 @@ impl StoreError for StatementsError {
 const LOG: &str = "event_log";
 const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
+const PRODUCE: &str = "produce";
 
 #[async_trait]
 impl<S, W: Around> Publish for Wrapped<S, W>
@@ -210,7 +230,7 @@ where
     S: Source<EventLogError, Adapter: Publish>,
 {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        self.calls(Call::write(LOG, "produce"), |log| log.produce(topic, records)).await
+        self.calls(Call::write(LOG, PRODUCE), |log| log.produce(topic, records)).await
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Failure<'a> {
 pub enum Verdict {
     /// See [`LedgerError::Refused`].
     Refused,
+    /// See [`LedgerError::Unusable`].
+    Unusable,
     /// See [`LedgerError::Unavailable`].
     Unavailable,
     /// See [`LedgerError::Uncertain`].
@@ -63,7 +65,8 @@ pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
             .map(|reason| match *reason {
                 "ConditionalCheckFailed" | "TransactionConflict" => conflict,
                 "ThrottlingError" | "ProvisionedThroughputExceeded" | "RequestLimitExceeded" => Verdict::Unavailable,
-                // ValidationError, ItemCollectionSizeLimitExceeded, AccessDenied, and what is not known yet.
+                "AccessDenied" => Verdict::Unusable,
+                // ValidationError, ItemCollectionSizeLimitExceeded, and what is not known yet.
                 _ => Verdict::Refused,
             })
             .max()
@@ -82,9 +85,19 @@ pub fn classify(effect: Effect, failure: &Failure<'_>) -> Verdict {
             // The credentials' own clock: fresh ones come by themselves.
             | "ExpiredTokenException"
             | "RequestExpired" => Verdict::Unavailable,
+            // Who we are, what we may, the table and its key: whatever is asked for gets the same answer.
+            "AccessDeniedException"
+            | "IncompleteSignatureException"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "ResourceNotFoundException"
+            | "UnrecognizedClientException" => Verdict::Unusable,
+            _ if code.starts_with("KMS") => Verdict::Unusable,
             // An answer that is none of DynamoDB's: something between us and it said something.
             _ if !(400..500).contains(&status) => lost,
             _ if status == 429 => Verdict::Unavailable,
+            _ if matches!(status, 401 | 403) => Verdict::Unusable,
             _ => Verdict::Refused,
         },
     }
@@ -173,6 +186,7 @@ pub(super) fn explain<E: OperationError>(
         Verdict::Uncertain => LedgerError::Uncertain(said()),
         Verdict::Unavailable => LedgerError::Unavailable(said()),
         Verdict::Refused => LedgerError::Refused(said()),
+        Verdict::Unusable => LedgerError::Unusable(said()),
     }
 }
 
@@ -232,7 +246,7 @@ mod tests {
     #[test]
     fn every_failure_means_what_the_table_says() {
         use Effect::{Read, Write};
-        use Verdict::{Conflict, Refused, Unavailable, Uncertain};
+        use Verdict::{Conflict, Refused, Unavailable, Uncertain, Unusable};
         let answer = |status, code| Failure::Answer { status, code, reasons: &[] };
         for (failure, read, write) in [
             (Failure::NotSent, Unavailable, Unavailable),
@@ -246,9 +260,11 @@ mod tests {
             (answer(400, "ExpiredTokenException"), Unavailable, Unavailable),
             (answer(429, ""), Unavailable, Unavailable),
             (answer(400, "ValidationException"), Refused, Refused),
-            (answer(400, "AccessDeniedException"), Refused, Refused),
-            (answer(400, "ResourceNotFoundException"), Refused, Refused),
-            (answer(400, "UnrecognizedClientException"), Refused, Refused),
+            (answer(400, "AccessDeniedException"), Unusable, Unusable),
+            (answer(400, "ResourceNotFoundException"), Unusable, Unusable),
+            (answer(400, "UnrecognizedClientException"), Unusable, Unusable),
+            (answer(400, "KMSDisabledException"), Unusable, Unusable),
+            (answer(403, ""), Unusable, Unusable),
             (answer(400, "IdempotentParameterMismatchException"), Refused, Refused),
             (answer(400, "AnythingNew"), Refused, Refused),
             (answer(500, "InternalServerError"), Unavailable, Uncertain),
@@ -293,7 +309,7 @@ mod tests {
 
     #[test]
     fn of_a_cancelled_transactions_reasons_the_mildest_decides() {
-        use Verdict::{Conflict, Refused, Unavailable};
+        use Verdict::{Conflict, Refused, Unavailable, Unusable};
         for (reasons, verdict) in [
             (&["None", "ConditionalCheckFailed"][..], Conflict),
             (&["TransactionConflict", "None"], Conflict),
@@ -302,6 +318,8 @@ mod tests {
             (&["RequestLimitExceeded"], Unavailable),
             (&["ValidationError", "None"], Refused),
             (&["ItemCollectionSizeLimitExceeded"], Refused),
+            (&["ValidationError", "AccessDenied"], Unusable),
+            (&["AccessDenied", "ConditionalCheckFailed"], Conflict),
             (&["ThrottlingError", "ConditionalCheckFailed"], Conflict),
             (&["ValidationError", "ConditionalCheckFailed"], Conflict),
             (&["ValidationError", "ThrottlingError"], Unavailable),

@@ -172,7 +172,7 @@ impl DynamoDbLedger {
                 Err(error) => explain(effect, &self.table, name, &error),
             };
             let again = match &error {
-                LedgerError::Conflict | LedgerError::Refused(_) => false,
+                LedgerError::Conflict | LedgerError::Refused(_) | LedgerError::Unusable(_) => false,
                 LedgerError::Unavailable(_) => true,
                 LedgerError::Uncertain(_) => repeat == Repeat::Always,
             };

@@ -247,15 +247,18 @@ pub enum LedgerError {
     /// Throttled, unavailable, timed out before it was sent: nothing happened, and it may work later.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
-    /// What no repetition mends: an item too large, a schema version that is newer than this program, bad rights.
+    /// What no repetition mends: an item too large, a schema version that is newer than this program.
     #[error("the ledger refused: {0}")]
     Refused(String),
+    /// It takes no call of ours at all: credentials or a right are missing, its key, or the table. A person has to act.
+    #[error("the ledger cannot be used: {0}")]
+    Unusable(String),
 }
 
 impl LedgerError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Refused(_))
+        !matches!(self, Self::Refused(_) | Self::Unusable(_))
     }
 }
 

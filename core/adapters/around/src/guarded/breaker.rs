@@ -35,9 +35,9 @@ impl Default for BreakerLimits {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The dependency answered, be it with a refusal.
+    /// The dependency answered, be it with a refusal of what this call asked for.
     Answered,
-    /// It is unavailable, overloaded, or did not answer.
+    /// It is unavailable, overloaded, did not answer, or refuses every call.
     Failed,
     /// Nobody waited for the answer, which says nothing.
     Abandoned,

@@ -7,7 +7,9 @@
 //!   let through. What is not made fails at once, as [`Unavailable`](lyceum_core::ports::ledger::LedgerError::Unavailable): the
 //!   batch is redelivered, and no record's attempt is spent.
 //!
-//! Only an outage counts as failure: a refusal, a conflict or a missing topic is an answer.
+//! Only an outage counts as failure, and a refusal that every record meets alike, as of credentials, a missing right, table or
+//! alias: it lasts until a person acts, and asking on would only spend a mapping's attempts. A conflict, a refusal of one
+//! document or question, or a topic that somebody asked for in vain is an answer.
 //!
 //! One [`Guard`] stands before each dependency, shared by whoever calls it. It tells its state to the metrics
 //! (`lyceum_circuit_state{dependency}`) and, as a [`Circuit`], to whoever asks about health. A guard knows a runtime,
@@ -252,7 +254,7 @@ impl Around for Guard {
         });
         let failure = match &answer {
             Ok(answer) => is_outage(answer).then(|| format!("{} took nothing of what it was given", self.dependency)),
-            Err(error) => error.is_outage().then(|| error.to_string()),
+            Err(error) => (error.is_outage() || error.is_refusal_of_all(call)).then(|| error.to_string()),
         };
         let failed = failure.is_some();
         if let Some(failure) = failure {

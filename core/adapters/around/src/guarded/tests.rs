@@ -6,6 +6,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::*;
+use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::{
     AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
 };
@@ -221,20 +222,42 @@ async fn a_trial_whose_caller_gives_up_makes_room_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_and_conflicts_are_answers_and_open_nothing() {
-    for answer in [LedgerError::Conflict, LedgerError::Refused("no rights".into())] {
+async fn refusals_of_one_call_and_conflicts_are_answers_and_open_nothing() {
+    for answer in [LedgerError::Conflict, LedgerError::Refused("too large".into())] {
         let (ledger, guard, _) = guarded(&Slow::new(SECOND, Err(answer.clone())));
         for _ in 0..20 {
             assert_eq!(ledger.commit(Commit::default()).await, Err(answer.clone()));
         }
         assert_eq!(guard.circuit().state, CircuitState::Closed);
     }
-    let lost = LedgerError::Uncertain("the connection broke".into());
-    let (ledger, guard, _) = guarded(&Slow::new(SECOND, Err(lost)));
-    for _ in 0..3 {
-        let _ = ledger.commit(Commit::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_and_a_refusal_that_every_call_meets_open_the_circuit() {
+    for answer in [LedgerError::Uncertain("the connection broke".into()), LedgerError::Unusable("no table".into())] {
+        let (ledger, guard, _) = guarded(&Slow::new(SECOND, Err(answer.clone())));
+        for _ in 0..3 {
+            assert_eq!(ledger.commit(Commit::default()).await, Err(answer.clone()));
+        }
+        assert_eq!(guard.circuit().state, CircuitState::Open);
+        // From now on it may pass: the batch waits and is redelivered, and no record's attempt is spent.
+        let kept = ledger.commit(Commit::default()).await.unwrap_err();
+        assert!(kept.is_transient() && kept.to_string().contains(&answer.to_string()), "{kept}");
     }
-    assert_eq!(guard.circuit().state, CircuitState::Open);
+}
+
+#[test]
+fn a_refusal_counts_where_every_record_meets_it_and_not_where_somebody_asked_for_something_wrong() {
+    let (store, search) = (Call::write("statements", "store"), Call::read("statements", "search"));
+    let refused = StatementsError::Refused("the credentials are not accepted".into());
+    assert!(refused.is_refusal_of_all(store) && !refused.is_refusal_of_all(search));
+    assert!(!StatementsError::Unavailable("away".into()).is_refusal_of_all(store), "that is an outage");
+    let (produce, fetch) = (Call::write("event_log", "produce"), Call::read("event_log", "fetch"));
+    for refused in [EventLogError::Unauthorized("no grant".into()), EventLogError::UnknownTopic("t".into())] {
+        assert!(refused.is_refusal_of_all(produce) && !refused.is_refusal_of_all(fetch), "{refused}");
+    }
+    assert!(!EventLogError::TooLarge { bytes: 2, limit_bytes: 1 }.is_refusal_of_all(produce));
+    assert!(!LedgerError::Refused("an item of a newer schema".into()).is_refusal_of_all(Call::read("ledger", "load")));
 }
 
 #[tokio::test(start_paused = true)]

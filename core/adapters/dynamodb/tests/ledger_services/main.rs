@@ -218,6 +218,7 @@ fn kind<T>(result: &Result<T, LedgerError>) -> &'static str {
         Err(LedgerError::Uncertain(_)) => "uncertain",
         Err(LedgerError::Unavailable(_)) => "unavailable",
         Err(LedgerError::Refused(_)) => "refused",
+        Err(LedgerError::Unusable(_)) => "unusable",
     }
 }
 
@@ -361,8 +362,8 @@ async fn what_no_repetition_mends_says_what_to_do(at: &At) {
         ),
     ] {
         proxy.script([Act::error(400, &format!("{CORAL}#{kind}"), message)]);
-        let Err(LedgerError::Refused(reason)) = ledger.commit(commit_of(&keys(1))).await else {
-            panic!("{kind} is refused");
+        let Err(LedgerError::Unusable(reason)) = ledger.commit(commit_of(&keys(1))).await else {
+            panic!("{kind} lets nothing be used");
         };
         assert_eq!(proxy.asked().len(), 1, "{kind} is not asked again");
         for word in [kind].iter().chain(words) {
@@ -380,7 +381,7 @@ async fn a_table_that_is_absent_is_refused_with_how_to_make_it(at: &At) {
         ledger.commit(commit_of(&keys(2))).await,
         ledger.load(&[program(1)], &keys(3)).await.map(drop),
     ] {
-        let Err(LedgerError::Refused(reason)) = &result else { panic!("{result:?}") };
+        let Err(LedgerError::Unusable(reason)) = &result else { panic!("{result:?}") };
         for word in ["ResourceNotFoundException", &absent.table, "create the table", "region"] {
             assert!(reason.contains(word), "{word:?} is not in {reason}");
         }
