@@ -1,7 +1,9 @@
-//! The lines that a process writes of itself, on standard error; and how each record ended, written once, here: what was
-//! dead-lettered or is redelivered as a warning, the rest with `LOG_LEVEL=debug`, and one line for the batch.
+//! The lines that a process writes of itself, on standard error; and how records ended, written once, here: one line for a
+//! batch, as a warning where records of it were dead-lettered or are redelivered, and with `LOG_LEVEL=debug` one for each record.
+//! A store that is down for a day meets every record again and again: a line for each would cost more than the store.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use lyceum_core::environment::LogConfig;
 use lyceum_core::outcome::{Observer, Outcome, Report};
@@ -44,6 +46,13 @@ fn filter(level: &str) -> anyhow::Result<Targets> {
     level.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
 }
 
+/// Of a batch's warning: so many positions, and so many reasons, in so many characters each.
+const POSITIONS: usize = 5;
+/// See [`POSITIONS`].
+const REASONS: usize = 5;
+/// See [`POSITIONS`].
+const REASON_CHARS: usize = 300;
+
 /// Writes how records ended.
 #[derive(Clone, Copy, Debug)]
 pub struct LogObserver;
@@ -55,24 +64,94 @@ impl Observer for LogObserver {
             *counts.entry(report.outcome.name()).or_default() += 1;
             log(report);
         }
-        tracing::info!(records = reports.len(), outcomes = ?counts, "batch processed");
+        let family = reports.first().map(|report| report.family);
+        match Trouble::of(reports) {
+            None => tracing::info!(family, records = reports.len(), outcomes = ?counts, "batch processed"),
+            Some(Trouble { reasons, positions }) => {
+                tracing::warn!(
+                    family,
+                    records = reports.len(),
+                    outcomes = ?counts,
+                    reasons,
+                    positions,
+                    "batch processed, and records of it were dead-lettered or are redelivered"
+                );
+            }
+        }
     }
 }
 
-/// One line for a record. Findings are logged by their rules: their messages quote what a person may have written, and stand
-/// in the dead letter.
+/// What went wrong in a batch, in as few words as tell it.
+#[derive(Debug, PartialEq, Eq)]
+struct Trouble {
+    /// How many records for which reason, the most frequent first.
+    reasons: String,
+    /// The first records of them, `topic/partition/offset`.
+    positions: String,
+}
+
+impl Trouble {
+    fn of(reports: &[Report]) -> Option<Self> {
+        // Seconds and offsets differ from record to record: without its digits one reason is like the other.
+        let mut alike: BTreeMap<String, (usize, String)> = BTreeMap::new();
+        let mut positions = Vec::new();
+        for report in reports {
+            let Some(reason) = reason(report) else { continue };
+            let key = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+            alike.entry(key).or_insert_with(|| (0, reason)).0 += 1;
+            if positions.len() < POSITIONS {
+                positions.push(report.position.to_string());
+            }
+        }
+        if alike.is_empty() {
+            return None;
+        }
+        let mut alike: Vec<(usize, String)> = alike.into_values().collect();
+        alike.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let rest: usize = alike.iter().skip(REASONS).map(|(count, _)| count).sum();
+        let mut reasons = String::new();
+        for (at, (count, reason)) in alike.iter().take(REASONS).enumerate() {
+            let separator = if at == 0 { "" } else { " | " };
+            let _ = write!(reasons, "{separator}{count} × {}", first_chars(reason, REASON_CHARS));
+        }
+        if rest > 0 {
+            let _ = write!(reasons, " | {rest} × other reasons");
+        }
+        Some(Self { reasons, positions: positions.join(" ") })
+    }
+}
+
+/// Why a record was dead-lettered or is redelivered. Findings are told by their rules: their messages quote what a person may have
+/// written, and stand in the dead letter.
+fn reason(report: &Report) -> Option<String> {
+    match &report.outcome {
+        Outcome::DeadLettered { kind } => Some(format!("{}: {}", kind.name(), rules(report))),
+        // What waits behind another record waits for that one's reason.
+        Outcome::RetryLater { reason } => {
+            let own = reason.strip_prefix("waits behind ").and_then(|rest| rest.split_once(": "));
+            Some(own.map_or(&**reason, |(_, reason)| reason).to_owned())
+        }
+        Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone | Outcome::Skipped => None,
+    }
+}
+
+fn rules(report: &Report) -> String {
+    report.findings.iter().map(|finding| &*finding.rule).collect::<Vec<_>>().join(" ")
+}
+
+/// One line for a record, for whoever looks for one.
 fn log(report: &Report) {
     macro_rules! record {
-        ($log:ident, $message:literal $(, $name:ident = $value:expr)*) => {
-            tracing::$log!(
+        ($message:literal $(, $name:ident = $value:expr)*) => {
+            tracing::debug!(
                 family = report.family,
                 event_type = report.event_type,
                 event.id = report.event_id.map(tracing::field::display),
                 topic = &*report.position.topic,
                 partition = report.position.partition,
                 offset = report.position.offset,
-                tenant = report.tenant.as_deref().map(quote),
-                correlation_id = report.correlation_id.as_deref().map(quote),
+                tenant = report.tenant.as_deref().map(|text| first_chars(text, QUOTED_CHARS)),
+                correlation_id = report.correlation_id.as_deref().map(|text| first_chars(text, QUOTED_CHARS)),
                 trace_id = report.trace_id,
                 outcome = report.outcome.name(),
                 $($name = $value,)*
@@ -82,23 +161,74 @@ fn log(report: &Report) {
     }
     match &report.outcome {
         Outcome::DeadLettered { kind } => {
-            let rules = report.findings.iter().map(|finding| &*finding.rule).collect::<Vec<_>>().join(" ");
-            record!(warn, "record dead-lettered", kind = kind.name(), rules = rules);
+            record!("record dead-lettered", kind = kind.name(), rules = rules(report));
         }
-        Outcome::RetryLater { reason } => record!(warn, "record is redelivered", reason = &**reason),
+        Outcome::RetryLater { reason } => record!("record is redelivered", reason = &**reason),
         Outcome::Applied | Outcome::Duplicate | Outcome::SkippedTombstone | Outcome::Skipped => {
-            record!(debug, "record settled")
+            record!("record settled")
         }
     }
 }
 
-fn quote(text: &str) -> &str {
-    text.char_indices().nth(QUOTED_CHARS).map_or(text, |(end, _)| &text[..end])
+fn first_chars(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lyceum_core::outcome::{DeadLetterKind, Finding};
+    use lyceum_core::record::Position;
+
+    fn reports(outcomes: impl IntoIterator<Item = Outcome>) -> Vec<Report> {
+        let report = |(offset, outcome)| Report { outcome, ..Report::of(Position::new("t", 0, offset), "training") };
+        (0..).zip(outcomes).map(report).collect()
+    }
+
+    fn later(reason: impl Into<String>) -> Outcome {
+        Outcome::RetryLater { reason: reason.into().into() }
+    }
+
+    #[test]
+    fn a_batch_that_went_well_has_no_trouble() {
+        assert_eq!(Trouble::of(&reports([Outcome::Applied, Outcome::Duplicate, Outcome::SkippedTombstone])), None);
+    }
+
+    #[test]
+    fn reasons_that_differ_in_numbers_or_in_what_they_wait_behind_are_one() {
+        let open = |seconds: f32| format!("the circuit to Kafka has been open for {seconds:.1} s");
+        let outcomes = (0..500).map(|at| match at {
+            0..400 => later(open(at as f32 / 10.0)),
+            400..499 => later(format!("waits behind t/0/{at}: {}", open(at as f32))),
+            _ => later("the state changed meanwhile"),
+        });
+        let trouble = Trouble::of(&reports(outcomes)).unwrap();
+        let reasons = "499 × the circuit to Kafka has been open for 0.0 s | 1 × the state changed meanwhile";
+        assert_eq!(trouble.reasons, reasons);
+        assert_eq!(trouble.positions, "t/0/0 t/0/1 t/0/2 t/0/3 t/0/4");
+    }
+
+    #[test]
+    fn letters_are_told_by_kind_and_rules_and_never_by_what_a_sender_wrote() {
+        let mut reports = reports([Outcome::DeadLettered { kind: DeadLetterKind::Validation }]);
+        reports[0].findings.push(Finding {
+            rule: "field.type".into(),
+            pointer: "/name".to_owned(),
+            message: "\"Ada Okafor\" is no number".to_owned(),
+            requirement: "catalog".into(),
+        });
+        assert_eq!(Trouble::of(&reports).unwrap().reasons, "1 × validation: field.type");
+    }
+
+    #[test]
+    fn a_line_has_the_most_frequent_reasons_and_no_more_than_it_takes() {
+        let letter = |at: usize| char::from(b'a' + u8::try_from(at % 26).unwrap()).to_string();
+        let many = (0..26).flat_map(|at| vec![later(letter(at).repeat(9_000)); at + 1]);
+        let Trouble { reasons, .. } = Trouble::of(&reports(many)).unwrap();
+        assert!(reasons.starts_with(&format!("26 × {}", "z".repeat(300))), "{reasons}");
+        assert!(reasons.ends_with(&format!(" | {} × other reasons", (1..=21).sum::<usize>())), "{reasons}");
+        assert!(reasons.len() < 1_700, "{}", reasons.len());
+    }
 
     #[test]
     fn a_word_that_is_no_level_is_refused_and_named() {
