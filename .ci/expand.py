@@ -182,7 +182,7 @@ def versions(family):
         {"ElasticsearchUrl": "https://other.example"}, {"Variables": "KAFKA_TIMEOUT_MS=1000"}, {"KmsKeyArn": KEY}, NETWORK]
     found = [first, version({}, "s3://bucket/other"), *map(version, changes)]
     assert len(set(found)) == len(found), f"of {changes} one publishes no version"
-    others = [{}, {"BatchSize": "100"}, {"LargestLag": "5"}, {"LogRetentionDays": "7"}, {"Consuming": "none"}]
+    others = [{}, {"BatchSize": "100"}, {"LargestLagSeconds": "5"}, {"LogRetentionDays": "7"}, {"Consuming": "none"}]
     for change in others:
         assert version(change) == first, f"{change} publishes a version, which Lambda refuses where nothing changed"
     print(f"{len(found) - 1} changes publish a version, {len(others)} do not")

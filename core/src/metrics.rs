@@ -57,6 +57,12 @@ struct PartitionLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LagLabels {
+    topic: String,
+    subscription: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StoreLabels {
     store: &'static str,
     operation: &'static str,
@@ -116,6 +122,7 @@ pub struct Metrics {
     dead_letters: Family<DeadLetterLabels, Counter>,
     retries: Family<FamilyLabels, Counter>,
     consumer_lag: Family<PartitionLabels, Gauge>,
+    consumer_lag_seconds: Family<LagLabels, Gauge<f64, AtomicU64>>,
     store_duration: Family<StoreLabels, Histogram>,
     store_errors: Family<StoreErrorLabels, Counter>,
     capacity_units: Family<OperationLabels, Counter<f64, AtomicU64>>,
@@ -190,6 +197,7 @@ impl Metrics {
             dead_letters: Family::default(),
             retries: Family::default(),
             consumer_lag: Family::default(),
+            consumer_lag_seconds: Family::default(),
             store_duration: Family::new_with_constructor(new_duration_histogram),
             store_errors: Family::default(),
             capacity_units: Family::default(),
@@ -213,6 +221,8 @@ impl Metrics {
         r.register("dead_letters", "Records that were dead-lettered, by reason", metrics.dead_letters.clone());
         r.register("retries", "Attempts after the first", metrics.retries.clone());
         r.register("consumer_lag", "Records not yet settled", metrics.consumer_lag.clone());
+        let lag = metrics.consumer_lag_seconds.clone();
+        r.register("consumer_lag_seconds", "How long the oldest record has waited that is not settled", lag);
         r.register("store_duration_seconds", "Time that a store took to answer", metrics.store_duration.clone());
         r.register("store_errors", "Calls that a store failed", metrics.store_errors.clone());
         r.register("dynamodb_capacity_units", "Capacity units consumed", metrics.capacity_units.clone());
@@ -314,6 +324,15 @@ impl Metrics {
         self.consumer_lag.get_or_create(&PartitionLabels { topic: topic.to_owned(), partition }).set(records);
         let labels = || [("topic", topic.to_owned().into()), ("partition", partition.to_string().into())];
         self.sample(("lyceum_consumer_lag", Unit::Count, Combine::Last), labels, records as f64);
+    }
+
+    /// Sets how far a subscription is behind in a topic: for how long the oldest record has waited that is not settled, or how old
+    /// the newest is where all are. `topic` and `subscription` are of the catalog or the configuration.
+    pub fn set_consumer_lag_seconds(&self, topic: &str, subscription: &str, lag: Duration) {
+        let labels = LagLabels { topic: topic.to_owned(), subscription: subscription.to_owned() };
+        self.consumer_lag_seconds.get_or_create(&labels).set(lag.as_secs_f64());
+        let labels = || [("topic", topic.to_owned().into()), ("subscription", subscription.to_owned().into())];
+        self.sample(("lyceum_consumer_lag_seconds", Unit::Seconds, Combine::Each), labels, lag.as_secs_f64());
     }
 
     /// Notes how long a store took for one call, failed or not.
@@ -457,6 +476,7 @@ mod tests {
         metrics.observe_event_duration("survey", Duration::from_millis(3));
         metrics.observe_batch_size(42);
         metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
+        metrics.set_consumer_lag_seconds("nlj.survey.responses", "survey", Duration::from_millis(2_500));
         metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
         metrics.count_store_error("statements", "unavailable");
         metrics.add_capacity_units("TransactWriteItems", Access::Write, Some("survey"), 2.5);
@@ -484,6 +504,7 @@ mod tests {
             r#"lyceum_dead_letters_total{family="survey",kind="unknown-type"} 1"#,
             r#"lyceum_retries_total{family="survey"} 1"#,
             r#"lyceum_consumer_lag{topic="nlj.survey.responses",partition="2"} 17"#,
+            r#"lyceum_consumer_lag_seconds{topic="nlj.survey.responses",subscription="survey"} 2.5"#,
             r#"lyceum_store_duration_seconds_sum{store="ledger",operation="commit"} 0.02"#,
             r#"lyceum_store_errors_total{store="statements",kind="unavailable"} 1"#,
             r#"lyceum_dynamodb_capacity_units_total{operation="TransactWriteItems"} 2.5"#,
@@ -516,7 +537,7 @@ mod tests {
             };
             assert!(text.lines().any(series), "{name} {labels:?}\nis not among\n{text}");
         }
-        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (15, vec![], vec![]));
+        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (16, vec![], vec![]));
     }
 
     #[test]

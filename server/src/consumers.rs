@@ -39,6 +39,8 @@ pub struct PartitionProgress {
     pub end: i64,
     /// Records not yet settled.
     pub lag: i64,
+    /// For how long the oldest of them has waited, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// One consumer: a function behind a topic.

@@ -260,6 +260,7 @@ mod tests {
             committed: Some(*committed),
             end: 1_000,
             lag: 1_000 - committed,
+            lag_ms: 0,
         };
         ConsumerStatus {
             name: topic.to_owned(),

@@ -740,6 +740,17 @@ fn each_mapping_has_alarms_that_ring_where_it_does_not_poll_commit_or_deliver() 
 }
 
 #[test]
+fn the_alarm_of_a_lag_watches_the_functions_own_seconds() {
+    for (of, family) in families(&deployed(&[("MskClusterArn", CLUSTER), ("LargestLagSeconds", "90")])) {
+        let alarm = family.properties("Lag").expect("an alarm");
+        let watched = ["Namespace", "MetricName", "Statistic", "Threshold"].map(|name| alarm[name].clone());
+        let wanted = [json!("Lyceum/academy"), json!("lyceum_consumer_lag_seconds"), json!("Maximum"), json!(90)];
+        assert_eq!(watched, wanted, "{}", of.name);
+        assert_eq!(alarm["Dimensions"], json!([{"Name": "subscription", "Value": of.name}]));
+    }
+}
+
+#[test]
 fn mappings_can_be_paused_or_left_out_and_their_groups_stay() {
     let of = |consuming: &str| deployed(&[("MskClusterArn", CLUSTER), ("Consuming", consuming)]);
     for (consuming, is_enabled) in [("true", true), ("false", false)] {
@@ -980,8 +991,7 @@ fn a_time_out_is_one_that_mappings_of_kafka_take_and_its_alarm_rings_before() {
         assert!(seconds <= 14 * 60, "AWS: mappings of Kafka take functions of 14 minutes at most");
         let deployed = deployed(&[("MskClusterArn", CLUSTER), ("TimeoutSeconds", &seconds.to_string())]);
         let alarm = deployed.nested("Training").properties("Duration").expect("an alarm");
-        // Milliseconds over ten times the seconds are a hundredth part.
-        assert_eq!(alarm["Metrics"][0]["Expression"], format!("all / (10 * {seconds})"));
+        assert_eq!(alarm["Metrics"][0]["Expression"], format!("100 * all / {seconds}"));
         assert_eq!(alarm["Threshold"], 80);
     }
 }

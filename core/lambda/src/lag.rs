@@ -11,7 +11,7 @@ use crate::handler::Ended;
 /// of the future, by a sender's clock, is of now.
 pub fn behind(entries: &[Ended], now_ms: i64) -> BTreeMap<Arc<str>, Duration> {
     // The time of the newest settled record, and of the oldest that is not.
-    let mut partitions: BTreeMap<(&Arc<str>, &Arc<str>), (Option<i64>, Option<i64>)> = BTreeMap::new();
+    let mut partitions: BTreeMap<_, (Option<i64>, Option<i64>)> = BTreeMap::new();
     for Ended { topic, partition, timestamp_ms, is_settled, .. } in entries {
         let (settled, waiting) = partitions.entry((topic, partition)).or_default();
         let Some(timestamp_ms) = *timestamp_ms else { continue };

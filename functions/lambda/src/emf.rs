@@ -20,6 +20,7 @@ const ALSO_BY: &[(&str, &[&[&str]])] = &[
         "lyceum_events_total",
         &[&["family"], &["family", "outcome"], &["family", VERSION], &["family", "outcome", VERSION]],
     ),
+    ("lyceum_consumer_lag_seconds", &[&["subscription"]]),
 ];
 /// Of the function, as Lambda numbers them; a label of what a deployment is judged by, and of nothing else, since each set of label
 /// values is a metric that is paid for.
@@ -158,6 +159,17 @@ mod tests {
         let dimensions = &found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
         assert_eq!(dimensions, &json!([["family", "kind"], ["family"], ["family", "version"]]));
         assert_eq!(found[0]["version"], "8");
+    }
+
+    #[test]
+    fn the_lag_of_a_subscription_has_a_series_that_an_alarm_can_watch() {
+        let metrics = Metrics::with_samples();
+        metrics.set_consumer_lag_seconds("nlj.training.programs", "training", Duration::from_secs(1));
+        metrics.set_consumer_lag_seconds("nlj.training.programs", "training", Duration::from_secs(60));
+        let found = written(&metrics);
+        let dimensions = json!([["topic", "subscription"], ["subscription"]]);
+        assert_eq!(found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], dimensions);
+        assert_eq!(found[0]["lyceum_consumer_lag_seconds"], json!([1.0, 60.0]), "the largest is an alarm's affair");
     }
 
     #[test]

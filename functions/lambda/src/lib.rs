@@ -16,7 +16,8 @@ use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lyceum_core::process::Subscriber;
 use lyceum_lambda_event::brake::Brake;
-use lyceum_lambda_event::handler::{HandlerError, process};
+use lyceum_lambda_event::handler::{Ended, HandlerError, process};
+use lyceum_lambda_event::lag;
 use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
 use tracing::Instrument;
@@ -88,15 +89,47 @@ impl<F: Subscriber> Serving<F> {
         let handled = process(function, payload.get().as_bytes(), deadline_ms).await;
         drop(payload);
         telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
+        self.observe_lag(&handled.entries);
         // Before the answer is held back: who watches must not learn of an outage later.
         telemetry.flush(&context.env_config.version, now_ms());
         let remaining = Duration::from_millis(u64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(0));
         let held = brake.lock().unwrap_or_else(PoisonError::into_inner).hold(&handled, remaining);
         if !held.is_zero() {
             tracing::info!(seconds = held.as_secs(), "nothing of the batch was settled: the answer is held back");
-            tokio::time::sleep(held).await;
+            hold(held, || {
+                self.observe_lag(&handled.entries);
+                telemetry.flush(&context.env_config.version, now_ms());
+            })
+            .await;
         }
         handled.answer.map_err(Failed)
+    }
+
+    /// Notes how far behind its topics the function is, which grows while an answer is held back.
+    fn observe_lag(&self, entries: &[Ended]) {
+        let subscription = self.function.subscription();
+        for (topic, lag) in lag::behind(entries, now_ms()) {
+            // What somebody sends by hand may name any topic, and would be a series that is paid for.
+            if subscription.topics().any(|known| known == &*topic) {
+                self.telemetry.metrics().set_consumer_lag_seconds(&topic, subscription.name, lag);
+            }
+        }
+    }
+}
+
+/// How often an answer that is held back tells how it stands, so that an alarm sees every minute.
+const STILL_HELD: Duration = Duration::from_secs(60);
+
+/// Waits for so long; `still` is called after every minute of it.
+async fn hold(held: Duration, still: impl Fn()) {
+    let until = tokio::time::Instant::now() + held;
+    loop {
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        tokio::time::sleep(left.min(STILL_HELD)).await;
+        if left <= STILL_HELD {
+            return;
+        }
+        still();
     }
 }
 
@@ -117,4 +150,20 @@ impl From<Failed> for Diagnostic {
 
 fn now_ms() -> i64 {
     lyceum_core::clock::ms_since_1970(std::time::SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_held_tells_so_every_minute_and_waits_no_longer() {
+        for (seconds, told) in [(1, 0), (58, 0), (60, 0), (61, 1), (298, 4), (838, 13)] {
+            let (began, times) = (tokio::time::Instant::now(), Cell::new(0));
+            hold(Duration::from_secs(seconds), || times.set(times.get() + 1)).await;
+            assert_eq!((began.elapsed(), times.get()), (Duration::from_secs(seconds), told));
+        }
+    }
 }

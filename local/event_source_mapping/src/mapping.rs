@@ -142,7 +142,7 @@ impl EventSourceMapping {
             group: self.config.group.clone(),
             function: self.config.function.clone(),
             state: notes.state(paused),
-            partitions: notes.partitions.values().cloned().collect(),
+            partitions: notes.partitions_at(self.clock.now_ms()),
             counts: notes.counts,
             last_error: notes.last_error.clone(),
         }
@@ -267,7 +267,7 @@ impl EventSourceMapping {
                 let free: BTreeSet<i32> = leaving.difference(&assignment.held()).copied().collect();
                 if !free.is_empty() {
                     leaving.retain(|partition| !free.contains(partition));
-                    self.notes.lock().partitions.retain(|partition, _| !free.contains(partition));
+                    self.notes.lock().forget(&free);
                     membership.release(&free);
                 }
                 let change = {
@@ -298,7 +298,7 @@ impl EventSourceMapping {
                         waiting.retain(|partition| !partitions.contains(partition));
                         leaving.retain(|partition| !partitions.contains(partition));
                         assignment.withdraw(&partitions);
-                        self.notes.lock().partitions.retain(|partition, _| !partitions.contains(partition));
+                        self.notes.lock().forget(&partitions);
                     }
                     Err(error) => self.note_failure(Part::Supervisor, &error.to_string()),
                 }
@@ -346,17 +346,24 @@ impl EventSourceMapping {
     }
 
     pub(crate) fn note_ends(&self, ranges: &BTreeMap<i32, OffsetRange>) {
+        let now_ms = self.clock.now_ms();
         let mut notes = self.notes.lock();
+        let Notes { partitions, waits, .. } = &mut *notes;
         for (partition, range) in ranges {
-            let Some(status) = notes.partitions.get_mut(partition) else { continue };
+            let Some(status) = partitions.get_mut(partition) else { continue };
+            if status.lag == 0 {
+                waits.entry(*partition).or_default().since_ms = now_ms;
+            }
             status.end = range.end;
             status.lag = (status.end - status.committed).max(0);
         }
     }
 
     pub(crate) fn note_committed(&self, offsets: impl Iterator<Item = (i32, i64)>) {
+        let now_ms = self.clock.now_ms();
         let mut notes = self.notes.lock();
         for (partition, offset) in offsets {
+            notes.waits.entry(partition).or_default().since_ms = now_ms;
             let status = notes.partition(partition);
             status.committed = offset;
             status.end = status.end.max(offset);

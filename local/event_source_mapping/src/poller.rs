@@ -450,6 +450,8 @@ impl Poller<'_> {
         }
         for cursor in &self.cursors {
             let own = items.iter().filter(|item| item.record.position.partition == cursor.partition);
+            let times = own.clone().map(|item| item.record.timestamp_ms).filter(|time_ms| *time_ms != NO_TIMESTAMP);
+            notes.waits.entry(cursor.partition).or_default().oldest_in_hand_ms = times.min();
             let status = notes.partition(cursor.partition);
             (status.in_flight, status.attempts) =
                 own.fold((0, 0), |(count, attempts), item| (count + 1, attempts.max(item.invocations)));

@@ -1,6 +1,6 @@
 //! A mapping's status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lyceum_xapi::utc_time::UtcTime;
 use serde::Serialize;
@@ -66,6 +66,9 @@ pub struct PartitionStatus {
     pub end: i64,
     /// `end` less `committed`.
     pub lag: i64,
+    /// For how long the oldest of them has waited: by its timestamp where the mapping has it in hand, else since something was
+    /// committed last, or was there first.
+    pub lag_ms: u64,
     /// Records of the batch in hand.
     pub in_flight: usize,
     /// The invocations that the batch in hand has had.
@@ -114,12 +117,23 @@ pub struct LastError {
 pub(crate) struct Notes {
     pub(crate) phase: Phase,
     pub(crate) partitions: BTreeMap<i32, PartitionStatus>,
+    /// Of those partitions, milliseconds since 1970 UTC.
+    pub(crate) waits: BTreeMap<i32, Waits>,
     /// What the group has committed of partitions that other members have.
     pub(crate) elsewhere: BTreeMap<i32, i64>,
     pub(crate) counts: Counts,
     pub(crate) last_error: Option<LastError>,
     /// What fails at the moment.
     pub(crate) failing: BTreeMap<Part, (UtcTime, String)>,
+}
+
+/// Since when records of a partition wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// When something was committed last, or the first of them was seen.
+    pub(crate) since_ms: i64,
+    /// The timestamp of the oldest record in hand.
+    pub(crate) oldest_in_hand_ms: Option<i64>,
 }
 
 /// A part that may fail by itself; a poller goes by its partition, one of all of them by -1.
@@ -143,6 +157,23 @@ impl Notes {
         self.partitions.entry(partition).or_insert_with(|| PartitionStatus { partition, ..PartitionStatus::default() })
     }
 
+    /// Other members go on with these.
+    pub(crate) fn forget(&mut self, partitions: &BTreeSet<i32>) {
+        self.partitions.retain(|partition, _| !partitions.contains(partition));
+        self.waits.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// The partitions as they are at that moment.
+    pub(crate) fn partitions_at(&self, now_ms: i64) -> Vec<PartitionStatus> {
+        let at = |status: &PartitionStatus| {
+            let waits = self.waits.get(&status.partition).copied().unwrap_or_default();
+            let since_ms = waits.oldest_in_hand_ms.map_or(waits.since_ms, |oldest_ms| oldest_ms.min(waits.since_ms));
+            let lag_ms = if status.lag == 0 { 0 } else { u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0) };
+            PartitionStatus { lag_ms, ..status.clone() }
+        };
+        self.partitions.values().map(at).collect()
+    }
+
     pub(crate) fn note_error(&mut self, now: UtcTime, message: &str) {
         self.last_error = Some(LastError { at: now, message: message.to_owned() });
     }
@@ -161,6 +192,29 @@ impl Notes {
             (Phase::Starting, None) => MappingState::Starting,
             (Phase::Running, None) if paused => MappingState::Paused,
             (Phase::Running, None) => MappingState::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_is_as_old_as_the_oldest_record_in_hand_or_as_what_was_committed_last() {
+        for (lag, since_ms, oldest_in_hand_ms, lag_ms) in [
+            (0, 1_000, None, 0),
+            (0, 1_000, Some(500), 0),
+            (3, 9_000, None, 1_000),
+            (3, 9_000, Some(2_000), 8_000),
+            // By a sender's clock that is ahead.
+            (3, 9_000, Some(99_000), 1_000),
+            (3, 99_000, None, 0),
+        ] {
+            let mut notes = Notes::default();
+            notes.partition(4).lag = lag;
+            notes.waits.insert(4, Waits { since_ms, oldest_in_hand_ms });
+            assert_eq!(notes.partitions_at(10_000)[0].lag_ms, lag_ms, "{lag} {since_ms} {oldest_in_hand_ms:?}");
         }
     }
 }

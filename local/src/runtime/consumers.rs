@@ -24,6 +24,7 @@ fn shown(status: MappingStatus) -> ConsumerStatus {
         committed: Some(of.committed),
         end: of.end,
         lag: of.lag,
+        lag_ms: of.lag_ms,
     };
     ConsumerStatus {
         state: match status.state {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -40,6 +41,9 @@ pub(super) async fn show(
                     let lag = lags.entry((consumer.topic.as_str(), partition.partition)).or_insert(partition.lag);
                     *lag = partition.lag.max(*lag);
                 }
+                let waited_ms = consumer.partitions.iter().map(|partition| partition.lag_ms).max().unwrap_or(0);
+                let waited = Duration::from_millis(waited_ms);
+                metrics.set_consumer_lag_seconds(&consumer.topic, &consumer.function, waited);
             }
             for ((topic, partition), lag) in lags {
                 metrics.set_consumer_lag(topic, partition, lag);

@@ -665,6 +665,7 @@ pub fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64
         committed: Some(*committed),
         end: *end,
         lag: end - committed,
+        lag_ms: if end == committed { 0 } else { 1_500 * (index as u64 + 1) },
     };
     ConsumerStatus {
         name: name.to_owned(),

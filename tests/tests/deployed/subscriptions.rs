@@ -302,16 +302,20 @@ fn widgets(of: &[Deployable]) -> Vec<String> {
              MetricName=\\\"lyceum_events_total\\\" family=\\\"{}\\\"', 'Sum', 60)\"}}]",
             of.name
         );
-        let of_function = |metric: &str, options: &str| {
-            format!("[\"AWS/Lambda\", \"{metric}\", \"FunctionName\", \"${{Stack}}-{}\"{options}]", of.name)
+        let of_function = |metric: &str| {
+            format!("[\"AWS/Lambda\", \"{metric}\", \"FunctionName\", \"${{Stack}}-{}\"]", of.name)
         };
         let records = [
             search,
-            of_function("Errors", ""),
-            of_function("Throttles", ""),
-            of_function("OffsetLag", ", {\"label\": \"waiting\", \"stat\": \"Maximum\", \"yAxis\": \"right\"}"),
+            of_function("Errors"),
+            of_function("Throttles"),
+            format!(
+                "[\"${{MetricsNamespace}}\", \"lyceum_consumer_lag_seconds\", \"subscription\", \"{}\", \
+                 {{\"label\": \"seconds behind\", \"stat\": \"Maximum\", \"yAxis\": \"right\"}}]",
+                of.name
+            ),
         ];
-        widget(of, "records by outcome, and those that wait (right)", &records)
+        widget(of, "records by outcome, and how far it is behind (right)", &records)
     };
     let widgets = of.iter().map(of_one).enumerate();
     let lines = widgets.flat_map(|(at, lines)| {
