@@ -214,11 +214,52 @@ pub const PROCESS_VARIABLES: Table = &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &RE
 pub const METRICS_NAMESPACE: Variable<String> =
     text("METRICS_NAMESPACE", "Lyceum", "of a function: the CloudWatch namespace of its metrics");
 
-/// What a function on AWS Lambda reads beside.
-pub const FUNCTION_VARIABLES: Table = &[&METRICS_NAMESPACE];
+const LOG_BUFFER_BYTES: Variable<usize> = whole(
+    "LOG_BUFFER_BYTES",
+    0,
+    0..=1_000_000,
+    "of a function: so much of an invocation's own lines of level DEBUG is kept, and written where it fails",
+);
+const LOG_SAMPLE_RATE: Variable<String> = text(
+    "LOG_SAMPLE_RATE",
+    "0",
+    "of a function: the part of its invocations, from 0 to 1, whose own lines of level DEBUG are written whatever `LOG_LEVEL` is",
+);
 
-const LOG_FORMAT: Variable<bool> = choice("LOG_FORMAT", &[("text", false), ("json", true)], "how a line is written");
-const LOG_LEVEL: Variable<String> = text("LOG_LEVEL", "warn", "`error`, `warn`, `info`, `debug`, `trace`");
+/// What a function on AWS Lambda reads beside.
+pub const FUNCTION_VARIABLES: Table = &[&LOG_BUFFER_BYTES, &LOG_SAMPLE_RATE, &METRICS_NAMESPACE];
+
+/// What the invocations of a function do with lines below its level.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FunctionLog {
+    /// `LOG_SAMPLE_RATE`: the part of invocations, from 0 to 1, whose lines are written.
+    pub sample_rate: f64,
+    /// `LOG_BUFFER_BYTES`: so much is kept of an invocation that may fail.
+    pub buffer_bytes: usize,
+}
+
+impl FunctionLog {
+    /// Reads the variables of that name.
+    pub fn read(reading: &mut Reading<'_>) -> Self {
+        let text = reading.read(&LOG_SAMPLE_RATE);
+        let sample_rate = text.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
+        if sample_rate.is_none() {
+            reading.refuse(format!("LOG_SAMPLE_RATE is {text:?}, and must be a number from 0 to 1"));
+        }
+        Self { sample_rate: sample_rate.unwrap_or_default(), buffer_bytes: reading.read(&LOG_BUFFER_BYTES) }
+    }
+}
+
+const LOG_FORMAT: Variable<bool> = choice(
+    "LOG_FORMAT",
+    &[("text", false), ("json", true)],
+    "how a line is written; where it is not set, as AWS Lambda says in `AWS_LAMBDA_LOG_FORMAT`",
+);
+const LOG_LEVEL: Variable<String> = text(
+    "LOG_LEVEL",
+    "warn",
+    "`error`, `warn`, `info`, `debug`, `trace`; where it is not set, what AWS Lambda says in `AWS_LAMBDA_LOG_LEVEL`",
+);
 
 /// What a process writes of itself.
 pub const LOG_VARIABLES: Table = &[&LOG_FORMAT, &LOG_LEVEL];
@@ -339,10 +380,19 @@ pub struct LogConfig {
 impl LogConfig {
     /// Reads [`LOG_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
+        // Lambda's own, by its words: TRACE to FATAL, JSON and Text.
+        let level = match reading.foreign("AWS_LAMBDA_LOG_LEVEL").map(|level| level.to_lowercase()) {
+            Some(level) if !reading.is_given(&LOG_LEVEL) => Some(level.replace("fatal", "error")),
+            _ => None,
+        };
+        let is_json = match reading.foreign("AWS_LAMBDA_LOG_FORMAT") {
+            Some(format) if !reading.is_given(&LOG_FORMAT) => format.eq_ignore_ascii_case("json"),
+            _ => reading.read(&LOG_FORMAT),
+        };
         Self {
-            level: reading.read(&LOG_LEVEL),
-            level_is_given: reading.is_given(&LOG_LEVEL),
-            is_json: reading.read(&LOG_FORMAT),
+            level_is_given: level.is_some() || reading.is_given(&LOG_LEVEL),
+            level: level.unwrap_or_else(|| reading.read(&LOG_LEVEL)),
+            is_json,
         }
     }
 }
@@ -408,6 +458,31 @@ mod tests {
         assert_eq!(shards(&[("PIECES", "5")]), 5);
         assert_eq!(shards(&[("PIECES", "5"), ("SHARDS", "7")]), 7);
         assert_eq!(shards(&[("PIECES", "5"), ("SHARDS", "")]), 5);
+    }
+
+    #[test]
+    fn lambdas_own_level_and_format_hold_where_ours_are_not_set() {
+        let log = |set: &[(&str, &str)]| {
+            let LogConfig { level, level_is_given, is_json } = read(set, LogConfig::read).unwrap();
+            (level, level_is_given, is_json)
+        };
+        let of_lambda = [("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")];
+        assert_eq!(log(&[]), ("warn".to_owned(), false, false));
+        assert_eq!(log(&of_lambda), ("debug".to_owned(), true, true));
+        assert_eq!(log(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL"), ("AWS_LAMBDA_LOG_FORMAT", "Text")]).0, "error");
+        let ours = [("LOG_LEVEL", "info"), ("LOG_FORMAT", "text")];
+        assert_eq!(log(&[&of_lambda[..], &ours].concat()), ("info".to_owned(), true, false));
+    }
+
+    #[test]
+    fn a_sample_rate_is_a_part_of_all() {
+        for (rate, expected) in
+            [("", Some(0.0)), ("0.05", Some(0.05)), ("1", Some(1.0)), ("1.5", None), ("a few", None)]
+        {
+            let found = read(&[("LOG_SAMPLE_RATE", rate)], FunctionLog::read);
+            assert_eq!(found.as_ref().ok().map(|of| of.sample_rate), expected, "{rate}");
+            assert!(found.is_ok() || found.unwrap_err().to_string().contains("LOG_SAMPLE_RATE"));
+        }
     }
 
     #[test]

@@ -670,7 +670,8 @@ const MOST_ATTEMPTS: u32 = 10_000;
 fn the_table_of_how_long_an_outage_may_last_is_reckoned_from_the_template_and_a_weekend_holds() {
     let template = template("template.yaml");
     let limits = template["Parameters"]["TimeoutSeconds"]["AllowedValues"].as_array().expect("a list");
-    let mut table = "| `TimeoutSeconds` | an answer is held for at most | the attempts last |\n|---|---|---|\n".to_owned();
+    let mut table =
+        "| `TimeoutSeconds` | an answer is held for at most | the attempts last |\n|---|---|---|\n".to_owned();
     for seconds in limits.iter().map(|of| of.as_u64().expect("a number")) {
         let limit = Duration::from_secs(seconds);
         let lasts = brake::lasts(MOST_ATTEMPTS, limit);
@@ -685,7 +686,8 @@ fn the_table_of_how_long_an_outage_may_last_is_reckoned_from_the_template_and_a_
     let (before, rest) = operations.split_once(begin).expect("the table has its marks");
     let (found, after) = rest.split_once(end).expect("the table has its marks");
     if std::env::var_os("LYCEUM_UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/operations.md"), format!("{before}{begin}{table}{end}{after}")).expect("it is written");
+        fs::write(root().join("docs/operations.md"), format!("{before}{begin}{table}{end}{after}"))
+            .expect("it is written");
         return;
     }
     let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-tests --test capabilities template";

@@ -56,6 +56,23 @@ pub fn documents(namespace: &str, version: &str, at_ms: i64, samples: Vec<Sample
     documents
 }
 
+/// The document for an environment's first invocation, by the names that Powertools for AWS Lambda gave it and dashboards of others
+/// read.
+pub fn cold_start(namespace: &str, function: &str, at_ms: i64) -> String {
+    let directive = json!({
+        "Namespace": namespace,
+        "Dimensions": [["function_name", "service"]],
+        "Metrics": [{"Name": "ColdStart", "Unit": "Count"}],
+    });
+    let document = json!({
+        "_aws": {"Timestamp": at_ms, "CloudWatchMetrics": [directive]},
+        "function_name": function,
+        "service": "lyceum",
+        "ColdStart": 1.0,
+    });
+    document.to_string()
+}
+
 /// One document, with as many values of each series as it takes; they are taken from the series.
 fn document(
     namespace: &str,
@@ -129,6 +146,20 @@ mod tests {
             "lyceum_store_duration_seconds": [0.02, 0.03],
         });
         assert_eq!((written(&metrics), written(&metrics)), (vec![wanted], vec![]));
+    }
+
+    #[test]
+    fn a_cold_start_is_counted_by_the_name_of_the_function() {
+        let document: Value = serde_json::from_str(&cold_start("Lyceum", "lyceum-prod-survey", 7)).unwrap();
+        let directive = &document["_aws"]["CloudWatchMetrics"][0];
+        for dimension in directive["Dimensions"][0].as_array().unwrap() {
+            assert!(document[dimension.as_str().unwrap()].is_string(), "{document}");
+        }
+        assert_eq!((&directive["Metrics"][0]["Name"], &document["ColdStart"]), (&json!("ColdStart"), &json!(1.0)));
+        assert_eq!(
+            (&document["function_name"], &document["_aws"]["Timestamp"]),
+            (&json!("lyceum-prod-survey"), &json!(7))
+        );
     }
 
     #[test]

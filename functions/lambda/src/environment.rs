@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lyceum_connect::ProductionSettings;
-use lyceum_core::environment::Reading;
+use lyceum_core::environment::{FunctionLog, METRICS_NAMESPACE, Reading};
 
 use crate::Telemetry;
 
@@ -22,9 +22,10 @@ impl Environment {
         let variable = |name: &str| self.0.variable(name);
         let mut reading = Reading::new(&variable);
         let settings = settings(&mut reading);
-        let namespace = Telemetry::namespace(&mut reading);
+        let namespace = reading.read(&METRICS_NAMESPACE);
+        let of_function = FunctionLog::read(&mut reading);
         let settings = reading.finish(settings)?;
-        let telemetry = Telemetry::start(&settings.log, namespace)?;
+        let telemetry = Telemetry::start(&settings.log, of_function, namespace)?;
         Ok((settings, telemetry))
     }
 }

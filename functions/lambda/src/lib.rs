@@ -9,11 +9,15 @@ mod telemetry;
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lyceum_around::system_clock::SystemClock;
+use lyceum_core::clock::Clock;
 use lyceum_core::process::Subscriber;
 use lyceum_lambda_event::brake::Brake;
 use lyceum_lambda_event::handler::{Ended, HandlerError, process};
@@ -55,21 +59,33 @@ impl Telemetry {
     /// # Errors
     /// Where Lambda's runtime interface does not answer.
     pub async fn serve(self, function: impl Subscriber + 'static) -> Result<()> {
-        let serving = Arc::new(Serving { telemetry: self, function, brake: Mutex::default() });
-        let answer = service_fn(|event: LambdaEvent<Box<RawValue>>| {
+        let is_cold = is_waited_for(std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").ok().as_deref());
+        let is_first = AtomicBool::new(is_cold);
+        let serving = Arc::new(Serving { telemetry: self, function, brake: Mutex::default(), is_first });
+        let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let serving = serving.clone();
+            let is_cold = serving.is_first.swap(false, Relaxed);
             let context = &event.context;
             // At the level of errors, so that a line of any level has it.
             let span = tracing::error_span!(
                 "invocation",
                 request_id = context.request_id,
                 xray_trace_id = context.xray_trace_id,
+                cold_start = is_cold,
+                function_name = context.env_config.function_name,
+                function_memory_size = context.env_config.memory,
                 function_version = context.env_config.version,
             );
-            async move { serving.invoke(event).await }.instrument(span)
+            async move { serving.begin(event, is_cold).await }.instrument(span)
         });
-        lambda_runtime::Runtime::new(answer).run().await.map_err(|error| anyhow::anyhow!("{error}"))
+        // Where Lambda has several invocations at once in one environment, it says so, and else has one after the other.
+        lambda_runtime::Runtime::new(answer).run_concurrent().await.map_err(|error| anyhow::anyhow!("{error}"))
     }
+}
+
+/// Whether an environment that was begun in this way is begun while somebody waits for its first answer.
+fn is_waited_for(initialization: Option<&str>) -> bool {
+    matches!(initialization, None | Some("on-demand"))
 }
 
 /// What invocations share.
@@ -77,12 +93,21 @@ struct Serving<F> {
     telemetry: Telemetry,
     function: F,
     brake: Mutex<Brake>,
+    /// Whether the next invocation is the first, and a cold start.
+    is_first: AtomicBool,
 }
 
 impl<F: Subscriber> Serving<F> {
+    async fn begin(&self, event: LambdaEvent<Box<RawValue>>, is_cold: bool) -> Result<BatchResponse, Failed> {
+        if is_cold {
+            self.telemetry.count_cold_start(&event.context.env_config.function_name, now_ms());
+        }
+        self.telemetry.invocations().run(SystemClock.jitter(), self.invoke(event)).await
+    }
+
     /// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
     async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, Failed> {
-        let Self { telemetry, function, brake } = self;
+        let Self { telemetry, function, brake, .. } = self;
         let LambdaEvent { payload, context, .. } = event;
         let started = Instant::now();
         let deadline_ms = i64::try_from(context.deadline).unwrap_or(i64::MAX);
@@ -92,6 +117,9 @@ impl<F: Subscriber> Serving<F> {
         self.observe_lag(&handled.entries);
         // Before the answer is held back: who watches must not learn of an outage later.
         telemetry.flush(&context.env_config.version, now_ms());
+        if handled.answer.is_err() {
+            lyceum_log::write_kept();
+        }
         let remaining = Duration::from_millis(u64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(0));
         let held = brake.lock().unwrap_or_else(PoisonError::into_inner).hold(&handled, remaining);
         if !held.is_zero() {
@@ -157,6 +185,12 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn an_environment_that_was_begun_beforehand_is_no_cold_start() {
+        assert!(is_waited_for(None) && is_waited_for(Some("on-demand")));
+        assert!(!is_waited_for(Some("provisioned-concurrency")) && !is_waited_for(Some("lambda-managed-instances")));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_held_tells_so_every_minute_and_waits_no_longer() {

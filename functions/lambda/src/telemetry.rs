@@ -5,10 +5,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use lyceum_core::environment::{LogConfig, METRICS_NAMESPACE, Reading};
+use lyceum_core::environment::{FunctionLog, LogConfig};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
-use lyceum_log::LogObserver;
+use lyceum_log::{Invocations, LogObserver};
 
 use crate::emf;
 
@@ -17,6 +17,7 @@ use crate::emf;
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     namespace: String,
+    invocations: Invocations,
 }
 
 impl Telemetry {
@@ -24,14 +25,14 @@ impl Telemetry {
     ///
     /// # Errors
     /// Where `LOG_LEVEL` is no filter, or the process logs already.
-    pub fn start(log: &LogConfig, namespace: String) -> anyhow::Result<Self> {
-        lyceum_log::start(log, false)?;
-        Ok(Self { metrics: Arc::new(Metrics::with_samples()), namespace })
+    pub fn start(log: &LogConfig, of_function: FunctionLog, namespace: String) -> anyhow::Result<Self> {
+        let invocations = lyceum_log::start_function(log, of_function)?;
+        Ok(Self { metrics: Arc::new(Metrics::with_samples()), namespace, invocations })
     }
 
-    /// Reads where metrics go.
-    pub(crate) fn namespace(reading: &mut Reading<'_>) -> String {
-        reading.read(&METRICS_NAMESPACE)
+    /// How invocations log.
+    pub(crate) fn invocations(&self) -> Invocations {
+        self.invocations
     }
 
     /// The metrics.
@@ -44,14 +45,22 @@ impl Telemetry {
         Arc::new(Observers(vec![self.metrics.clone(), Arc::new(LogObserver)]))
     }
 
+    /// Counts the first invocation of an environment, whose sender waited for it to begin.
+    pub(crate) fn count_cold_start(&self, function: &str, at_ms: i64) {
+        write(&[emf::cold_start(&self.namespace, function, at_ms)]);
+    }
+
     /// Writes the metrics of what this version did since the last call to standard output, from where Lambda takes them.
     pub(crate) fn flush(&self, version: &str, at_ms: i64) {
-        let documents = emf::documents(&self.namespace, version, at_ms, self.metrics.take_samples());
-        if documents.is_empty() {
-            return;
-        }
-        let text = documents.join("\n") + "\n";
-        // One call, so that no other line comes between; where standard output is gone, nobody reads metrics.
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        write(&emf::documents(&self.namespace, version, at_ms, self.metrics.take_samples()));
     }
+}
+
+fn write(documents: &[String]) {
+    if documents.is_empty() {
+        return;
+    }
+    let text = documents.join("\n") + "\n";
+    // One call, so that no other line comes between; where standard output is gone, nobody reads metrics.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

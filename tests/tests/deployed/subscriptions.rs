@@ -302,9 +302,8 @@ fn widgets(of: &[Deployable]) -> Vec<String> {
              MetricName=\\\"lyceum_events_total\\\" family=\\\"{}\\\"', 'Sum', 60)\"}}]",
             of.name
         );
-        let of_function = |metric: &str| {
-            format!("[\"AWS/Lambda\", \"{metric}\", \"FunctionName\", \"${{Stack}}-{}\"]", of.name)
-        };
+        let of_function =
+            |metric: &str| format!("[\"AWS/Lambda\", \"{metric}\", \"FunctionName\", \"${{Stack}}-{}\"]", of.name);
         let records = [
             search,
             of_function("Errors"),

@@ -5,11 +5,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lyceum_core::environment::LogConfig;
+use lyceum_core::environment::{FunctionLog, LogConfig};
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::filter::{DynFilterFn, LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
+
+mod invocation;
+
+use invocation::Sieve;
+pub use invocation::{Invocations, write_kept};
 
 /// A sender's text in the log is cut here, in characters.
 const QUOTED_CHARS: usize = 128;
@@ -19,8 +26,32 @@ const QUOTED_CHARS: usize = 128;
 /// # Errors
 /// Where `LOG_LEVEL` is no filter, or the process logs already.
 pub fn start(log: &LogConfig, is_terminal: bool) -> anyhow::Result<()> {
-    let filter = filter(&log.level)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    begin(log, filter(&log.level)?, std::io::stderr, is_terminal)
+}
+
+/// The same of a process that answers invocations, with what they do with lines below `LOG_LEVEL`.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_function(log: &LogConfig, of_function: FunctionLog) -> anyhow::Result<Invocations> {
+    let level = filter(&log.level)?;
+    if invocation::is_wanted(&of_function) {
+        let sieve = Sieve::new(level, &of_function);
+        let (looks, max) = (sieve.clone(), sieve.max_level());
+        let filter = DynFilterFn::new(move |of, _| looks.lets_through(of)).with_max_level_hint(max);
+        begin(log, filter, sieve, false)?;
+    } else {
+        begin(log, level, std::io::stderr, false)?;
+    }
+    Ok(Invocations(of_function))
+}
+
+fn begin<F, W>(log: &LogConfig, filter: F, writer: W, is_terminal: bool) -> anyhow::Result<()>
+where
+    F: Layer<Registry> + Send + Sync + 'static,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     if log.is_json {
         let json = lines.with_ansi(false).json().flatten_event(true).with_current_span(true).with_span_list(false);
