@@ -6,6 +6,7 @@ mod crash;
 mod dead_letters;
 mod documentation;
 mod first_start;
+mod functions;
 mod garbage;
 mod openapi;
 mod pages;

@@ -71,7 +71,16 @@ impl Stand {
     }
 }
 
+/// The headers of an invocation that must be answered by then.
+fn invocation(deadline_ms: i64) -> String {
+    format!(
+        "Lambda-Runtime-Aws-Request-Id: one\r\nLambda-Runtime-Deadline-Ms: {deadline_ms}\r\n\
+         Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:statement\r\n"
+    )
+}
+
 fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> Option<()> {
+    let is_nothing = event.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some("");
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -83,19 +92,17 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{head}{}", String::from_utf8_lossy(&body)));
-    let (status, more, body) = if head.contains("/invocation/next") {
+    let (status, more, body) = if head.contains("/invocation/next") && is_nothing {
+        // A function that cannot start lets an invocation's time pass: here it is over.
+        ("200 OK", invocation(1), "{}".to_owned())
+    } else if head.contains("/invocation/next") {
         let Some(event) = event.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             // Until the function is ended there is nothing more to do.
             thread::sleep(PATIENCE);
             return None;
         };
         // Ten seconds: what cannot be settled is answered shortly before they are over.
-        let deadline_ms = ms_since_1970(SystemTime::now()) + 10_000;
-        let headers = format!(
-            "Lambda-Runtime-Aws-Request-Id: one\r\nLambda-Runtime-Deadline-Ms: {deadline_ms}\r\n\
-             Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:statement\r\n"
-        );
-        ("200 OK", headers, event)
+        ("200 OK", invocation(ms_since_1970(SystemTime::now()) + 10_000), event)
     } else if head.contains("/2018-06-01/runtime") {
         ("202 Accepted", String::new(), String::new())
     } else if head.to_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue") {

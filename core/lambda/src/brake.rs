@@ -1,4 +1,4 @@
-//! The brake: how long an answer is held back after which the same records would come again at once.
+//! The brake: how long an answer is held after which the same records would come again at once.
 //!
 //! A mapping that gives records up counts attempts, and AWS names no pause between them. Where a store is down for a weekend
 //! every attempt would be over as soon as the store had refused, and 10,000 of them within minutes or hours. Held until shortly
@@ -29,7 +29,7 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// How long the answer to a batch is held back, where so much of the invocation's time remains: until shortly before its
+    /// How long the answer to a batch is held, where so much of the invocation's time remains: until shortly before its
     /// end where nothing came further, not at all where anything did.
     pub fn hold(&mut self, handled: &Handled, remaining: Duration) -> Duration {
         let comes_again = match &handled.answer {

@@ -19,11 +19,12 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::process::Subscriber;
-use lyceum_lambda_event::brake::Brake;
+use lyceum_lambda_event::brake::{Brake, LEFT_FOR_ANSWERING};
 use lyceum_lambda_event::handler::{Ended, HandlerError, process};
 use lyceum_lambda_event::lag;
 use lyceum_lambda_event::response::BatchResponse;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tracing::Instrument;
 
 pub use environment::Environment;
@@ -35,22 +36,57 @@ pub fn run<W>(wire: impl FnOnce(Environment) -> W) -> ExitCode
 where
     W: Future<Output = Result<()>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cannot_start(&error.into()),
+    };
+    runtime.block_on(async {
+        let wired = async {
             let environment = Environment(lyceum_secrets::Environment::load().await?);
             wire(environment).await
-        })
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let line =
-                serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
-            eprintln!("{line}");
-            ExitCode::FAILURE
+        };
+        match wired.await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let code = cannot_start(&error);
+                sit_one_invocation_out().await;
+                code
+            }
         }
+    })
+}
+
+fn cannot_start(error: &anyhow::Error) -> ExitCode {
+    let line = serde_json::json!({"level": "ERROR", "message": format!("the function cannot start: {error:#}")});
+    eprintln!("{line}");
+    ExitCode::FAILURE
+}
+
+/// Takes one invocation and comes back shortly before its time is over, without an answer: where what a function needs to start is
+/// away, and each attempt failed at once, a mapping's attempts would not last. The next one begins a new process.
+async fn sit_one_invocation_out() {
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return;
     }
+    let over = Arc::new(Notify::new());
+    let tells = over.clone();
+    let sits = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let tells = tells.clone();
+        async move {
+            tokio::time::sleep(remaining(event.context.deadline).saturating_sub(LEFT_FOR_ANSWERING)).await;
+            tells.notify_one();
+            std::future::pending::<Result<BatchResponse, Diagnostic>>().await
+        }
+    });
+    tokio::select! {
+        _ = lambda_runtime::Runtime::new(sits).run() => {}
+        () = over.notified() => {}
+    }
+}
+
+/// What is left of the time of an invocation that must have been answered by then, milliseconds since 1970 UTC.
+fn remaining(deadline_ms: u64) -> Duration {
+    Duration::from_millis(deadline_ms.saturating_sub(u64::try_from(now_ms()).unwrap_or(0)))
 }
 
 impl Telemetry {
@@ -115,15 +151,15 @@ impl<F: Subscriber> Serving<F> {
         drop(payload);
         telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
         self.observe_lag(&handled.entries);
-        // Before the answer is held back: who watches must not learn of an outage later.
+        // Before the answer is held: who watches must not learn of an outage later.
         telemetry.flush(&context.env_config.version, now_ms());
         if handled.answer.is_err() {
             lyceum_log::write_kept();
         }
-        let remaining = Duration::from_millis(u64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(0));
+        let remaining = remaining(context.deadline);
         let held = brake.lock().unwrap_or_else(PoisonError::into_inner).hold(&handled, remaining);
         if !held.is_zero() {
-            tracing::info!(seconds = held.as_secs(), "nothing of the batch was settled: the answer is held back");
+            tracing::info!(seconds = held.as_secs(), "nothing of the batch was settled: the answer is held");
             hold(held, || {
                 self.observe_lag(&handled.entries);
                 telemetry.flush(&context.env_config.version, now_ms());
@@ -133,7 +169,7 @@ impl<F: Subscriber> Serving<F> {
         handled.answer.map_err(Failed)
     }
 
-    /// Notes how far behind its topics the function is, which grows while an answer is held back.
+    /// Notes how far behind its topics the function is, which grows while an answer is held.
     fn observe_lag(&self, entries: &[Ended]) {
         let subscription = self.function.subscription();
         for (topic, lag) in lag::behind(entries, now_ms()) {
@@ -145,7 +181,7 @@ impl<F: Subscriber> Serving<F> {
     }
 }
 
-/// How often an answer that is held back tells how it stands, so that an alarm sees every minute.
+/// How often an answer that is held tells how it stands, so that an alarm sees every minute.
 const STILL_HELD: Duration = Duration::from_secs(60);
 
 /// Waits for so long; `still` is called after every minute of it.

@@ -375,7 +375,7 @@ impl Poller<'_> {
                 work.extend(aftermath.again.into_iter().rev());
                 self.commit().await?;
                 if comes_again {
-                    // From beginning to beginning: a function of Lambda's holds its answer back in an outage, which is a wait already.
+                    // From beginning to beginning: a function of Lambda's holds its answer in an outage, which is a wait already.
                     let took_ms = mapping.clock.now_ms().saturating_sub(began_ms);
                     let delay = mapping.config.backoff.delay(self.failures_in_row, mapping.clock.jitter());
                     let delay = delay.saturating_sub(Duration::from_millis(u64::try_from(took_ms).unwrap_or(0)));
