@@ -259,10 +259,14 @@ const LOG_LEVEL: Variable<String> = text(
     "LOG_LEVEL",
     "warn",
     "`error`, `warn`, `info`, `debug`, `trace`; where it is not set, what AWS Lambda says in `AWS_LAMBDA_LOG_LEVEL`",
-);
+)
+.alias("FASTSTREAM_LOG_LEVEL");
+/// Of the older consumer.
+const DEBUG: Variable<bool> =
+    choice("DEBUG", &[("false", false), ("true", true)], "where `LOG_LEVEL` is not set, whether it is `debug`");
 
 /// What a process writes of itself.
-pub const LOG_VARIABLES: Table = &[&LOG_FORMAT, &LOG_LEVEL];
+pub const LOG_VARIABLES: Table = &[&DEBUG, &LOG_FORMAT, &LOG_LEVEL];
 
 /// Reads variables and collects what is wrong with them.
 pub struct Reading<'a> {
@@ -380,10 +384,12 @@ pub struct LogConfig {
 impl LogConfig {
     /// Reads [`LOG_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
+        let is_debug = reading.read(&DEBUG);
         // Lambda's own, by its words: TRACE to FATAL, JSON and Text.
         let level = match reading.foreign("AWS_LAMBDA_LOG_LEVEL").map(|level| level.to_lowercase()) {
-            Some(level) if !reading.is_given(&LOG_LEVEL) => Some(level.replace("fatal", "error")),
-            _ => None,
+            _ if reading.is_given(&LOG_LEVEL) => None,
+            _ if is_debug => Some("debug".to_owned()),
+            level => level.map(|level| level.replace("fatal", "error")),
         };
         let is_json = match reading.foreign("AWS_LAMBDA_LOG_FORMAT") {
             Some(format) if !reading.is_given(&LOG_FORMAT) => format.eq_ignore_ascii_case("json"),
@@ -470,6 +476,8 @@ mod tests {
         assert_eq!(log(&[]), ("warn".to_owned(), false, false));
         assert_eq!(log(&of_lambda), ("debug".to_owned(), true, true));
         assert_eq!(log(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL"), ("AWS_LAMBDA_LOG_FORMAT", "Text")]).0, "error");
+        assert_eq!(log(&[of_lambda[0], ("DEBUG", "true")]).0, "debug");
+        assert_eq!(log(&[("DEBUG", "true"), ("FASTSTREAM_LOG_LEVEL", "error")]).0, "error");
         let ours = [("LOG_LEVEL", "info"), ("LOG_FORMAT", "text")];
         assert_eq!(log(&[&of_lambda[..], &ours].concat()), ("info".to_owned(), true, false));
     }

@@ -483,6 +483,8 @@ mod tests {
         metrics.set_circuit_state("dynamodb", CircuitState::Open);
         metrics.set_open_windows("5m", 3);
         metrics.set_active_consumers(4);
+        metrics.set_error_rate("survey", 0.25);
+        metrics.set_process(Duration::from_millis(1_500), 33 << 20);
     }
 
     #[test]
@@ -512,6 +514,9 @@ mod tests {
             r#"lyceum_circuit_state{dependency="dynamodb"} 2"#,
             r#"lyceum_open_windows{size="5m"} 3"#,
             "lyceum_active_consumers 4",
+            r#"lyceum_error_rate{subscription="survey"} 0.25"#,
+            "lyceum_process_cpu_seconds_total 1.5",
+            "lyceum_process_memory_bytes 34603008",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not among\n{text}");
         }
@@ -537,7 +542,7 @@ mod tests {
             };
             assert!(text.lines().any(series), "{name} {labels:?}\nis not among\n{text}");
         }
-        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (16, vec![], vec![]));
+        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (19, vec![], vec![]));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How far the consumers of a process have come: what the page, the API and the metrics show of them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
@@ -66,6 +68,12 @@ impl ConsumerStatus {
     /// Records not yet settled, over all partitions.
     pub fn lag(&self) -> i64 {
         self.partitions.iter().map(|partition| partition.lag).sum()
+    }
+
+    /// For how long the oldest record has waited that is not settled.
+    pub fn waited(&self) -> Duration {
+        let longest = self.partitions.iter().map(|partition| partition.lag_ms).max();
+        Duration::from_millis(longest.unwrap_or_default())
     }
 }
 

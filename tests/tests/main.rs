@@ -1,5 +1,6 @@
 //! What the program can do, a file a capability.
 
+mod alerts;
 mod browser;
 mod command_line;
 mod crash;

@@ -12,7 +12,7 @@ use lyceum_server::consumers::Consumers;
 use lyceum_server::usage::{ThisProcess, Usage};
 
 /// How often it is looked.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is looked at, and who is told.
 pub(super) struct Watch {
@@ -49,7 +49,13 @@ impl Watch {
             readings.extend(cpu.map(|value| Reading { watched: Watched::Cpu, value }));
             *earlier = Some((now_ms, usage));
         }
-        // LAG
+        match self.consumers.status().await {
+            Ok(consumers) => readings.extend(consumers.into_iter().map(|consumer| Reading {
+                value: consumer.waited().as_secs_f64(),
+                watched: Watched::Lag { subscription: consumer.function, topic: consumer.topic },
+            })),
+            Err(error) => tracing::debug!(%error, "how far consumers are behind is not known now"),
+        }
         readings
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -41,9 +40,7 @@ pub(super) async fn show(
                     let lag = lags.entry((consumer.topic.as_str(), partition.partition)).or_insert(partition.lag);
                     *lag = partition.lag.max(*lag);
                 }
-                let waited_ms = consumer.partitions.iter().map(|partition| partition.lag_ms).max().unwrap_or(0);
-                let waited = Duration::from_millis(waited_ms);
-                metrics.set_consumer_lag_seconds(&consumer.topic, &consumer.function, waited);
+                metrics.set_consumer_lag_seconds(&consumer.topic, &consumer.function, consumer.waited());
             }
             for ((topic, partition), lag) in lags {
                 metrics.set_consumer_lag(topic, partition, lag);
