@@ -96,5 +96,5 @@ fn an_address_that_is_none_ends_the_start_and_is_not_repeated() {
         "{printed}"
     );
     assert!(!printed.contains("a-secret-path"), "{printed}");
-    finished.expect_code(2);
+    finished.expect_code(1);
 }

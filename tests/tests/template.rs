@@ -413,9 +413,17 @@ const PLACE: &[(&str, &str)] =
     &[("BootstrapServers", "b-1.example:9098,b-2.example:9098"), ("ElasticsearchUrl", "https://search.example")];
 /// What only a function on one machine, or nothing in a function, reads.
 const NOT_OF_A_FUNCTION: &[&str] = &[
+    "ALERT_AFTER_SECONDS",
+    "ALERT_CPU_PERCENT",
+    "ALERT_DEAD_LETTERS",
+    "ALERT_ERROR_PERCENT",
+    "ALERT_LAG_SECONDS",
+    "ALERT_MEMORY_PERCENT",
+    "ALERT_WEBHOOK_URL",
     "API_TOKENS",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "BATCH_SIZE",
+    "DEBUG",
     "ELASTICSEARCH_API_KEY",
     "ELASTICSEARCH_CA_FILE",
     "ELASTICSEARCH_CA_PEM",

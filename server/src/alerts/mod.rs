@@ -15,7 +15,7 @@ pub mod window;
 
 const ALERT_WEBHOOK_URL: Variable<Option<String>> = optional(
     "ALERT_WEBHOOK_URL",
-    "where alerts are posted as JSON (`docs/operations.md`, \"Alerts outside AWS\"); it is as secret as a password and never shown; without it nobody is told",
+    "where alerts are posted as JSON (\"Alerts outside AWS\" in `docs/operations.md`); it is as secret as a password and never shown; without it nobody is told",
 );
 const ALERT_AFTER_SECONDS: Variable<Duration> = seconds(
     "ALERT_AFTER_SECONDS",
@@ -382,7 +382,7 @@ mod tests {
     fn a_limit_of_nothing_is_never_told() {
         let mut alerts = Alerts::new(limits());
         let letters = Reading { watched: Watched::DeadLetters { subscription: "survey" }, value: 1e6 };
-        assert_eq!(alerts.judge(0, &[letters.clone()]), []);
+        assert_eq!(alerts.judge(0, std::slice::from_ref(&letters)), []);
         assert_eq!(alerts.judge(9 * MINUTE_MS, &[letters]), []);
     }
 
