@@ -114,6 +114,7 @@ struct SlowSnapshot {
     platform: Result<Value, String>,
     learning: Result<Compared, String>,
     causes: Vec<Cause>,
+    is_behind: bool,
     health: Vec<(&'static str, Option<String>)>,
     tenants: Option<Vec<String>>,
     /// What the events are about after which something was odd.
@@ -149,14 +150,16 @@ impl View {
             learning,
             causes
         );
+        // Why they cannot be asked is told where they are counted.
+        let (causes, is_behind) = causes.map(|found| (found.causes, found.is_behind)).unwrap_or_default();
         SlowSnapshot {
             platform,
             health: health.parts(),
             tenants,
             about: about.unwrap_or_default(),
             learning,
-            // Why they cannot be asked is told where they are counted.
-            causes: causes.map(|causes| causes.causes).unwrap_or_default(),
+            causes,
+            is_behind,
         }
     }
 
@@ -205,6 +208,7 @@ impl View {
             days: sources.live.last_days(self.tenant.as_deref()),
             history: (self.reach != Reach::default()).then(|| sources.live.history(self.tenant.as_deref(), self.reach)),
             causes: slow.causes,
+            is_behind: slow.is_behind,
             learning: slow.learning,
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,

@@ -43,6 +43,8 @@ pub struct Overview {
     pub history: Option<History>,
     /// Dead letters that wait, by cause.
     pub causes: Vec<Cause>,
+    /// Whether there are letters that were not read yet, and so not counted.
+    pub is_behind: bool,
     /// The last days of learning, and those before them.
     pub learning: Result<Compared, String>,
     /// What the events are about after which something was odd.
@@ -351,6 +353,7 @@ impl Overview {
             self.frame.path("/dead-letters/list", &[("kind", kind.name()), ("state", state)])
         };
         html! {
+            @if self.is_behind { p.quiet { "More letters came than could be read yet: these numbers will grow." } }
             @if letters.is_empty() { p.empty { "None: every record was processed or is still to come." } }
             @else {
                 table {
