@@ -124,6 +124,7 @@ pub(super) fn judge(status: u16, error: &EngineError, index: &str) -> Verdict {
         },
         _ => match explain(status, error, index) {
             StatementsError::Unavailable(reason) => Verdict::Later(reason),
+            refused @ StatementsError::Unauthorized(_) => Verdict::Call(refused),
             StatementsError::Refused(reason) => Verdict::Never(reason),
         },
     }
@@ -157,11 +158,11 @@ pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> Statemen
         ));
     }
     match status {
-        401 => StatementsError::Refused(format!(
+        401 => StatementsError::Unauthorized(format!(
             "the credentials are not accepted ({text}): correct ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and \
              ELASTICSEARCH_PASSWORD"
         )),
-        403 => StatementsError::Refused(format!(
+        403 => StatementsError::Unauthorized(format!(
             "the credentials lack a right ({text}): grant read, write, view_index_metadata and maintenance on \
              {index} and {index}-v*, and to whoever creates the index manage on it, monitor and manage_index_templates"
         )),
@@ -224,6 +225,8 @@ mod tests {
         {
             let Verdict::Call(error) = judged(status, kind) else { panic!("{status} {kind}") };
             assert!(!error.is_transient());
+            // These are worth a look whether there are other credentials by now.
+            assert_eq!(matches!(error, StatementsError::Unauthorized(_)), status != 404, "{status} {kind}");
         }
     }
 

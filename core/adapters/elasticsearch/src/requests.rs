@@ -152,6 +152,7 @@ impl Requests {
     pub(super) fn at(&self, error: StatementsError) -> StatementsError {
         match error {
             StatementsError::Unavailable(why) => StatementsError::Unavailable(format!("{}: {why}", self.url)),
+            StatementsError::Unauthorized(why) => StatementsError::Unauthorized(format!("{}: {why}", self.url)),
             StatementsError::Refused(why) => StatementsError::Refused(format!("{}: {why}", self.url)),
         }
     }
