@@ -36,7 +36,12 @@ impl EngineError {
     /// Reads the body of a failed request; one that is not the engine's, as of a proxy, has no name.
     pub(super) fn of_body(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        Self::of_value(&body["error"])
+        // Amazon's front door refuses in words of its own.
+        let of_aws = ["Message", "message"].into_iter().find_map(|name| body[name].as_str());
+        match of_aws.filter(|_| body["error"].is_null()) {
+            Some(reason) => Self { reason: Some(reason.to_owned()), ..Self::default() },
+            None => Self::of_value(&body["error"]),
+        }
     }
 
     /// Reads the error of one document.
@@ -283,6 +288,8 @@ mod tests {
         );
         let proxy = EngineError::of_body(b"<html>Bad Gateway</html>");
         assert_eq!(explain(502, &proxy, "xapi"), StatementsError::Unavailable("HTTP 502".into()));
+        let aws = EngineError::of_body(br#"{"Message":"User: arn:x is not authorized to perform: es:ESHttpPost"}"#);
+        assert!(explain(403, &aws, "xapi").to_string().contains("es:ESHttpPost"));
         let bare = EngineError::of_body(br#"{"error":"alias [xapi] missing","status":404}"#);
         assert_eq!(explain(404, &bare, "xapi"), StatementsError::Refused("HTTP 404, alias [xapi] missing".into()));
     }
