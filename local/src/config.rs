@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, whole};
-use lyceum_secrets::Environment;
+use lyceum_secrets::Secrets;
 use lyceum_server::config::{Config as ServerConfig, VARIABLES};
 
 use crate::functions::RemoteFunctions;
@@ -71,11 +71,13 @@ impl Config {
     /// # Errors
     /// Where a secret cannot be read, or holds what is wrong.
     pub async fn with_secrets(self) -> anyhow::Result<Self> {
-        let environment = Environment::load().await?;
+        let secrets = Secrets::load().await?;
+        let environment = secrets.environment();
         if environment.is_plain() {
             return Ok(self);
         }
-        let read = Self::read(self.kafka.as_deref(), &|name| environment.variable(name))?;
+        let mut read = Self::read(self.kafka.as_deref(), &|name| environment.variable(name))?;
+        read.server.stores.secrets = Some(secrets);
         Ok(Self {
             functions: self.functions,
             is_verbose: self.is_verbose,

@@ -78,6 +78,7 @@ impl Config {
                 dynamodb: DynamoDbSettings::are_given(reading).then(|| DynamoDbSettings::read(reading)),
                 elasticsearch: ElasticsearchSettings::are_given(reading).then(|| ElasticsearchSettings::read(reading)),
                 guards: GuardLimits::read(reading),
+                secrets: None,
             },
         }
     }

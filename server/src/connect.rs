@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use lyceum_around::around::Source;
 use lyceum_around::guarded::{Guard, GuardLimits};
 use lyceum_connect::Wiring;
 use lyceum_core::clock::Clock;
@@ -15,9 +16,9 @@ use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
-use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
-use lyceum_kafka::{KafkaEventLog, KafkaSettings};
-use lyceum_xapi::equality;
+use lyceum_elasticsearch::ElasticsearchSettings;
+use lyceum_kafka::KafkaSettings;
+use lyceum_secrets::Secrets;
 
 use crate::topics::topics;
 
@@ -32,6 +33,8 @@ pub struct StoresConfig {
     pub elasticsearch: Option<ElasticsearchSettings>,
     /// How much of the process's time and room each service may take.
     pub guards: GuardLimits,
+    /// Where the secrets among these come from, so that they are read again; `None` where there is none.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 /// What a process does with its stores.
@@ -113,10 +116,11 @@ impl<'a> Connecting<'a> {
     }
 
     /// The event log.
-    pub fn event_log(&mut self) -> Result<Option<Arc<dyn EventLog>>> {
+    pub async fn event_log(&mut self) -> Result<Option<Arc<dyn EventLog>>> {
         let Some(settings) = &self.config.kafka else { return Ok(None) };
-        let log = KafkaEventLog::connect(settings)?;
-        Ok(Some(self.wiring.event_log(Arc::new(log))))
+        let log = lyceum_connect::kafka(settings, self.config.secrets.as_ref());
+        log.adapter().await?;
+        Ok(Some(self.wiring.event_log(log)))
     }
 
     /// The ledger.
@@ -136,14 +140,13 @@ impl<'a> Connecting<'a> {
     /// The statements.
     pub async fn statements(&mut self) -> Result<Option<Arc<dyn Statements>>> {
         let Some(settings) = &self.config.elasticsearch else { return Ok(None) };
-        let statements = Elasticsearch::connect(settings, equality::same)?;
-        if self.purpose == Purpose::Process {
-            statements.prepare().await.with_context(|| {
-                let place = &self.places.statements;
-                format!("the statement store ({place}) cannot be used; ELASTICSEARCH_URL says where it is")
-            })?;
-        }
-        Ok(Some(self.wiring.statements(Arc::new(statements))))
+        let prepares = self.purpose == Purpose::Process;
+        let statements = lyceum_connect::elasticsearch(settings, self.config.secrets.as_ref(), prepares);
+        statements.adapter().await.with_context(|| {
+            let place = &self.places.statements;
+            format!("the statement store ({place}) cannot be used; ELASTICSEARCH_URL says where it is")
+        })?;
+        Ok(Some(self.wiring.statements(statements)))
     }
 
     /// The stores, once all are there. Topics that are missing are made; those of a Kafka that are there stay as they are:

@@ -188,7 +188,7 @@ fn json(answer: Result<impl Serialize, StatementsError>) -> Result<Value, AskErr
 
 fn failed(error: StatementsError) -> AskError {
     match error {
-        StatementsError::Unavailable(_) => AskError::Unavailable(error.to_string()),
+        StatementsError::Unavailable(_) | StatementsError::Unauthorized(_) => AskError::Unavailable(error.to_string()),
         StatementsError::Refused(why) => AskError::Invalid(why),
     }
 }

@@ -12,10 +12,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use lyceum_core::ports::event_log::{Administer, Publish, Retention, TopicSpec};
 use lyceum_core::record::NewRecord;
 use lyceum_kafka::{KafkaEventLog, KafkaSettings};
+use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
+use lyceum_proxies::signature::Account;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
-use lyceum_tests::{aws, block_on};
+use lyceum_tests::{aws, binary, block_on};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -37,6 +39,11 @@ pub(crate) fn add(suite: &mut Suite) {
     );
     suite.test("functions_elsewhere_are_driven_from_the_embedded_log_and_from_kafka", STORES, functions_elsewhere);
     suite.test("each_store_is_embedded_or_real_by_itself", &[Service::OpenSearch], one_real_store);
+    suite.test(
+        "a_store_that_takes_signed_requests_alone_takes_those_of_a_process",
+        &[Service::OpenSearch],
+        signed_requests,
+    );
     suite.test("what_lambda_gave_up_is_imported_from_s3_and_sqs", &[Service::Aws], given_up);
     suite.test_private("what_lambda_gave_up_is_imported_from_a_topic", &[Service::Kafka], &[], given_up_to_a_topic);
 }
@@ -400,4 +407,46 @@ fn put(endpoint: &str, name: &str, object: &Value, message: &Value) -> String {
         sqs.send_message().queue_url(&queue_url).message_body(message.to_string()).send().await.expect("a message");
         queue_url
     })
+}
+
+/// A domain of Amazon OpenSearch Service takes everything that is signed for it; a collection of Serverless says neither who it
+/// is nor refreshes, and takes no number of shards.
+fn signed_requests(endpoints: &Endpoints) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for service in ["es", "aoss"] {
+        let rule = move |asked: &ProxiedRequest<'_>, _: u64| {
+            let account = Account { key: aws::KEY, secret: aws::KEY, region: aws::REGION, service };
+            if let Some(why) = account.refusal(asked) {
+                return Act::Answer(403, json!({"message": format!("refused: {why}")}).to_string());
+            }
+            let path = asked.uri.path();
+            let body: Value = serde_json::from_slice(asked.body).unwrap_or_default();
+            match service {
+                "aoss" if path == "/" || path.ends_with("/_refresh") => Act::Answer(404, String::new()),
+                "aoss" if !body["settings"].is_null() => Act::Answer(400, String::new()),
+                _ => Act::Pass,
+            }
+        };
+        let store = runtime.block_on(HttpProxy::to(endpoints.url(Service::OpenSearch), rule)).expect("a proxy");
+        let tenant = Tenant::new();
+        let index = format!("index-{}", tenant.name);
+        let signed = tenant
+            .with("ELASTICSEARCH_URL", store.url())
+            .with("ELASTICSEARCH_INDEX", &index)
+            .with("ELASTICSEARCH_REPLICAS", "0")
+            .with("ELASTICSEARCH_AUTH", "aws")
+            .with("ELASTICSEARCH_AWS_SERVICE", service);
+        let workplace = Workplace::new();
+        let sample = binary::workspace().join("events/statement/valid/full.json").display().to_string();
+        signed.own(&workplace, &["ingest", &sample]).expect_code(0);
+        until("the statements are found", || signed.total(&workplace) > 0);
+        // Another secret signs otherwise, and a person is told what may be lacking.
+        let ended = Workplace::new().run_with(
+            &[signed.variables().as_slice(), &[("AWS_SECRET_ACCESS_KEY", "another")]].concat(),
+            &["up", "--port", "0"],
+        );
+        let said = ended.expect_code(1).stderr;
+        assert!(said.contains(&format!("requests are signed for {service} in {}", aws::REGION)), "{said}");
+        assert!(said.contains("the signature is another one"), "{said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What the program can do where real services run, a file a capability.
 
+mod doctor;
 mod real_services;
 mod secrets;
 
@@ -7,6 +8,7 @@ use lyceum_services::Suite;
 
 fn main() {
     let mut suite = Suite::default();
+    doctor::add(&mut suite);
     real_services::add(&mut suite);
     secrets::add(&mut suite);
     suite.run()

@@ -445,6 +445,8 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     "WINDOW_SIZE_MS",
 ];
 const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/academy/1-2";
+const DOMAIN: &str = "arn:aws:es:eu-central-1:123456789012:domain/academy";
+const COLLECTION: &str = "arn:aws:aoss:eu-central-1:123456789012:collection/07tjusf2h91cunochc";
 const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AmazonMSK_lyceum";
 const CA: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:authority";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1";
@@ -538,6 +540,18 @@ const WAYS: &[Way] = &[
             ("VPC_SECURITY_GROUP", "security_group:sg-1"),
         ],
         security: "SASL_SSL",
+    },
+    Way {
+        given: &[("KafkaAuthentication", "NONE"), ("OpenSearchArn", DOMAIN)],
+        rights: &[&["UseDomain"]],
+        access: &[],
+        security: "SSL",
+    },
+    Way {
+        given: &[("KafkaAuthentication", "NONE"), ("OpenSearchArn", COLLECTION)],
+        rights: &[&["UseCollection"]],
+        access: &[],
+        security: "SSL",
     },
     Way {
         given: &[("MskServerlessArn", SERVERLESS), ("Tracing", "Active")],
@@ -844,6 +858,7 @@ fn parameters_that_cannot_work_together_are_refused() {
         (&[msk, open], "Only NONE goes without KafkaEncryption."),
         (&[secret, is("SCRAM-SHA-512"), open], "Only NONE goes without KafkaEncryption."),
         (&[msk, ("SubnetIds", "subnet-1,subnet-2")], "SubnetIds need SecurityGroupIds."),
+        (&[msk, ("OpenSearchArn", DOMAIN), ("ElasticsearchSecretArn", SECRET)], "OpenSearchArn signs requests."),
     ];
     for (given, told) in cases {
         let deployed = deployed(given);
@@ -868,6 +883,7 @@ fn a_value_that_cannot_work_is_refused_before_anything_is_made() {
         ("OnFailureDestination", "arn:aws:sqs:eu-central-1:123456789012:failed.fifo", "first in, first out"),
         ("OnFailureDestination", "arn:aws:sns:eu-central-1:123456789012:failed", "Topics of SNS"),
         ("ReservedConcurrency", "0", "-1 for none"),
+        ("OpenSearchArn", "arn:aws:es:eu-central-1:123456789012:domain/search/_search", "The ARN of a domain"),
         ("AwsEndpointUrl", "https://elsewhere.example", "every secret"),
         ("Variables", "KAFKA_TIMEOUT=1", "NAME=value"),
         ("SurveySettings", "OnFailureDestination=kafka://nlj.survey.responses", "NAME=value"),
@@ -1038,6 +1054,24 @@ fn what_holds_data_outlives_the_stack_but_not_a_first_deployment_that_failed() {
         let holds_data = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"].contains(&of["Type"].as_str().expect("a type"));
         let wanted = if holds_data { json!("RetainExceptOnCreate") } else { Value::Null };
         assert_eq!(of["DeletionPolicy"], wanted, "{name}");
+    }
+}
+
+#[test]
+fn requests_to_the_store_are_signed_for_what_the_arn_names() {
+    for (arn, auth, service) in [("", "credentials", "auto"), (DOMAIN, "aws", "es"), (COLLECTION, "aws", "aoss")] {
+        let family = deployed(&[("MskClusterArn", CLUSTER), ("OpenSearchArn", arn)]).nested("Survey");
+        let variables = family.variables();
+        assert_eq!(
+            (&variables["ELASTICSEARCH_AUTH"], &variables["ELASTICSEARCH_AWS_SERVICE"]),
+            (&json!(auth), &json!(service))
+        );
+        let rights = rights(&family);
+        let wanted = [("UseDomain", "es", format!("{arn}/*")), ("UseCollection", "aoss", arn.to_owned())];
+        for (statement, of, resource) in wanted {
+            let wanted = (service == of).then(|| vec![json!(resource)]);
+            assert_eq!(rights.get(statement).cloned(), wanted, "{statement} with {arn:?}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a function's environment says, secrets included.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use lyceum_connect::ProductionSettings;
 use lyceum_core::environment::{FunctionLog, METRICS_NAMESPACE, Reading};
@@ -8,7 +10,7 @@ use crate::Telemetry;
 
 /// The function's environment, and over it what secrets hold.
 #[derive(Debug)]
-pub struct Environment(pub(crate) lyceum_secrets::Environment);
+pub struct Environment(pub(crate) Arc<lyceum_secrets::Secrets>);
 
 impl Environment {
     /// Reads the settings of a function, and begins to log as they say.
@@ -19,12 +21,13 @@ impl Environment {
         &self,
         settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings<L>,
     ) -> Result<(ProductionSettings<L>, Telemetry)> {
-        let variable = |name: &str| self.0.variable(name);
+        let environment = self.0.environment();
+        let variable = |name: &str| environment.variable(name);
         let mut reading = Reading::new(&variable);
         let settings = settings(&mut reading);
         let namespace = reading.read(&METRICS_NAMESPACE);
         let of_function = FunctionLog::read(&mut reading);
-        let settings = reading.finish(settings)?;
+        let settings = ProductionSettings { secrets: Some(self.0.clone()), ..reading.finish(settings)? };
         let telemetry = Telemetry::start(&settings.log, of_function, namespace)?;
         Ok((settings, telemetry))
     }

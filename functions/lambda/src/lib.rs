@@ -42,7 +42,7 @@ where
     };
     runtime.block_on(async {
         let wired = async {
-            let environment = Environment(lyceum_secrets::Environment::load().await?);
+            let environment = Environment(lyceum_secrets::Secrets::load().await?);
             wire(environment).await
         };
         match wired.await {

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::folder::Folder;
 use crate::launch::{Launch, Place, small_jvm};
 use crate::{KafkaEndpoint, certificates, java, maven, program};
 
@@ -119,6 +120,30 @@ pub(crate) fn format_arguments(properties: &str) -> Vec<String> {
     let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
     arguments.extend([user("SCRAM-SHA-512"), "--add-scram".to_owned(), user("SCRAM-SHA-256")]);
     arguments
+}
+
+/// Gives a user another password for SCRAM-SHA-512, by Kafka's own tool, as an administrator does: a broker changes one
+/// mechanism of a user at once. Connections that are there stay.
+///
+/// # Errors
+/// Where the tool cannot run, or the broker does not do it.
+pub fn change_password(bootstrap_servers: &str, user: &str, password: &str) -> Result<()> {
+    let cache = Folder::standard()?.cache();
+    let java = java::home(17, &cache)?.join("bin/java");
+    let mut tool = Command::new(java);
+    tool.args(small_jvm(128)).arg("-cp").arg(maven::kafka(&cache)?.join("*")).args([
+        "kafka.admin.ConfigCommand",
+        "--bootstrap-server",
+        bootstrap_servers,
+        "--alter",
+        "--entity-type",
+        "users",
+        "--entity-name",
+        user,
+        "--add-config",
+        &format!("SCRAM-SHA-512=[password={password}]"),
+    ]);
+    program::run(&mut tool).map(drop).with_context(|| format!("the password of {user} cannot be changed"))
 }
 
 pub(crate) fn prepare(place: &Place<'_>) -> Result<(Launch, KafkaEndpoint)> {

@@ -31,4 +31,5 @@ mod unavailable;
 pub use cli::main;
 pub use client::{PrivateService, private};
 pub use endpoints::{Endpoints, KafkaEndpoint, Service};
+pub use kafka::change_password;
 pub use suite::Suite;

@@ -96,6 +96,19 @@ impl Assignment {
         }
     }
 
+    /// Revokes everything.
+    pub(crate) fn withdraw_all(&mut self) {
+        for (_, assigned) in std::mem::take(&mut self.assigned) {
+            assigned.send_replace(Assigned { starts: BTreeMap::new(), is_over: true });
+        }
+    }
+
+    /// Resolves once no poller works on any partition.
+    pub(crate) async fn until_released(&mut self) {
+        // The task keeps a sender, so that waiting cannot fail.
+        let _ = self.held.wait_for(BTreeSet::is_empty).await;
+    }
+
     /// The partitions that pollers work on.
     pub(crate) fn held(&mut self) -> BTreeSet<i32> {
         self.held.borrow_and_update().clone()

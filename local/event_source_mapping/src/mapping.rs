@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{self, Either};
@@ -100,7 +100,7 @@ impl EventSourceMapping {
         self.notes.lock().phase = Phase::Starting;
         let (stop, stopping) = watch::channel(false);
         let mut pollers = JoinSet::new();
-        let membership = OnceLock::new();
+        let membership = Mutex::new(None);
         {
             let supervision = pin!(self.supervise(&membership, &mut pollers, &stopping));
             future::select(pin!(shutdown), supervision).await;
@@ -115,11 +115,16 @@ impl EventSourceMapping {
             tracing::warn!(mapping = self.config.name, "an invocation outlasted the stop; its batch is redelivered");
         }
         pollers.shutdown().await;
-        if let Some(membership) = membership.get() {
-            let grace = self.clock.sleep(self.config.shutdown_grace.max(RELEASE_SLACK));
-            // A log that is unavailable notices by this member's silence that it left.
-            future::select(membership.leave(), grace).await;
+        let membership = membership.into_inner();
+        if let Some(membership) = membership {
+            self.leave(&*membership).await;
         }
+    }
+
+    async fn leave(&self, membership: &dyn Membership) {
+        let grace = self.clock.sleep(self.config.shutdown_grace.max(RELEASE_SLACK));
+        // A log that is unavailable notices by this member's silence that it left.
+        future::select(membership.leave(), grace).await;
     }
 
     /// Invokes nothing until [`Self::resume`]; an invocation in flight ends as usual.
@@ -172,10 +177,11 @@ impl EventSourceMapping {
         let _ = self.progress.subscribe().wait_for(is_settled).await;
     }
 
-    /// Joins the group and follows what it assigns. Never comes back.
+    /// Joins the group and follows what it assigns; joins anew where the credentials that it joined with are refused, since
+    /// the log may have others by then. Never comes back.
     async fn supervise(
         self: &Arc<Self>,
-        joined: &OnceLock<Arc<dyn Membership>>,
+        joined: &Mutex<Option<Arc<dyn Membership>>>,
         pollers: &mut JoinSet<()>,
         stopping: &watch::Receiver<bool>,
     ) {
@@ -188,16 +194,20 @@ impl EventSourceMapping {
             };
             match joining.await {
                 Ok(membership) => {
-                    let membership = joined.get_or_init(|| Arc::from(membership));
-                    self.note_success(Part::Supervisor);
-                    self.follow(membership, pollers, stopping).await;
+                    let membership: Arc<dyn Membership> = Arc::from(membership);
+                    *joined.lock() = Some(membership.clone());
+                    let (refusal, was_assigned) = self.follow(&membership, pollers, stopping).await;
+                    joined.lock().take();
+                    self.leave(&*membership).await;
+                    failures = if was_assigned { 1 } else { failures + 1 };
+                    self.note_failure(Part::Supervisor, &format!("{refusal}; joining {group} again"));
                 }
                 Err(error) => {
                     failures += 1;
                     self.note_failure(Part::Supervisor, &error.to_string());
-                    self.clock.sleep(self.config.backoff.delay(failures, self.clock.jitter())).await;
                 }
             }
+            self.clock.sleep(self.config.backoff.delay(failures, self.clock.jitter())).await;
         }
     }
 
@@ -228,14 +238,16 @@ impl EventSourceMapping {
         }
     }
 
-    /// Keeps a poller on every partition that is assigned. Never comes back.
+    /// Keeps a poller on every partition that is assigned, until the credentials are refused that it joined with: then what
+    /// is under way ends or is redelivered. Comes back with the refusal, and whether it ever had a partition.
     async fn follow(
         self: &Arc<Self>,
         membership: &Arc<dyn Membership>,
         pollers: &mut JoinSet<()>,
         stopping: &watch::Receiver<bool>,
-    ) {
+    ) -> (EventLogError, bool) {
         let mut assignment = Assignment::new(self.clone(), membership.clone(), stopping.clone());
+        let mut was_assigned = false;
         // Assigned, but not yet with a poller; to be released, once no poller works on them.
         let (mut waiting, mut leaving) = (BTreeSet::new(), BTreeSet::new());
         let mut failures = 0;
@@ -246,6 +258,7 @@ impl EventSourceMapping {
                     self.note_committed(starts.iter().map(|(&partition, &offset)| (partition, offset)));
                     assignment.assign(starts, pollers);
                     waiting.clear();
+                    was_assigned = true;
                 }
                 self.look().await
             };
@@ -299,6 +312,14 @@ impl EventSourceMapping {
                         leaving.retain(|partition| !partitions.contains(partition));
                         assignment.withdraw(&partitions);
                         self.notes.lock().forget(&partitions);
+                    }
+                    Err(refusal @ EventLogError::Unauthorized(_)) => {
+                        assignment.withdraw_all();
+                        // An invocation in flight ends, and what it settled is committed where the broker still takes it.
+                        let ended = pin!(assignment.until_released());
+                        future::select(ended, self.clock.sleep(self.config.shutdown_grace)).await;
+                        self.notes.lock().partitions.clear();
+                        return (refusal, was_assigned);
                     }
                     Err(error) => self.note_failure(Part::Supervisor, &error.to_string()),
                 }

@@ -12,6 +12,7 @@ use crate::ingest::Unreadable;
 
 mod capacity;
 mod dead_letters;
+mod doctor;
 mod ingest;
 mod inspect;
 mod invoke;
@@ -89,6 +90,8 @@ enum Command {
     Topics(inspect::Topics),
     /// Shows how each part is
     Status(inspect::Status),
+    /// Says what is wrong with an installation, and what to do
+    Doctor(doctor::Options),
 }
 
 /// Where the data is.
@@ -162,6 +165,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,
             Command::Status(options) => inspect::status(options, config).await,
+            Command::Doctor(options) => doctor::run(options).await,
         }
     });
     // A thread that still reads standard input must not keep the process.

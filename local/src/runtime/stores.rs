@@ -32,7 +32,7 @@ pub(super) async fn open(
     let opening = |what: &str| format!("cannot open the {what} in {}", folder.path().display());
     let places = Places::of(config, &format!("embedded in {}", folder.path().display()));
     let mut services = Connecting::new(config, purpose, places, metrics);
-    let event_log = match services.event_log()? {
+    let event_log = match services.event_log().await? {
         Some(service) => service,
         None => {
             let log = EmbeddedEventLog::open(&folder.join("events.redb"), EventLogOptions::default());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use lyceum_around::measured::Measured;
 use lyceum_connect::{self, ProductionSettings};
 use lyceum_core::clock::Clock;
 use lyceum_core::environment::Reading;
@@ -15,7 +16,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_elasticsearch::Elasticsearch;
-use lyceum_kafka::event_log::KafkaEventLog;
+use lyceum_secrets::Secrets;
 use lyceum_tests::aws;
 use lyceum_xapi::equality;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,14 @@ pub struct Addresses {
     pub index: String,
     /// How long one request to DynamoDB may take, milliseconds.
     pub dynamodb_timeout_ms: u64,
+    /// Where the secrets are, `http://host:port`, that broker and store are shown; without it they ask for nothing.
+    pub secrets: Option<String>,
 }
+
+/// The secret of the statement store.
+pub const SEARCH_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:search";
+/// The secret of the broker.
+pub const BROKER_SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:broker";
 
 /// The ports.
 pub struct Connected {
@@ -66,25 +74,48 @@ impl Addresses {
             ("KAFKA_BOOTSTRAP_SERVERS", self.kafka.clone()),
             ("KAFKA_TIMEOUT_MS", "10000".to_owned()),
         ]);
+        if let Some(secrets) = &self.secrets {
+            variables.extend([
+                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.clone()),
+                ("ELASTICSEARCH_SECRET_ARN", SEARCH_SECRET.to_owned()),
+                ("KAFKA_SASL_SECRET_ARN", BROKER_SECRET.to_owned()),
+                ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT".to_owned()),
+            ]);
+        }
         variables
     }
 
-    fn settings(&self) -> Result<ProductionSettings> {
+    /// The secrets that this process's environment names, which is that of a worker.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub async fn load_secrets(&self) -> Result<Option<Arc<Secrets>>> {
+        Ok(match self.secrets {
+            Some(_) => Some(Secrets::load().await?),
+            None => None,
+        })
+    }
+
+    fn settings(&self, secrets: Option<&Arc<Secrets>>) -> Result<ProductionSettings> {
         let environment = self.environment();
-        let variable = |name: &str| environment.get(name).cloned();
+        let with_secrets = secrets.map(|secrets| secrets.environment());
+        let variable = |name: &str| match &with_secrets {
+            Some(with_secrets) => with_secrets.variable(name),
+            None => environment.get(name).cloned(),
+        };
         let mut reading = Reading::new(&variable);
         let settings = ProductionSettings::read(&mut reading);
-        Ok(reading.finish(settings)?)
+        Ok(ProductionSettings { secrets: secrets.cloned(), ..reading.finish(settings)? })
     }
 
     /// As a function connects them: each by its first call, each behind its guard.
     ///
     /// # Errors
     /// Where a setting is wrong.
-    pub fn connect(&self) -> Result<Connected> {
+    pub fn connect(&self, secrets: Option<&Arc<Secrets>>) -> Result<Connected> {
         let metrics = Arc::new(Metrics::new());
         let lyceum_connect::Connected { event_log, ledger, statements, .. } =
-            lyceum_connect::connect(&self.settings()?, Arc::new(Nobody), &metrics, &[]);
+            lyceum_connect::connect(&self.settings(secrets)?, Arc::new(Nobody), &metrics, &[]);
         Ok(Connected { log: Arc::new(Prefixed::new(&self.prefix, event_log)), ledger, statements })
     }
 
@@ -92,9 +123,10 @@ impl Addresses {
     ///
     /// # Errors
     /// Where a setting is wrong.
-    pub fn connect_log(&self) -> Result<Arc<dyn EventLog>> {
-        let settings = self.settings()?.kafka.ok_or_else(|| anyhow::anyhow!("no broker is named"))?;
-        Ok(Arc::new(Prefixed::new(&self.prefix, Arc::new(KafkaEventLog::connect(&settings)?))))
+    pub fn connect_log(&self, secrets: Option<&Arc<Secrets>>) -> Result<Arc<dyn EventLog>> {
+        let settings = self.settings(secrets)?.kafka.ok_or_else(|| anyhow::anyhow!("no broker is named"))?;
+        let log = Measured::new(lyceum_connect::kafka(&settings, secrets), Arc::new(Metrics::new()));
+        Ok(Arc::new(Prefixed::new(&self.prefix, Arc::new(log))))
     }
 
     /// Without guards, for whoever counts; table and index are created.
@@ -102,7 +134,7 @@ impl Addresses {
     /// # Errors
     /// Where a service does not do it.
     pub async fn prepare(&self, clock: Arc<dyn Clock>) -> Result<Connected> {
-        let settings = self.settings()?;
+        let settings = self.settings(None)?;
         let dynamodb = settings.ledger;
         let client = aws_sdk_dynamodb::Client::new(&aws::config(&self.dynamodb).await);
         let ledger = DynamoDbLedger::new(&client, dynamodb.table.as_str(), LedgerOptions::default(), clock);
@@ -111,7 +143,7 @@ impl Addresses {
         elasticsearch.timeout = Duration::from_secs(30);
         let statements = Elasticsearch::connect(&elasticsearch, equality::same)?;
         statements.prepare().await?;
-        Ok(Connected { log: self.connect_log()?, ledger: Arc::new(ledger), statements: Arc::new(statements) })
+        Ok(Connected { log: self.connect_log(None)?, ledger: Arc::new(ledger), statements: Arc::new(statements) })
     }
 }
 

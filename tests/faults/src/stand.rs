@@ -35,6 +35,8 @@ const DEATHS: u32 = 3;
 pub struct Servers {
     /// `host:port`
     pub kafka: String,
+    /// `host:port` of the listener that workers use, where that is one that asks who they are.
+    pub kafka_for_workers: Option<String>,
     /// `http://host:port`
     pub dynamodb: String,
     /// `http://host:port`
@@ -48,6 +50,8 @@ pub struct Rules {
     pub dynamodb: Option<Rule>,
     /// For Elasticsearch.
     pub search: Option<Rule>,
+    /// For AWS Secrets Manager, which is nothing but this rule; without it nobody is shown a secret.
+    pub secrets: Option<Rule>,
 }
 
 /// A row's world.
@@ -107,7 +111,14 @@ impl Stand {
         };
         let dynamodb = front(&servers.dynamodb, rules.dynamodb).await?;
         let search = front(&servers.search, rules.search).await?;
-        let kafka = TcpProxy::to_broker(servers.kafka.clone()).await?;
+        let kafka = servers.kafka_for_workers.as_ref().unwrap_or(&servers.kafka);
+        let kafka = TcpProxy::to_broker(kafka.clone()).await?;
+        let mut secrets = None;
+        if let Some(rule) = rules.secrets {
+            let proxy = HttpProxy::to("http://127.0.0.1:1", move |asked, number| rule(asked, number)).await?;
+            secrets = Some(proxy.url().to_owned());
+            kept.push(proxy);
+        }
         let direct = Addresses {
             kafka: servers.kafka.clone(),
             dynamodb: servers.dynamodb.clone(),
@@ -116,6 +127,7 @@ impl Stand {
             table: name.clone(),
             index: name.clone(),
             dynamodb_timeout_ms: 2_000,
+            secrets: None,
         };
         let Connected { log, ledger, statements } = direct.prepare(Arc::new(SystemClock)).await?;
         let topics = REGISTRY.iter().flat_map(|entry| entry.spec.topics);
@@ -132,6 +144,7 @@ impl Stand {
                 kafka: kafka.address(),
                 dynamodb: format!("http://{}", dynamodb.address()),
                 search: format!("http://{}", search.address()),
+                secrets,
                 ..direct
             },
             families: families.iter().map(|family| (*family).to_owned()).collect(),

@@ -83,10 +83,11 @@ pub async fn main() -> Result<()> {
 async fn work(order: Order) -> Result<()> {
     let steady: Arc<dyn Clock> = Arc::new(SystemClock);
     let clock: Arc<dyn Clock> = if order.clock_jumps { Arc::new(JumpingClock::new(steady)) } else { steady };
-    let Connected { log, ledger, statements } = order.addresses.connect()?;
+    let secrets = order.addresses.load_secrets().await?;
+    let Connected { log, ledger, statements } = order.addresses.connect(secrets.as_ref())?;
     let death = Death::at(order.death);
     let crashing = |inner| Arc::new(CrashingEventLog { inner, death: death.clone() });
-    let polled = crashing(order.addresses.connect_log()?);
+    let polled = crashing(order.addresses.connect_log(secrets.as_ref())?);
     let services = Services {
         event_log: crashing(log),
         ledger: Arc::new(CrashingLedger {

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lyceum_faults::connect::{BROKER_SECRET, SEARCH_SECRET};
 use lyceum_faults::count::Difference;
 use lyceum_faults::extent;
 use lyceum_faults::stand::{Rules, Servers, Stand, Worker};
@@ -17,8 +18,8 @@ use lyceum_faults::traffic::Amount;
 use lyceum_faults::worker::{Order, Planted};
 use lyceum_proxies::http::{Act, ProxiedRequest, Rule, throttled, too_many_requests, transaction_throttled};
 use lyceum_proxies::tcp::{Line, TcpProxy};
-use lyceum_services::{Endpoints, PrivateService, Service, Suite, private};
-use serde_json::json;
+use lyceum_services::{Endpoints, PrivateService, Service, Suite, change_password, private};
+use serde_json::{Value, json};
 
 /// Families that keep state.
 const STATES: &[&str] = &["training", "survey"];
@@ -42,6 +43,7 @@ pub(crate) fn add(suite: &mut Suite) {
     dynamodb_fails(&mut matrix);
     elasticsearch_fails(&mut matrix);
     workers_meet(&mut matrix);
+    credentials_rotate(&mut matrix);
     senders_and_clocks_err(&mut matrix);
     the_matrix_can_fail(&mut matrix);
     if matrix.left_out > 0 {
@@ -67,6 +69,7 @@ enum Kind {
     PartitionsMove,
     DeliveredTwiceAtOnce,
     TwoReleases,
+    CredentialsRotate,
     Poison,
     ClockJumps,
     Defect,
@@ -130,6 +133,7 @@ fn run<T>(future: impl Future<Output = Result<T>>) -> T {
 fn servers(endpoints: &Endpoints) -> Servers {
     Servers {
         kafka: endpoints.kafka().plaintext.clone(),
+        kafka_for_workers: None,
         dynamodb: endpoints.url(Service::DynamoDb).to_owned(),
         search: endpoints.url(Service::Elasticsearch).to_owned(),
     }
@@ -527,6 +531,94 @@ fn workers_meet(matrix: &mut Matrix<'_>) {
             Ok(vec![old])
         },
     );
+}
+
+/// What the statement store takes, what the secrets hold, and how often those were read.
+#[derive(Default)]
+struct Access {
+    accepted: String,
+    key: String,
+    password: String,
+    readings: usize,
+    refusals: usize,
+}
+
+fn credentials_rotate(matrix: &mut Matrix<'_>) {
+    if let Some(suite) = matrix.of(Kind::CredentialsRotate) {
+        let name = "matrix::credentials rotated on broker, store and secret only delay";
+        suite.test_private(name, &[Service::Kafka], NEEDS, rotate_credentials);
+    }
+}
+
+fn rotate_credentials(endpoints: &Endpoints) {
+    let fault =
+        "password of the broker, key of the store and their secrets changed, the secrets 3 s after the services";
+    let mut about = About::new(fault, ALL, amount(22_000, 1_000));
+    let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
+    let kafka = broker.endpoints().kafka().clone();
+    let servers = Servers {
+        kafka: kafka.plaintext.clone(),
+        kafka_for_workers: Some(kafka.sasl_plaintext.expect("a broker of ours has it")),
+        ..servers(endpoints)
+    };
+    let first = Access {
+        accepted: "first".to_owned(),
+        key: "first".to_owned(),
+        password: "alice-secret".to_owned(),
+        ..Access::default()
+    };
+    let access = Arc::new(Mutex::new(first));
+    let store = access.clone();
+    about = about.search(move |asked, _| {
+        let mut access = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = asked.headers.get("authorization").and_then(|value| value.to_str().ok());
+        if shown == Some(&format!("ApiKey {}", access.accepted)) {
+            return Act::Pass;
+        }
+        access.refusals += 1;
+        let reason =
+            json!({"type": "security_exception", "reason": "unable to authenticate with provided credentials"});
+        Act::Answer(401, json!({"error": reason, "status": 401}).to_string())
+    });
+    let vault = access.clone();
+    about.rules.secrets = Some(Arc::new(move |asked: &ProxiedRequest<'_>, _: u64| {
+        let mut access = vault.lock().unwrap_or_else(PoisonError::into_inner);
+        access.readings += 1;
+        let question: Value = serde_json::from_slice(asked.body).unwrap_or_default();
+        let held = match question["SecretId"].as_str() {
+            Some(SEARCH_SECRET) => json!({"api_key": access.key}),
+            Some(BROKER_SECRET) => json!({"username": "alice", "password": access.password}),
+            _ => return Act::error(400, "ResourceNotFoundException", "there is no such secret"),
+        };
+        Act::Answer(200, json!({"ARN": question["SecretId"], "SecretString": held.to_string()}).to_string())
+    }));
+    let row = run(about.play(&servers, async move |stand| {
+        let worker = stand.start(stand.order()).await?;
+        stand.until(0.2).await?;
+        let at_the_start = access.lock().unwrap_or_else(PoisonError::into_inner).readings;
+        let plaintext = kafka.plaintext.clone();
+        tokio::task::spawn_blocking(move || change_password(&plaintext, "alice", "second-password")).await??;
+        access.lock().unwrap_or_else(PoisonError::into_inner).accepted = "second".to_owned();
+        // Connections outlive a password; a broker that is restarted, or asks anew, ends them.
+        stand.kafka.cut();
+        stand.must_be_at_work().await?;
+        pause(3).await;
+        {
+            let mut access = access.lock().unwrap_or_else(PoisonError::into_inner);
+            access.password = "second-password".to_owned();
+            access.key = "second".to_owned();
+        }
+        stand.until(1.0).await?;
+        let access = access.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(access.refusals > 0, "the store refused nobody: it proves nothing");
+        // Two secrets: at the first refusal, and, where that came before they changed, once more a minute later.
+        let again = access.readings - at_the_start;
+        ensure!((2..=4).contains(&again), "the secrets were read {again} times again");
+        ensure!(stand.restarts() == 0, "a worker was started again");
+        Ok(vec![worker])
+    }));
+    must_be_whole(&row);
+    drop(broker);
 }
 
 fn senders_and_clocks_err(matrix: &mut Matrix<'_>) {

@@ -135,6 +135,7 @@ fn own_addresses(endpoints: &Endpoints, kafka: &str) -> Addresses {
         table: name.clone(),
         index: name,
         dynamodb_timeout_ms: 5_000,
+        secrets: None,
     }
 }
 

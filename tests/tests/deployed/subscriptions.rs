@@ -231,6 +231,7 @@ fn given(of: &Deployable, parameter: &str) -> String {
             let destination = given(of, "OnFailureDestination");
             return format!("!Select [2, !Split [\":\", !Join [\"\", [{destination}, \":::\"]]]]");
         }
+        "OpenSearchService" => "!Select [2, !Split [\":\", !Sub \"${OpenSearchArn}::\"]]".to_owned(),
         "MskClusterArn" => "!If [IsProvisioned, !Ref MskClusterArn, !Ref MskServerlessArn]".to_owned(),
         "SecurityGroupIds" => "!Join [\",\", !Ref SecurityGroupIds]".to_owned(),
         "LedgerTable" => "!GetAtt Foundation.Outputs.LedgerTable".to_owned(),

@@ -58,6 +58,11 @@ pub trait StoreError: fmt::Display + Sized + Send {
     /// being wrong: an outage until a person acts. Never where who asks may have asked for something wrong.
     fn is_refusal_of_all(&self, call: Call) -> bool;
 
+    /// Whether the credentials were not accepted, or lack a right.
+    fn is_of_credentials(&self) -> bool {
+        false
+    }
+
     /// The error of a call that was not made: it changed nothing, as a read does.
     fn not_made(reason: String) -> Self {
         Self::not_answered(Effect::Read, reason)
@@ -96,14 +101,20 @@ pub trait Source<E>: Send + Sync {
     type Adapter: ?Sized + Send + Sync + 'static;
 
     /// The adapter, or why there is none.
-    fn adapter(&self) -> impl Future<Output = Result<&Self::Adapter, E>> + Send;
+    fn adapter(&self) -> impl Future<Output = Result<Arc<Self::Adapter>, E>> + Send;
+
+    /// A call of this adapter failed by its credentials: whether the next call is made with others.
+    fn has_others(&self, refused: &Arc<Self::Adapter>) -> impl Future<Output = bool> + Send {
+        let _ = refused;
+        ready(false)
+    }
 }
 
 impl<T: ?Sized + Send + Sync + 'static, E: Send> Source<E> for Arc<T> {
     type Adapter = T;
 
-    fn adapter(&self) -> impl Future<Output = Result<&T, E>> + Send {
-        ready(Ok(&**self))
+    fn adapter(&self) -> impl Future<Output = Result<Self, E>> + Send {
+        ready(Ok(Self::clone(self)))
     }
 }
 
@@ -119,10 +130,10 @@ impl<S, W: Around> Wrapped<S, W> {
         Self { source, around }
     }
 
-    fn calls<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
-        &'a self,
+    fn calls<A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &self,
         call: Call,
-        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+        work: impl FnOnce(Arc<S::Adapter>) -> F + Send,
     ) -> impl Future<Output = Result<A, E>> + Send
     where
         S: Source<E>,
@@ -130,16 +141,28 @@ impl<S, W: Around> Wrapped<S, W> {
         self.calls_judged(call, work, |_| false)
     }
 
-    fn calls_judged<'a, A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
-        &'a self,
+    fn calls_judged<A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
+        &self,
         call: Call,
-        work: impl FnOnce(&'a S::Adapter) -> F + Send,
+        work: impl FnOnce(Arc<S::Adapter>) -> F + Send,
         is_outage: impl Fn(&A) -> bool + Send,
     ) -> impl Future<Output = Result<A, E>> + Send
     where
         S: Source<E>,
     {
-        self.around.call(call, async { work(self.source.adapter().await?).await }, is_outage)
+        let effect = call.effect;
+        let work = async move {
+            let adapter = self.source.adapter().await?;
+            let answer = work(adapter.clone()).await;
+            let is_refused = answer.as_ref().is_err_and(StoreError::is_of_credentials);
+            if !is_refused || !self.source.has_others(&adapter).await {
+                return answer;
+            }
+            // What was under way is undecided, and made again: the credentials that were refused are not the last word.
+            let again = |error| format!("{error}; there are other credentials now: try again");
+            answer.map_err(|error| E::not_answered(effect, again(error)))
+        };
+        self.around.call(call, work, is_outage)
     }
 }
 
@@ -163,6 +186,10 @@ impl StoreError for EventLogError {
     fn is_refusal_of_all(&self, call: Call) -> bool {
         // What is read, and made, has topics that somebody asked for.
         call.operation == PRODUCE && matches!(self, Self::Unauthorized(_) | Self::UnknownTopic(_))
+    }
+
+    fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Unauthorized(_))
     }
 
     fn not_answered(_: Effect, reason: String) -> Self {
@@ -201,6 +228,7 @@ impl StoreError for StatementsError {
     fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::Unauthorized(_) => "unauthorized",
             Self::Refused(_) => "refused",
         }
     }
@@ -212,6 +240,10 @@ impl StoreError for StatementsError {
     fn is_refusal_of_all(&self, call: Call) -> bool {
         // A single document that is refused is an outcome and no error.
         call.effect == Effect::Write && !self.is_transient()
+    }
+
+    fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Unauthorized(_))
     }
 
     fn not_answered(_: Effect, reason: String) -> Self {
@@ -230,7 +262,7 @@ where
     S: Source<EventLogError, Adapter: Publish>,
 {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        self.calls(Call::write(LOG, PRODUCE), |log| log.produce(topic, records)).await
+        self.calls(Call::write(LOG, PRODUCE), |log| async move { log.produce(topic, records).await }).await
     }
 }
 
@@ -247,28 +279,35 @@ where
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, EventLogError> {
-        self.calls(Call::read(LOG, "fetch"), |log| log.fetch(topic, partition, offset, max_records, max_bytes)).await
+        self.calls(Call::read(LOG, "fetch"), |log| async move {
+            log.fetch(topic, partition, offset, max_records, max_bytes).await
+        })
+        .await
     }
 
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        self.calls(Call::read(LOG, "offsets"), |log| log.offsets(topic)).await
+        self.calls(Call::read(LOG, "offsets"), |log| async move { log.offsets(topic).await }).await
     }
 
     async fn offset_at(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
-        self.calls(Call::read(LOG, "offset_at"), |log| log.offset_at(topic, partition, timestamp_ms)).await
+        self.calls(
+            Call::read(LOG, "offset_at"),
+            |log| async move { log.offset_at(topic, partition, timestamp_ms).await },
+        )
+        .await
     }
 
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
-        self.calls(Call::read(LOG, "committed"), |log| log.committed(group, topic)).await
+        self.calls(Call::read(LOG, "committed"), |log| async move { log.committed(group, topic).await }).await
     }
 
     async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
-        self.calls(Call::write(LOG, "commit"), |log| log.commit(group, topic, offsets)).await
+        self.calls(Call::write(LOG, "commit"), |log| async move { log.commit(group, topic, offsets).await }).await
     }
 
     /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
-        self.calls(Call::read(LOG, "join"), |log| log.join(group, topic, patience)).await
+        self.calls(Call::read(LOG, "join"), |log| async move { log.join(group, topic, patience).await }).await
     }
 
     /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever
@@ -286,15 +325,15 @@ where
     S: Source<EventLogError, Adapter: Administer>,
 {
     async fn create_topic(&self, spec: TopicSpec) -> Result<(), EventLogError> {
-        self.calls(Call::write(LOG, "create_topic"), |log| log.create_topic(spec)).await
+        self.calls(Call::write(LOG, "create_topic"), |log| async move { log.create_topic(spec).await }).await
     }
 
     async fn topics(&self) -> Result<Vec<TopicSpec>, EventLogError> {
-        self.calls(Call::read(LOG, "topics"), |log| log.topics()).await
+        self.calls(Call::read(LOG, "topics"), |log| async move { log.topics().await }).await
     }
 
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
-        self.calls(Call::write(LOG, "apply_retention"), |log| log.apply_retention(now_ms)).await
+        self.calls(Call::write(LOG, "apply_retention"), |log| async move { log.apply_retention(now_ms).await }).await
     }
 }
 
@@ -304,23 +343,32 @@ where
     S: Source<LedgerError, Adapter: Ledger>,
 {
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.calls(Call::read(LEDGER, "load"), |ledger| ledger.load(aggregates, keys)).await
+        self.calls(Call::read(LEDGER, "load"), |ledger| async move { ledger.load(aggregates, keys).await }).await
     }
 
     async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.calls(Call::read(LEDGER, "load_settled_keys"), |ledger| ledger.load_settled_keys(keys)).await
+        self.calls(
+            Call::read(LEDGER, "load_settled_keys"),
+            |ledger| async move { ledger.load_settled_keys(keys).await },
+        )
+        .await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
-        self.calls(Call::write(LEDGER, "commit"), |ledger| ledger.commit(commit)).await
+        self.calls(Call::write(LEDGER, "commit"), |ledger| async move { ledger.commit(commit).await }).await
     }
 
     async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.calls(Call::write(LEDGER, "count_attempt"), |ledger| ledger.count_attempt(key, epoch)).await
+        self.calls(Call::write(LEDGER, "count_attempt"), |ledger| async move { ledger.count_attempt(key, epoch).await })
+            .await
     }
 
     async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
-        self.calls(Call::write(LEDGER, "claim"), |ledger| ledger.claim(key, holder, now_ms, until_ms)).await
+        self.calls(
+            Call::write(LEDGER, "claim"),
+            |ledger| async move { ledger.claim(key, holder, now_ms, until_ms).await },
+        )
+        .await
     }
 
     async fn list(
@@ -329,11 +377,11 @@ where
         kind: &str,
         limit: usize,
     ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.calls(Call::read(LEDGER, "list"), |ledger| ledger.list(tenant, kind, limit)).await
+        self.calls(Call::read(LEDGER, "list"), |ledger| async move { ledger.list(tenant, kind, limit).await }).await
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.calls(Call::read(LEDGER, "ping"), |ledger| ledger.ping()).await
+        self.calls(Call::read(LEDGER, "ping"), |ledger| async move { ledger.ping().await }).await
     }
 }
 
@@ -348,7 +396,7 @@ where
             !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
         };
         let call = Call::write(STATEMENTS, "store");
-        self.calls_judged(call, |statements| statements.store(documents), takes_none).await
+        self.calls_judged(call, |statements| async move { statements.store(documents).await }, takes_none).await
     }
 }
 
@@ -358,22 +406,29 @@ where
     S: Source<StatementsError, Adapter: QueryDocuments>,
 {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        self.calls(Call::read(STATEMENTS, "get"), |statements| statements.get(tenant, id)).await
+        self.calls(Call::read(STATEMENTS, "get"), |statements| async move { statements.get(tenant, id).await }).await
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
-        self.calls(Call::read(STATEMENTS, "search"), |statements| statements.search(filter, limit, after)).await
+        self.calls(Call::read(STATEMENTS, "search"), |statements| async move {
+            statements.search(filter, limit, after).await
+        })
+        .await
     }
 
     async fn scan(&self, filter: &Filter, place: Option<ScanPlace>) -> Result<ScanPart, StatementsError> {
-        self.calls(Call::read(STATEMENTS, "scan"), |statements| statements.scan(filter, place)).await
+        self.calls(Call::read(STATEMENTS, "scan"), |statements| async move { statements.scan(filter, place).await })
+            .await
     }
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
-        self.calls(Call::read(STATEMENTS, "aggregate"), |statements| statements.aggregate(filter, aggregations)).await
+        self.calls(Call::read(STATEMENTS, "aggregate"), |statements| async move {
+            statements.aggregate(filter, aggregations).await
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StatementsError> {
-        self.calls(Call::read(STATEMENTS, "ping"), |statements| statements.ping()).await
+        self.calls(Call::read(STATEMENTS, "ping"), |statements| async move { statements.ping().await }).await
     }
 }

@@ -1,13 +1,18 @@
-//! AWS as every client reaches it: region and credentials as AWS's own tools find them, connections over rustls with ring.
+//! AWS as every client reaches it: region and credentials as AWS's own tools find them, connections over rustls with ring;
+//! [`sign`](mod@sign) and [`call`](mod@call) are for services that no client is linked for.
 //!
 //! The SDK's default client would link aws-lc, a second library of cryptography beside the one that Elasticsearch's client
 //! has, into every function.
 
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, ConnectorBuilder};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_http_client::{Builder, Connector, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
+
+pub mod call;
+pub mod sign;
 
 /// What clients of AWS are made from, as the environment says: variables, the profile, the container's or the machine's
 /// role. Nothing is called yet but what credentials need.
@@ -24,11 +29,15 @@ pub fn loader() -> ConfigLoader {
 /// come from [`loader`] needs it, since without one the SDK refuses every call.
 pub fn https_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .proxy_config(ProxyConfig::from_env());
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector.build()
+        connector(settings.cloned(), components.and_then(|components| components.sleep_impl()))
     })
+}
+
+fn connector(settings: Option<HttpConnectorSettings>, sleep: Option<SharedAsyncSleep>) -> Connector {
+    let mut connector = ConnectorBuilder::default()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .proxy_config(ProxyConfig::from_env());
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(sleep);
+    connector.build()
 }

@@ -25,7 +25,12 @@ use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;
+use lyceum_secrets::Secrets;
 use lyceum_xapi::equality;
+
+mod rotation;
+
+use rotation::settings_with;
 
 /// What a deployment's process reads from its environment. `L` is what it reads of a ledger: nothing where its effect uses none.
 #[derive(Clone, Debug)]
@@ -42,15 +47,17 @@ pub struct ProductionSettings<L = DynamoDbSettings> {
     pub process: ProcessConfig,
     /// How the process logs.
     pub log: LogConfig,
+    /// Where the secrets among these come from, so that they are read again; `None` where there is none.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 impl ProductionSettings {
     /// Reads the settings of an effect that uses a ledger. Every wrong value is reported together by [`Reading::finish`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         let ledger = DynamoDbSettings::read(reading);
-        let ProductionSettings { kafka, elasticsearch, ledger: (), guards, process, log } =
+        let ProductionSettings { kafka, elasticsearch, ledger: (), guards, process, log, secrets } =
             Self::read_stateless(reading);
-        Self { kafka, elasticsearch, ledger, guards, process, log }
+        Self { kafka, elasticsearch, ledger, guards, process, log, secrets }
     }
 
     /// Reads the settings of an effect that uses no ledger.
@@ -67,8 +74,45 @@ impl ProductionSettings {
             guards: GuardLimits::read(reading),
             process: process_config(reading),
             log: LogConfig::read(reading),
+            secrets: None,
         }
     }
+}
+
+/// Kafka, connected by its first call, and anew when other secrets hold.
+pub fn kafka(
+    settings: &KafkaSettings,
+    secrets: Option<&Arc<Secrets>>,
+) -> Lazily<KafkaEventLog, EventLogError, KafkaSettings> {
+    // Who is reached was said at the start, on a command line perhaps; what a secret holds is only how.
+    let first = settings.clone();
+    let read = move |reading: &mut Reading<'_>| KafkaSettings {
+        bootstrap_servers: first.bootstrap_servers.clone(),
+        ..KafkaSettings::read(reading).unwrap_or_else(|| first.clone())
+    };
+    let brokers = ("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers.clone());
+    Lazily::of(settings_with(secrets, settings.clone(), brokers, read), |settings| async move {
+        KafkaEventLog::connect(&settings).map(Arc::new)
+    })
+}
+
+/// Elasticsearch or OpenSearch, connected by its first call, and anew when other secrets hold. One that prepares looks for
+/// its index, and makes it where it is not there.
+pub fn elasticsearch(
+    settings: &ElasticsearchSettings,
+    secrets: Option<&Arc<Secrets>>,
+    prepares: bool,
+) -> Lazily<Elasticsearch, StatementsError, ElasticsearchSettings> {
+    let url = ("ELASTICSEARCH_URL", settings.url.clone());
+    let settings = settings_with(secrets, settings.clone(), url, ElasticsearchSettings::read);
+    Lazily::of(settings, move |settings| async move {
+        let statements = Elasticsearch::connect(&settings, equality::same)?;
+        if prepares {
+            // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
+            statements.prepare().await?;
+        }
+        Ok(Arc::new(statements))
+    })
 }
 
 /// What stands around each client, the same in every process: a guard, and around that the measuring, so that what the guard
@@ -184,35 +228,17 @@ pub fn connect_stateless<L>(
     observer: Arc<dyn Observer>,
     metrics: &Arc<Metrics>,
 ) -> ConnectedDocuments {
-    let kafka = settings.kafka.clone();
-    let event_log = Lazily::new(move || {
-        let kafka = kafka.clone();
-        async move {
-            let settings = kafka.ok_or_else(|| {
-                EventLogError::Refused(
-                    "no broker is named; set KAFKA_BOOTSTRAP_SERVERS to host:port of one or more".to_owned(),
-                )
-            })?;
-            KafkaEventLog::connect(&settings).map(Arc::new)
-        }
-    });
-    let elasticsearch = settings.elasticsearch.clone();
-    let statements = Lazily::new(move || {
-        let settings = elasticsearch.clone();
-        async move {
-            let statements = Elasticsearch::connect(&settings, equality::same)?;
-            // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
-            statements.prepare().await?;
-            Ok(Arc::new(statements))
-        }
-    });
     let mut wiring = Wiring::new(settings.guards, metrics);
-    ConnectedDocuments {
-        event_log: wiring.event_log(event_log),
-        statements: wiring.statements(statements),
-        clock: Arc::new(SystemClock),
-        observer,
-    }
+    let secrets = settings.secrets.as_ref();
+    let event_log = match &settings.kafka {
+        Some(named) => wiring.event_log(kafka(named, secrets)),
+        None => wiring.event_log(Lazily::<KafkaEventLog, _>::new(|| async {
+            let why = "no broker is named; set KAFKA_BOOTSTRAP_SERVERS to host:port of one or more";
+            Err(EventLogError::Refused(why.to_owned()))
+        })),
+    };
+    let statements = wiring.statements(elasticsearch(&settings.elasticsearch, secrets, true));
+    ConnectedDocuments { event_log, statements, clock: Arc::new(SystemClock), observer }
 }
 
 #[cfg(test)]

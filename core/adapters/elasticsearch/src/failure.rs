@@ -36,7 +36,12 @@ impl EngineError {
     /// Reads the body of a failed request; one that is not the engine's, as of a proxy, has no name.
     pub(super) fn of_body(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        Self::of_value(&body["error"])
+        // Amazon's front door refuses in words of its own.
+        let of_aws = ["Message", "message"].into_iter().find_map(|name| body[name].as_str());
+        match of_aws.filter(|_| body["error"].is_null()) {
+            Some(reason) => Self { reason: Some(reason.to_owned()), ..Self::default() },
+            None => Self::of_value(&body["error"]),
+        }
     }
 
     /// Reads the error of one document.
@@ -124,6 +129,7 @@ pub(super) fn judge(status: u16, error: &EngineError, index: &str) -> Verdict {
         },
         _ => match explain(status, error, index) {
             StatementsError::Unavailable(reason) => Verdict::Later(reason),
+            refused @ StatementsError::Unauthorized(_) => Verdict::Call(refused),
             StatementsError::Refused(reason) => Verdict::Never(reason),
         },
     }
@@ -157,11 +163,11 @@ pub(super) fn explain(status: u16, error: &EngineError, index: &str) -> Statemen
         ));
     }
     match status {
-        401 => StatementsError::Refused(format!(
+        401 => StatementsError::Unauthorized(format!(
             "the credentials are not accepted ({text}): correct ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and \
              ELASTICSEARCH_PASSWORD"
         )),
-        403 => StatementsError::Refused(format!(
+        403 => StatementsError::Unauthorized(format!(
             "the credentials lack a right ({text}): grant read, write, view_index_metadata and maintenance on \
              {index} and {index}-v*, and to whoever creates the index manage on it, monitor and manage_index_templates"
         )),
@@ -224,6 +230,8 @@ mod tests {
         {
             let Verdict::Call(error) = judged(status, kind) else { panic!("{status} {kind}") };
             assert!(!error.is_transient());
+            // These are worth a look whether there are other credentials by now.
+            assert_eq!(matches!(error, StatementsError::Unauthorized(_)), status != 404, "{status} {kind}");
         }
     }
 
@@ -280,6 +288,8 @@ mod tests {
         );
         let proxy = EngineError::of_body(b"<html>Bad Gateway</html>");
         assert_eq!(explain(502, &proxy, "xapi"), StatementsError::Unavailable("HTTP 502".into()));
+        let aws = EngineError::of_body(br#"{"Message":"User: arn:x is not authorized to perform: es:ESHttpPost"}"#);
+        assert!(explain(403, &aws, "xapi").to_string().contains("es:ESHttpPost"));
         let bare = EngineError::of_body(br#"{"error":"alias [xapi] missing","status":404}"#);
         assert_eq!(explain(404, &bare, "xapi"), StatementsError::Refused("HTTP 404, alias [xapi] missing".into()));
     }

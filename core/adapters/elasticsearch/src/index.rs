@@ -80,7 +80,11 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     if is_ours(requests).await? {
         return Ok(());
     }
-    let mut body = made_of(settings, is_opensearch(requests).await?);
+    let mut body = match requests.is_serverless {
+        // It is asked neither who it is, which it does not say, nor for shards, which are its own affair.
+        true => json!({"mappings": mapping()}),
+        false => made_of(settings, is_opensearch(requests).await?),
+    };
     put_template(requests, &template(settings, &body)).await?;
     // The alias comes with the index, so that nobody sees one without the other; and so do settings and mappings, since
     // another template may be the one that the engine takes.

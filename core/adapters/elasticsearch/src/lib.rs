@@ -42,8 +42,11 @@
 //!
 //! Different values are counted by HyperLogLog++ with the highest precision, 40,000: in effect exact below that, within
 //! some percent above. With several shards a `terms` aggregation asks each of them for at least 5,000 buckets; a value
-//! rare enough to miss all of those is missing. AWS's request signing is not there: use a user of the domain's own
-//! database.
+//! rare enough to miss all of those is missing.
+//!
+//! Amazon OpenSearch Serverless has no refresh to ask for, and shows what was written by itself, up to a minute later. Of a
+//! statement and the one that voids it, written within that time by two writers, neither may see the other: then it is not
+//! marked. It says neither who it is nor takes a number of shards; both are left out there.
 
 use std::sync::Arc;
 
@@ -68,7 +71,7 @@ mod store;
 
 pub use document::document_id;
 pub use index::SCHEMA_VERSION;
-pub use settings::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings, SearchCredentials};
+pub use settings::{AwsService, ELASTICSEARCH_VARIABLES, ElasticsearchSettings, SearchCredentials};
 pub use store::{MAX_BULK_BYTES, MAX_BULK_DOCUMENTS};
 
 /// A statement store on Elasticsearch or OpenSearch. Cheap to clone; clones share their connections.

@@ -7,14 +7,15 @@ use bytes::Bytes;
 use elasticsearch::Error;
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::{Certificate, CertificateValidation};
-use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use elasticsearch::http::headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use elasticsearch::http::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::{EngineError, explain};
-use super::settings::{ElasticsearchSettings, SearchCredentials};
+use super::settings::{AwsService, ElasticsearchSettings, SearchCredentials};
+use lyceum_aws::sign::{Signer, SigningError, Unsigned};
 use lyceum_core::ports::statements::StatementsError;
 
 /// A search fails where a shard does not answer, instead of counting what the others have.
@@ -33,19 +34,50 @@ pub(super) struct Requests {
     pub(super) index: String,
     url: String,
     timeout: Duration,
+    signing: Option<Signing>,
+    /// Whether it is Amazon OpenSearch Serverless.
+    pub(super) is_serverless: bool,
+}
+
+/// What signs requests.
+struct Signing {
+    signer: Signer,
+    /// As the transport joins paths to it.
+    base: Url,
+    /// Who is to grant what, for people.
+    grant: String,
 }
 
 impl Requests {
     pub(super) fn new(settings: &ElasticsearchSettings) -> Result<Self, StatementsError> {
         let refused = |why: String| StatementsError::Refused(format!("{}: {why}", settings.url));
         let url = Url::parse(&settings.url).map_err(|error| refused(format!("this is no URL ({error})")))?;
+        let signing = match &settings.credentials {
+            SearchCredentials::Aws { region, service } => {
+                let base = Url::parse(&format!("{}/", settings.url.trim_end_matches('/')));
+                let base = base.map_err(|error| refused(format!("this is no URL ({error})")))?;
+                let grant = match service {
+                    AwsService::Domain => format!(
+                        "requests are signed for es in {region}: the role needs es:ESHttpGet, es:ESHttpPost and es:ESHttpPut \
+                         on the domain, by its own policy or the domain's, and with fine-grained access control a role of the \
+                         domain that it is mapped to"
+                    ),
+                    AwsService::Serverless => format!(
+                        "requests are signed for aoss in {region}: the role needs aoss:APIAccessAll on the collection, and a \
+                         data access policy that names it"
+                    ),
+                };
+                Some(Signing { signer: Signer::new(region, service.name()), base, grant })
+            }
+            _ => None,
+        };
         let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
             .timeout(settings.timeout)
             .enable_meta_header(false)
             .request_body_compression(settings.compresses_requests);
         builder = match &settings.credentials {
-            SearchCredentials::None => builder,
+            SearchCredentials::None | SearchCredentials::Aws { .. } => builder,
             SearchCredentials::ApiKey(key) => builder.auth(match key.split_once(':') {
                 Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
                 None => Credentials::EncodedApiKey(key.clone()),
@@ -74,7 +106,8 @@ impl Requests {
             None => refused(innermost(&error)),
         })?;
         let url = settings.url.trim_end_matches('/').to_owned();
-        Ok(Self { transport, index: settings.index.clone(), url, timeout: settings.timeout })
+        let is_serverless = settings.is_serverless();
+        Ok(Self { transport, index: settings.index.clone(), url, timeout: settings.timeout, signing, is_serverless })
     }
 
     /// The path of something of the alias.
@@ -119,12 +152,57 @@ impl Requests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lyceum/", env!("CARGO_PKG_VERSION"))));
+        if let Some(Signing { signer, base, .. }) = &self.signing {
+            self.sign(signer, base, method, path, query, body.as_deref().unwrap_or_default(), &mut headers).await?;
+        }
         let answer = async {
             let response = self.transport.send(method, path, headers, Some(query), body, None).await?;
             let status = response.status_code().as_u16();
             Ok(Answer { status, body: response.bytes().await? })
         };
         answer.await.map_err(|error: Error| self.at(self.unanswered(&error)))
+    }
+
+    /// Adds a signature to the headers, of all that is sent as the transport sends it.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
+    async fn sign(
+        &self,
+        signer: &Signer,
+        base: &Url,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+        headers: &mut HeaderMap,
+    ) -> Result<(), StatementsError> {
+        let unsigned = |why: String| self.at(StatementsError::Refused(format!("the request cannot be signed: {why}")));
+        let mut url = base.join(path.trim_start_matches('/')).map_err(|error| unsigned(error.to_string()))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let method = match method {
+            Method::Get => "GET",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+            Method::Head => "HEAD",
+        };
+        let signed = signer.sign(Unsigned { method, url: url.as_str(), headers: &[], body }).await;
+        let signed = signed.map_err(|error| {
+            let why = error.to_string();
+            self.at(match error {
+                SigningError::NoCredentials(_) => StatementsError::Unauthorized(why),
+                SigningError::Unavailable(_) => StatementsError::Unavailable(why),
+                SigningError::Request(_) => StatementsError::Refused(why),
+            })
+        })?;
+        for (name, value) in signed {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| unsigned(error.to_string()))?;
+            let mut value = HeaderValue::from_str(&value).map_err(|error| unsigned(error.to_string()))?;
+            value.set_sensitive(name == AUTHORIZATION || name == "x-amz-security-token");
+            headers.insert(name, value);
+        }
+        Ok(())
     }
 
     /// No answer came, or not all of it: what was sent may have been done.
@@ -152,6 +230,10 @@ impl Requests {
     pub(super) fn at(&self, error: StatementsError) -> StatementsError {
         match error {
             StatementsError::Unavailable(why) => StatementsError::Unavailable(format!("{}: {why}", self.url)),
+            StatementsError::Unauthorized(why) => {
+                let grant = self.signing.as_ref().map(|signing| format!("; {}", signing.grant)).unwrap_or_default();
+                StatementsError::Unauthorized(format!("{}: {why}{grant}", self.url))
+            }
             StatementsError::Refused(why) => StatementsError::Refused(format!("{}: {why}", self.url)),
         }
     }

@@ -12,6 +12,16 @@ const API_KEY: Variable<Option<String>> = optional(
     "ELASTICSEARCH_API_KEY",
     "an API key, encoded as Elasticsearch gives it or as `id:key`; instead of user name and password",
 );
+const AUTH: Variable<bool> = choice(
+    "ELASTICSEARCH_AUTH",
+    &[("credentials", false), ("aws", true)],
+    "how a request says whose it is: `credentials` is by an API key or a user where one is given; `aws` signs it with the credentials of AWS that the process has, as Amazon OpenSearch Service and Serverless want it",
+);
+const AWS_SERVICE: Variable<Option<AwsService>> = choice(
+    "ELASTICSEARCH_AWS_SERVICE",
+    &[("auto", None), ("es", Some(AwsService::Domain)), ("aoss", Some(AwsService::Serverless))],
+    "what signed requests go to, a domain of OpenSearch Service or a collection of Serverless; `auto` looks at the host's name",
+);
 const CA_FILE: Variable<Option<String>> = optional(
     "ELASTICSEARCH_CA_FILE",
     "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
@@ -46,8 +56,21 @@ const URL: Variable<Option<String>> = optional(
 const USERNAME: Variable<Option<String>> = optional("ELASTICSEARCH_USERNAME", "a user name for basic authentication");
 
 /// The variables of the statement store on Elasticsearch or OpenSearch.
-pub const ELASTICSEARCH_VARIABLES: Table =
-    &[&API_KEY, &CA_FILE, &CA_PEM, &COMPRESSION, &INDEX, &PASSWORD, &REPLICAS, &SHARDS, &TIMEOUT, &URL, &USERNAME];
+pub const ELASTICSEARCH_VARIABLES: Table = &[
+    &API_KEY,
+    &AUTH,
+    &AWS_SERVICE,
+    &CA_FILE,
+    &CA_PEM,
+    &COMPRESSION,
+    &INDEX,
+    &PASSWORD,
+    &REPLICAS,
+    &SHARDS,
+    &TIMEOUT,
+    &URL,
+    &USERNAME,
+];
 
 /// Who asks. Its secrets never show in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +86,32 @@ pub enum SearchCredentials {
         /// Whatever it holds.
         password: String,
     },
+    /// Requests are signed with the credentials of AWS that the process has.
+    Aws {
+        /// The domain's or collection's.
+        region: String,
+        /// What they are signed for.
+        service: AwsService,
+    },
+}
+
+/// The two that take signed requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsService {
+    /// A domain of Amazon OpenSearch Service.
+    Domain,
+    /// A collection of Amazon OpenSearch Serverless.
+    Serverless,
+}
+
+impl AwsService {
+    /// What a signature names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Domain => "es",
+            Self::Serverless => "aoss",
+        }
+    }
 }
 
 impl fmt::Debug for SearchCredentials {
@@ -71,6 +120,7 @@ impl fmt::Debug for SearchCredentials {
             Self::None => f.write_str("None"),
             Self::ApiKey(_) => f.write_str("ApiKey(…)"),
             Self::Basic { username, .. } => write!(f, "Basic {{ username: {username:?}, password: … }}"),
+            Self::Aws { region, service } => write!(f, "Aws {{ region: {region:?}, service: {:?} }}", service.name()),
         }
     }
 }
@@ -111,6 +161,11 @@ impl ElasticsearchSettings {
         reading.is_given(&URL)
     }
 
+    /// Whether it is a collection of Amazon OpenSearch Serverless, which lacks a part of what others answer.
+    pub fn is_serverless(&self) -> bool {
+        matches!(self.credentials, SearchCredentials::Aws { service: AwsService::Serverless, .. })
+    }
+
     /// Reads [`ELASTICSEARCH_VARIABLES`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         if reading.is_given(&CA_FILE) && reading.is_given(&CA_PEM) {
@@ -118,10 +173,11 @@ impl ElasticsearchSettings {
                 "ELASTICSEARCH_CA_FILE and ELASTICSEARCH_CA_PEM say the same (a function's secret is the latter): give one",
             );
         }
+        let url = read_url(reading);
         Self {
-            url: read_url(reading),
             index: read_index(reading),
-            credentials: read_credentials(reading),
+            credentials: read_credentials(reading, &url),
+            url,
             timeout: reading.read(&TIMEOUT),
             ca_file: reading.read(&CA_FILE).map(PathBuf::from),
             ca_pem: reading.read(&CA_PEM),
@@ -164,7 +220,49 @@ fn read_index(reading: &mut Reading<'_>) -> String {
     index
 }
 
-fn read_credentials(reading: &mut Reading<'_>) -> SearchCredentials {
+/// The region and the service in a name such as `search-x-y.eu-central-1.es.amazonaws.com` or `x.us-east-1.aoss.amazonaws.com`.
+fn named_by(url: &str) -> Option<(String, AwsService)> {
+    let url = Url::parse(url).ok()?;
+    let (before, _) = url.host_str()?.split_once(".amazonaws.com")?;
+    let mut parts = before.rsplit('.');
+    let service = match parts.next()? {
+        "es" => AwsService::Domain,
+        "aoss" => AwsService::Serverless,
+        _ => return None,
+    };
+    Some((parts.next()?.to_owned(), service))
+}
+
+fn read_signing(reading: &mut Reading<'_>, url: &str, service: Option<AwsService>) -> SearchCredentials {
+    if [API_KEY, USERNAME, PASSWORD].iter().any(|of| reading.is_given(of)) {
+        reading.refuse(
+            "ELASTICSEARCH_AUTH=aws signs requests: leave ELASTICSEARCH_API_KEY, ELASTICSEARCH_USERNAME and \
+             ELASTICSEARCH_PASSWORD empty, and ELASTICSEARCH_SECRET_ARN, too",
+        );
+    }
+    if reading.foreign(COMPRESSION.name()).is_some_and(|of| of == "gzip") {
+        reading.refuse("ELASTICSEARCH_COMPRESSION is of no use with ELASTICSEARCH_AUTH=aws, which signs what is sent: leave it empty");
+    }
+    let (of_host, service_of_host) = named_by(url).unzip();
+    let service = service.or(service_of_host).unwrap_or(AwsService::Domain);
+    let Some(region) = of_host.or_else(|| reading.foreign("AWS_REGION")) else {
+        reading.refuse("ELASTICSEARCH_AUTH=aws needs a region: set AWS_REGION");
+        return SearchCredentials::None;
+    };
+    SearchCredentials::Aws { region, service }
+}
+
+fn read_credentials(reading: &mut Reading<'_>, url: &str) -> SearchCredentials {
+    let signed = reading.read(&AUTH);
+    let service = reading.read(&AWS_SERVICE);
+    if signed {
+        return read_signing(reading, url, service);
+    }
+    if service.is_some() {
+        reading.refuse(
+            "ELASTICSEARCH_AWS_SERVICE says what signed requests go to: set ELASTICSEARCH_AUTH=aws, or leave it empty",
+        );
+    }
     let api_key = reading.read(&API_KEY);
     let username = reading.read(&USERNAME);
     let password = reading.read(&PASSWORD);
@@ -248,5 +346,40 @@ mod tests {
             assert_ne!(settings.credentials, SearchCredentials::None);
             assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
         }
+    }
+
+    #[test]
+    fn signed_requests_go_to_the_region_and_service_of_the_host_or_to_what_is_given() {
+        let read = |variables: &[(&str, &str)]| read(&[variables, &[("ELASTICSEARCH_AUTH", "aws")]].concat());
+        let signed = |region: &str, service| SearchCredentials::Aws { region: region.to_owned(), service };
+        for (url, region, service) in [
+            ("https://search-x-y.eu-central-1.es.amazonaws.com", "eu-central-1", AwsService::Domain),
+            ("https://vpc-x.cn-north-1.es.amazonaws.com.cn", "cn-north-1", AwsService::Domain),
+            ("https://abc.us-east-1.aoss.amazonaws.com", "us-east-1", AwsService::Serverless),
+            ("https://search.example.org", "eu-west-1", AwsService::Domain),
+        ] {
+            let settings = read(&[("ELASTICSEARCH_URL", url), ("AWS_REGION", "eu-west-1")]).unwrap();
+            assert_eq!(settings.credentials, signed(region, service), "{url}");
+        }
+        let own = ("ELASTICSEARCH_URL", "https://search.example.org");
+        let settings = read(&[own, ("AWS_REGION", "eu-west-1"), ("ELASTICSEARCH_AWS_SERVICE", "aoss")]).unwrap();
+        assert!(settings.is_serverless());
+        assert!(read(&[own]).unwrap_err().contains("set AWS_REGION"));
+    }
+
+    #[test]
+    fn what_does_not_go_with_signed_requests_is_refused_by_name() {
+        let url = ("ELASTICSEARCH_URL", "https://x.us-east-1.es.amazonaws.com");
+        let signed = ("ELASTICSEARCH_AUTH", "aws");
+        for (name, value) in [
+            ("ELASTICSEARCH_API_KEY", "a2V5"),
+            ("ELASTICSEARCH_USERNAME", "lyceum"),
+            ("ELASTICSEARCH_COMPRESSION", "gzip"),
+        ] {
+            let wrong = read(&[url, signed, (name, value)]).unwrap_err();
+            assert!(wrong.contains(name) && wrong.contains("ELASTICSEARCH_AUTH=aws"), "{wrong}");
+        }
+        let wrong = read(&[url, ("ELASTICSEARCH_AWS_SERVICE", "es")]).unwrap_err();
+        assert!(wrong.contains("ELASTICSEARCH_AUTH=aws"), "{wrong}");
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{ClientContext, Statistics};
 
-use super::error::{Trouble, code_of, translate};
+use super::error::{Trouble, code_of, of_code, translate};
 use super::iam;
 use super::settings::{Encryption, KafkaSettings, Pem, Sasl};
 use lyceum_core::clock::ms_since_1970;
@@ -96,6 +96,14 @@ fn now_ms() -> i64 {
 }
 
 impl Context {
+    /// What an error means that says that the credentials are not accepted; `None` for any other, and where a token had only
+    /// ended.
+    pub(super) fn refusal(&self, error: &KafkaError) -> Option<EventLogError> {
+        let code = code_of(error).filter(|code| is_of_credentials(*code) && !self.token.had_ended())?;
+        let refusal = of_code(code, "", &self.trouble);
+        (!refusal.is_transient()).then_some(refusal)
+    }
+
     pub(super) fn new(settings: &KafkaSettings, trouble: Arc<Trouble>) -> Self {
         let iam = match &settings.sasl {
             Some(Sasl::AwsIam { region, token_lifetime }) => Some((region.clone(), *token_lifetime)),
@@ -130,7 +138,7 @@ impl ClientContext for Context {
             Some(Code::PartitionEOF) => LAST_END.set(offset_of_end(reason)),
             Some(Code::AutoOffsetReset | Code::NoError) | None => {}
             // A process that was frozen wakes with a token that ended meanwhile, and is asked for the next one.
-            Some(Code::Authentication | Code::SaslAuthenticationFailed) if self.token.had_ended() => {
+            Some(code) if is_of_credentials(code) && self.token.had_ended() => {
                 tracing::debug!(target: "lyceum::kafka", "{error}: {reason}");
                 self.trouble.note(Code::BrokerTransportFailure, "the token of AWS IAM had ended and is signed anew");
             }
@@ -165,6 +173,10 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+fn is_of_credentials(code: Code) -> bool {
+    matches!(code, Code::Authentication | Code::SaslAuthenticationFailed)
+}
 
 /// What all clients are configured with.
 pub(super) fn configure(settings: &KafkaSettings) -> Result<ClientConfig, EventLogError> {

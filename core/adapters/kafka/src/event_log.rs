@@ -340,6 +340,16 @@ impl KafkaEventLog {
     }
 }
 
+/// Closing clients waits for their brokers: whoever drops the last handle of a log that was replaced is not kept waiting.
+impl Drop for KafkaEventLog {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let lazy = std::mem::take(self.lazy.get_mut());
+        let (readers, groups) = (self.readers.take_clients(), self.groups.take_clients());
+        runtime.spawn_blocking(move || drop((lazy, readers, groups)));
+    }
+}
+
 fn measure(record: &NewRecord) -> usize {
     rules::payload_bytes(record.key.as_deref(), record.value.as_deref(), &record.headers)
 }

@@ -1,6 +1,7 @@
 //! What groups have committed, read and set from outside of them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,6 +28,11 @@ impl Groups {
     pub(super) fn new(mut config: ClientConfig, context: Context) -> Self {
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         Self { config, context, clients: Mutex::default() }
+    }
+
+    /// All that has connections, for whoever closes them.
+    pub(super) fn take_clients(&mut self) -> VecDeque<(String, Arc<Served>)> {
+        mem::take(self.clients.get_mut())
     }
 
     /// The group's client, made where there is none: the one that was used longest ago goes.

@@ -115,7 +115,11 @@ impl ClientContext for MemberContext {
         {
             self.state.tell(Err(of_code(code, &self.state.topic, &self.client.trouble)));
         }
-        self.client.error(error, reason);
+        self.client.error(error.clone(), reason);
+        // A member keeps the credentials that it joined with: whoever has it may join anew with others.
+        if let Some(refusal) = self.client.refusal(&error) {
+            self.state.tell(Err(refusal));
+        }
     }
 
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {

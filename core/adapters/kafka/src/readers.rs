@@ -5,6 +5,7 @@
 //! that neither moves the other's place. Past [`LANES`], the reader that was idle longest is moved.
 
 use std::collections::HashMap;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub(super) struct Readers {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     lanes: Vec<Arc<Served>>,
     partitions: HashMap<(Arc<str>, i32), Vec<Slot>>,
     swept: Option<Instant>,
@@ -75,6 +76,11 @@ impl Readers {
             .set("queued.max.messages.kbytes", AHEAD_KBYTES)
             .set("fetch.message.max.bytes", "4194304");
         Self { config, context, state: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// All that has connections, for whoever closes them.
+    pub(super) fn take_clients(&mut self) -> State {
+        mem::take(self.state.get_mut())
     }
 
     /// A reader of the partition: the one that stands at `offset`, or any other, which is then to be moved.

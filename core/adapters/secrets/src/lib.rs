@@ -1,15 +1,22 @@
-//! The environment of a process, and over it what secrets hold that it names by their ARN: read from AWS Secrets Manager once,
-//! kept in memory alone.
+//! The environment of a process, and over it what secrets hold that it names by their ARN: read from AWS Secrets Manager, and
+//! again when they are refused or old ([`Secrets`]); kept in memory alone.
 //!
 //! A variable names the secret, and what the secret holds stands in for the variables that would otherwise hold it. It
 //! is never put into the process's environment, where a child or `/proc` would show it, and never logged.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use lyceum_core::environment::{Table, Variable, optional};
+use anyhow::{Result, bail};
+use lyceum_core::environment::{Table, Variable, optional, seconds};
 use serde_json::{Map, Value};
+
+mod renewal;
+mod secrets;
+
+pub use renewal::{PAUSE_MS, Reason, Renewal};
+pub use secrets::{ReadSecrets, Secrets};
 
 const ELASTICSEARCH_CA_SECRET_ARN: Variable<Option<String>> = optional(
     "ELASTICSEARCH_CA_SECRET_ARN",
@@ -28,9 +35,22 @@ const KAFKA_CERTIFICATE_SECRET_ARN: Variable<Option<String>> = optional(
     "a secret of AWS Secrets Manager, JSON with `certificate`, `privateKey` and, where it has one, `privateKeyPassword`, in place of `KAFKA_SSL_CERTIFICATE_PEM`, `KAFKA_SSL_KEY_PEM` and `KAFKA_SSL_KEY_PASSWORD`",
 );
 
-/// Variables that name a secret; Kafka's `KAFKA_SASL_SECRET_ARN`, which says how a client logs in, stands with Kafka's.
-pub const SECRET_VARIABLES: Table =
-    &[&ELASTICSEARCH_CA_SECRET_ARN, &ELASTICSEARCH_SECRET_ARN, &KAFKA_CA_SECRET_ARN, &KAFKA_CERTIFICATE_SECRET_ARN];
+const CREDENTIALS_TTL: Variable<Duration> = seconds(
+    "CREDENTIALS_TTL_SECONDS",
+    3_600,
+    60..=604_800,
+    "how old what a secret held may become before it is read again; where a service refuses it, that is done at once, and at most once a minute",
+);
+
+/// Variables that name a secret, and how long it holds; Kafka's `KAFKA_SASL_SECRET_ARN`, which says how a client logs in,
+/// stands with Kafka's.
+pub const SECRET_VARIABLES: Table = &[
+    &CREDENTIALS_TTL,
+    &ELASTICSEARCH_CA_SECRET_ARN,
+    &ELASTICSEARCH_SECRET_ARN,
+    &KAFKA_CA_SECRET_ARN,
+    &KAFKA_CERTIFICATE_SECRET_ARN,
+];
 
 /// Which field of which secret stands in for which variable.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[
@@ -57,7 +77,7 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// The process's environment, and over it what secrets hold.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Environment {
     /// What stands in for variables; `None` where a variable named a secret that was read.
     secrets: BTreeMap<&'static str, Option<String>>,
@@ -71,36 +91,31 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// Reads the secrets that the process's environment names. Without any, no client is made and nothing is called.
-    ///
-    /// # Errors
-    /// Where a secret cannot be read, or holds something else than its variable says.
-    pub async fn load() -> Result<Self> {
-        let named: Vec<(&'static str, String)> =
-            FIELDS.iter().filter_map(|(variable, _)| process_variable(variable).map(|arn| (*variable, arn))).collect();
-        let mut environment = Self::default();
-        if named.is_empty() {
-            return Ok(environment);
-        }
-        let client = aws_sdk_secretsmanager::Client::new(&lyceum_aws::load().await);
-        for (variable, arn) in named {
-            let answer = client.get_secret_value().secret_id(&arn).send().await;
-            let answer = answer.map_err(|error| anyhow::Error::from(error.into_service_error())).with_context(|| {
-                format!("the secret of {variable} cannot be read: its role needs secretsmanager:GetSecretValue for {arn}, and kms:Decrypt for its key")
-            })?;
-            environment.take(variable, answer.secret_string().unwrap_or_default())?;
-        }
-        Ok(environment)
-    }
-
     /// Whether no secret was named.
     pub fn is_plain(&self) -> bool {
         self.secrets.is_empty()
     }
 
+    /// What these secrets hold, each with the variable that names it.
+    ///
+    /// # Errors
+    /// Where one holds something else than its variable says.
+    pub fn of<'a>(secrets: impl IntoIterator<Item = (&'static str, &'a str)>) -> Result<Self> {
+        let mut environment = Self::default();
+        for (variable, secret) in secrets {
+            environment.take(variable, secret)?;
+        }
+        Ok(environment)
+    }
+
     /// The value of a variable: what a secret holds, else the process's own.
     pub fn variable(&self, name: &str) -> Option<String> {
-        self.secrets.get(name).cloned().unwrap_or_else(|| process_variable(name))
+        self.over(name, process_variable)
+    }
+
+    /// The value of a variable: what a secret holds, else what `base` has.
+    pub fn over(&self, name: &str, base: impl Fn(&str) -> Option<String>) -> Option<String> {
+        self.secrets.get(name).cloned().unwrap_or_else(|| base(name))
     }
 
     /// Takes the fields of a secret. No message repeats what the secret holds.
@@ -123,6 +138,12 @@ impl Environment {
         self.secrets.insert(variable, None);
         Ok(())
     }
+}
+
+/// Each variable that names a secret, with what it names.
+pub fn named(variable: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let one = |(name, _): &(&'static str, _)| Some((*name, variable(name).filter(|arn| !arn.trim().is_empty())?));
+    FIELDS.iter().filter_map(one).collect()
 }
 
 fn process_variable(name: &str) -> Option<String> {

@@ -129,7 +129,10 @@ pub enum StatementsError {
     /// Unavailable, overloaded, disk full: it may work later. Some of the documents may have been stored.
     #[error("the statement store is unavailable: {0}")]
     Unavailable(String),
-    /// What no repetition mends (a query that the engine refuses, a newer schema version, bad rights).
+    /// The store does not accept the credentials, or they lack a right: a person has to act, unless there are others by now.
+    #[error("the statement store refused: {0}")]
+    Unauthorized(String),
+    /// What no repetition mends (a query that the engine refuses, a newer schema version).
     #[error("the statement store refused: {0}")]
     Refused(String),
 }

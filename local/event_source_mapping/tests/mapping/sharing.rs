@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lyceum_event_source_mapping::{MappingConfig, MappingStatus};
@@ -151,4 +151,29 @@ async fn members_that_begin_at_the_same_time_agree_where() {
     }
     let delivered: Vec<i64> = functions.iter().flat_map(|function| function.offsets().concat()).collect();
     assert_eq!(delivered, [10; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_password_is_refused_joins_again_and_goes_on_where_it_was() {
+    for mix_partitions in [false, true] {
+        let log = MemoryLog::with_topics(2);
+        (0..6).for_each(|n| _ = log.append(n % 2, "x"));
+        let (changing, left) = (log.clone(), AtomicUsize::new(2));
+        let function = Function::new(move |_| {
+            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                changing.change_password();
+            }
+            Ok(Answer::Ok)
+        });
+        let running = Running::start(MappingConfig { mix_partitions, ..config() }, &log, &function);
+        running.settled().await;
+        (0..4).for_each(|n| _ = log.append(n % 2, "y"));
+        running.settled().await;
+        assert_eq!(log.committed_of("group"), [(0, 5), (1, 5)].into());
+        let delivered: BTreeSet<_> = function.invocations().concat().into_iter().collect();
+        assert_eq!(delivered.len(), 10);
+        let told = running.mapping.status().last_error.expect("the refusal").message;
+        assert!(told.contains("another one by now; joining group again"), "{told}");
+        running.stop().await;
+    }
 }

@@ -10,13 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use lyceum_core::ports::event_log::groups::Groups;
-use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec};
+use lyceum_core::ports::event_log::{
+    Administer, Change, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
+};
 use lyceum_core::record::{NewRecord, Position, Record, partition_for_key};
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, InvokeError, MappingConfig, MappingStatus};
 use lyceum_lambda_event::event::{Entry, parse};
 use lyceum_lambda_event::response::{BatchResponse, ItemIdentifier};
 use lyceum_testing::clock::TokioClock;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) const TOPIC: &str = "events";
@@ -54,6 +56,8 @@ pub(crate) struct MemoryLog {
     died: Notify,
     is_away: AtomicBool,
     pub(crate) groups: Groups,
+    /// Counts its changes: whoever joined before one is refused.
+    password: watch::Sender<u64>,
     /// For its members, whose commits are its own.
     myself: Weak<Self>,
 }
@@ -122,6 +126,10 @@ impl MemoryLog {
 
     pub(crate) fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn change_password(&self) {
+        self.password.send_modify(|changes| *changes += 1);
     }
 
     pub(crate) fn set_largest_record(&self, bytes: usize) {
@@ -271,11 +279,46 @@ impl Follow for MemoryLog {
             let (myself, (group, topic)) = (myself.upgrade().expect("the test keeps it"), names.clone());
             Box::pin(async move { myself.write_offsets(&group, &topic, &offsets).await })
         };
-        Ok(Box::new(self.groups.join(group, topic, partitions, Box::new(write))))
+        let inner = Box::new(self.groups.join(group, topic, partitions, Box::new(write)));
+        let password = self.password.subscribe();
+        let joined_with = *password.borrow();
+        Ok(Box::new(Member { inner, joined_with, password }))
     }
 
     async fn wait_for_records(&self, _topic: &str, timeout: Duration) {
         let _ = tokio::time::timeout(timeout, self.appended.notified()).await;
+    }
+}
+
+/// A member, until the password is another one.
+struct Member {
+    inner: Box<dyn Membership>,
+    joined_with: u64,
+    password: watch::Receiver<u64>,
+}
+
+#[async_trait]
+impl Membership for Member {
+    async fn change(&self) -> Result<Change, EventLogError> {
+        let mut password = self.password.clone();
+        tokio::select! {
+            change = self.inner.change() => change,
+            _ = password.wait_for(|changes| *changes != self.joined_with) => {
+                Err(EventLogError::Unauthorized("the password is another one by now".to_owned()))
+            }
+        }
+    }
+
+    fn release(&self, partitions: &BTreeSet<i32>) {
+        self.inner.release(partitions);
+    }
+
+    async fn commit(&self, offsets: &[(i32, i64)]) -> Result<(), EventLogError> {
+        self.inner.commit(offsets).await
+    }
+
+    async fn leave(&self) {
+        self.inner.leave().await;
     }
 }
 

@@ -1,0 +1,140 @@
+//! Calls of services of AWS that no client is linked for: signed, sent, and answered as they come.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use tokio::time::timeout;
+
+use crate::sign::{Signer, SigningError, Unsigned};
+
+/// How long a call may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One service, where it answers.
+pub struct Service {
+    name: String,
+    endpoint: String,
+    signer: Signer,
+    connector: Box<dyn HttpConnector>,
+}
+
+/// What a service answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP's.
+    pub status: u16,
+    /// As it came.
+    pub body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It was not even asked.
+    #[error(transparent)]
+    Unsigned(#[from] SigningError),
+    /// It does not answer, or not from here.
+    #[error("{endpoint} does not answer: {why}")]
+    Unanswered {
+        /// Where it was looked for.
+        endpoint: String,
+        /// What the connection said.
+        why: String,
+    },
+}
+
+impl Service {
+    /// The service of that name in a region: where `AWS_ENDPOINT_URL_…` with its name or `AWS_ENDPOINT_URL` says, else AWS's own.
+    pub fn new(name: &str, region: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
+        // Two are called otherwise in variables than in addresses.
+        let called = match name {
+            "monitoring" => "CLOUDWATCH".to_owned(),
+            "secretsmanager" => "SECRETS_MANAGER".to_owned(),
+            name => name.to_uppercase(),
+        };
+        let own = format!("AWS_ENDPOINT_URL_{called}");
+        let given = [own.as_str(), "AWS_ENDPOINT_URL"].into_iter().find_map(variable);
+        let (own, signed_for) = place(name, region);
+        let endpoint = given.unwrap_or(own).trim_end_matches('/').to_owned();
+        let connector = Box::new(crate::connector(None, None));
+        Self { name: name.to_owned(), endpoint, signer: Signer::new(signed_for, name), connector }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a request and waits for all of the answer, whatever its status.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Result<Answer, CallError> {
+        let url = format!("{}{path}", self.endpoint);
+        let signed = self.signer.sign(Unsigned { method, url: &url, headers, body: body.as_bytes() }).await?;
+        let unanswered = |why: String| CallError::Unanswered { endpoint: self.endpoint.clone(), why };
+        let mut request = HttpRequest::new(SdkBody::from(body));
+        request.set_method(method).map_err(|error| unanswered(error.to_string()))?;
+        request.set_uri(url).map_err(|error| unanswered(error.to_string()))?;
+        let unsigned = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        for (name, value) in unsigned.chain(signed) {
+            request.headers_mut().try_insert(name, value).map_err(|error| unanswered(error.to_string()))?;
+        }
+        let exchange = async {
+            let response = self.connector.call(request).await.map_err(|error| crate::sign::in_full(&error))?;
+            let status = response.status().as_u16();
+            let body = ByteStream::new(response.into_body()).collect().await;
+            let body = body.map_err(|error| crate::sign::in_full(&error))?.into_bytes();
+            Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+        };
+        let late = || Err(format!("not within {} s", LIMIT.as_secs()));
+        timeout(LIMIT, exchange).await.unwrap_or_else(|_| late()).map_err(unanswered)
+    }
+}
+
+/// Where AWS has it, and the region that its requests are signed for. Identities are the same in every region.
+fn place(name: &str, region: &str) -> (String, String) {
+    let is_china = region.starts_with("cn-");
+    let domain = if is_china { "amazonaws.com.cn" } else { "amazonaws.com" };
+    match name {
+        "iam" if is_china => (format!("https://iam.cn-north-1.{domain}"), "cn-north-1".to_owned()),
+        "iam" => (format!("https://iam.{domain}"), "us-east-1".to_owned()),
+        _ => (format!("https://{name}.{region}.{domain}"), region.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_where_the_environment_says_and_else_where_aws_has_it() {
+        let at = |name: &str, region: &str, variables: &[(&str, &str)]| {
+            let variable = |asked: &str| {
+                let found = variables.iter().find(|(name, _)| *name == asked);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            Service::new(name, region, variable).endpoint
+        };
+        assert_eq!(at("lambda", "eu-central-1", &[]), "https://lambda.eu-central-1.amazonaws.com");
+        assert_eq!(at("lambda", "cn-north-1", &[]), "https://lambda.cn-north-1.amazonaws.com.cn");
+        assert_eq!(at("iam", "eu-central-1", &[]), "https://iam.amazonaws.com");
+        let all = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/");
+        assert_eq!(at("iam", "eu-central-1", &[all]), "http://127.0.0.1:4566");
+        let own = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:2");
+        assert_eq!(at("secretsmanager", "eu-central-1", &[own]), "http://127.0.0.1:2");
+        assert_eq!(
+            at("iam", "eu-central-1", &[all, ("AWS_ENDPOINT_URL_IAM", "http://127.0.0.1:1")]),
+            "http://127.0.0.1:1"
+        );
+    }
+}
