@@ -1,6 +1,7 @@
 //! `lyceum dead-letters`: looks at dead letters, sends them again, and marks them as done with.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -212,16 +213,16 @@ fn tell_left_out(number: u64, is_behind: bool) {
 
 /// So many letters one answer holds.
 const PAGE: usize = 1000;
-/// So often it is asked again where not every letter was read yet.
-const ASKED_AGAIN: usize = 30;
+/// So long it is asked again where not every letter was read yet, and so often.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Asks for letters until all of them were read: a process answers from those that it has read.
 async fn ask(session: &Session, path: &str, query: &[(&str, Option<&str>)]) -> Result<Value> {
     let mut answer = session.get(path, query).await?;
-    for _ in 0..ASKED_AGAIN {
-        if answer["is_behind"] != true {
-            break;
-        }
+    let until = Instant::now() + PATIENCE;
+    while answer["is_behind"] == true && Instant::now() < until {
+        tokio::time::sleep(ASKED_AGAIN_AFTER).await;
         answer = session.get(path, query).await?;
     }
     Ok(answer)

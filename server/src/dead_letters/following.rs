@@ -19,7 +19,7 @@ use crate::questions::AskError;
 /// So many letters are taken in at a time.
 const STEP_RECORDS: usize = 200;
 /// So long a question waits for letters that were not read yet; then it is answered from those that were.
-const READING_TIME: Duration = Duration::from_millis(250);
+const READING_TIME: Duration = Duration::from_millis(500);
 /// So often it is looked for letters where nobody asks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Of so many letters at a time, and no more often, it is looked up whether their events were applied since; of those that are
