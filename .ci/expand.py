@@ -66,6 +66,7 @@ def load(folder, name):
 # What template.yaml gives a subscription's stack, where it has no default itself.
 OF_THE_ROOT = {
     "Family": "training", "Binary": "lyceum-training", "Name": "academy-training", "KeepsState": "true", "DestinationService": "",
+    "OpenSearchService": "",
     "DeadLetterTopics": "nlj.errors.validation,nlj.errors.processing,nlj.errors.database", "PollerGroup": "academy",
     "LedgerTable": "academy-Ledger", "MetricsNamespace": "Lyceum/academy", "AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:alarms"}
 
@@ -77,6 +78,8 @@ def expanded(template, given):
     parameters = {name: own.get(name, known.get(name)) for name in template["Parameters"]} | given
     if parameters.get("OnFailureDestination"):
         parameters["DestinationService"] = f"{parameters['OnFailureDestination']}:::".split(":")[2]
+    if parameters.get("OpenSearchArn"):
+        parameters["OpenSearchService"] = parameters["OpenSearchArn"].split(":")[2]
     missing = [name for name, value in parameters.items() if value is None]
     assert not missing, f"nobody gives {missing}"
     unrolled = expand_language_extensions(copy.deepcopy(template), parameters, enabled=True).expanded_template
