@@ -3,7 +3,7 @@
 //! Source: AWS Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use lyceum_core::clock::ms_since_1970;
 use serde_json::{Map, Value, json};
 
 use crate::binary;
+use crate::requests::read_request;
 use crate::workplace::Running;
 
 /// Nothing is judged by time; this only ends what hangs.
@@ -138,16 +139,7 @@ pub fn batch(topic: &str, partition: i32, offset: i64, values: &[Value]) -> Stri
 }
 
 fn serve(mut stream: TcpStream, (state, told): &(Mutex<State>, Condvar)) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
+    let (head, body) = read_request(&mut BufReader::new(stream.try_clone().ok()?))?;
     let path: Vec<&str> = head.split_whitespace().nth(1)?.trim_matches('/').split('/').collect();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let (headers, body) = match path[..] {

@@ -1,11 +1,12 @@
 //! Whoever is told by a webhook that something is wrong, and that it is over.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use lyceum_tests::requests::read_request;
 use lyceum_tests::workplace::Workplace;
 use serde_json::{Value, json};
 
@@ -17,19 +18,7 @@ fn receiver(statuses: &'static [u16]) -> (String, mpsc::Receiver<(u16, Value)>) 
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = BufReader::new(stream.expect("a connection"));
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                stream.read_line(&mut line).expect("a head");
-                if let Some(told) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = told.trim().parse().expect("a length");
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).expect("a body");
+            let (_, body) = read_request(&mut stream).expect("a whole request");
             let status = statuses[number.min(statuses.len() - 1)];
             let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.get_mut().write_all(answer.as_bytes()).expect("it is answered");

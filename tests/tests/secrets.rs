@@ -2,7 +2,7 @@
 //! AWS Secrets Manager holds not in the process's environment either.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lyceum_core::clock::ms_since_1970;
 use lyceum_services::{Endpoints, Service, Suite};
+use lyceum_tests::requests::read_request;
 use lyceum_tests::workplace::{Running, Workplace};
 use lyceum_tests::{aws, binary, block_on};
 use serde_json::{Value, json};
@@ -81,16 +82,7 @@ fn invocation(deadline_ms: i64) -> String {
 
 fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> Option<()> {
     let is_nothing = event.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some("");
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
+    let (head, body) = read_request(&mut BufReader::new(stream.try_clone().ok()?))?;
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{head}{}", String::from_utf8_lossy(&body)));
     let (status, more, body) = if head.contains("/invocation/next") && is_nothing {
         // A function that cannot start lets an invocation's time pass: here it is over.
