@@ -247,7 +247,7 @@ async fn credentials(place: &Place) {
             statements.get("academy", numbered(1).id).await.map(drop),
         ];
         for answer in answers {
-            let Err(StatementsError::Refused(reason)) = answer else { panic!("{answer:?} is no refusal") };
+            let Err(StatementsError::Unauthorized(reason)) = answer else { panic!("{answer:?} is no such refusal") };
             assert!(reason.contains(told) && reason.contains("security_exception"), "{reason}");
             assert!(!reason.contains("hush") && !reason.contains("aHVza"), "{reason}");
         }
