@@ -555,14 +555,19 @@ impl Index {
         self.change(position, |known| known.is_unsendable = true);
     }
 
-    /// Those that match, in no order. Of a tenant with few letters the others' are not looked at.
-    fn fitting<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Spot, &'a Known)> {
-        let of_tenant = matching.tenant.map(|tenant| self.by_age.get(&tenant));
-        let few = of_tenant.filter(|ages| ages.map_or(0, BTreeSet::len) < self.letters.len() / FEW);
+    /// Those of a tenant, or all of them, in no order. Of one with few letters the others' are not looked at.
+    fn of_tenant(&self, tenant: Option<Symbol>) -> impl Iterator<Item = (&Spot, &Known)> {
+        let ages = tenant.map(|tenant| self.by_age.get(&tenant));
+        let few = ages.filter(|ages| ages.map_or(0, BTreeSet::len) < self.letters.len() / FEW);
         let all = few.is_none().then(|| self.letters.iter()).into_iter().flatten();
         let few = few.into_iter().flatten().flatten();
         let few = few.filter_map(|(_, _, spot)| self.letters.get_key_value(spot));
-        all.chain(few).filter(|(spot, known)| matching.fits(spot.0, known))
+        all.chain(few).filter(move |(_, known)| tenant.is_none_or(|tenant| tenant == known.cause.tenant))
+    }
+
+    /// Those that match, in no order.
+    fn fitting<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Spot, &'a Known)> {
+        self.of_tenant(matching.tenant).filter(|(spot, known)| matching.fits(spot.0, known))
     }
 
     /// Those that match in an order, of those behind the cursor.
@@ -752,11 +757,8 @@ impl Index {
     pub(super) fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> HashMap<Uuid, Position> {
         let tenant = tenant.map(|tenant| self.names.find(tenant));
         let of = |(spot, known): (&Spot, &Known)| Some((known.event_id, (known.at_ms, *spot)));
-        let open = self.letters.iter().filter(|(_, known)| {
-            known.is_open()
-                && events.contains(&known.event_id)
-                && tenant.is_none_or(|tenant| tenant == known.cause.tenant)
-        });
+        let open = self.of_tenant(tenant);
+        let open = open.filter(|(_, known)| known.is_open() && events.contains(&known.event_id));
         let mut newest: HashMap<Uuid, (i64, Spot)> = HashMap::new();
         for (event_id, at) in open.filter_map(of) {
             let kept = newest.entry(event_id).or_insert(at);
