@@ -40,6 +40,13 @@ pub struct StatementDocument {
     pub fields: StatementFields,
 }
 
+impl StatementDocument {
+    /// Bytes of what can be long in it. A store gives the response back beside the statement that it was read from.
+    pub fn size(&self) -> usize {
+        self.raw.len() + self.fields.response.as_ref().map_or(0, |response| response.len())
+    }
+}
+
 /// The typed fields of a statement; names as in the index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatementFields {
@@ -182,7 +189,7 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// How much one part of a scan holds: so many statements, or so many bytes of them and one more statement.
+/// How much one part of a scan holds: so many statements, or so many bytes of them ([`StatementDocument::size`]) and one more statement.
 pub const SCAN_STATEMENTS: usize = 5_000;
 /// See [`SCAN_STATEMENTS`].
 pub const SCAN_BYTES: usize = 4 << 20;
@@ -232,7 +239,7 @@ impl PagePlace {
 
     /// So many statements of the size of those that came fit into a part.
     fn limit_after(statements: &[StoredStatement]) -> usize {
-        let bytes: usize = statements.iter().map(|found| found.document.raw.len()).sum();
+        let bytes: usize = statements.iter().map(|found| found.document.size()).sum();
         (statements.len() * SCAN_BYTES / bytes.max(1)).clamp(10, 1_000)
     }
 }

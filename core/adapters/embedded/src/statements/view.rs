@@ -35,8 +35,11 @@ const AGGREGATION_MEMORY_BYTES: u64 = 64 << 20;
 /// The values of one segment that are counted exactly; more are cut to those with the most documents.
 const SEGMENT_BUCKETS: u32 = 1_000_000;
 
-/// So many statements of a scan are read before it is known how large they are, and no thread reads fewer.
-const FIRST_OF_A_PART: usize = 32;
+/// So many statements of a scan are read before it is known how large they are.
+const FIRST_OF_A_SCAN: usize = 16;
+
+/// For fewer than so many statements another thread is not worth its start.
+const SHARE_OF_A_THREAD: usize = 32;
 
 /// Which statements are hidden: the targets of voiding statements that do not void themselves (xAPI-Data 2.3.2).
 #[derive(Clone, Debug, Default)]
@@ -134,23 +137,39 @@ impl View {
         let found = self.searcher.search(&self.query(filter), &DocSetCollector).map_err(refuse_or_retry)?;
         let mut places: Vec<DocAddress> = found.into_iter().collect();
         places.sort_unstable();
-        Ok(Scanned { view: self.clone(), places, passed: 0 })
+        Ok(Scanned { view: self.clone(), places, passed: 0, size: SCAN_BYTES / FIRST_OF_A_SCAN })
     }
 
-    /// Reads statements in their order, on as many threads as there are processors: most of it is decompressing and parsing.
-    fn read_all(&self, places: &[DocAddress]) -> Result<Vec<StoredStatement>, StatementsError> {
+    /// Reads statements in their order, on as many threads as there are processors: most of it is decompressing and parsing. Each reads
+    /// [`SCAN_BYTES`] and one statement more at most, so that fewer may come back than were asked for.
+    fn read_some(&self, places: &[DocAddress]) -> Result<Vec<StoredStatement>, StatementsError> {
         let read = |places: &[DocAddress]| -> tantivy::Result<Vec<StoredStatement>> {
-            places.iter().map(|address| Ok(self.stored(self.document(*address)?))).collect()
+            let mut bytes = 0;
+            let mut some = Vec::with_capacity(places.len());
+            for address in places {
+                let found = self.stored(self.document(*address)?);
+                bytes += found.document.size();
+                some.push(found);
+                if bytes >= SCAN_BYTES {
+                    break;
+                }
+            }
+            Ok(some)
         };
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let share = places.len().div_ceil(threads).max(FIRST_OF_A_PART);
+        let share = places.len().div_ceil(threads).max(SHARE_OF_A_THREAD);
         let read = thread::scope(|scope| {
             let mut shares = places.chunks(share);
             let first = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|share| scope.spawn(move || read(share))).collect();
+            let others: Vec<_> = shares.map(|share| (share, scope.spawn(move || read(share)))).collect();
             let mut all = read(first)?;
-            for other in others {
-                all.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            let mut is_whole = all.len() == first.len();
+            for (share, other) in others {
+                let next = other.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                if is_whole {
+                    is_whole = next.len() == share.len();
+                    all.extend(next);
+                }
             }
             Ok(all)
         });
@@ -227,22 +246,22 @@ pub(super) struct Scanned {
     view: View,
     places: Vec<DocAddress>,
     passed: usize,
+    /// What a statement is expected to take, in bytes: as much as those of the last part did.
+    size: usize,
 }
 
 impl Scanned {
     pub(super) fn next_part(mut self) -> Result<ScanPart, StatementsError> {
         let mut statements: Vec<StoredStatement> = Vec::new();
         let mut bytes = 0;
-        // A few first, since it is not known how large they are.
-        let mut some = FIRST_OF_A_PART;
         while self.passed < self.places.len() && statements.len() < SCAN_STATEMENTS && bytes < SCAN_BYTES {
+            let some = ((SCAN_BYTES - bytes) / self.size + 1).min(SCAN_STATEMENTS - statements.len());
             let left = &self.places[self.passed..];
-            let read = self.view.read_all(&left[..some.min(left.len())])?;
+            let read = self.view.read_some(&left[..some.min(left.len())])?;
             self.passed += read.len();
-            bytes += read.iter().map(|found| found.document.raw.len()).sum::<usize>();
+            bytes += read.iter().map(|found| found.document.size()).sum::<usize>();
             statements.extend(read);
-            let size = bytes / statements.len() + 1;
-            some = (SCAN_BYTES.saturating_sub(bytes) / size + 1).min(SCAN_STATEMENTS.saturating_sub(statements.len()));
+            self.size = bytes / statements.len() + 1;
         }
         let next = (self.passed < self.places.len()).then(|| ScanPlace::new(self));
         Ok(ScanPart { statements, next })

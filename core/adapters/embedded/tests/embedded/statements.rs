@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lyceum_core::ports::statements::{
-    Filter, QueryDocuments, StatementDocument, StatementFields, Statements, StatementsError, StoreDocuments,
-    StoreOutcome,
+    Filter, QueryDocuments, SCAN_BYTES, StatementDocument, StatementFields, Statements, StatementsError,
+    StoreDocuments, StoreOutcome,
 };
 use lyceum_core::record::Position;
 use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
@@ -82,6 +82,40 @@ fn every_check_of_the_contract_is_run() {
     for check in checks {
         assert_eq!(source.matches(&format!("            {check}\n")).count(), 1, "{check} is not in the macro's list");
     }
+}
+
+#[tokio::test]
+async fn small_statements_before_large_ones_do_not_make_a_part_of_a_scan_large() {
+    let folder = tempdir().unwrap();
+    let statements = open(folder.path());
+    let small: Vec<_> = (0..3_000).map(|number| numbered("one", number)).collect();
+    let text = "x".repeat(200_000);
+    let large: Vec<_> = (3_000..3_200)
+        .map(|number| {
+            let fields = StatementFields { response: Some(text.as_str().into()), ..numbered("one", number).fields };
+            StatementDocument {
+                raw: Bytes::from(json!({"response": text}).to_string()),
+                fields,
+                ..numbered("one", number)
+            }
+        })
+        .collect();
+    statements.store(small).await.unwrap();
+    for part in large.chunks(20) {
+        statements.store(part.to_vec()).await.unwrap();
+    }
+    let (mut found, mut place) = (0, None);
+    loop {
+        let part = statements.scan(&tenant_filter("one"), place).await.unwrap();
+        let bytes: usize = part.statements.iter().map(|found| found.document.size()).sum();
+        assert!(bytes < 4 * SCAN_BYTES, "{bytes} bytes came at once");
+        found += part.statements.len();
+        place = part.next;
+        if place.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, 3_200);
 }
 
 fn tenant_filter(tenant: &str) -> Filter {
