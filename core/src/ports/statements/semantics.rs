@@ -131,6 +131,10 @@ fn visit_boolean(value: Option<bool>, visit: Visit<'_, '_>) {
     }
 }
 
+/// The fields that a [`Filter`] can name; all others are only counted.
+pub const FILTERED: [&str; 8] =
+    ["tenant", "verb", "event_type", "object", "survey", "registration", "actor", "actor_sha1"];
+
 /// Every field, one line each; the names are those of [`super::StatementFields`], and the tenant.
 pub const FIELDS: [Field; 21] = [
     text("tenant", |document, visit| visit_text(&document.tenant, visit)),
@@ -287,6 +291,29 @@ pub fn check_search(limit: usize, after: Option<&str>) -> Result<Option<Cursor>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_filter_can_name_is_known_to_the_stores() {
+        let one = || Some("one".to_owned());
+        let everything = Filter {
+            tenant: one(),
+            from_ms: Some(0),
+            to_ms: Some(1),
+            verbs: vec!["one".into()],
+            event_types: vec!["one".into()],
+            actors: vec!["one".into()],
+            actor_sha1: one(),
+            object: one(),
+            survey: one(),
+            registration: one(),
+            include_voided: true,
+        };
+        let mut named: Vec<_> = everything.terms().flatten().map(|(name, _)| name).collect();
+        let mut known = FILTERED;
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
+    }
 
     #[test]
     fn a_long_text_is_cut_at_a_character_and_stays_itself() {

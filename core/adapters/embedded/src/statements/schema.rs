@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::ports::statements::form::About;
-use lyceum_core::ports::statements::semantics::{FIELDS, Field, FieldKind, FieldValue, index_term};
+use lyceum_core::ports::statements::semantics::{FIELDS, FILTERED, Field, FieldKind, FieldValue, index_term};
 
 /// How an index is made; there is another one whenever a folder of today could not be read by the code of yesterday. A folder
 /// keeps its own.
@@ -27,14 +27,16 @@ pub(super) enum Version {
     First = 1,
     /// Digests of keys, numbers in columns alone, what is stored as text: less work for each statement.
     Second = 2,
+    /// And texts that no filter names in columns alone.
+    Third = 3,
 }
 
 impl Version {
-    pub(super) const NEWEST: Self = Self::Second;
+    pub(super) const NEWEST: Self = Self::Third;
 
     /// `None` where this code does not know it.
     pub(super) fn of(number: u32) -> Option<Self> {
-        [Self::First, Self::Second].into_iter().find(|version| *version as u32 == number)
+        [Self::First, Self::Second, Self::Third].into_iter().find(|version| *version as u32 == number)
     }
 }
 
@@ -74,7 +76,7 @@ impl IndexSchema {
                 (raw, builder.add_bytes_field("about", STORED), raw, (INDEXED | FAST).into())
             }
             // Bytes are written and read one at a time, texts are not.
-            Version::Second => {
+            Version::Second | Version::Third => {
                 let (raw, about) = (builder.add_text_field("raw", STORED), builder.add_text_field("about", STORED));
                 (raw, about, builder.add_bytes_field("raw_bytes", STORED), FAST.into())
             }
@@ -83,9 +85,12 @@ impl IndexSchema {
             .set_tokenizer("raw")
             .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false);
-        let text = TextOptions::default().set_indexing_options(whole).set_fast("raw");
+        let counted = TextOptions::default().set_fast("raw");
+        let indexed = counted.clone().set_indexing_options(whole);
+        let is_only_counted = |field: &Field| version >= Version::Third && !FILTERED.contains(&field.name);
         let add = |field: &Field| match field.kind {
-            FieldKind::Text => builder.add_text_field(field.name, text.clone()),
+            FieldKind::Text if is_only_counted(field) => builder.add_text_field(field.name, counted.clone()),
+            FieldKind::Text => builder.add_text_field(field.name, indexed.clone()),
             FieldKind::Long => builder.add_i64_field(field.name, numbers.clone()),
             FieldKind::Double => builder.add_f64_field(field.name, numbers.clone()),
             FieldKind::Boolean => builder.add_bool_field(field.name, INDEXED | FAST),
@@ -106,7 +111,7 @@ impl IndexSchema {
     fn indexed<'a>(&self, key: &'a Key) -> Cow<'a, [u8]> {
         match self.version {
             Version::First => Cow::Borrowed(&key.0),
-            Version::Second => Cow::Owned(Sha256::digest(&key.0)[..KEY_BYTES].to_vec()),
+            Version::Second | Version::Third => Cow::Owned(Sha256::digest(&key.0)[..KEY_BYTES].to_vec()),
         }
     }
 
@@ -128,12 +133,12 @@ impl IndexSchema {
         encoded.add_u64(self.id_low, low);
         let about = serde_json::to_string(&About::of(document))?;
         match (self.version, std::str::from_utf8(&document.raw)) {
-            (Version::Second, Ok(text)) => encoded.add_text(self.raw, text),
+            (Version::Second | Version::Third, Ok(text)) => encoded.add_text(self.raw, text),
             _ => encoded.add_bytes(self.raw_bytes, &document.raw),
         }
         match self.version {
             Version::First => encoded.add_bytes(self.about, about.as_bytes()),
-            Version::Second => encoded.add_text(self.about, about),
+            Version::Second | Version::Third => encoded.add_text(self.about, about),
         }
         for (field, &index_field) in FIELDS.iter().zip(&self.fields) {
             field.for_each_value(document, |value| match value {

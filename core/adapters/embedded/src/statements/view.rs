@@ -7,12 +7,14 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tantivy::aggregation::bucket::QueryBuilder;
 use tantivy::aggregation::{AggContextParams, AggregationCollector, AggregationError, AggregationLimitsGuard};
 use tantivy::collector::{Collector, Count, DocSetCollector, SegmentCollector};
 use tantivy::columnar::{Column, StrColumn};
 use tantivy::query::{AllQuery, BooleanQuery, ExistsQuery, Occur, Query, RangeQuery, TermQuery, TermSetQuery};
-use tantivy::schema::IndexRecordOption;
+use tantivy::schema::{IndexRecordOption, Schema, Type};
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{
     DocAddress, DocId, DocSet as _, InvertedIndexReader, Score, Searcher, SegmentOrdinal, SegmentReader, TERMINATED,
@@ -394,7 +396,7 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
             AggregationKind::Terms { field, size } if field.kind == FieldKind::Text => terms(field.name, *size),
             // Tantivy keeps whole and broken numbers apart when it orders buckets, so `shape` orders and cuts them.
             AggregationKind::Terms { field, .. } => terms(field.name, MAX_BUCKETS),
-            AggregationKind::Filter { field, value } => json!({"filter": query_text(field.name, value)}),
+            AggregationKind::Filter { field, value } => json!({"filter": equals(field.name, value)}),
             // `* AND NOT` would nest the exclusion in a clause of its own, and such a one finds nothing.
             AggregationKind::Missing { field } => json!({"filter": format!("+* -{}:*", field.name)}),
             AggregationKind::Cardinality { field } if distinct == Distinct::Exact => terms(field.name, MAX_BUCKETS + 1),
@@ -409,14 +411,43 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
     aggregations.iter().map(|(name, aggregation)| (name.clone(), one(aggregation))).collect::<Map<_, _>>().into()
 }
 
-/// A query in tantivy's language for one value.
-fn query_text(name: &str, value: &FieldValue<'_>) -> String {
-    match value {
-        FieldValue::Text(text) => format!("{name}:\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"")),
-        // A range is found in the column, where a number has no index beside it.
-        FieldValue::Long(number) => format!("{name}:[{number} TO {number}]"),
-        FieldValue::Double(number) => format!("{name}:[{number} TO {number}]"),
-        FieldValue::Boolean(truth) => format!("{name}:{truth}"),
+/// [`Equals`] in JSON.
+fn equals(field: &str, value: &FieldValue<'_>) -> Value {
+    let value = match value {
+        FieldValue::Text(text) => json!(text),
+        FieldValue::Long(number) => json!(number),
+        FieldValue::Double(number) => json!(number),
+        FieldValue::Boolean(truth) => json!(truth),
+    };
+    json!({"type": "Equals", "field": field, "value": value})
+}
+
+/// The documents with this value in this field. Found in the column where there is no index beside it, which tantivy's own query language
+/// cannot say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Equals {
+    field: String,
+    value: Value,
+}
+
+#[typetag::serde]
+impl QueryBuilder for Equals {
+    fn build_query(&self, schema: &Schema, _tokenizers: &TokenizerManager) -> tantivy::Result<Box<dyn Query>> {
+        let field = schema.get_field(&self.field)?;
+        let term = match (schema.get_field_entry(field).field_type().value_type(), &self.value) {
+            (Type::Str, Value::String(text)) => Some(Term::from_field_text(field, text)),
+            (Type::I64, number) => number.as_i64().map(|number| Term::from_field_i64(field, number)),
+            (Type::F64, number) => number.as_f64().map(|number| Term::from_field_f64(field, number)),
+            (Type::Bool, Value::Bool(truth)) => Some(Term::from_field_bool(field, *truth)),
+            _ => None,
+        };
+        let term =
+            term.ok_or_else(|| TantivyError::InvalidArgument(format!("{} is never {}", self.field, self.value)))?;
+        Ok(Box::new(TermQuery::new(term, IndexRecordOption::Basic)))
+    }
+
+    fn box_clone(&self) -> Box<dyn QueryBuilder> {
+        Box::new(self.clone())
     }
 }
 

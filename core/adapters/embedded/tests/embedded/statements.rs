@@ -62,14 +62,28 @@ mod embedded {
 }
 
 /// A folder that an earlier release made keeps the form in which it was made.
+async fn in_version(version: &str, check: impl AsyncFnOnce(&dyn Statements)) {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("schema-version"), version).unwrap();
+    check(&open(folder.path())).await;
+    assert_eq!(fs::read_to_string(folder.path().join("schema-version")).unwrap(), version);
+}
+
 mod embedded_in_the_first_version {
     use super::*;
 
     async fn with_folder(check: impl AsyncFnOnce(&dyn Statements)) {
-        let folder = tempdir().unwrap();
-        fs::write(folder.path().join("schema-version"), "1\n").unwrap();
-        check(&open(folder.path())).await;
-        assert_eq!(fs::read_to_string(folder.path().join("schema-version")).unwrap(), "1\n");
+        in_version("1\n", check).await;
+    }
+
+    lyceum_testing::statements_contract!(with_folder);
+}
+
+mod embedded_in_the_second_version {
+    use super::*;
+
+    async fn with_folder(check: impl AsyncFnOnce(&dyn Statements)) {
+        in_version("2\n", check).await;
     }
 
     lyceum_testing::statements_contract!(with_folder);
@@ -178,8 +192,8 @@ fn a_folder_that_another_one_has_open_is_refused() {
 #[test]
 fn a_folder_of_a_newer_version_is_refused() {
     let folder = tempdir().unwrap();
-    fs::write(folder.path().join("schema-version"), "3\n").unwrap();
-    assert!(refusal(folder.path()).contains("newer version (schema 3, this one reads up to 2)"));
+    fs::write(folder.path().join("schema-version"), "4\n").unwrap();
+    assert!(refusal(folder.path()).contains("newer version (schema 4, this one reads up to 3)"));
 }
 
 #[test]
