@@ -31,6 +31,13 @@ impl Default for Suite {
 }
 
 impl Suite {
+    /// So many tests run at once, where the arguments say nothing else; without it as many as there are processors.
+    #[must_use]
+    pub fn at_once(mut self, tests: usize) -> Self {
+        self.arguments.test_threads.get_or_insert(tests);
+        self
+    }
+
     /// Adds a test. It fails by panicking.
     pub fn test(
         &mut self,

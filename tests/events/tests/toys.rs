@@ -311,11 +311,27 @@ fn an_event_that_another_worker_asks_about_is_redelivered_without_a_call_until_i
     assert_eq!(claimed, Ok(Claim::Held));
     let reports = world.deliver_to(&generator(&world, 1, |_| panic!("it is asked")), &records);
     assert_eq!(outcomes(&reports), ["retry_later"]);
-    assert!(format!("{:?}", reports[0].outcome).contains("another worker"), "{:?}", reports[0].outcome);
+    let why = format!("{:?}", reports[0].outcome);
+    assert!(why.contains("another worker is asking about this event, for 60 s at most"), "{why}");
     assert_eq!(world.ledger.switch.calls("count_attempt"), 0, "a wait is no attempt");
     world.clock.advance(Duration::from_secs(60));
     let function = generator(&world, 1, |_| Ok("draft".to_owned()));
     assert_eq!(outcomes(&world.deliver_to(&function, &records)), ["applied"]);
+}
+
+#[test]
+fn how_an_event_ended_is_told_by_its_key_for_each_effect_that_has_keys() {
+    let world = world();
+    let answered = generator(&world, 1, |_| Ok("draft".to_owned()));
+    for (function, event_type) in [(answered, REQUESTED), (distributor(&world), GENERATED)] {
+        let value = |number| module::value(Uuid::from_u128(number), event_type, "rust", "");
+        let records = [record(COURSES, 0, value(1)), record(COURSES, 1, value(2))];
+        let ended =
+            || -> Vec<bool> { block_on(function.ended(&records)).unwrap().iter().map(Option::is_some).collect() };
+        assert_eq!(ended(), [false, false], "{event_type}");
+        assert_eq!(outcomes(&world.deliver_to(&function, &records[..1])), ["applied"]);
+        assert_eq!(ended(), [true, false], "{event_type}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ mod whole_pipeline;
 use lyceum_services::Suite;
 
 fn main() {
-    let mut suite = Suite::default();
+    // Most rows wait most of the time.
+    let mut suite = Suite::default().at_once(4);
     matrix::add(&mut suite);
     whole_pipeline::add(&mut suite);
     suite.run()
