@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, whole};
+use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, optional_whole, whole};
 use lyceum_secrets::Secrets;
 use lyceum_server::config::{Config as ServerConfig, VARIABLES};
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub batching_window: Duration,
     /// `LYCEUM_DATA`: the data folder where `--data` names none.
     pub data: Option<PathBuf>,
+    /// `WORKERS`: the threads on which events are processed; `None`: as many as there are processors.
+    pub workers: Option<usize>,
     /// `LYCEUM_TOKEN`: what a command shows to the process that has the data.
     pub token: Option<CommandToken>,
     /// `--functions`: the functions that run elsewhere.
@@ -51,8 +53,11 @@ const LYCEUM_TOKEN: Variable<Option<String>> =
     optional("LYCEUM_TOKEN", "of a command: the token that it shows to the process that has the data");
 const WINDOW_SIZE: Variable<Duration> =
     milliseconds("WINDOW_SIZE_MS", 50, 0..=300_000, "how long a batch that is not full waits for more");
+const WORKERS: Variable<Option<usize>> =
+    optional_whole("WORKERS", 1..=256, "the threads on which events are processed; without it one for each processor")
+        .alias("FASTSTREAM_WORKERS");
 
-const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE];
+const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE, &WORKERS];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
 pub fn variables() -> impl Iterator<Item = Row> {
@@ -99,6 +104,7 @@ impl Config {
             batch_size: reading.read(&BATCH_SIZE),
             batching_window: reading.read(&WINDOW_SIZE),
             data: reading.read(&LYCEUM_DATA).map(PathBuf::from),
+            workers: reading.read(&WORKERS),
             token: reading.read(&LYCEUM_TOKEN).map(CommandToken),
             functions: Vec::new(),
             is_verbose: false,
@@ -123,6 +129,15 @@ mod tests {
     fn an_empty_environment_has_the_defaults_of_the_table() {
         let config = read(&[]).unwrap();
         assert_eq!((config.batch_size, config.batching_window), (500, Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn workers_are_read_under_the_name_of_the_older_consumer_too() {
+        let workers = |variables| read(variables).unwrap().workers;
+        assert_eq!(workers(&[]), None);
+        assert_eq!(workers(&[("FASTSTREAM_WORKERS", "3")]), Some(3));
+        assert_eq!(workers(&[("FASTSTREAM_WORKERS", "3"), ("WORKERS", "1")]), Some(1));
+        assert!(read(&[("WORKERS", "0")]).unwrap_err().to_string().contains("WORKERS"));
     }
 
     #[test]

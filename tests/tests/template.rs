@@ -443,6 +443,7 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     "LYCEUM_DATA",
     "LYCEUM_TOKEN",
     "WINDOW_SIZE_MS",
+    "WORKERS",
 ];
 const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/academy/1-2";
 const DOMAIN: &str = "arn:aws:es:eu-central-1:123456789012:domain/academy";

@@ -49,9 +49,13 @@ pub use lyceum_server::connect::Purpose;
 struct Processing(Option<tokio::runtime::Runtime>);
 
 impl Processing {
-    fn start() -> Self {
-        let threads = tokio::runtime::Builder::new_multi_thread().thread_name("processing").enable_all().build();
-        Self(threads.inspect_err(|error| tracing::warn!(%error, "events have no threads of their own")).ok())
+    fn start(workers: Option<usize>) -> Self {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads.thread_name("processing").enable_all();
+        if let Some(workers) = workers {
+            threads.worker_threads(workers);
+        }
+        Self(threads.build().inspect_err(|error| tracing::warn!(%error, "events have no threads of their own")).ok())
     }
 
     fn handle(&self) -> Handle {
@@ -215,7 +219,7 @@ impl Runtime {
     /// Runs every mapping and the housekeeping until `shutdown`. The mappings have threads of their own: however much there is
     /// to process, whoever asks something of this process is answered meanwhile.
     pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) {
-        let processing = Processing::start();
+        let processing = Processing::start(self.config.workers);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for mapping in &self.pipeline.mappings {
