@@ -204,6 +204,21 @@ fn from_the_first_record_that_is_not_counted_on_its_partition_is_redelivered_and
 }
 
 #[test]
+fn numbers_are_counted_again_at_once_where_a_call_failed_or_its_answer_was_lost() {
+    for fault in [Fault::Before, Fault::After] {
+        for nth in [0, 1] {
+            let world = world();
+            let mut script = vec![None; nth];
+            script.push(Some(fault));
+            world.ledger.switch.script(script);
+            let records = [record(avro::TOPIC, 0, avro::value(Uuid::from_u128(1), "ada", 1, true, 0))];
+            assert_eq!(outcomes(&world.deliver_to(&answers(&world), &records)), ["applied"], "{fault:?} of call {nth}");
+            assert_eq!(count_of(&world, "ada")["answers"], 1, "{fault:?} of call {nth}");
+        }
+    }
+}
+
+#[test]
 fn a_reaction_follows_once_from_an_event_of_another_familys_topic_whatever_answer_is_lost() {
     for fault in [None, Some(Fault::Before), Some(Fault::After)] {
         for port in ["ledger", "event log"] {
