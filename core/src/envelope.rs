@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::family::{Catalog, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
+use crate::ports::ledger::Home;
 use crate::record::{Header, Position, Record, header_text};
 use crate::trace;
 use lyceum_xapi::Limits;
@@ -134,9 +135,14 @@ pub fn derived_event_id(source: &Position) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("event {source}").as_bytes())
 }
 
-/// The id of a follow-up.
-pub fn follow_up_id(event: Uuid, event_type: &str, ordinal: usize) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("follow-up {event} {event_type} {ordinal}").as_bytes())
+/// The id of a follow-up. Where an event's key is at home, an id that comes again with another home is another event: what
+/// follows from the two must not have one id.
+pub fn follow_up_id(event: Uuid, home: Option<&Home>, event_type: &str, ordinal: usize) -> Uuid {
+    let mut name = format!("follow-up {event} {event_type} {ordinal}");
+    if let Some(Home { kind, id }) = home {
+        name += &format!(" of {kind} {id}");
+    }
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 /// The id of a dead letter: by position alone the second letter of a replayed record would vanish.
@@ -465,3 +471,18 @@ pub const RULES: &[&str] = &[
     "tenant.differs",
     "tenant.format",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_one_id_at_two_homes_has_two_ids() {
+        let home = |id: &str| Home { kind: "session".into(), id: id.into() };
+        let id = |home: Option<&Home>| follow_up_id(Uuid::from_u128(7), home, "session.followed", 0);
+        let (one, other) = (home("s1"), home("s2"));
+        assert_eq!(id(Some(&one)), id(Some(&one)));
+        assert_ne!(id(Some(&one)), id(Some(&other)), "whoever reads them would take the second for the first");
+        assert_ne!(id(Some(&one)), id(None));
+    }
+}

@@ -238,7 +238,7 @@ fn a_reaction_follows_once_from_an_event_of_another_familys_topic_whatever_answe
             );
             // At least once, and always under the same id: who reads them removes the others.
             let published = world.records(DISTRIBUTIONS);
-            let expected = follow_up_id(id, CREATED, 0).to_string();
+            let expected = follow_up_id(id, None, CREATED, 0).to_string();
             assert!(!published.is_empty());
             for record in published {
                 assert_eq!(header_text(&record.headers, "event-id"), Some(&*expected));
@@ -309,7 +309,7 @@ fn a_port_is_asked_once_for_an_event_and_the_first_answer_that_is_recorded_holds
                 assert_eq!(outcomes(&world.deliver_to(&function, &records)), ended, "{fault:?} at the {port}");
             }
             assert_eq!(calls.load(Ordering::SeqCst), 1, "{fault:?} at the {port}");
-            let expected = module::value(follow_up_id(id, GENERATED, 0), GENERATED, "rust", "draft 0");
+            let expected = module::value(follow_up_id(id, None, GENERATED, 0), GENERATED, "rust", "draft 0");
             assert!(world.records(COURSES).iter().all(|record| record.value.as_deref() == Some(&*expected)));
         }
     }

@@ -220,7 +220,7 @@ fn accepted<E: TypedEvent, S: Serialize>(
 
 /// A follow-up as it is published.
 fn publication<E: TypedEvent>(item: &Item<'_, E>, ordinal: usize, follow_up: FollowUp) -> Publication {
-    let id = follow_up_id(item.envelope.id, follow_up.event_type, ordinal);
+    let id = follow_up_id(item.envelope.id, item.key.home.as_ref(), follow_up.event_type, ordinal);
     let mut headers = vec![
         Header::new("event-id", id.to_string()),
         Header::new("event-type", follow_up.event_type),

@@ -236,7 +236,7 @@ fn follow_ups_have_ids_that_their_event_decides_and_come_again_as_they_were() {
     assert_eq!(world.deliver_one(&sent).outcome, Outcome::Applied);
     let first = world.records(Probe::TOPIC);
     let ids: Vec<_> = first.iter().map(|of| header_text(&of.headers, "event-id").unwrap().to_owned()).collect();
-    let wanted = [0, 1].map(|ordinal| follow_up_id(Uuid::from_u128(7), Probe::FOLLOW_UP, ordinal).to_string());
+    let wanted = [0, 1].map(|ordinal| follow_up_id(Uuid::from_u128(7), None, Probe::FOLLOW_UP, ordinal).to_string());
     assert_eq!(ids, wanted);
     for of in &first {
         assert_eq!(header_text(&of.headers, "correlation-id"), Some(Uuid::from_u128(7).to_string().as_str()));

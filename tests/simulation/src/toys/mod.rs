@@ -294,7 +294,8 @@ fn check_courses(stage: &Stage) -> Result<(), Violation> {
         if counts != (requested.len(), generated.len(), distinct.len()) {
             return fail(Check::AppliedTwice, format!("{id}: {course:?}, {created:?}"));
         }
-        let follow = |of: &BTreeSet<Uuid>, event_type| of.iter().map(|id| follow_up_id(*id, event_type, 0)).collect();
+        let follow =
+            |of: &BTreeSet<Uuid>, event_type| of.iter().map(|id| follow_up_id(*id, None, event_type, 0)).collect();
         let to_generate = if id == module::REFUSED { BTreeSet::new() } else { follow(&requested, module::GENERATED) };
         let to_create = if id == module::UNWANTED { BTreeSet::new() } else { follow(&generated, module::CREATED) };
         let (invented, missing) = (

@@ -254,7 +254,7 @@ impl StatefulFamily for Distributions {
 }
 
 fn follow_up(topic: &'static str, event_type: &'static str, course: &str, text: &str, at: &Occurrence) -> FollowUp {
-    let value = value(follow_up_id(at.event_id, event_type, 0), event_type, course, text);
+    let value = value(follow_up_id(at.event_id, None, event_type, 0), event_type, course, text);
     FollowUp { topic, event_type, key: course.to_owned(), value }
 }
 
