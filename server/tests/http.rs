@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
-use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping};
+use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping, worked_here};
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
 use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
@@ -446,6 +446,20 @@ async fn more_events_than_the_bound_are_ingested_by_no_route() {
     send(&fakes, post("/api/ingest", body)).await.is_problem(413, "too-large", "at most 10000 at once");
     let body = format!("{{\"events\": [{event}{}]}}", format!(",{event}").repeat(9_999));
     assert_eq!(send(&fakes, post("/api/ingest", body)).await.json()["applied"], 10_000);
+}
+
+#[tokio::test]
+async fn batches_and_imports_are_worked_on_aside_so_that_other_answers_do_not_wait() {
+    let fakes = empty(Access::open());
+    for path in ["/2015-03-31/functions/training/invocations", "/api/dead-letters/import"] {
+        let before = worked_here();
+        assert_eq!(send(&fakes, post(path, " ".repeat(70_000))).await.status, StatusCode::OK, "{path}");
+        assert_eq!(worked_here(), before, "{path}: a large body takes the runtime's own thread");
+        assert_eq!(send(&fakes, post(path, "{}".to_owned())).await.status, StatusCode::OK, "{path}");
+        assert_eq!(worked_here(), before + 1, "{path}: a small one needs no thread of its own");
+    }
+    let unknown = post("/2015-03-31/functions/none/invocations", " ".repeat(70_000));
+    send(&fakes, unknown).await.is_problem(404, "not-found", "there is no function");
 }
 
 #[tokio::test]

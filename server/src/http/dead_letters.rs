@@ -17,6 +17,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::analytics::read_time;
+use super::body::{read_aside, work_aside};
 use super::{At, BODY_LIMIT_BYTES, Limit, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::{Access, Caller};
 use crate::dead_letters::letters::{
@@ -289,13 +290,16 @@ async fn read_request(caller: &Caller, uri: &Uri, headers: &HeaderMap, body: Bod
     let body = read_body(caller, body, BODY_LIMIT_BYTES).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
-        let request: Request = serde_json::from_slice(&body).map_err(|error| {
-            let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?, "rule"?, "since"?, "until"?} or {"all": true}"#;
-            Problem::bad_request(format!(
-                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"? and \"up_to\"?; to replay also \"again\"? \
-                 and \"wait\"?"
-            ))
-        })?;
+        let request = read_aside(caller, body, |body| {
+            serde_json::from_slice::<Request>(body).map_err(|error| {
+                let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?, "rule"?, "since"?, "until"?} or {"all": true}"#;
+                Problem::bad_request(format!(
+                    "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"? and \"up_to\"?; to replay also \"again\"? \
+                     and \"wait\"?"
+                ))
+            })
+        });
+        let request = request.await?;
         return Ok(Sent { tenant, request, form: None });
     }
     if body.trim_ascii_start().starts_with(b"{") {
@@ -474,7 +478,8 @@ pub(super) async fn import(
     }
     // A text within JSON: an event of Lambda's 6 MB, each quote escaped.
     let document = read_body(&caller, body, 2 * PUBLISH_LIMIT_BYTES).await?;
-    Ok(Json(dead_letters.import(&document).await?))
+    let imported = work_aside(&caller, document.len(), async move { dead_letters.import(&document).await });
+    Ok(Json(imported.await??))
 }
 
 fn check_limit(limit: usize) -> Result<usize, Problem> {

@@ -1,6 +1,7 @@
 //! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -402,6 +403,7 @@ impl DeadLetters for FakeDeadLetters {
 
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError> {
         let letters = document.len() as u64;
+        note_work();
         Ok(Imported { letters, ..Imported::default() })
     }
 }
@@ -483,6 +485,19 @@ impl Keys for FakeKeys {
     }
 }
 
+thread_local! {
+    static WORKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn note_work() {
+    WORKED.set(WORKED.get() + 1);
+}
+
+/// How often functions and imports were worked on by the thread that asks.
+pub fn worked_here() -> u64 {
+    WORKED.get()
+}
+
 /// Counts every event as applied; knows the function `training`, which answers with what it got.
 pub struct FakeWork;
 
@@ -498,6 +513,7 @@ impl Work for FakeWork {
     }
 
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
+        note_work();
         Ok((function == "training").then_some(payload))
     }
 }
