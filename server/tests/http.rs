@@ -463,6 +463,32 @@ async fn batches_and_imports_are_worked_on_aside_so_that_other_answers_do_not_wa
 }
 
 #[tokio::test]
+async fn while_letters_are_still_to_be_read_whoever_shows_a_number_of_them_says_so() {
+    let fakes = busy(Access::open()).await;
+    let event = "00000000-0000-0000-0000-00000000beef";
+    let pages = [
+        "/",
+        "/dead-letters",
+        "/dead-letters?rule=none",
+        "/dead-letters/list",
+        "/dead-letters/list?rule=none",
+        &format!("/search?q={event}"),
+    ];
+    let answers = ["/api/dead-letters", "/api/dead-letters/summary", "/api/tenants"];
+    for is_behind in [false, true] {
+        fakes.dead_letters.1.store(is_behind, Ordering::SeqCst);
+        for path in pages {
+            let text = send(&fakes, get(path)).await.text;
+            assert_eq!(text.contains("More letters came than could be read yet"), is_behind, "{path}: {text}");
+            assert!(!is_behind || !text.contains("There is none"), "{path} knows too much");
+        }
+        for path in answers {
+            assert_eq!(send(&fakes, get(path)).await.json()["is_behind"], is_behind, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_whose_events_wait_brings_no_more_and_another_one_does() {
     const OTHER: &str = "globex:publish:another-long-secret-of-globex";
     const OWN: &str = "acme:publish:a-long-secret-of-acme";

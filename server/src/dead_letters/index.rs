@@ -209,11 +209,22 @@ impl Matching {
         last_ms >= self.since_ms && first_ms < self.until_ms
     }
 
-    fn fits(&self, place: Place, known: &Known) -> bool {
-        self.fits_cause(place, &known.cause)
-            && self.fits_time(known.at_ms, known.at_ms)
-            && self.state.is_none_or(|state| state == known.state())
+    fn fits_state(&self, state: LetterState) -> bool {
+        self.state.is_none_or(|wanted| wanted == state)
     }
+
+    fn fits_but_for_state(&self, place: Place, known: &Known) -> bool {
+        self.fits_cause(place, &known.cause) && self.fits_time(known.at_ms, known.at_ms)
+    }
+
+    fn fits(&self, place: Place, known: &Known) -> bool {
+        self.fits_but_for_state(place, known) && self.fits_state(known.state())
+    }
+}
+
+/// The state of a letter that is not done with.
+fn state_of(is_parked: bool) -> LetterState {
+    if is_parked { LetterState::Parked } else { LetterState::Waiting }
 }
 
 /// How many letters were lost for want of room, by what they have in common.
@@ -237,6 +248,8 @@ pub(super) struct Page {
     pub(super) listed: Vec<Position>,
     /// How many match in all, of those that are held.
     pub(super) total: u64,
+    /// How many of them are not done with, those that were lost for want of room included.
+    pub(super) open: DeadLetterCount,
     pub(super) next: Option<Cursor>,
 }
 
@@ -251,6 +264,18 @@ pub(super) struct Chosen {
     pub(super) parked: u64,
     /// Letters that cannot be sent again.
     pub(super) unsendable: Vec<Position>,
+}
+
+/// Letters by what they have in common.
+#[derive(Debug)]
+pub(super) struct Grouping {
+    /// Those of which the most wait first.
+    pub(super) groups: Vec<Group>,
+    /// How many there are in all.
+    pub(super) total: usize,
+    /// How many of each kind are not done with, in whatever state the groups are asked for; those that were lost for want of
+    /// room included.
+    pub(super) kinds: CountOfKinds,
 }
 
 /// Letters that have one cause, as they are shown.
@@ -465,16 +490,17 @@ impl Index {
         }
     }
 
-    fn lost<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
+    fn lost_in_any_state<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
         let counts = self.forgotten.counts.iter();
         let counts = counts.flat_map(|((place, _), counts)| counts.iter().map(move |(of, lost)| (*place, of, lost)));
-        let fits = |(place, (cause, is_parked), lost): &(Place, &(Cause, bool), &Lost)| {
-            let state = if *is_parked { LetterState::Parked } else { LetterState::Waiting };
-            matching.fits_cause(*place, cause)
-                && matching.fits_time(lost.first_ms, lost.last_ms)
-                && matching.state.is_none_or(|wanted| wanted == state)
+        let fits = |(place, (cause, _), lost): &(Place, &(Cause, bool), &Lost)| {
+            matching.fits_cause(*place, cause) && matching.fits_time(lost.first_ms, lost.last_ms)
         };
         counts.filter(fits).map(|(_, (cause, is_parked), lost)| (cause, *is_parked, lost))
+    }
+
+    fn lost<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
+        self.lost_in_any_state(matching).filter(|(_, is_parked, _)| matching.fits_state(state_of(*is_parked)))
     }
 
     /// How many that match and are not done with were lost for want of room. Of a time this counts some that lie beside it.
@@ -582,14 +608,18 @@ impl Index {
             Order::NewestFirst => other.cmp(one),
             Order::OldestFirst => one.cmp(other),
         };
-        let mut total = 0;
+        let (mut total, mut open) = (0, DeadLetterCount::default());
         let mut found: Vec<(i64, Spot)> = Vec::new();
         for (spot, known) in self.fitting(matching) {
             total += 1;
+            if known.is_open() {
+                open.add(known.is_parked, 1);
+            }
             if is_behind((known.at_ms, *spot)) {
                 found.push((known.at_ms, *spot));
             }
         }
+        self.lost(matching).for_each(|(_, is_parked, lost)| open.add(is_parked, lost.count));
         let is_last = found.len() <= limit;
         if !is_last && limit > 0 {
             found.select_nth_unstable_by(limit - 1, compare);
@@ -598,45 +628,40 @@ impl Index {
         found.sort_unstable_by(compare);
         let last = if is_last { None } else { found.last() };
         let next = last.map(|(at_ms, spot)| Cursor { at_ms: *at_ms, position: self.position(*spot) });
-        Page { listed: found.iter().map(|(_, spot)| self.position(*spot)).collect(), total, next }
+        Page { listed: found.iter().map(|(_, spot)| self.position(*spot)).collect(), total, open, next }
     }
 
-    /// How many wait and how many are parked, those that were lost for want of room included.
-    pub(super) fn count(&self, matching: &Matching) -> CountOfKinds {
-        let mut counts = CountOfKinds::new();
-        let mut add = |kind: DeadLetterKind, is_parked: bool, number: u64| {
-            let count: &mut DeadLetterCount = counts.entry(kind).or_default();
-            *(if is_parked { &mut count.parked } else { &mut count.waiting }) += number;
-        };
-        for (_, known) in self.fitting(matching).filter(|(_, known)| known.is_open()) {
-            add(known.cause.kind, known.is_parked, 1);
-        }
-        for (cause, is_parked, lost) in self.lost(matching) {
-            add(cause.kind, is_parked, lost.count);
-        }
-        counts
-    }
-
-    /// The letters that match by what they have in common: those of which the most wait first, at most `limit`, and how many
-    /// there are.
-    pub(super) fn groups(&self, matching: &Matching, limit: usize) -> (Vec<Group>, usize) {
+    /// The letters that match by what they have in common: those of which the most wait first, at most `limit`.
+    pub(super) fn groups(&self, matching: &Matching, limit: usize) -> Grouping {
+        let mut kinds = CountOfKinds::new();
         let mut grouped: HashMap<Cause, Grouped> = HashMap::new();
-        for (spot, known) in self.fitting(matching) {
-            let group = grouped.entry(known.cause).or_default();
+        for (spot, known) in self.of_tenant(matching.tenant) {
+            if !matching.fits_but_for_state(spot.0, known) {
+                continue;
+            }
             let state = known.state();
-            group.count += 1;
-            group.waiting += u64::from(state == LetterState::Waiting);
-            group.parked += u64::from(state == LetterState::Parked);
-            group.spans(known.at_ms, known.at_ms);
-            group.example = group.example.max(Some(known.age(*spot)));
+            if state.is_open() {
+                kinds.entry(known.cause.kind).or_default().add(known.is_parked, 1);
+            }
+            if matching.fits_state(state) {
+                let group = grouped.entry(known.cause).or_default();
+                group.count += 1;
+                group.waiting += u64::from(state == LetterState::Waiting);
+                group.parked += u64::from(state == LetterState::Parked);
+                group.spans(known.at_ms, known.at_ms);
+                group.example = group.example.max(Some(known.age(*spot)));
+            }
         }
-        for (cause, is_parked, lost) in self.lost(matching) {
-            let group = grouped.entry(*cause).or_default();
-            group.count += lost.count;
-            *(if is_parked { &mut group.parked } else { &mut group.waiting }) += lost.count;
-            group.spans(lost.first_ms, lost.last_ms);
+        for (cause, is_parked, lost) in self.lost_in_any_state(matching) {
+            kinds.entry(cause.kind).or_default().add(is_parked, lost.count);
+            if matching.fits_state(state_of(is_parked)) {
+                let group = grouped.entry(*cause).or_default();
+                group.count += lost.count;
+                *(if is_parked { &mut group.parked } else { &mut group.waiting }) += lost.count;
+                group.spans(lost.first_ms, lost.last_ms);
+            }
         }
-        let number = grouped.len();
+        let total = grouped.len();
         let mut groups: Vec<(Cause, Grouped)> = grouped.into_iter().collect();
         groups.sort_unstable_by_key(|(cause, group)| {
             (Reverse((group.waiting, group.parked, group.count)), Reverse(group.times_ms), *cause)
@@ -658,7 +683,7 @@ impl Index {
                 example: group.example.map(|(_, _, spot)| self.position(spot)),
             }
         });
-        (shown.collect(), number)
+        Grouping { groups: shown.collect(), total, kinds }
     }
 
     /// How far each partition was read: what came later is none of a replay's that begins now.

@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::live::format_time;
 use crate::questions::AskError;
 use following::Followed;
-use index::{Found, Index, Mark};
+use index::{Found, Grouping, Index, Mark};
 use letters::{
-    Cause, Causes, CountOfKinds, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported,
-    LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter,
+    Cause, Causes, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported, LetterState,
+    Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, SoFar,
 };
 use marks::{key_of, mark_of};
 
@@ -307,23 +307,19 @@ impl DeadLetters for DeadLetterIndex {
         let letters = page.listed.iter().filter_map(|position| letters.remove(position)).collect();
         let letters = self.show_all(letters).await?;
         let next = page.next.map(|cursor| cursor.to_string());
-        Ok(Letters { letters, total: page.total, next, not_indexed, is_behind })
+        Ok(Letters { letters, total: page.total, next, not_indexed, is_behind, open: page.open })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
-        let (index, _) = self.look().await?;
-        Ok(index.count(&index.matching(filter)))
-    }
-
-    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
-        drop(self.look().await?);
-        Ok(self.tenants.lock().clone())
+    async fn tenants(&self) -> Result<SoFar<BTreeSet<String>>, AskError> {
+        let (_, is_behind) = self.look().await?;
+        Ok(SoFar { answer: self.tenants.lock().clone(), is_behind })
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
         let (index, is_behind) = self.look().await?;
         let matching = index.matching(filter);
-        let ((groups, total), not_indexed) = (index.groups(&matching, limit), index.not_indexed(&matching));
+        let (Grouping { groups, total, kinds }, not_indexed) =
+            (index.groups(&matching, limit), index.not_indexed(&matching));
         drop(index);
         let examples = self.read_all(groups.iter().filter_map(|group| group.example.as_ref())).await?;
         let causes = groups.into_iter().map(|group| Cause {
@@ -344,7 +340,7 @@ impl DeadLetters for DeadLetterIndex {
             last: format_time(group.last_ms),
             example: group.example,
         });
-        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind })
+        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind, kinds })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -355,9 +351,13 @@ impl DeadLetters for DeadLetterIndex {
         Ok(shown.into_iter().map(|letter| (letter.position.clone(), letter)).collect())
     }
 
-    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
-        let (index, _) = self.look().await?;
-        Ok(index.about(tenant, events))
+    async fn about(
+        &self,
+        tenant: Option<&str>,
+        events: &HashSet<Uuid>,
+    ) -> Result<SoFar<HashMap<Uuid, Position>>, AskError> {
+        let (index, is_behind) = self.look().await?;
+        Ok(SoFar { answer: index.about(tenant, events), is_behind })
     }
 
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {

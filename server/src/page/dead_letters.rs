@@ -5,8 +5,10 @@ use lyceum_core::outcome::DeadLetterKind;
 use maud::{Markup, html};
 
 use super::event::render_findings;
-use super::{Frame, count, layout, moment, words};
-use crate::dead_letters::letters::{Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter};
+use super::{Frame, capital, count, layout, moment, words};
+use crate::dead_letters::letters::{
+    BEHIND, Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter,
+};
 use crate::live::format_time;
 
 pub(super) const LIST: &str = "/dead-letters/list";
@@ -122,11 +124,13 @@ fn render_kinds(frame: &Frame, page: &str, filter: &DeadLetterFilter) -> Markup 
     )
 }
 
-fn render_left_out(number: u64, is_behind: bool) -> Markup {
+/// Says that the numbers beside it are not all, where they are not.
+pub(super) fn render_behind(is_behind: bool) -> Markup {
+    html! { @if is_behind { p.quiet { (capital(BEHIND)) } } }
+}
+
+fn render_left_out(number: u64) -> Markup {
     html! {
-        @if is_behind {
-            p.quiet { "More letters came than could be read yet: load the page again in a moment." }
-        }
         @if number > 0 {
             p.quiet {
                 (count(number)) " older " @if number == 1 { "one is" } @else { "ones are" }
@@ -149,7 +153,7 @@ pub struct CausesView {
 impl CausesView {
     /// The whole document.
     pub fn render(&self) -> Markup {
-        let Causes { causes, total, not_indexed, is_behind } = &self.causes;
+        let Causes { causes, total, not_indexed, is_behind, .. } = &self.causes;
         let title =
             self.filter.kind.map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {}", words(kind.name())));
         let has_tenants = self.frame.tenant.is_none();
@@ -157,7 +161,8 @@ impl CausesView {
             article.letters {
                 h1 { (title) }
                 (render_kinds(&self.frame, "/dead-letters", &self.filter))
-                @if causes.is_empty() { p.empty { "There is none." } }
+                (render_behind(*is_behind))
+                @if causes.is_empty() { @if !is_behind { p.empty { "There is none." } } }
                 @else {
                     div.scroll tabindex="0" role="region" aria-label="Causes" {
                         table.causes {
@@ -194,7 +199,7 @@ impl CausesView {
                             }
                         }
                     }
-                    (render_left_out(*not_indexed, *is_behind))
+                    (render_left_out(*not_indexed))
                     p { a href=(path(&self.frame, LIST, &self.filter, &[])) { "One by one, the newest first" } }
                 }
             }
@@ -226,8 +231,6 @@ pub struct DeadLettersView {
     pub letters: Letters,
     /// Whether these are the newest.
     pub is_first: bool,
-    /// How many wait and are parked, of those that match.
-    pub number: DeadLetterCount,
     /// What was just done.
     pub done: Option<Done>,
     /// Whether the caller may do something with them.
@@ -239,8 +242,8 @@ impl DeadLettersView {
     pub fn render(&self) -> Markup {
         let kind = self.filter.kind.map(|kind| words(kind.name()));
         let title = kind.as_ref().map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {kind}"));
-        let DeadLetterCount { waiting, parked } = self.number;
-        let Letters { letters, total, next, not_indexed, is_behind } = &self.letters;
+        let Letters { letters, total, next, not_indexed, is_behind, open } = &self.letters;
+        let DeadLetterCount { waiting, parked } = *open;
         let content = html! {
             article.letters {
                 h1 { (title) @if let Some(rule) = &self.filter.rule { ", " code { (rule) } } @if let Some(topic) = &self.filter.topic { " of " code { (topic) } } }
@@ -248,14 +251,15 @@ impl DeadLettersView {
                 @if let Some(done) = &self.done { (render_done(done)) }
                 (render_kinds(&self.frame, LIST, &self.filter))
                 (self.render_states())
-                @if letters.is_empty() { p.empty { "There is none." } }
+                (render_behind(*is_behind))
+                @if letters.is_empty() { @if !is_behind { p.empty { "There is none." } } }
                 @else {
                     p {
                         @if letters.len() as u64 == *total { (count(i128::from(*total))) }
                         @else { (letters.len()) " of " (count(i128::from(*total))) }
                         ", newest first: " b { (count(i128::from(waiting))) } " waiting, " b { (count(i128::from(parked))) } " parked."
                     }
-                    (render_left_out(*not_indexed, *is_behind))
+                    (render_left_out(*not_indexed))
                     @if waiting + parked > 0 && self.may_operate { (self.render_all(waiting, parked)) }
                     div.scroll tabindex="0" role="region" aria-label="Letters" {
                         table.rows {

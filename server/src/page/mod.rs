@@ -153,6 +153,12 @@ fn words(name: &str) -> String {
     }
 }
 
+/// The text with a capital at its beginning.
+pub(crate) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// An instant in UTC, with the whole in the element, so that the script can say it in the reader's zone: as a `moment`, or its
 /// `hour`, `day` or `clock` alone.
 fn instant(at: &str, shown: &str) -> Markup {

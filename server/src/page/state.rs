@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::{Frame, count, layout, words};
+use super::{Frame, capital, count, layout, words};
 use crate::questions::About;
 
 /// What stands for itself in a path (RFC 3986, 2.3).
@@ -177,11 +177,6 @@ pub(crate) fn learner_path(learner: &str) -> String {
 /// A text as one segment of a path (RFC 3986, 2.3).
 pub fn segment(text: &str) -> impl Display {
     utf8_percent_encode(text, SEGMENT)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn text_of(value: &Value) -> &str {

@@ -242,10 +242,23 @@ impl Consumers for FakeConsumers {
     }
 }
 
+/// And whether there are letters that were not read yet.
 #[derive(Default)]
-pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>);
+pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>, pub AtomicBool);
 
 impl FakeDeadLetters {
+    fn is_behind(&self) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    fn open<'a>(letters: impl Iterator<Item = &'a ShownLetter>) -> CountOfKinds {
+        let mut counts = CountOfKinds::new();
+        for letter in letters.filter(|letter| letter.state.is_open()) {
+            counts.entry(letter.kind).or_default().add(letter.is_parked, 1);
+        }
+        counts
+    }
+
     fn matching(&self, filter: &DeadLetterFilter) -> Vec<ShownLetter> {
         let fits = |letter: &&ShownLetter| {
             filter.kind.is_none_or(|kind| letter.kind == kind)
@@ -276,6 +289,11 @@ impl DeadLetters for FakeDeadLetters {
     ) -> Result<Letters, AskError> {
         let matching = self.matching(filter);
         let total = matching.len() as u64;
+        let mut open = DeadLetterCount::default();
+        for count in Self::open(matching.iter()).values() {
+            open.add(false, count.waiting);
+            open.add(true, count.parked);
+        }
         let is_oldest_first = order == Order::OldestFirst;
         let is_behind = |letter: &ShownLetter| {
             after.is_none_or(|after| {
@@ -293,21 +311,14 @@ impl DeadLetters for FakeDeadLetters {
             total,
             next,
             not_indexed: 0,
-            is_behind: false,
+            is_behind: self.is_behind(),
+            open,
         })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
-        let mut counts = CountOfKinds::new();
-        for letter in self.matching(filter).iter().filter(|letter| letter.state.is_open()) {
-            let count = counts.entry(letter.kind).or_default();
-            if letter.is_parked { count.parked += 1 } else { count.waiting += 1 }
-        }
-        Ok(counts)
-    }
-
-    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
-        Ok(self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect())
+    async fn tenants(&self) -> Result<SoFar<BTreeSet<String>>, AskError> {
+        let answer = self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect();
+        Ok(SoFar { answer, is_behind: self.is_behind() })
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
@@ -332,7 +343,9 @@ impl DeadLetters for FakeDeadLetters {
             cause.parked += u64::from(letter.state == LetterState::Parked);
         }
         let total = causes.len() as u64;
-        Ok(Causes { causes: causes.into_values().take(limit).collect(), total, not_indexed: 0, is_behind: false })
+        let kinds = Self::open(self.matching(&DeadLetterFilter { state: None, ..filter.clone() }).iter());
+        let causes = causes.into_values().take(limit).collect();
+        Ok(Causes { causes, total, not_indexed: 0, is_behind: self.is_behind(), kinds })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -341,12 +354,16 @@ impl DeadLetters for FakeDeadLetters {
         Ok(found.map(|letter| (letter.position.clone(), letter.clone())).collect())
     }
 
-    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
+    async fn about(
+        &self,
+        tenant: Option<&str>,
+        events: &HashSet<Uuid>,
+    ) -> Result<SoFar<HashMap<Uuid, Position>>, AskError> {
         let tenant = tenant.map(str::to_owned);
         let letters = self.matching(&DeadLetterFilter { tenant, ..DeadLetterFilter::default() });
         let of =
             |letter: ShownLetter| Some((letter.event_id.filter(|id| events.contains(id))?, letter.position.clone()));
-        Ok(letters.into_iter().filter_map(of).collect())
+        Ok(SoFar { answer: letters.into_iter().filter_map(of).collect(), is_behind: self.is_behind() })
     }
 
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {

@@ -35,7 +35,7 @@ fn everything(index: &Index) -> Matching {
 }
 
 fn waiting(index: &Index, filter: &DeadLetterFilter) -> u64 {
-    index.count(&index.matching(filter)).values().map(|count| count.waiting).sum()
+    index.groups(&index.matching(filter), 0).kinds.values().map(|count| count.waiting).sum()
 }
 
 fn listed(index: &Index, filter: &DeadLetterFilter) -> Vec<(i32, i64)> {
@@ -190,7 +190,7 @@ fn every_part_of_a_filter_holds() {
     assert_eq!(state(LetterState::Discarded), [4]);
     assert_eq!(state(LetterState::Resolved), [2]);
     assert_eq!(offsets(DeadLetterFilter { state: Some(LetterState::Parked), ..of("nobody") }), [0; 0]);
-    let counts = index.count(&everything(&index));
+    let counts = index.groups(&everything(&index), 0).kinds;
     assert_eq!((counts[&DeadLetterKind::Rejected].waiting, counts[&DeadLetterKind::Rejected].parked), (2, 1));
     let (open, further) = index.open(&everything(&index), None, 2);
     assert_eq!((open.len(), further), (2, 2), "parked ones can be discarded");
@@ -203,14 +203,23 @@ fn causes_are_counted_with_what_was_forgotten_and_have_an_example() {
     index.take_in((0, 0), (0..30).map(|offset| found(offset, offset, Some("acme"))), 30);
     index.take_in((0, 0), (30..33).map(invalid), 33);
     index.mark(&Position::new(TOPIC, 0, 32), Mark::Sent);
-    let (groups, number) = index.groups(&everything(&index), 1);
-    assert_eq!((groups.len(), number), (1, 2));
+    let Grouping { groups, total, .. } = index.groups(&everything(&index), 1);
+    assert_eq!((groups.len(), total), (1, 2));
     let most = &groups[0];
     assert_eq!((most.rule.as_str(), most.count, most.waiting), ("booking.requested", 30, 30));
     assert_eq!((most.first_ms, most.last_ms, &most.example), (0, 29, &Some(Position::new(TOPIC, 0, 29))));
-    let (groups, _) = index.groups(&everything(&index), 2);
+    let groups = index.groups(&everything(&index), 2).groups;
     assert_eq!((groups[1].count, groups[1].waiting), (3, 2));
     assert_eq!(groups[1].example, Some(Position::new(TOPIC, 0, 31)), "of those that wait");
+    let waiting = index.matching(&DeadLetterFilter { state: Some(LetterState::Sent), ..DeadLetterFilter::default() });
+    let Grouping { total, kinds, .. } = index.groups(&waiting, 9);
+    assert_eq!(
+        (total, kinds[&DeadLetterKind::Rejected].waiting),
+        (1, 32),
+        "what waits is counted in whatever state they are asked for"
+    );
+    let page = index.page(&everything(&index), Order::NewestFirst, 1, None);
+    assert_eq!((page.total, page.open.waiting), (10, 32), "those that cannot be listed are counted, too");
 }
 
 #[test]
