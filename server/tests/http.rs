@@ -369,6 +369,21 @@ async fn state_and_statements_are_found_by_tenant() {
 }
 
 #[tokio::test]
+async fn an_id_of_dots_is_asked_for_where_a_path_would_lose_it() {
+    let fakes = busy(Access::open()).await;
+    for (segment, id) in [("~.", "."), ("~..", ".."), ("~~..", "~.."), ("~a", "~a")] {
+        for of in ["surveys", "learners"] {
+            let answer = send(&fakes, get(&format!("/api/analytics/{of}/{segment}"))).await.json();
+            assert_eq!(answer["id"], id, "{of}/{segment}");
+        }
+        let missing = send(&fakes, get(&format!("/api/state/session/{segment}"))).await;
+        missing.is_problem(404, "not-found", &format!("no session {id:?}"));
+        let page = send(&fakes, get(&format!("/state/session/{segment}"))).await;
+        page.is_problem(404, "not-found", &format!("no session {id:?}"));
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_and_shown() {
     let fakes = busy(Access::open()).await;
     let offsets = async |query: &str| {

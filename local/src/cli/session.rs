@@ -15,7 +15,7 @@ use lyceum_server::access::Access;
 use lyceum_server::connect::StoresConfig;
 use lyceum_server::dead_letters::letters::BEHIND;
 use lyceum_server::http;
-pub(super) use lyceum_server::page::state::segment;
+pub(super) use lyceum_server::segment::{encode, segment};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

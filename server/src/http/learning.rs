@@ -16,6 +16,7 @@ use crate::page::learning::{Compared, DAYS, LearningView, Period};
 use crate::page::statement::LearnerView;
 use crate::problem::{Kind, Problem};
 use crate::questions::Span;
+use crate::segment::Id;
 
 /// Of so many tenants and periods answers are remembered.
 const ANSWERS: usize = 64;
@@ -123,7 +124,7 @@ pub(super) async fn download(State(sources): State<Sources>, caller: Caller, uri
 pub(super) async fn show_learner(
     State(sources): State<Sources>,
     caller: Caller,
-    At(learner): At<String>,
+    At(Id(learner)): At<Id>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;

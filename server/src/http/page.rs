@@ -41,6 +41,7 @@ use crate::page::state::{StateView, SurveyView};
 use crate::page::{Frame, find_asset};
 use crate::problem::{Kind, Problem};
 use crate::questions::{About, Analytics, AskError, Keys, Span};
+use crate::segment::Id;
 use crate::shares::{NoneLeft, Share, Shares};
 
 /// How often the feed looks.
@@ -415,7 +416,7 @@ pub(super) async fn show_state(
     State(states): State<Arc<dyn crate::questions::State>>,
     State(DefaultTenant(default)): State<DefaultTenant>,
     caller: Caller,
-    At((kind, id)): At<(String, String)>,
+    At((kind, Id(id))): At<(String, Id)>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;
@@ -437,7 +438,7 @@ struct SurveyQuery {
 pub(super) async fn show_survey(
     State(sources): State<Sources>,
     caller: Caller,
-    At(survey): At<String>,
+    At(Id(survey)): At<Id>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: SurveyQuery = read_query(&uri)?;

@@ -1,18 +1,14 @@
 //! What is kept of one program, session, booking or response, and what a survey found out: what `lyceum show` and `lyceum query
 //! survey` answer, with a way to what each names.
 
-use std::fmt::Display;
-
 use lyceum_core::family::AggregateRef;
 use maud::{Markup, html};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{Frame, capital, count, layout, words};
 use crate::questions::About;
+use crate::segment::segment;
 
-/// What stands for itself in a path (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Of a question so many different responses are shown.
 const RESPONSES: usize = 6;
 
@@ -174,11 +170,6 @@ pub(crate) fn learner_path(learner: &str) -> String {
     format!("/learners/{}", segment(learner))
 }
 
-/// A text as one segment of a path (RFC 3986, 2.3).
-pub fn segment(text: &str) -> impl Display {
-    utf8_percent_encode(text, SEGMENT)
-}
-
 fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -258,6 +249,10 @@ mod tests {
     fn an_id_is_one_segment_of_a_path_whatever_is_in_it() {
         assert_eq!(state_path("session", "a/b?c d"), "/state/session/a%2Fb%3Fc%20d");
         assert_eq!(survey_path("https://é.example/"), "/surveys/https%3A%2F%2F%C3%A9.example%2F");
+        assert_eq!(
+            [state_path("session", ".."), survey_path("."), learner_path("..")],
+            ["/state/session/~..", "/surveys/~.", "/learners/~.."]
+        );
     }
 
     #[test]
