@@ -11,6 +11,7 @@ use axum::response::Response;
 use base64::Engine;
 use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping, worked_here};
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
+use lyceum_around::last_write::KnowingItsWrites;
 use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
@@ -205,6 +206,24 @@ async fn health_tells_which_part_is_away() {
     let answer = send(&fakes, get("/health")).await;
     assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
     assert_eq!(answer.json()["timestamp"], "2026-03-05T09:30:00Z");
+}
+
+#[tokio::test]
+async fn health_tells_of_a_full_disk_once_something_could_not_be_written() {
+    let mut fakes = empty(Access::open());
+    fakes.services.event_log = std::sync::Arc::new(KnowingItsWrites::of(fakes.log.clone()));
+    let publish = || post(&format!("/events/{BOOKINGS}"), "{}".to_owned());
+    fakes.log.is_full.store(true, Ordering::SeqCst);
+    assert_eq!(send(&fakes, get("/health")).await.status, StatusCode::OK, "nobody has written yet");
+    send(&fakes, publish()).await.is_problem(503, "unavailable", "the disk is full");
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let error = answer.json()["components"]["event_log"]["error"].clone();
+    assert!(error.as_str().unwrap().contains("it cannot be written to: "), "{error}");
+    assert_eq!(send(&fakes, get("/api/topics")).await.status, StatusCode::OK, "what is there is still read");
+    fakes.log.is_full.store(false, Ordering::SeqCst);
+    assert_eq!(send(&fakes, publish()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(send(&fakes, get("/health")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub const NOW_MS: i64 = 1_772_703_000_000;
 pub struct FakeLog {
     topics: Mutex<BTreeMap<String, Vec<Record>>>,
     pub is_away: AtomicBool,
+    /// It answers, and takes nothing.
+    pub is_full: AtomicBool,
     pub panics: AtomicBool,
 }
 
@@ -77,6 +79,9 @@ impl FakeLog {
 impl Publish for FakeLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         self.check()?;
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(EventLogError::Unavailable("the disk is full".to_owned()));
+        }
         let mut topics = self.topics.lock().unwrap();
         let kept = topics.get_mut(topic).ok_or_else(|| EventLogError::UnknownTopic(topic.to_owned()))?;
         let append = |record: NewRecord| {
