@@ -100,6 +100,35 @@ fn a_partitions_order_is_kept_whatever_its_timestamps_say() {
 }
 
 #[test]
+fn few_letters_of_a_tenant_are_chosen_in_the_order_of_their_partitions_as_many_are() {
+    let mut index = index(1_000);
+    // By time and by place these come in different orders, and one of them is parked.
+    for (partition, times) in [(1, [50, 10, 30]), (0, [40, 60, 20])] {
+        let of_acme = (0..)
+            .zip(times)
+            .map(|(offset, at_ms)| Found { is_parked: at_ms == 60, ..found(offset, at_ms, Some("acme")) });
+        index.take_in((0, partition), of_acme, 3);
+    }
+    let acted_on = |index: &Index| {
+        let matching = index.matching(&of("acme"));
+        let chosen = index.choose(&matching, None, 4);
+        let (open, more) = index.open(&matching, None, 5);
+        let places = |positions: Vec<Position>| -> Vec<(i32, i64)> {
+            positions.iter().map(|at| (at.partition, at.offset)).collect()
+        };
+        (places(chosen.waiting), chosen.further, chosen.parked, places(open), more)
+    };
+    let alone = acted_on(&index);
+    assert_eq!(
+        alone,
+        (vec![(0, 0), (0, 2), (1, 0), (1, 1)], 1, 1, vec![(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)], 1),
+        "between partitions the time counts, within one its order"
+    );
+    index.take_in((0, 0), (3..500).map(|offset| found(offset, offset, Some("beta"))), 500);
+    assert_eq!(acted_on(&index), alone);
+}
+
+#[test]
 fn what_came_after_the_beginning_is_no_part_of_a_replay() {
     let mut index = index(9);
     index.take_in((0, 0), [found(0, 0, None)], 1);
