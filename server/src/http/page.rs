@@ -59,7 +59,7 @@ const CAUSES: usize = 100;
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) compared: Arc<Lately>,
+    pub(super) compared: Lately,
     pub(super) live: Arc<Live>,
     pub(super) consumers: Arc<dyn Consumers>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
