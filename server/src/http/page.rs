@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::dead_letters::Asked;
+use super::dead_letters::with_filters;
 use super::events::consumers_for;
 use super::history::read_reach;
 use super::learning::{self, Lately};
@@ -486,26 +486,21 @@ async fn find_letter_of(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LettersQuery {
-    tenant: Option<String>,
-    topic: Option<String>,
-    kind: Option<String>,
-    rule: Option<String>,
-    state: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    cursor: Option<String>,
-    // What was just done:
-    done: Option<String>,
-    letters: Option<u64>,
-    parked: Option<u64>,
-    remaining: Option<u64>,
-    applied: Option<u64>,
-    duplicate: Option<u64>,
-    again: Option<u64>,
-    pending: Option<u64>,
+with_filters! {
+    struct LettersQuery {
+        tenant: Option<String>,
+        ..filters,
+        cursor: Option<String>,
+        // What was just done:
+        done: Option<String>,
+        letters: Option<u64>,
+        parked: Option<u64>,
+        remaining: Option<u64>,
+        applied: Option<u64>,
+        duplicate: Option<u64>,
+        again: Option<u64>,
+        pending: Option<u64>,
+    }
 }
 
 impl LettersQuery {
@@ -523,9 +518,8 @@ impl LettersQuery {
         })
     }
 
-    fn filter(self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
-        let Self { tenant, topic, kind, rule, state, since, until, .. } = self;
-        Asked { tenant, topic, kind, rule, state, since, until }.filter(caller)
+    fn filter(&mut self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+        self.filters().read(caller, self.tenant.as_deref())
     }
 }
 
@@ -534,7 +528,7 @@ pub(super) async fn show_causes(
     caller: Caller,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
-    let query: LettersQuery = read_query(&uri)?;
+    let mut query: LettersQuery = read_query(&uri)?;
     let filter = query.filter(&caller)?;
     let causes = dead_letters::causes(&*sources.dead_letters, &filter, CAUSES).await?;
     let view = CausesView { frame: frame(&sources, filter.tenant.clone()), filter, causes };
@@ -546,7 +540,7 @@ pub(super) async fn show_dead_letters(
     caller: Caller,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
-    let query: LettersQuery = read_query(&uri)?;
+    let mut query: LettersQuery = read_query(&uri)?;
     let (cursor, done) = (dead_letters::read_cursor(query.cursor.clone())?, query.done());
     let filter = query.filter(&caller)?;
     let letters =
