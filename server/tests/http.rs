@@ -15,7 +15,8 @@ use lyceum_around::last_write::KnowingItsWrites;
 use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::record::{Position, header_text};
+use lyceum_core::ports::event_log::Publish;
+use lyceum_core::record::{Header, NewRecord, Position, header_text};
 use lyceum_server::access::{Access, Role, Token, bind_address};
 use lyceum_server::consumers::ConsumerState;
 use lyceum_server::dead_letters::letters::LetterState;
@@ -669,6 +670,13 @@ async fn a_record_that_is_a_dead_letter_says_so_long_after_it_was_processed() {
     assert!(page.contains(&format!("<a href=\"/events/{LETTERS}/0/0?tenant=acme\">")), "{page}");
     assert!(page.contains("It waits.") && !page.contains("not among the latest"), "{page}");
     send(&fakes, by(get(&path), "globex does all")).await.is_problem(404, "not-found", "of yours");
+    // The letter's own page tells its state once, and not that it became a letter.
+    let source = Header::new("lyceum-source", format!("{BOOKINGS}/0/700"));
+    let record = NewRecord { value: Some("{}".into()), headers: vec![source], ..NewRecord::default() };
+    let at = fakes.log.produce(LETTERS, vec![record]).await.unwrap().remove(0);
+    fakes.dead_letters.0.lock().unwrap()[0].letter.position = at.clone();
+    let page = send(&fakes, by(get(&format!("/events/{at}")), "acme reads")).await.text;
+    assert_eq!((page.matches("It is parked").count(), page.contains("It is a dead letter, at")), (1, false), "{page}");
 }
 
 fn tokens() -> Access {

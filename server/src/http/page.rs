@@ -337,6 +337,8 @@ async fn find_out_about(
     let letter = dead_letters::find_one(&*sources.dead_letters, caller, position).await?;
     let record = read_record(&*sources.event_log, position).await?;
     let became = find_letter_of(&*sources.dead_letters, caller, position, record.as_ref()).await?;
+    // A letter names the source of what it became a letter of, which is itself.
+    let became = became.filter(|became| became.position != *position);
     let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
     let stored = find_statement(sources, caller, &about, record.as_ref()).await;
     Ok(Found { record, event, letter, became, stored, about })

@@ -33,13 +33,12 @@ pub(super) async fn list(
     Ok(Json(Tenants { tenants: failed.into_iter().chain(stored).collect(), is_behind }))
 }
 
+type OfLetters = Result<SoFar<BTreeSet<String>>, AskError>;
+
 /// The tenants that have statements, and those that have dead letters.
 pub(super) fn ask<'a>(
     analytics: &'a dyn Analytics,
     dead_letters: &'a dyn DeadLetters,
-) -> (
-    impl Future<Output = Result<Vec<String>, AskError>> + 'a,
-    impl Future<Output = Result<SoFar<BTreeSet<String>>, AskError>> + 'a,
-) {
+) -> (impl Future<Output = Result<Vec<String>, AskError>> + 'a, impl Future<Output = OfLetters> + 'a) {
     (analytics.tenants(), dead_letters.tenants())
 }

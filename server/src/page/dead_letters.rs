@@ -5,7 +5,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use maud::{Markup, html};
 
 use super::event::render_findings;
-use super::{Frame, capital, count, layout, moment, words};
+use super::{Frame, capital, count, layout, moment, moment_of, words};
 use crate::dead_letters::letters::{
     BEHIND, Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter,
 };
@@ -187,13 +187,13 @@ impl CausesView {
                                             @if cause.rule != cause.kind.name() { " " span.quiet { (words(cause.kind.name())) } }
                                             @if !cause.why.is_empty() { div.why { (cause.why) } }
                                         }
-                                        td.roomy { code { (cause.topic) } }
-                                        @if has_tenants { td { (cause.tenant.as_deref().unwrap_or("–")) } }
-                                        td.number { (count(i128::from(cause.waiting))) }
-                                        td.number.roomy { (count(i128::from(cause.parked))) }
-                                        td.number { (count(i128::from(cause.count))) }
-                                        td.moment.roomy { (moment(&cause.first)) }
-                                        td.moment { (moment(&cause.last)) }
+                                        td.roomy data-name="topic" { code { (cause.topic) } }
+                                        @if has_tenants { td data-name="tenant" { (cause.tenant.as_deref().unwrap_or("–")) } }
+                                        td.number data-name="waiting" { (count(i128::from(cause.waiting))) }
+                                        td.number.roomy data-name="parked" { (count(i128::from(cause.parked))) }
+                                        td.number data-name="all" { (count(i128::from(cause.count))) }
+                                        td.moment.roomy data-name="first" { (moment(&cause.first)) }
+                                        td.moment data-name="last" { (moment(&cause.last)) }
                                     }
                                 }
                             }
@@ -416,7 +416,6 @@ pub(super) fn render_state(frame: &Frame, letter: &ShownLetter) -> Markup {
 /// What is known of a letter, and the form that sends it again.
 pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bool) -> Markup {
     let facts = [
-        ("written", Some(letter.at.clone())),
         ("family", Some(letter.family.clone())),
         ("event id", letter.event_id.map(|id| id.to_string())),
         ("learner", letter.learner.clone()),
@@ -424,14 +423,20 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         ("correlation id", letter.correlation_id.clone()),
         ("attempts", Some(count(letter.attempts))),
         ("replays before", (letter.replay_count > 0).then(|| count(letter.replay_count))),
-        ("first failed", letter.first_failed_at.clone()),
-        ("last failed", letter.last_failed_at.clone()),
+    ];
+    let moments = [
+        ("written", Some(&letter.at)),
+        ("first failed", letter.first_failed_at.as_ref()),
+        ("last failed", letter.last_failed_at.as_ref()),
     ];
     html! {
         dl.facts {
             div { dt { "came from" } dd { a href=(frame.path(&format!("/events/{}", letter.source), &[])) { code { (letter.source) } } } }
             @for (name, fact) in facts {
                 @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
+            }
+            @for (name, at) in moments {
+                @if let Some(at) = at { div { dt { (name) } dd { (moment_of(at).unwrap_or_else(|| html! { code { (at) } })) } } }
             }
         }
         (render_findings(&letter.findings))
