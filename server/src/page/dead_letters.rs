@@ -446,7 +446,7 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         }
         @if may_operate && letter.state.is_open() {
             (render_form(frame, &DeadLetterFilter::default(), Some(letter), html! {
-                @if !letter.value_omitted { button.plain type="submit" { "Send this one again" } " " }
+                @if !letter.value_omitted { button type="submit" { "Send this one again" } " " }
                 (discard_button("Discard it", "Discard it, this letter"))
             }))
         }
