@@ -17,6 +17,7 @@ pub mod page;
 pub mod problem;
 pub mod questions;
 pub mod search;
+pub mod segment;
 mod shares;
 mod single_flight;
 pub mod topics;

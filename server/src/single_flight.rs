@@ -2,6 +2,7 @@
 //! many different ones are worked on at once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -47,12 +48,52 @@ impl Question {
     }
 }
 
-type Answering = BoxFuture<'static, Result<Option<Value>, AskError>>;
+/// What many ask at the same time and is worked on once. It ends where nobody waits for it any more.
+pub(crate) struct Flights<Q, A>(Arc<Mutex<HashMap<Q, WeakShared<Flight<A>>>>>);
 
-/// Asks another for each question once. A question ends where nobody waits for its answer any more.
+type Flight<A> = BoxFuture<'static, A>;
+
+/// An answer on its way.
+pub(crate) struct Joined<A> {
+    /// Comes with it.
+    pub(crate) answering: Shared<Flight<A>>,
+    /// Whether nobody had asked before.
+    pub(crate) is_first: bool,
+}
+
+impl<Q, A> Default for Flights<Q, A> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<Q: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Flights<Q, A> {
+    /// The answer that is on its way already, or the one that is begun now.
+    pub(crate) fn join<E>(&self, question: Q, begin: impl FnOnce() -> Result<Flight<A>, E>) -> Result<Joined<A>, E> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answering) = asked.get(&question).and_then(WeakShared::upgrade) {
+            return Ok(Joined { answering, is_first: false });
+        }
+        let (flight, all, key) = (begin()?, self.0.clone(), question.clone());
+        let answering = async move {
+            let answer = flight.await;
+            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            answer
+        };
+        let answering = answering.boxed().shared();
+        // What nobody waits for any more was dropped before it could say so.
+        asked.retain(|_, answering| answering.upgrade().is_some());
+        asked.extend(answering.downgrade().map(|answering| (question, answering)));
+        Ok(Joined { answering, is_first: true })
+    }
+}
+
+type Answer = Result<Option<Value>, AskError>;
+
+/// Asks another for each question once.
 pub(crate) struct SingleFlight {
     inner: Arc<dyn Analytics>,
-    asked: Arc<Mutex<HashMap<Question, WeakShared<Answering>>>>,
+    flights: Flights<Question, Answer>,
     turns: Arc<Shares>,
     places: Arc<Shares>,
 }
@@ -66,23 +107,18 @@ impl SingleFlight {
     fn within(inner: Arc<dyn Analytics>, at_once: [usize; 2], waiting: [usize; 2]) -> Self {
         Self {
             inner,
-            asked: Arc::default(),
+            flights: Flights::default(),
             turns: Arc::new(Shares::new(at_once[0], at_once[1])),
             places: Arc::new(Shares::new(at_once[0] + waiting[0], at_once[1] + waiting[1])),
         }
     }
 
-    async fn ask(&self, question: Question) -> Result<Option<Value>, AskError> {
-        let answering = self.join(question);
-        answering?.await
+    async fn ask(&self, question: Question) -> Answer {
+        let joined = self.flights.join(question.clone(), || self.begin(question));
+        joined?.answering.await
     }
 
-    /// The answer that is on its way already, or the beginning of one.
-    fn join(&self, question: Question) -> Result<Shared<Answering>, AskError> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answering) = asked.get(&question).and_then(WeakShared::upgrade) {
-            return Ok(answering);
-        }
+    fn begin(&self, question: Question) -> Result<Flight<Answer>, AskError> {
         let place = self.places.try_acquire(question.tenant(), 1);
         let place = place.map_err(|none_left| match none_left {
             NoneLeft::OfTenant => {
@@ -90,21 +126,13 @@ impl SingleFlight {
             }
             NoneLeft::OfAll => AskError::Busy("too many questions are asked at once: ask again".to_owned()),
         })?;
-        let (inner, turns, all) = (self.inner.clone(), self.turns.clone(), self.asked.clone());
-        let key = question.clone();
+        let (inner, turns) = (self.inner.clone(), self.turns.clone());
         let answering = async move {
             let _place = place;
-            let turn = turns.acquire(question.tenant()).await;
-            let answer = question.ask(&*inner).await;
-            drop(turn);
-            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
-            answer
+            let _turn = turns.acquire(question.tenant()).await;
+            question.ask(&*inner).await
         };
-        let answering = answering.boxed().shared();
-        // What nobody waits for any more was dropped before it could say so.
-        asked.retain(|_, answering| answering.upgrade().is_some());
-        asked.extend(answering.downgrade().map(|answering| (key, answering)));
-        Ok(answering)
+        Ok(answering.boxed())
     }
 }
 
@@ -200,6 +228,18 @@ mod tests {
         }
         assert_eq!(analytics.platform(&span("acme")).await, Ok(json!("acme")), "a later one is asked anew");
         assert_eq!(slow.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn who_asks_what_is_being_asked_is_told_that_somebody_does_and_gets_the_same_answer() {
+        let flights: Flights<&str, u32> = Flights::default();
+        let join = |answer: u32| flights.join("how many", || Ok::<_, ()>(async move { answer }.boxed())).unwrap();
+        let (first, second) = (join(1), join(2));
+        assert_eq!((first.is_first, second.is_first), (true, false));
+        assert_eq!((second.answering.await, first.answering.await), (1, 1));
+        assert!(join(3).is_first, "what nobody waited for is asked anew");
+        assert_eq!(join(4).answering.await, 4);
+        assert!(flights.join("how many", || Err(())).is_err_and(|()| true), "where it cannot begin, it is told why");
     }
 
     #[tokio::test]

@@ -56,6 +56,9 @@ pub struct Summary {
     /// once more is not decided anew, and a replay of the letter is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_before: Vec<Position>,
+    /// Whether letters were not read yet when those were looked up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_behind: bool,
     /// The first hundred events that were dead-lettered, by which such letters are looked up.
     #[serde(skip)]
     pub refused: Vec<(Position, Uuid)>,
@@ -107,7 +110,8 @@ impl Summary {
         let refused: HashMap<Uuid, Position> =
             std::mem::take(&mut self.refused).into_iter().map(|(position, event_id)| (event_id, position)).collect();
         let letters = dead_letters.about(tenant, &refused.keys().copied().collect()).await?;
-        let positions: Vec<Position> = letters.into_values().collect();
+        self.is_behind |= letters.is_behind;
+        let positions: Vec<Position> = letters.answer.into_values().collect();
         for (position, letter) in dead_letters.find(&positions).await? {
             let now = letter.event_id.and_then(|event_id| refused.get(&event_id));
             let is_ours = tenant.is_none_or(|tenant| letter.tenant.as_deref() == Some(tenant));
@@ -132,6 +136,7 @@ impl Summary {
         if let Some(capacity) = other.capacity {
             self.capacity.get_or_insert_default().add(&capacity);
         }
+        self.is_behind |= other.is_behind;
         self.refused_before.extend(other.refused_before);
         self.refused_before.truncate(REFUSED);
         self.given_up += other.given_up;

@@ -9,12 +9,14 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
-use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping};
+use fake::{BOOKINGS, Fakes, LETTERS, STATEMENT_ID, STATEMENTS, busy, empty, mapping, worked_here};
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits};
+use lyceum_around::last_write::KnowingItsWrites;
 use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::record::{Position, header_text};
+use lyceum_core::ports::event_log::Publish;
+use lyceum_core::record::{Header, NewRecord, Position, header_text};
 use lyceum_server::access::{Access, Role, Token, bind_address};
 use lyceum_server::consumers::ConsumerState;
 use lyceum_server::dead_letters::letters::LetterState;
@@ -208,6 +210,24 @@ async fn health_tells_which_part_is_away() {
 }
 
 #[tokio::test]
+async fn health_tells_of_a_full_disk_once_something_could_not_be_written() {
+    let mut fakes = empty(Access::open());
+    fakes.services.event_log = std::sync::Arc::new(KnowingItsWrites::of(fakes.log.clone()));
+    let publish = || post(&format!("/events/{BOOKINGS}"), "{}".to_owned());
+    fakes.log.is_full.store(true, Ordering::SeqCst);
+    assert_eq!(send(&fakes, get("/health")).await.status, StatusCode::OK, "nobody has written yet");
+    send(&fakes, publish()).await.is_problem(503, "unavailable", "the disk is full");
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let error = answer.json()["components"]["event_log"]["error"].clone();
+    assert!(error.as_str().unwrap().contains("it cannot be written to: "), "{error}");
+    assert_eq!(send(&fakes, get("/api/topics")).await.status, StatusCode::OK, "what is there is still read");
+    fakes.log.is_full.store(false, Ordering::SeqCst);
+    assert_eq!(send(&fakes, publish()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(send(&fakes, get("/health")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn why_a_part_is_away_is_told_to_a_credential_only() {
     let fakes = empty(tokens());
     fakes.statements.is_away.store(true, Ordering::SeqCst);
@@ -369,6 +389,21 @@ async fn state_and_statements_are_found_by_tenant() {
 }
 
 #[tokio::test]
+async fn an_id_of_dots_is_asked_for_where_a_path_would_lose_it() {
+    let fakes = busy(Access::open()).await;
+    for (segment, id) in [("~.", "."), ("~..", ".."), ("~~..", "~.."), ("~a", "~a")] {
+        for of in ["surveys", "learners"] {
+            let answer = send(&fakes, get(&format!("/api/analytics/{of}/{segment}"))).await.json();
+            assert_eq!(answer["id"], id, "{of}/{segment}");
+        }
+        let missing = send(&fakes, get(&format!("/api/state/session/{segment}"))).await;
+        missing.is_problem(404, "not-found", &format!("no session {id:?}"));
+        let page = send(&fakes, get(&format!("/state/session/{segment}"))).await;
+        page.is_problem(404, "not-found", &format!("no session {id:?}"));
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_and_shown() {
     let fakes = busy(Access::open()).await;
     let offsets = async |query: &str| {
@@ -446,6 +481,46 @@ async fn more_events_than_the_bound_are_ingested_by_no_route() {
     send(&fakes, post("/api/ingest", body)).await.is_problem(413, "too-large", "at most 10000 at once");
     let body = format!("{{\"events\": [{event}{}]}}", format!(",{event}").repeat(9_999));
     assert_eq!(send(&fakes, post("/api/ingest", body)).await.json()["applied"], 10_000);
+}
+
+#[tokio::test]
+async fn batches_and_imports_are_worked_on_aside_so_that_other_answers_do_not_wait() {
+    let fakes = empty(Access::open());
+    for path in ["/2015-03-31/functions/training/invocations", "/api/dead-letters/import"] {
+        let before = worked_here();
+        assert_eq!(send(&fakes, post(path, " ".repeat(70_000))).await.status, StatusCode::OK, "{path}");
+        assert_eq!(worked_here(), before, "{path}: a large body takes the runtime's own thread");
+        assert_eq!(send(&fakes, post(path, "{}".to_owned())).await.status, StatusCode::OK, "{path}");
+        assert_eq!(worked_here(), before + 1, "{path}: a small one needs no thread of its own");
+    }
+    let unknown = post("/2015-03-31/functions/none/invocations", " ".repeat(70_000));
+    send(&fakes, unknown).await.is_problem(404, "not-found", "there is no function");
+}
+
+#[tokio::test]
+async fn while_letters_are_still_to_be_read_whoever_shows_a_number_of_them_says_so() {
+    let fakes = busy(Access::open()).await;
+    let event = "00000000-0000-0000-0000-00000000beef";
+    let pages = [
+        "/",
+        "/dead-letters",
+        "/dead-letters?rule=none",
+        "/dead-letters/list",
+        "/dead-letters/list?rule=none",
+        &format!("/search?q={event}"),
+    ];
+    let answers = ["/api/dead-letters", "/api/dead-letters/summary", "/api/tenants"];
+    for is_behind in [false, true] {
+        fakes.dead_letters.1.store(is_behind, Ordering::SeqCst);
+        for path in pages {
+            let text = send(&fakes, get(path)).await.text;
+            assert_eq!(text.contains("More letters came than could be read yet"), is_behind, "{path}: {text}");
+            assert!(!is_behind || !text.contains("There is none"), "{path} knows too much");
+        }
+        for path in answers {
+            assert_eq!(send(&fakes, get(path)).await.json()["is_behind"], is_behind, "{path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -595,6 +670,13 @@ async fn a_record_that_is_a_dead_letter_says_so_long_after_it_was_processed() {
     assert!(page.contains(&format!("<a href=\"/events/{LETTERS}/0/0?tenant=acme\">")), "{page}");
     assert!(page.contains("It waits.") && !page.contains("not among the latest"), "{page}");
     send(&fakes, by(get(&path), "globex does all")).await.is_problem(404, "not-found", "of yours");
+    // The letter's own page tells its state once, and not that it became a letter.
+    let source = Header::new("lyceum-source", format!("{BOOKINGS}/0/700"));
+    let record = NewRecord { value: Some("{}".into()), headers: vec![source], ..NewRecord::default() };
+    let at = fakes.log.produce(LETTERS, vec![record]).await.unwrap().remove(0);
+    fakes.dead_letters.0.lock().unwrap()[0].letter.position = at.clone();
+    let page = send(&fakes, by(get(&format!("/events/{at}")), "acme reads")).await.text;
+    assert_eq!((page.matches("It is parked").count(), page.contains("It is a dead letter, at")), (1, false), "{page}");
 }
 
 fn tokens() -> Access {

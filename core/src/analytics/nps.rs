@@ -49,6 +49,8 @@ pub struct Answers<'a> {
     pub without_number: usize,
     /// The scales that answers tell.
     pub scales: &'a [Scale],
+    /// How many of those that have a number tell one.
+    pub telling: usize,
     /// The scale of those that tell none, as the asker says.
     pub asked: Option<Scale>,
 }
@@ -67,9 +69,20 @@ pub enum NoScore {
         /// Of how many.
         answers: usize,
     },
-    /// A scale that is told is another one.
-    #[error("the scale is {0}, and the score is of 0 to 10")]
+    /// A scale that answers tell is another one.
+    #[error("answers tell the scale {0}, and the score is of 0 to 10")]
     OtherScale(Scale),
+    /// The asker says another one of answers that tell none.
+    #[error(
+        "--scale (`scale`) says {scale} of {silent} {} that {} none, and the score is of 0 to 10: say 0..10 if they are on it, else leave it out",
+        if *.silent == 1 { "answer" } else { "answers" }, if *.silent == 1 { "tells" } else { "tell" }
+    )]
+    OtherScaleAsked {
+        /// Which.
+        scale: Scale,
+        /// Of how many.
+        silent: usize,
+    },
     /// Nothing says which scale it is.
     #[error(
         "no answer tells its scale, and they do not reach from 0 to 10: say that it is 0..10, if it is, with --scale (`scale`)"
@@ -116,26 +129,31 @@ impl Promotion {
 
 /// What the net promoter score of a question is made of, where every answer is a whole number on a scale from 0 to 10. The scale
 /// is what the answers tell; of those that tell none it is the one asked for, and else the one that they reach from end to end.
+/// Where all tell theirs, what is asked for says nothing.
 ///
 /// # Errors
 /// Why there is none.
 pub fn promotion(given: &Answers<'_>) -> Result<Promotion, NoScore> {
-    let Answers { numbers, without_number: without, scales, asked } = *given;
+    let Answers { numbers, without_number: without, scales, telling, asked } = *given;
     if numbers.is_empty() && without == 0 {
         return Err(NoScore::NoAnswer);
     }
     if without > 0 {
         return Err(NoScore::NoNumber { without, answers: without + numbers.len() });
     }
-    let told = scales.iter().copied().chain(asked);
-    if let Some(other) = told.clone().find(|scale| *scale != Scale::OF_PROMOTERS) {
+    let is_other = |scale: &Scale| *scale != Scale::OF_PROMOTERS;
+    if let Some(other) = scales.iter().copied().find(is_other) {
         return Err(NoScore::OtherScale(other));
+    }
+    let silent = numbers.len().saturating_sub(telling);
+    if let Some(scale) = asked.filter(is_other).filter(|_| silent > 0) {
+        return Err(NoScore::OtherScaleAsked { scale, silent });
     }
     let fits = |number: &f64| number.fract() == 0.0 && (0.0..=10.0).contains(number);
     if let Some(odd) = numbers.iter().find(|number| !fits(number)) {
         return Err(NoScore::NoWholeNumber(*odd));
     }
-    if told.count() == 0 && !(numbers.contains(&0.0) && numbers.contains(&10.0)) {
+    if scales.is_empty() && asked.is_none() && !(numbers.contains(&0.0) && numbers.contains(&10.0)) {
         return Err(NoScore::UnknownScale);
     }
     let promoters = numbers.iter().filter(|number| **number >= 9.0).count();
@@ -198,7 +216,13 @@ mod tests {
         let stars = Scale { min: 1.0, max: 5.0 };
         assert_eq!(asked(&[9.0, 10.0], &[], "0..10"), Ok(100.0));
         assert_eq!(asked(&[1.0, 5.0], &[stars], "0..10"), Err(NoScore::OtherScale(stars)));
-        assert_eq!(asked(&[1.0, 5.0], &[], "1..5"), Err(NoScore::OtherScale(stars)));
+        assert_eq!(asked(&[1.0, 5.0], &[], "1..5"), Err(NoScore::OtherScaleAsked { scale: stars, silent: 2 }));
+        let telling = |telling, asked| {
+            score(&Answers { numbers: &[9.0, 10.0], scales: TOLD, telling, asked: Some(asked), ..Answers::default() })
+        };
+        assert_eq!(telling(1, stars), Err(NoScore::OtherScaleAsked { scale: stars, silent: 1 }), "one tells nothing");
+        assert_eq!(telling(2, stars), Ok(100.0), "each tells what it is, whatever is asked for");
+        assert_eq!(telling(1, Scale::OF_PROMOTERS), Ok(100.0));
         for text in ["10", "10..0", "a..b", "0..inf", "0.."] {
             assert!(text.parse::<Scale>().is_err_and(|error| error.contains("0..10")), "{text}");
         }
@@ -208,14 +232,18 @@ mod tests {
     fn a_reason_reads_as_a_sentence() {
         let numbers = [9.0; 200];
         let reason = |without_number| {
-            let given = Answers { numbers: &numbers, without_number, scales: TOLD, asked: None };
+            let given = Answers { numbers: &numbers, without_number, scales: TOLD, ..Answers::default() };
             promotion(&given).unwrap_err().to_string()
         };
         assert_eq!(reason(1), "1 of 201 answers is no number");
         assert_eq!(reason(2), "2 of 202 answers are no number");
         assert_eq!(
             NoScore::OtherScale(Scale { min: 1.0, max: 5.0 }).to_string(),
-            "the scale is 1 to 5, and the score is of 0 to 10"
+            "answers tell the scale 1 to 5, and the score is of 0 to 10"
         );
+        let asked = |silent| NoScore::OtherScaleAsked { scale: Scale { min: 1.0, max: 5.0 }, silent }.to_string();
+        let what_to_do = "and the score is of 0 to 10: say 0..10 if they are on it, else leave it out";
+        assert_eq!(asked(1), format!("--scale (`scale`) says 1 to 5 of 1 answer that tells none, {what_to_do}"));
+        assert_eq!(asked(2), format!("--scale (`scale`) says 1 to 5 of 2 answers that tell none, {what_to_do}"));
     }
 }

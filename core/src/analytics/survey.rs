@@ -477,7 +477,8 @@ impl Question {
         let scales: Vec<Scale> = told.into_iter().map(|at| self.scales[usize::from(at)]).collect();
         let blank = self.given.values().filter(|given| given.is_blank).count();
         let without_number = self.given.len() - numbers.len() - blank;
-        let promotion = promotion(&Answers { numbers: &numbers, without_number, scales: &scales, asked });
+        let telling = self.given.values().filter(|given| given.scale.is_some()).count();
+        let promotion = promotion(&Answers { numbers: &numbers, without_number, scales: &scales, telling, asked });
         let counts = self.counts();
         let listed = self.listed(&counts);
         let entry = |(response, count): (Digest, u64)| {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::Position;
-use lyceum_server::dead_letters::letters::{Cause, Causes, LetterState};
+use lyceum_server::dead_letters::letters::{BEHIND, Cause, Causes, LetterState};
 use serde_json::Value;
 
 use super::say;
@@ -153,10 +153,9 @@ async fn summarize(Shown { which, state }: &Shown, limit: usize, format: Format,
         say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let Causes { causes, total, not_indexed, is_behind } = serde_json::from_value(answer)?;
+    let Causes { causes, total, not_indexed, is_behind, .. } = serde_json::from_value(answer)?;
     if causes.is_empty() {
-        session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
-        say!("no dead letters");
+        tell_none(&session, which, is_behind).await;
         return Ok(ExitCode::SUCCESS);
     }
     if (causes.len() as u64) < total {
@@ -199,9 +198,19 @@ fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replacen('T', " ", 1)
 }
 
+/// Says that there is none, or that it is not known yet.
+async fn tell_none(session: &Session, which: &Which, is_behind: bool) {
+    if is_behind {
+        say!("{BEHIND}");
+        return;
+    }
+    session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
+    say!("no dead letters");
+}
+
 fn tell_left_out(number: u64, is_behind: bool) {
     if is_behind {
-        say!("more letters came than could be read yet: ask again in a moment");
+        say!("{BEHIND}");
     }
     if number > 0 {
         say!(
@@ -255,14 +264,14 @@ async fn list(
         say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
+    let is_behind = answer["is_behind"] == true;
     if letters.is_empty() {
-        session.tell_other_tenants(session.tenant(which.tenant.as_deref())).await;
-        say!("no dead letters");
+        tell_none(&session, which, is_behind).await;
     } else {
         say!("{} of {}, newest first", letters.len(), answer["total"]);
     }
     letters.iter().for_each(print);
-    tell_left_out(answer["not_indexed"].as_u64().unwrap_or(0), answer["is_behind"] == true);
+    tell_left_out(answer["not_indexed"].as_u64().unwrap_or(0), is_behind && !letters.is_empty());
     if let Some(next) = cursor {
         say!("the next ones: --cursor {next}, or a larger --limit");
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use lyceum_server::access::Access;
+use lyceum_server::dead_letters::letters::BEHIND;
 use lyceum_server::http::work::PreparedEvent;
 use lyceum_server::work::Summary;
 use serde_json::json;
@@ -228,6 +229,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     }
     if dead > 0 {
         say!("`lyceum dead-letters list` shows what is wrong with them");
+    }
+    if summary.is_behind {
+        say!("whether they were refused before is not known of all: {BEHIND}");
     }
     if let [letters @ .., last] = summary.refused_before.as_slice() {
         let shown: Vec<String> = letters.iter().rev().take(2).rev().chain([last]).map(ToString::to_string).collect();

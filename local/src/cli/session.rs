@@ -13,8 +13,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use lyceum_server::access::Access;
 use lyceum_server::connect::StoresConfig;
+use lyceum_server::dead_letters::letters::BEHIND;
 use lyceum_server::http;
-pub(super) use lyceum_server::page::state::segment;
+pub(super) use lyceum_server::segment::{encode, segment};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -154,6 +155,9 @@ impl Session {
         let tenants: Vec<&str> = answer["tenants"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if let Some(asked) = asked.filter(|asked| !tenants.contains(asked) && !tenants.is_empty()) {
             eprintln!("note: tenant {asked:?} has no data; there is of {} (--tenant)", tenants.join(", "));
+            if answer["is_behind"] == true {
+                eprintln!("note: {BEHIND}");
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use lyceum_around::last_write::KnowingItsWrites;
 use lyceum_around::measured::Measured;
 use lyceum_core::clock::Clock;
 use lyceum_core::family::Catalog;
@@ -37,7 +38,7 @@ pub(super) async fn open(
         None => {
             let log = EmbeddedEventLog::open(&folder.join("events.redb"), EventLogOptions::default());
             let log = Arc::new(log.with_context(|| opening("event log"))?);
-            Arc::new(Measured::new(log, metrics.clone())) as Arc<dyn EventLog>
+            Arc::new(Measured::new(Arc::new(KnowingItsWrites::of(log)), metrics.clone())) as Arc<dyn EventLog>
         }
     };
     let (ledger, embedded_dynamodb) = match services.ledger(clock, catalog).await? {
@@ -46,6 +47,7 @@ pub(super) async fn open(
             let embedded = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
             let ledger = embedded.ledger(clock.clone()).await.with_context(|| opening("ledger"))?;
             let ledger = Arc::new(ledger.counting_in(metrics.clone(), catalog.families()));
+            let ledger = Arc::new(KnowingItsWrites::of(ledger));
             (Arc::new(Measured::new(ledger, metrics.clone())) as Arc<dyn Ledger>, Some(embedded))
         }
     };
@@ -55,7 +57,8 @@ pub(super) async fn open(
             let options = StatementsOptions::new(equality::same);
             let statements = EmbeddedStatements::open(&folder.join("statements"), options)
                 .with_context(|| opening("statement store"))?;
-            Arc::new(Measured::new(Arc::new(statements), metrics.clone())) as Arc<dyn Statements>
+            let statements = Arc::new(KnowingItsWrites::of(Arc::new(statements)));
+            Arc::new(Measured::new(statements, metrics.clone())) as Arc<dyn Statements>
         }
     };
     Ok((services.finish(event_log, ledger, statements, catalog).await?, embedded_dynamodb))

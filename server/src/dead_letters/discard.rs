@@ -1,27 +1,20 @@
 //! Marking letters as done with: what its sender has sent anew, or nobody needs.
 
-use std::collections::HashSet;
-
-use lyceum_core::dead_letter::DeadLetter as Letter;
-use lyceum_core::record::Position;
-
 use super::index::Mark;
 use super::letters::{Discard, DiscardRequest, DiscardSummary, Discarded, Which};
 use super::marks::write_discarded;
-use super::{DeadLetterIndex, why};
+use super::{DeadLetterIndex, each_once, why};
 use crate::live::format_time;
 use crate::questions::AskError;
 
 impl DeadLetterIndex {
     pub(super) async fn mark_discarded(&self, request: &DiscardRequest) -> Result<DiscardSummary, AskError> {
         let mut summary = DiscardSummary { is_dry_run: request.is_dry_run, ..DiscardSummary::default() };
-        let index = self.look_at_all().await?;
-        summary.up_to = request.up_to.clone().unwrap_or_else(|| index.up_to());
+        let (index, up_to) = self.begin_act(request.up_to.as_ref()).await?;
+        summary.up_to = up_to;
         let chosen = match &request.which {
             Which::Positions(positions) => {
-                let mut seen = HashSet::new();
-                let mut chosen: Vec<Position> = positions.clone();
-                chosen.retain(|position| seen.insert(position.clone()));
+                let mut chosen = each_once(positions);
                 let taken = chosen.len().min(request.limit);
                 summary.remaining = (chosen.len() - taken) as u64;
                 chosen.truncate(taken);
@@ -36,16 +29,10 @@ impl DeadLetterIndex {
             }
         };
         drop(index);
-        let mut letters = self.read_all(&chosen).await?;
         let is_named = matches!(request.which, Which::Positions(_));
-        if let Some(nothing) = chosen.iter().find(|position| is_named && !letters.contains_key(*position)) {
-            return Err(AskError::Invalid(format!("{nothing} holds no dead letter")));
-        }
-        let letters: Vec<Letter> =
-            chosen.iter().filter_map(|at| letters.remove(at)).map(|(letter, _)| letter).collect();
-        let keys = self.marks(letters.iter()).await?;
+        let letters = if is_named { self.letters_named(&chosen).await? } else { self.letters_at(&chosen).await? };
         let (mut waiting, mut done) = (Vec::new(), 0);
-        for (letter, key) in letters.into_iter().zip(keys) {
+        for (letter, key) in letters {
             if key.is_none() { waiting.push(letter) } else { done += 1 }
         }
         let mut is_marked = vec![true; waiting.len()];

@@ -74,14 +74,25 @@ struct Known {
     is_unsendable: bool,
 }
 
-/// Letters that have these in common are likely to have one cause.
+/// Letters that have these in common are likely to have one cause. A name is a symbol of the index, or as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Cause {
-    tenant: Symbol,
-    topic: Symbol,
+struct Cause<N = Symbol> {
+    tenant: N,
+    topic: N,
     /// The first that was broken.
-    rule: Symbol,
+    rule: N,
     kind: DeadLetterKind,
+}
+
+impl<'a> Cause<Option<&'a str>> {
+    fn of(letter: &'a DeadLetter) -> Self {
+        Self {
+            tenant: letter.tenant.as_deref(),
+            topic: Some(&letter.source.topic),
+            rule: Some(first_rule(letter)),
+            kind: letter.kind,
+        }
+    }
 }
 
 /// What a person did with a letter, as the ledger remembers.
@@ -173,47 +184,75 @@ impl Known {
     }
 }
 
-/// A filter, made ready for comparing.
-pub(super) struct Matching {
-    tenant: Option<Symbol>,
-    topic: Option<(Symbol, Option<usize>)>,
-    rule: Option<Symbol>,
+/// A filter, made ready for comparing: with letters of the index by symbols and places of topics, with others by names.
+pub(super) struct Matching<N = Symbol, T = usize> {
+    tenant: Option<N>,
+    /// Of the record, or of the letter.
+    topic: Option<(N, Option<T>)>,
+    rule: Option<N>,
     kind: Option<DeadLetterKind>,
     state: Option<LetterState>,
     since_ms: i64,
     until_ms: i64,
 }
 
-impl Matching {
-    fn fits_cause(&self, place: Place, cause: &Cause) -> bool {
-        let of_topic = |(name, index): &(Symbol, Option<usize>)| *name == cause.topic || *index == Some(place.0);
+impl<N: PartialEq + Copy, T: PartialEq> Matching<N, T> {
+    fn of<'a>(filter: &'a DeadLetterFilter, name: impl Fn(&'a str) -> N, topic: impl Fn(&'a str) -> Option<T>) -> Self {
+        let DeadLetterFilter { tenant, topic: of_topic, kind, rule, state, since_ms, until_ms } = filter;
+        Self {
+            tenant: tenant.as_deref().map(&name),
+            topic: of_topic.as_deref().map(|of| (name(of), topic(of))),
+            rule: rule.as_deref().map(&name),
+            kind: *kind,
+            state: *state,
+            since_ms: since_ms.unwrap_or(i64::MIN),
+            until_ms: until_ms.unwrap_or(i64::MAX),
+        }
+    }
+
+    fn fits_cause(&self, topic: &T, cause: &Cause<N>) -> bool {
+        let of_topic = |(name, place): &(N, Option<T>)| *name == cause.topic || place.as_ref() == Some(topic);
         self.tenant.is_none_or(|tenant| tenant == cause.tenant)
             && self.topic.as_ref().is_none_or(of_topic)
             && self.rule.is_none_or(|rule| rule == cause.rule)
             && self.kind.is_none_or(|kind| kind == cause.kind)
     }
 
-    /// The same of a letter that is not in the index, but for its state.
-    pub(super) fn fits_letter(filter: &DeadLetterFilter, letter: &DeadLetter, at_ms: i64) -> bool {
-        let DeadLetterFilter { tenant, topic, kind, rule, state: _, since_ms, until_ms } = filter;
-        let of_topic = |topic: &String| **topic == *letter.source.topic || **topic == *letter.position.topic;
-        (tenant.is_none() || *tenant == letter.tenant)
-            && topic.as_ref().is_none_or(of_topic)
-            && kind.is_none_or(|kind| kind == letter.kind)
-            && rule.as_ref().is_none_or(|rule| rule == first_rule(letter))
-            && since_ms.is_none_or(|since| at_ms >= since)
-            && until_ms.is_none_or(|until| at_ms < until)
-    }
-
     fn fits_time(&self, first_ms: i64, last_ms: i64) -> bool {
         last_ms >= self.since_ms && first_ms < self.until_ms
     }
 
-    fn fits(&self, place: Place, known: &Known) -> bool {
-        self.fits_cause(place, &known.cause)
-            && self.fits_time(known.at_ms, known.at_ms)
-            && self.state.is_none_or(|state| state == known.state())
+    fn fits_state(&self, state: LetterState) -> bool {
+        self.state.is_none_or(|wanted| wanted == state)
     }
+}
+
+impl<'a> Matching<Option<&'a str>, &'a str> {
+    /// For letters that are not in the index.
+    pub(super) fn by_name(filter: &'a DeadLetterFilter) -> Self {
+        Self::of(filter, Some, Some)
+    }
+
+    /// Whether such a letter fits, but for its state.
+    pub(super) fn fits_letter(&self, letter: &'a DeadLetter, at_ms: i64) -> bool {
+        let topic: &str = &letter.position.topic;
+        self.fits_cause(&topic, &Cause::of(letter)) && self.fits_time(at_ms, at_ms)
+    }
+}
+
+impl Matching {
+    fn fits_but_for_state(&self, place: Place, known: &Known) -> bool {
+        self.fits_cause(&place.0, &known.cause) && self.fits_time(known.at_ms, known.at_ms)
+    }
+
+    fn fits(&self, place: Place, known: &Known) -> bool {
+        self.fits_but_for_state(place, known) && self.fits_state(known.state())
+    }
+}
+
+/// The state of a letter that is not done with.
+fn state_of(is_parked: bool) -> LetterState {
+    if is_parked { LetterState::Parked } else { LetterState::Waiting }
 }
 
 /// How many letters were lost for want of room, by what they have in common.
@@ -237,6 +276,8 @@ pub(super) struct Page {
     pub(super) listed: Vec<Position>,
     /// How many match in all, of those that are held.
     pub(super) total: u64,
+    /// How many of them are not done with, those that were lost for want of room included.
+    pub(super) open: DeadLetterCount,
     pub(super) next: Option<Cursor>,
 }
 
@@ -251,6 +292,18 @@ pub(super) struct Chosen {
     pub(super) parked: u64,
     /// Letters that cannot be sent again.
     pub(super) unsendable: Vec<Position>,
+}
+
+/// Letters by what they have in common.
+#[derive(Debug)]
+pub(super) struct Grouping {
+    /// Those of which the most wait first.
+    pub(super) groups: Vec<Group>,
+    /// How many there are in all.
+    pub(super) total: usize,
+    /// How many of each kind are not done with, in whatever state the groups are asked for; those that were lost for want of
+    /// room included.
+    pub(super) kinds: CountOfKinds,
 }
 
 /// Letters that have one cause, as they are shown.
@@ -318,17 +371,8 @@ impl Index {
     }
 
     pub(super) fn matching(&self, filter: &DeadLetterFilter) -> Matching {
-        let place = |topic: &String| self.topics.iter().position(|of| of == topic);
-        let symbol = |text: &String| self.names.find(text);
-        Matching {
-            tenant: filter.tenant.as_ref().map(symbol),
-            topic: filter.topic.as_ref().map(|topic| (symbol(topic), place(topic))),
-            rule: filter.rule.as_ref().map(symbol),
-            kind: filter.kind,
-            state: filter.state,
-            since_ms: filter.since_ms.unwrap_or(i64::MIN),
-            until_ms: filter.until_ms.unwrap_or(i64::MAX),
-        }
+        let place = |topic: &str| self.topics.iter().position(|of| of == topic);
+        Matching::of(filter, |text| self.names.find(text), place)
     }
 
     /// Where to read on in a partition that holds `start..`; what stood before that is no more.
@@ -465,16 +509,17 @@ impl Index {
         }
     }
 
-    fn lost<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
+    fn lost_in_any_state<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
         let counts = self.forgotten.counts.iter();
         let counts = counts.flat_map(|((place, _), counts)| counts.iter().map(move |(of, lost)| (*place, of, lost)));
-        let fits = |(place, (cause, is_parked), lost): &(Place, &(Cause, bool), &Lost)| {
-            let state = if *is_parked { LetterState::Parked } else { LetterState::Waiting };
-            matching.fits_cause(*place, cause)
-                && matching.fits_time(lost.first_ms, lost.last_ms)
-                && matching.state.is_none_or(|wanted| wanted == state)
+        let fits = |(place, (cause, _), lost): &(Place, &(Cause, bool), &Lost)| {
+            matching.fits_cause(&place.0, cause) && matching.fits_time(lost.first_ms, lost.last_ms)
         };
         counts.filter(fits).map(|(_, (cause, is_parked), lost)| (cause, *is_parked, lost))
+    }
+
+    fn lost<'a>(&'a self, matching: &'a Matching) -> impl Iterator<Item = (&'a Cause, bool, &'a Lost)> {
+        self.lost_in_any_state(matching).filter(|(_, is_parked, _)| matching.fits_state(state_of(*is_parked)))
     }
 
     /// How many that match and are not done with were lost for want of room. Of a time this counts some that lie beside it.
@@ -557,11 +602,31 @@ impl Index {
 
     /// Those of a tenant, or all of them, in no order. Of one with few letters the others' are not looked at.
     fn of_tenant(&self, tenant: Option<Symbol>) -> impl Iterator<Item = (&Spot, &Known)> {
-        let ages = tenant.map(|tenant| self.by_age.get(&tenant));
-        let few = ages.filter(|ages| ages.map_or(0, BTreeSet::len) < self.letters.len() / FEW);
-        let all = few.is_none().then(|| self.letters.iter()).into_iter().flatten();
-        let few = few.into_iter().flatten().flatten();
-        let few = few.filter_map(|(_, _, spot)| self.letters.get_key_value(spot));
+        self.these(tenant, self.few_of(tenant))
+    }
+
+    /// The same, partition by partition in its order.
+    fn in_order(&self, tenant: Option<Symbol>) -> impl Iterator<Item = (&Spot, &Known)> {
+        let mut few: Option<Vec<Spot>> = self.few_of(tenant).map(Iterator::collect);
+        few.iter_mut().for_each(|spots| spots.sort_unstable());
+        self.these(tenant, few)
+    }
+
+    /// Where a tenant's letters stand, if they are few.
+    fn few_of(&self, tenant: Option<Symbol>) -> Option<impl Iterator<Item = Spot>> {
+        let ages = self.by_age.get(&tenant?);
+        let is_few = ages.map_or(0, BTreeSet::len) < self.letters.len() / FEW;
+        is_few.then(|| ages.into_iter().flatten().map(|(_, _, spot)| *spot))
+    }
+
+    /// Those at these spots; without spots, those of the tenant among all.
+    fn these(
+        &self,
+        tenant: Option<Symbol>,
+        spots: Option<impl IntoIterator<Item = Spot>>,
+    ) -> impl Iterator<Item = (&Spot, &Known)> {
+        let all = spots.is_none().then(|| self.letters.iter()).into_iter().flatten();
+        let few = spots.into_iter().flatten().filter_map(|spot| self.letters.get_key_value(&spot));
         all.chain(few).filter(move |(_, known)| tenant.is_none_or(|tenant| tenant == known.cause.tenant))
     }
 
@@ -582,14 +647,18 @@ impl Index {
             Order::NewestFirst => other.cmp(one),
             Order::OldestFirst => one.cmp(other),
         };
-        let mut total = 0;
+        let (mut total, mut open) = (0, DeadLetterCount::default());
         let mut found: Vec<(i64, Spot)> = Vec::new();
         for (spot, known) in self.fitting(matching) {
             total += 1;
+            if known.is_open() {
+                open.add(known.is_parked, 1);
+            }
             if is_behind((known.at_ms, *spot)) {
                 found.push((known.at_ms, *spot));
             }
         }
+        self.lost(matching).for_each(|(_, is_parked, lost)| open.add(is_parked, lost.count));
         let is_last = found.len() <= limit;
         if !is_last && limit > 0 {
             found.select_nth_unstable_by(limit - 1, compare);
@@ -598,45 +667,40 @@ impl Index {
         found.sort_unstable_by(compare);
         let last = if is_last { None } else { found.last() };
         let next = last.map(|(at_ms, spot)| Cursor { at_ms: *at_ms, position: self.position(*spot) });
-        Page { listed: found.iter().map(|(_, spot)| self.position(*spot)).collect(), total, next }
+        Page { listed: found.iter().map(|(_, spot)| self.position(*spot)).collect(), total, open, next }
     }
 
-    /// How many wait and how many are parked, those that were lost for want of room included.
-    pub(super) fn count(&self, matching: &Matching) -> CountOfKinds {
-        let mut counts = CountOfKinds::new();
-        let mut add = |kind: DeadLetterKind, is_parked: bool, number: u64| {
-            let count: &mut DeadLetterCount = counts.entry(kind).or_default();
-            *(if is_parked { &mut count.parked } else { &mut count.waiting }) += number;
-        };
-        for (_, known) in self.fitting(matching).filter(|(_, known)| known.is_open()) {
-            add(known.cause.kind, known.is_parked, 1);
-        }
-        for (cause, is_parked, lost) in self.lost(matching) {
-            add(cause.kind, is_parked, lost.count);
-        }
-        counts
-    }
-
-    /// The letters that match by what they have in common: those of which the most wait first, at most `limit`, and how many
-    /// there are.
-    pub(super) fn groups(&self, matching: &Matching, limit: usize) -> (Vec<Group>, usize) {
+    /// The letters that match by what they have in common: those of which the most wait first, at most `limit`.
+    pub(super) fn groups(&self, matching: &Matching, limit: usize) -> Grouping {
+        let mut kinds = CountOfKinds::new();
         let mut grouped: HashMap<Cause, Grouped> = HashMap::new();
-        for (spot, known) in self.fitting(matching) {
-            let group = grouped.entry(known.cause).or_default();
+        for (spot, known) in self.of_tenant(matching.tenant) {
+            if !matching.fits_but_for_state(spot.0, known) {
+                continue;
+            }
             let state = known.state();
-            group.count += 1;
-            group.waiting += u64::from(state == LetterState::Waiting);
-            group.parked += u64::from(state == LetterState::Parked);
-            group.spans(known.at_ms, known.at_ms);
-            group.example = group.example.max(Some(known.age(*spot)));
+            if state.is_open() {
+                kinds.entry(known.cause.kind).or_default().add(known.is_parked, 1);
+            }
+            if matching.fits_state(state) {
+                let group = grouped.entry(known.cause).or_default();
+                group.count += 1;
+                group.waiting += u64::from(state == LetterState::Waiting);
+                group.parked += u64::from(state == LetterState::Parked);
+                group.spans(known.at_ms, known.at_ms);
+                group.example = group.example.max(Some(known.age(*spot)));
+            }
         }
-        for (cause, is_parked, lost) in self.lost(matching) {
-            let group = grouped.entry(*cause).or_default();
-            group.count += lost.count;
-            *(if is_parked { &mut group.parked } else { &mut group.waiting }) += lost.count;
-            group.spans(lost.first_ms, lost.last_ms);
+        for (cause, is_parked, lost) in self.lost_in_any_state(matching) {
+            kinds.entry(cause.kind).or_default().add(is_parked, lost.count);
+            if matching.fits_state(state_of(is_parked)) {
+                let group = grouped.entry(*cause).or_default();
+                group.count += lost.count;
+                *(if is_parked { &mut group.parked } else { &mut group.waiting }) += lost.count;
+                group.spans(lost.first_ms, lost.last_ms);
+            }
         }
-        let number = grouped.len();
+        let total = grouped.len();
         let mut groups: Vec<(Cause, Grouped)> = grouped.into_iter().collect();
         groups.sort_unstable_by_key(|(cause, group)| {
             (Reverse((group.waiting, group.parked, group.count)), Reverse(group.times_ms), *cause)
@@ -658,7 +722,7 @@ impl Index {
                 example: group.example.map(|(_, _, spot)| self.position(spot)),
             }
         });
-        (shown.collect(), number)
+        Grouping { groups: shown.collect(), total, kinds }
     }
 
     /// How far each partition was read: what came later is none of a replay's that begins now.
@@ -676,7 +740,7 @@ impl Index {
         let mut chosen = Chosen::default();
         let mut queues: BTreeMap<Place, Vec<(i64, Spot)>> = BTreeMap::new();
         let mut ends: HashMap<Place, i64> = HashMap::new();
-        for (spot, known) in &self.letters {
+        for (spot, known) in self.in_order(matching.tenant) {
             if !known.is_open() || !matching.fits(spot.0, known) {
                 continue;
             }
@@ -708,7 +772,7 @@ impl Index {
     pub(super) fn open(&self, matching: &Matching, up_to: Option<&UpTo>, limit: usize) -> (Vec<Position>, u64) {
         let mut open = Vec::new();
         let mut further = 0;
-        for (spot, known) in &self.letters {
+        for (spot, known) in self.in_order(matching.tenant) {
             let is_before =
                 up_to.is_none_or(|up_to| up_to.get(&self.partition(spot.0)).is_some_and(|end| spot.1 < *end));
             if !known.is_open() || !matching.fits(spot.0, known) || !is_before {

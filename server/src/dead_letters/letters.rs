@@ -107,6 +107,18 @@ impl std::ops::Deref for ShownLetter {
     }
 }
 
+/// What is said where letters are on the topics that were not read yet.
+pub const BEHIND: &str = "more letters came than could be read yet: look again in a moment";
+
+/// An answer from the letters that were read so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoFar<T> {
+    /// What they say.
+    pub answer: T,
+    /// See [`Letters::is_behind`].
+    pub is_behind: bool,
+}
+
 /// A list of letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Letters {
@@ -123,6 +135,9 @@ pub struct Letters {
     pub not_indexed: u64,
     /// Whether so many letters came at once that not all of them were read yet, of whatever tenant they are.
     pub is_behind: bool,
+    /// How many that match wait and are parked, those that are not indexed included.
+    #[serde(skip)]
+    pub open: DeadLetterCount,
 }
 
 /// In which order letters are listed.
@@ -229,15 +244,25 @@ pub struct Causes {
     pub not_indexed: u64,
     /// See [`Letters::is_behind`].
     pub is_behind: bool,
+    /// How many of each kind wait and are parked, in whatever state the causes are asked for.
+    #[serde(skip)]
+    pub kinds: CountOfKinds,
 }
 
-/// How many letters of a kind there are.
+/// How many letters there are that are not done with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeadLetterCount {
     /// Not sent again yet, and not parked.
     pub waiting: u64,
     /// See [`ShownLetter::is_parked`].
     pub parked: u64,
+}
+
+impl DeadLetterCount {
+    /// Counts so many more.
+    pub fn add(&mut self, is_parked: bool, number: u64) {
+        *(if is_parked { &mut self.parked } else { &mut self.waiting }) += number;
+    }
 }
 
 /// Which letters to send again.
@@ -414,9 +439,6 @@ pub trait DeadLetters: Send + Sync {
         after: Option<&Cursor>,
     ) -> Result<Letters, AskError>;
 
-    /// How many there are of each kind.
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError>;
-
     /// Them by what they have in common, at most `limit`.
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError>;
 
@@ -424,7 +446,7 @@ pub trait DeadLetters: Send + Sync {
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError>;
 
     /// The tenants that have letters, also such as were sent again, by name.
-    async fn tenants(&self) -> Result<BTreeSet<String>, AskError>;
+    async fn tenants(&self) -> Result<SoFar<BTreeSet<String>>, AskError>;
 
     /// The letter at a position; `None` where there is none.
     async fn show(&self, position: &Position) -> Result<Option<ShownLetter>, AskError> {
@@ -432,7 +454,11 @@ pub trait DeadLetters: Send + Sync {
     }
 
     /// The newest letter of each of these events that is not done with, of a tenant or of all.
-    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError>;
+    async fn about(
+        &self,
+        tenant: Option<&str>,
+        events: &HashSet<Uuid>,
+    ) -> Result<SoFar<HashMap<Uuid, Position>>, AskError>;
 
     /// Where the letters of these ids stand, those that there are.
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError>;

@@ -18,16 +18,16 @@ use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::process::Subscriber;
 use lyceum_core::record::{NewRecord, Position, Record};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use uuid::Uuid;
 
 use crate::live::format_time;
 use crate::questions::AskError;
 use following::Followed;
-use index::{Found, Index, Mark};
+use index::{Found, Grouping, Index, Mark};
 use letters::{
-    Cause, Causes, CountOfKinds, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported,
-    LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter,
+    Cause, Causes, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Imported, LetterState,
+    Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, SoFar, UpTo,
 };
 use marks::{key_of, mark_of};
 
@@ -163,6 +163,32 @@ impl DeadLetterIndex {
         Ok(letters)
     }
 
+    /// The letters at these positions that are still there, in this order, with what the ledger remembers of each.
+    async fn letters_at(&self, positions: &[Position]) -> Result<Vec<(Letter, Option<StoredKey>)>, AskError> {
+        let mut letters = self.read_all(positions).await?;
+        let letters: Vec<Letter> =
+            positions.iter().filter_map(|at| letters.remove(at)).map(|(letter, _)| letter).collect();
+        let keys = self.marks(letters.iter()).await?;
+        Ok(letters.into_iter().zip(keys).collect())
+    }
+
+    /// The same of positions that were named, each of which must hold a letter.
+    async fn letters_named(&self, positions: &[Position]) -> Result<Vec<(Letter, Option<StoredKey>)>, AskError> {
+        let letters = self.letters_at(positions).await?;
+        let found: HashSet<&Position> = letters.iter().map(|(letter, _)| &letter.position).collect();
+        match positions.iter().find(|position| !found.contains(position)) {
+            Some(nothing) => Err(AskError::Invalid(format!("{nothing} holds no dead letter"))),
+            None => Ok(letters),
+        }
+    }
+
+    /// The index that knows every letter, and up to where one act in several calls goes: it ends where it began to.
+    async fn begin_act(&self, up_to: Option<&UpTo>) -> Result<(MutexGuard<'_, Index>, UpTo), AskError> {
+        let index = self.look_at_all().await?;
+        let up_to = up_to.cloned().unwrap_or_else(|| index.up_to());
+        Ok((index, up_to))
+    }
+
     /// The record at a position, where it is still there.
     async fn record_at(&self, position: &Position) -> Result<Option<Record>, AskError> {
         let records = self.event_log.fetch(&position.topic, position.partition, position.offset, 1, 1).await;
@@ -218,6 +244,12 @@ impl DeadLetterIndex {
         });
         Ok(shown.collect())
     }
+}
+
+/// Positions in the order in which they were named, each once.
+fn each_once(positions: &[Position]) -> Vec<Position> {
+    let mut seen = HashSet::new();
+    positions.iter().filter(|position| seen.insert(*position)).cloned().collect()
 }
 
 /// The original of a letter as a line of JSON with its end; `None` where it is none, or the letter does not hold it.
@@ -307,23 +339,19 @@ impl DeadLetters for DeadLetterIndex {
         let letters = page.listed.iter().filter_map(|position| letters.remove(position)).collect();
         let letters = self.show_all(letters).await?;
         let next = page.next.map(|cursor| cursor.to_string());
-        Ok(Letters { letters, total: page.total, next, not_indexed, is_behind })
+        Ok(Letters { letters, total: page.total, next, not_indexed, is_behind, open: page.open })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
-        let (index, _) = self.look().await?;
-        Ok(index.count(&index.matching(filter)))
-    }
-
-    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
-        drop(self.look().await?);
-        Ok(self.tenants.lock().clone())
+    async fn tenants(&self) -> Result<SoFar<BTreeSet<String>>, AskError> {
+        let (_, is_behind) = self.look().await?;
+        Ok(SoFar { answer: self.tenants.lock().clone(), is_behind })
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
         let (index, is_behind) = self.look().await?;
         let matching = index.matching(filter);
-        let ((groups, total), not_indexed) = (index.groups(&matching, limit), index.not_indexed(&matching));
+        let (Grouping { groups, total, kinds }, not_indexed) =
+            (index.groups(&matching, limit), index.not_indexed(&matching));
         drop(index);
         let examples = self.read_all(groups.iter().filter_map(|group| group.example.as_ref())).await?;
         let causes = groups.into_iter().map(|group| Cause {
@@ -344,7 +372,7 @@ impl DeadLetters for DeadLetterIndex {
             last: format_time(group.last_ms),
             example: group.example,
         });
-        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind })
+        Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind, kinds })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -355,9 +383,13 @@ impl DeadLetters for DeadLetterIndex {
         Ok(shown.into_iter().map(|letter| (letter.position.clone(), letter)).collect())
     }
 
-    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
-        let (index, _) = self.look().await?;
-        Ok(index.about(tenant, events))
+    async fn about(
+        &self,
+        tenant: Option<&str>,
+        events: &HashSet<Uuid>,
+    ) -> Result<SoFar<HashMap<Uuid, Position>>, AskError> {
+        let (index, is_behind) = self.look().await?;
+        Ok(SoFar { answer: index.about(tenant, events), is_behind })
     }
 
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {

@@ -1,6 +1,6 @@
 //! Sending letters again: many together, in their order, each remembered.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lyceum_core::dead_letter::{DeadLetter as Letter, Publication};
@@ -10,7 +10,7 @@ use lyceum_core::record::Position;
 use super::index::{Chosen, Mark, Matching, Place, merge};
 use super::letters::{DeadLetterFilter, Refused, ReplayRequest, ReplaySummary, Replayed, Which};
 use super::marks::{discard, mark_of, sent_to, write_sent};
-use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, log_failed, read, why};
+use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, each_once, log_failed, read, why};
 use crate::questions::AskError;
 
 /// So long one call sends; what is left is for the next one. A request has 30 s in all.
@@ -82,13 +82,11 @@ impl DeadLetterIndex {
         behind: &mut Behind,
         summary: &mut ReplaySummary,
     ) -> Result<Chosen, AskError> {
-        let index = self.look_at_all().await?;
-        summary.up_to = request.up_to.clone().unwrap_or_else(|| index.up_to());
+        let (index, up_to) = self.begin_act(request.up_to.as_ref()).await?;
+        summary.up_to = up_to;
         let filter = match &request.which {
             Which::Positions(positions) => {
-                let mut seen = HashSet::new();
-                let waiting = positions.iter().filter(|position| seen.insert(*position)).cloned().collect();
-                return Ok(Chosen { waiting, ..Chosen::default() });
+                return Ok(Chosen { waiting: each_once(positions), ..Chosen::default() });
             }
             Which::Matching(filter) => filter,
         };
@@ -122,6 +120,7 @@ impl DeadLetterIndex {
         if behind.filter.as_ref() != Some(filter) {
             *behind = Behind { filter: Some(filter.clone()), offsets: BTreeMap::new() };
         }
+        let matching = Matching::by_name(filter);
         let mut queues: Vec<Vec<(i64, (Place, i64))>> = Vec::new();
         let mut is_all = true;
         for (topic, name) in topics.iter().enumerate() {
@@ -136,9 +135,7 @@ impl DeadLetterIndex {
                     let Some(last) = records.last() else { break };
                     next = last.position.offset + 1;
                     let letters = records.iter().filter_map(read).filter(|(letter, at_ms)| {
-                        letter.position.offset < end
-                            && is_waiting(letter)
-                            && Matching::fits_letter(filter, letter, *at_ms)
+                        letter.position.offset < end && is_waiting(letter) && matching.fits_letter(letter, *at_ms)
                     });
                     let letters: Vec<(Letter, i64)> = letters.collect();
                     let keys = self.marks(letters.iter().map(|(letter, _)| letter)).await?;
@@ -159,16 +156,9 @@ impl DeadLetterIndex {
 
     /// Looks before anything is sent: every position must hold a letter that can be sent and, unless `again`, was not.
     async fn check_positions(&self, positions: &[Position], again: bool) -> Result<(), AskError> {
-        let mut letters = self.read_all(positions).await?;
-        let mut found = Vec::with_capacity(positions.len());
-        for position in positions {
-            let letter = letters.remove(position).map(|(letter, _)| letter);
-            found.push(letter.ok_or_else(|| AskError::Invalid(format!("{position} holds no dead letter")))?);
-        }
-        let keys = self.marks(found.iter()).await?;
-        for (letter, key) in found.iter().zip(keys) {
+        for (letter, key) in self.letters_named(positions).await? {
             let position = &letter.position;
-            if let Err(why) = self.publication(letter).await? {
+            if let Err(why) = self.publication(&letter).await? {
                 return Err(AskError::Invalid(format!("{position} cannot be sent again: {why}")));
             }
             let Some(key) = key.filter(|_| !again) else { continue };
@@ -197,12 +187,9 @@ impl DeadLetterIndex {
         is_named: bool,
         summary: &mut ReplaySummary,
     ) -> Result<Vec<Outgoing>, AskError> {
-        let mut letters = self.read_all(positions).await?;
-        let letters: Vec<Letter> =
-            positions.iter().filter_map(|at| letters.remove(at)).map(|(letter, _)| letter).collect();
-        let keys = self.marks(letters.iter()).await?;
+        let letters = self.letters_at(positions).await?;
         let mut outgoing = Vec::with_capacity(letters.len());
-        for (letter, key) in letters.into_iter().zip(keys) {
+        for (letter, key) in letters {
             if key.is_some() && !is_named {
                 // Another process did something with it since it was indexed.
                 self.index.lock().await.mark(&letter.position, mark_of(key.as_ref()));

@@ -13,6 +13,7 @@ use super::{At, read_query};
 use crate::access::Caller;
 use crate::problem::Problem;
 use crate::questions::{Analytics, Span};
+use crate::segment::Id;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +45,7 @@ pub(super) async fn show_learning(State(analytics): Source, caller: Caller, uri:
     Ok(Json(analytics.learning(&span).await?))
 }
 
-pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(Id(id)): At<Id>, uri: Uri) -> Answer {
     let SurveyQuery { tenant, from, to, scale } = read_query(&uri)?;
     let span = check_span(&caller, Query { tenant, from, to })?;
     let scale = scale.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
@@ -52,7 +53,7 @@ pub(super) async fn show_survey(State(analytics): Source, caller: Caller, At(id)
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of survey {id} in this time and tenant")))
 }
 
-pub(super) async fn show_learner(State(analytics): Source, caller: Caller, At(id): At<String>, uri: Uri) -> Answer {
+pub(super) async fn show_learner(State(analytics): Source, caller: Caller, At(Id(id)): At<Id>, uri: Uri) -> Answer {
     let answer = analytics.learner(&id, &read_span(&caller, &uri)?).await?;
     answer.map(Json).ok_or_else(|| Problem::not_found(format!("no statement of learner {id} in this time and tenant")))
 }

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
 use crate::problem::{Kind, Problem};
@@ -29,12 +31,15 @@ const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
 const HELD_BYTES: [usize; 2] = [128 << 20, 40 << 20];
 /// How many large bodies are read at once, and of one tenant; the others wait for their turn.
 const READ_AT_ONCE: [usize; 2] = [2, 1];
+/// How many large bodies are worked on at once, and of one tenant; apart from the others, since the work waits for stores.
+const WORKED_ON_AT_ONCE: [usize; 2] = [2, 1];
 /// One event that is not larger is read in less time than a turn takes.
 const SMALL_BYTES: usize = 64 << 10;
 
 // Of the process, as its memory and its processors are.
 static HELD: LazyLock<Shares> = LazyLock::new(|| Shares::new(HELD_BYTES[0], HELD_BYTES[1]));
 static READING: LazyLock<Shares> = LazyLock::new(|| Shares::new(READ_AT_ONCE[0], READ_AT_ONCE[1]));
+static WORKING: LazyLock<Shares> = LazyLock::new(|| Shares::new(WORKED_ON_AT_ONCE[0], WORKED_ON_AT_ONCE[1]));
 
 /// Bytes together with their share of what may be held.
 struct Held {
@@ -116,21 +121,50 @@ pub(super) async fn read_aside<T: Send + 'static>(
     if body.len() <= SMALL_BYTES && !body.trim_ascii_start().starts_with(b"[") {
         return read(&body);
     }
-    let turn = READING.acquire(caller.tenant.as_deref()).await;
-    let turn = turn.ok_or_else(|| Problem::new(Kind::UNAVAILABLE, "the process is ending"))?;
-    // The turn ends with the reading, also where nobody waits for it any more.
-    let reading = spawn_blocking(move || {
-        let read = read(&body);
+    on_a_thread(&READING, caller, move || read(&body)).await
+}
+
+/// Does the work that a body of so many bytes asks for: that of a large one on a thread of its own, as it is read and worked on
+/// piece by piece. It ends where nobody waits for it any more.
+pub(super) async fn work_aside<T: Send + 'static>(
+    caller: &Caller,
+    bytes: usize,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes <= SMALL_BYTES {
+        return Ok(work.await);
+    }
+    let unwanted = CancellationToken::new();
+    let _waiting = unwanted.clone().drop_guard();
+    let runtime = Handle::current();
+    let work = move || runtime.block_on(unwanted.run_until_cancelled_owned(work)).ok_or_else(ending);
+    on_a_thread(&WORKING, caller, work).await
+}
+
+/// Waits for a turn, and does something on a thread of its own.
+async fn on_a_thread<T: Send + 'static>(
+    turns: &Shares,
+    caller: &Caller,
+    act: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let turn = turns.acquire(caller.tenant.as_deref()).await.ok_or_else(ending)?;
+    // The turn ends with the act, also where nobody waits for it any more.
+    let acting = spawn_blocking(move || {
+        let done = act();
         drop(turn);
-        read
+        done
     });
-    match reading.await {
-        Ok(read) => read,
+    match acting.await {
+        Ok(done) => done,
         Err(broken) => match broken.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(Problem::new(Kind::UNAVAILABLE, "the process is ending")),
+            Err(_) => Err(ending()),
         },
     }
+}
+
+fn ending() -> Problem {
+    Problem::new(Kind::UNAVAILABLE, "the process is ending")
 }
 
 /// A JSON array of at most [`EVENTS`] items; of a longer one, none is kept.

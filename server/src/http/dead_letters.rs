@@ -17,6 +17,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::analytics::read_time;
+use super::body::{read_aside, work_aside};
 use super::{At, BODY_LIMIT_BYTES, Limit, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::{Access, Caller};
 use crate::dead_letters::letters::{
@@ -39,18 +40,52 @@ const SETTLING_TIME: Duration = Duration::from_secs(10);
 /// How long the page's form waits for that.
 const FORM_SETTLING_TIME: Duration = Duration::from_secs(4);
 
-/// Which letters, as parameters of a query, a body and a form have it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Asked {
-    pub(super) tenant: Option<String>,
-    pub(super) topic: Option<String>,
-    pub(super) kind: Option<String>,
-    pub(super) rule: Option<String>,
-    pub(super) state: Option<String>,
-    pub(super) since: Option<String>,
-    pub(super) until: Option<String>,
+/// Which letters, but for whose they are, as a query, a body and a form have it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filters {
+    topic: Option<String>,
+    kind: Option<String>,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
 }
+
+/// A shape with the filters of letters in it. What is misspelt is refused, which serde's `flatten` would take in silence.
+macro_rules! with_filters {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $name:ident $(<$of:ident = $default:ty>)? {
+            $($before:ident: $type_before:ty,)*
+            ..filters,
+            $($after:ident: $type_after:ty,)*
+        }
+    ) => {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $(#[$attribute])*
+        $vis struct $name $(<$of = $default>)? {
+            $($before: $type_before,)*
+            topic: Option<String>,
+            kind: Option<String>,
+            rule: Option<String>,
+            state: Option<String>,
+            since: Option<String>,
+            until: Option<String>,
+            $($after: $type_after,)*
+        }
+
+        impl $(<$of>)? $name $(<$of>)? {
+            /// Takes the filters out of it.
+            fn filters(&mut self) -> $crate::http::dead_letters::Filters {
+                let Self { topic, kind, rule, state, since, until, .. } = self;
+                let all = [topic, kind, rule, state, since, until].map(Option::take);
+                $crate::http::dead_letters::Filters::new(all)
+            }
+        }
+    };
+}
+pub(super) use with_filters;
 
 /// A text that says something.
 fn given(text: Option<String>) -> Option<String> {
@@ -71,9 +106,21 @@ fn named<T>(
     given(name).map(find).transpose()
 }
 
-impl Asked {
+impl Filters {
+    pub(super) fn new([topic, kind, rule, state, since, until]: [Option<String>; 6]) -> Self {
+        Self { topic, kind, rule, state, since, until }
+    }
+
+    /// Those that say something, by the names of their parameters.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let Self { topic, kind, rule, state, since, until } = self;
+        let all =
+            [("kind", kind), ("topic", topic), ("rule", rule), ("state", state), ("since", since), ("until", until)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_ref().filter(|value| !value.is_empty())?)))
+    }
+
     /// The filter, within what the caller may see.
-    pub(super) fn filter(self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+    pub(super) fn read(self, caller: &Caller, tenant: Option<&str>) -> Result<DeadLetterFilter, Problem> {
         let time = |name: &str, text: Option<String>, extra_days: i64| {
             let read = |text: String| {
                 let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
@@ -83,7 +130,7 @@ impl Asked {
             given(text).map(read).transpose()
         };
         Ok(DeadLetterFilter {
-            tenant: caller.scope(self.tenant.as_deref())?,
+            tenant: caller.scope(tenant)?,
             topic: given(self.topic),
             kind: named(
                 "kind of dead letter",
@@ -99,25 +146,18 @@ impl Asked {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Query<L = Limit> {
-    tenant: Option<String>,
-    topic: Option<String>,
-    kind: Option<String>,
-    rule: Option<String>,
-    state: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    limit: Option<L>,
-    cursor: Option<String>,
+with_filters! {
+    struct Query<L = Limit> {
+        tenant: Option<String>,
+        ..filters,
+        limit: Option<L>,
+        cursor: Option<String>,
+    }
 }
 
 impl<L> Query<L> {
-    /// Which letters, how many of them, and behind which.
-    fn split(self) -> (Asked, Option<L>, Option<String>) {
-        let Self { tenant, topic, kind, rule, state, since, until, limit, cursor } = self;
-        (Asked { tenant, topic, kind, rule, state, since, until }, limit, cursor)
+    fn filter(&mut self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+        self.filters().read(caller, self.tenant.as_deref())
     }
 }
 
@@ -127,10 +167,10 @@ pub(super) fn read_cursor(text: Option<String>) -> Result<Option<Cursor>, Proble
 }
 
 pub(super) async fn list(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Letters>, Problem> {
-    let (asked, limit, cursor) = read_query::<Query>(&uri)?.split();
-    let filter = asked.filter(&caller)?;
-    let limit = limit.unwrap_or_default().0;
-    let cursor = read_cursor(cursor)?;
+    let mut query: Query = read_query(&uri)?;
+    let filter = query.filter(&caller)?;
+    let limit = query.limit.unwrap_or_default().0;
+    let cursor = read_cursor(query.cursor)?;
     Ok(Json(find(&*dead_letters, &filter, Order::NewestFirst, limit, cursor.as_ref()).await?))
 }
 
@@ -148,12 +188,12 @@ pub(super) async fn find(
 }
 
 pub(super) async fn summarize(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Json<Causes>, Problem> {
-    let (asked, limit, cursor) = read_query::<Query>(&uri)?.split();
-    if cursor.is_some() {
+    let mut query: Query = read_query(&uri)?;
+    if query.cursor.is_some() {
         return Err(Problem::bad_request("a summary has no cursor: narrow it by tenant, topic, kind or rule"));
     }
-    let filter = asked.filter(&caller)?;
-    Ok(Json(causes(&*dead_letters, &filter, limit.unwrap_or_default().0).await?))
+    let filter = query.filter(&caller)?;
+    Ok(Json(causes(&*dead_letters, &filter, query.limit.unwrap_or_default().0).await?))
 }
 
 /// The causes that match, filtered once more as the letters are.
@@ -170,14 +210,14 @@ pub(super) async fn causes(
 /// The originals, one a line, in the order in which they failed: those that are JSON and are held by their letter. Without a state those that wait.
 pub(super) async fn export(State(dead_letters): Indexed, caller: Caller, uri: Uri) -> Result<Response, Problem> {
     // It is a stream, so that it may be as long as is asked for.
-    let (asked, limit, cursor) = read_query::<Query<usize>>(&uri)?.split();
-    let mut filter = asked.filter(&caller)?;
+    let mut query: Query<usize> = read_query(&uri)?;
+    let mut filter = query.filter(&caller)?;
     filter.state = filter.state.or(Some(LetterState::Waiting));
-    let limit = limit.unwrap_or(usize::MAX);
+    let limit = query.limit.unwrap_or(usize::MAX);
     if limit == 0 {
         return Err(Problem::bad_request("limit is 1 or more; without one all of them are exported"));
     }
-    let cursor = read_cursor(cursor)?;
+    let cursor = read_cursor(query.cursor)?;
     // The first part is read before the answer begins, so that what fails then is a problem; and once every letter is known.
     let first = loop {
         let first =
@@ -235,39 +275,32 @@ fn no_letter(position: &Position) -> Problem {
     Problem::not_found(format!("there is no dead letter of yours at {position}; GET /api/dead-letters lists them"))
 }
 
-/// What to send again or to discard: either positions, or a filter. Neither would be every letter, which must be said: `all`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Request {
-    positions: Vec<Position>,
-    topic: Option<String>,
-    kind: Option<String>,
-    rule: Option<String>,
-    state: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    all: bool,
-    dry_run: bool,
-    limit: Option<usize>,
-    up_to: Option<UpTo>,
-    // Of a replay alone:
-    again: bool,
-    wait: bool,
+with_filters! {
+    /// What to send again or to discard: either positions, or a filter. Neither would be every letter, which must be said: `all`.
+    #[derive(Default)]
+    #[serde(default)]
+    struct Request {
+        positions: Vec<Position>,
+        ..filters,
+        all: bool,
+        dry_run: bool,
+        limit: Option<usize>,
+        up_to: Option<UpTo>,
+        // Of a replay alone:
+        again: bool,
+        wait: bool,
+    }
 }
 
-/// The page's form: the same, flat. With a position the filter is only where to go back to.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-struct Form {
-    position: Option<Position>,
-    topic: Option<String>,
-    kind: Option<String>,
-    rule: Option<String>,
-    state: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    tenant: Option<String>,
+with_filters! {
+    /// The page's form: the same, flat. With a position the filter is only where to go back to.
+    #[derive(Default)]
+    #[serde(default)]
+    struct Form {
+        position: Option<Position>,
+        ..filters,
+        tenant: Option<String>,
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -279,6 +312,7 @@ struct Tenant {
 /// What was sent in, and from where.
 struct Sent {
     tenant: Option<String>,
+    filters: Filters,
     request: Request,
     /// The page's form, to which the answer is a redirection.
     form: Option<Vec<(&'static str, String)>>,
@@ -289,38 +323,33 @@ async fn read_request(caller: &Caller, uri: &Uri, headers: &HeaderMap, body: Bod
     let body = read_body(caller, body, BODY_LIMIT_BYTES).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
-        let request: Request = serde_json::from_slice(&body).map_err(|error| {
-            let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?, "rule"?, "since"?, "until"?} or {"all": true}"#;
-            Problem::bad_request(format!(
-                "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"? and \"up_to\"?; to replay also \"again\"? \
-                 and \"wait\"?"
-            ))
-        })?;
-        return Ok(Sent { tenant, request, form: None });
+        let request = read_aside(caller, body, |body| {
+            serde_json::from_slice::<Request>(body).map_err(|error| {
+                let forms = r#"{"positions": ["topic/partition/offset"]}, {"topic"?, "kind"?, "rule"?, "since"?, "until"?} or {"all": true}"#;
+                Problem::bad_request(format!(
+                    "the body cannot be read: {error}. Send {forms}, with \"dry_run\"?, \"limit\"? and \"up_to\"?; to replay also \"again\"? \
+                     and \"wait\"?"
+                ))
+            })
+        });
+        let mut request = request.await?;
+        return Ok(Sent { tenant, filters: request.filters(), request, form: None });
     }
     if body.trim_ascii_start().starts_with(b"{") {
         let detail = "the body is JSON, and its Content-Type is that of a form: send Content-Type: application/json";
         return Err(Problem::bad_request(detail));
     }
-    let form: Form = serde_urlencoded::from_bytes(&body)
+    let mut form: Form = serde_urlencoded::from_bytes(&body)
         .map_err(|error| Problem::bad_request(format!("the form cannot be read: {error}. Send it from the page")))?;
-    let Form { position, topic, kind, rule, state, since, until, tenant: of_form } = form;
-    let tenant = given(tenant.or(of_form));
-    let back = [
-        ("tenant", tenant.clone()),
-        ("kind", kind.clone()),
-        ("topic", topic.clone()),
-        ("rule", rule.clone()),
-        ("state", state.clone()),
-        ("since", since.clone()),
-        ("until", until.clone()),
-    ];
-    let back = back.into_iter().filter_map(|(name, value)| Some((name, given(value)?))).collect();
-    let request = match position {
-        Some(position) => Request { positions: vec![position], ..Request::default() },
-        None => Request { topic, kind, rule, state, since, until, all: true, ..Request::default() },
+    let filters = form.filters();
+    let tenant = given(tenant.or(form.tenant));
+    let of_tenant = tenant.iter().map(|tenant| ("tenant", tenant));
+    let back = of_tenant.chain(filters.given()).map(|(name, value)| (name, value.clone())).collect();
+    let (filters, request) = match form.position {
+        Some(position) => (Filters::default(), Request { positions: vec![position], ..Request::default() }),
+        None => (filters, Request { all: true, ..Request::default() }),
     };
-    Ok(Sent { tenant, request, form: Some(back) })
+    Ok(Sent { tenant, filters, request, form: Some(back) })
 }
 
 /// Back to the page, which shows what was done.
@@ -342,12 +371,13 @@ pub(super) async fn replay(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Sent { tenant, request, form } = read_request(&caller, &uri, &headers, body).await?;
+    let Sent { tenant, filters, request, form } = read_request(&caller, &uri, &headers, body).await?;
     let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
     let (is_dry_run, again) = (request.dry_run, request.again);
     let waits = (request.wait || form.is_some()) && !is_dry_run;
     let up_to = request.up_to.clone();
-    let which = read_which(&*dead_letters, &caller, tenant, request).await?;
+    let filter = filters.read(&caller, tenant.as_deref())?;
+    let which = read_which(&*dead_letters, filter, request).await?;
     let watch = waits.then(|| work.watch());
     let mut summary = dead_letters.replay(&ReplayRequest { which, is_dry_run, limit, again, up_to }).await?;
     if let Some(mut watch) = watch {
@@ -407,13 +437,14 @@ pub(super) async fn discard(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Sent { tenant, request, form } = read_request(&caller, &uri, &headers, body).await?;
+    let Sent { tenant, filters, request, form } = read_request(&caller, &uri, &headers, body).await?;
     if request.again || request.wait {
         return Err(Problem::bad_request("again and wait are for a replay; leave them out"));
     }
     let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
     let (is_dry_run, up_to) = (request.dry_run, request.up_to.clone());
-    let which = read_which(&*dead_letters, &caller, tenant, request).await?;
+    let filter = filters.read(&caller, tenant.as_deref())?;
+    let which = read_which(&*dead_letters, filter, request).await?;
     let by = match &caller.tenant {
         Some(tenant) => format!("a token of tenant {tenant}"),
         None if access.is_open() => "this machine".to_owned(),
@@ -432,12 +463,9 @@ pub(super) async fn discard(
 /// Which letters are meant; of positions each must be the caller's.
 async fn read_which(
     dead_letters: &dyn DeadLetters,
-    caller: &Caller,
-    tenant: Option<String>,
-    request: Request,
+    filter: DeadLetterFilter,
+    Request { positions, all, .. }: Request,
 ) -> Result<Which, Problem> {
-    let Request { positions, topic, kind, rule, state, since, until, all, .. } = request;
-    let filter = Asked { tenant, topic, kind, rule, state, since, until }.filter(caller)?;
     match (positions.is_empty(), filter.narrows() || all) {
         (false, true) if filter.narrows() => {
             Err(Problem::bad_request("name positions, or a topic, kind, rule or time, not both"))
@@ -474,7 +502,8 @@ pub(super) async fn import(
     }
     // A text within JSON: an event of Lambda's 6 MB, each quote escaped.
     let document = read_body(&caller, body, 2 * PUBLISH_LIMIT_BYTES).await?;
-    Ok(Json(dead_letters.import(&document).await?))
+    let imported = work_aside(&caller, document.len(), async move { dead_letters.import(&document).await });
+    Ok(Json(imported.await??))
 }
 
 fn check_limit(limit: usize) -> Result<usize, Problem> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{Html, Response};
+use futures::FutureExt;
 use serde::Deserialize;
 
 use super::page::{Sources, frame};
@@ -15,7 +16,9 @@ use crate::access::Caller;
 use crate::page::learning::{Compared, DAYS, LearningView, Period};
 use crate::page::statement::LearnerView;
 use crate::problem::{Kind, Problem};
-use crate::questions::Span;
+use crate::questions::{AskError, Span};
+use crate::segment::Id;
+use crate::single_flight::Flights;
 
 /// Of so many tenants and periods answers are remembered.
 const ANSWERS: usize = 64;
@@ -25,64 +28,70 @@ const FRESH_MS: i64 = 60_000;
 /// Of which tenant, and of how many days.
 type Asking = (Option<String>, u32);
 
-/// What was answered lately.
-#[derive(Default)]
-pub(super) struct Lately(Mutex<HashMap<Asking, Arc<Answered>>>);
-
-#[derive(Default)]
-struct Answered {
-    /// Held by whoever asks.
-    turn: tokio::sync::Mutex<()>,
+/// What was answered lately, and what is being asked.
+#[derive(Clone, Default)]
+pub(super) struct Lately {
+    asking: Arc<Flights<Asking, Result<Compared, AskError>>>,
     /// When it was answered, milliseconds since 1970 UTC, and what.
-    last: Mutex<Option<(i64, Compared)>>,
+    answers: Arc<Mutex<HashMap<Asking, (i64, Compared)>>>,
 }
 
 impl Lately {
-    fn of(&self, tenant: Option<&String>, days: u32) -> Arc<Answered> {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (tenant.cloned(), days);
-        if answers.len() >= ANSWERS && !answers.contains_key(&key) {
+    fn last(&self, asking: &Asking) -> Option<(i64, Compared)> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(asking).cloned()
+    }
+
+    fn fresh(&self, asking: &Asking, now_ms: i64) -> Option<Compared> {
+        self.last(asking).filter(|(at_ms, _)| (now_ms - at_ms).abs() < FRESH_MS).map(|(_, compared)| compared)
+    }
+
+    fn keep(&self, asking: Asking, at_ms: i64, compared: Compared) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS && !answers.contains_key(&asking) {
             answers.clear();
         }
-        answers.entry(key).or_default().clone()
-    }
-}
-
-impl Answered {
-    fn last(&self) -> Option<(i64, Compared)> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fresh(&self, now_ms: i64) -> Option<Compared> {
-        self.last().filter(|(at_ms, _)| (now_ms - at_ms).abs() < FRESH_MS).map(|(_, compared)| compared)
+        answers.insert(asking, (at_ms, compared));
     }
 }
 
 /// The last so many days, and those before them. While one asks anew, others are given the answer before; whoever waits no longer
 /// leaves the question to be answered for the next one.
 pub(super) async fn compare(sources: &Sources, tenant: Option<String>, days: u32) -> Result<Compared, Problem> {
-    let answered = sources.compared.of(tenant.as_ref(), days);
-    if let Some(compared) = answered.fresh(sources.clock.now_ms()) {
+    let asking = (tenant, days);
+    let lately = &sources.compared;
+    if let Some(compared) = lately.fresh(&asking, sources.clock.now_ms()) {
         return Ok(compared);
     }
-    if let (Err(_), Some((_, compared))) = (answered.turn.try_lock(), answered.last()) {
-        return Ok(compared);
+    let before = lately.last(&asking);
+    let begin = || Ok::<_, Problem>(ask(sources, asking.clone()).boxed());
+    let joined = lately.asking.join(asking.clone(), begin)?;
+    match before {
+        Some((_, compared)) if !joined.is_first => Ok(compared),
+        _ => {
+            let answer = tokio::spawn(joined.answering).await;
+            let broke_off = |error| Problem::new(Kind::INTERNAL, format!("the question was not answered: {error}"));
+            Ok(answer.map_err(broke_off)??)
+        }
     }
-    let (analytics, clock) = (sources.analytics.clone(), sources.clock.clone());
-    let asking = tokio::spawn(async move {
-        let _turn = answered.turn.lock().await;
-        if let Some(compared) = answered.fresh(clock.now_ms()) {
+}
+
+/// Asks, and keeps the answer.
+fn ask(sources: &Sources, asking: Asking) -> impl Future<Output = Result<Compared, AskError>> + use<> {
+    let (analytics, clock, lately) = (sources.analytics.clone(), sources.clock.clone(), sources.compared.clone());
+    async move {
+        // It may have been answered between a look at the answers and the question.
+        if let Some(compared) = lately.fresh(&asking, clock.now_ms()) {
             return Ok(compared);
         }
-        let period = Period::last(days, clock.now_ms());
+        let (tenant, days) = &asking;
+        let period = Period::last(*days, clock.now_ms());
         let of = |(from_ms, to_ms)| Span { tenant: tenant.clone(), from_ms: Some(from_ms), to_ms: Some(to_ms) };
         let (now, before) = (of(period.span()), of(period.span_before()));
         let (now, before) = tokio::try_join!(analytics.learning(&now), analytics.learning(&before))?;
         let compared = Compared { period, now, before };
-        *answered.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.now_ms(), compared.clone()));
+        lately.keep(asking, clock.now_ms(), compared.clone());
         Ok(compared)
-    });
-    asking.await.map_err(|error| Problem::new(Kind::INTERNAL, format!("the question was not answered: {error}")))?
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,7 +132,7 @@ pub(super) async fn download(State(sources): State<Sources>, caller: Caller, uri
 pub(super) async fn show_learner(
     State(sources): State<Sources>,
     caller: Caller,
-    At(learner): At<String>,
+    At(Id(learner)): At<Id>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;

@@ -142,7 +142,7 @@ struct Served {
     /// How far tenants are ahead of what processes their events.
     ahead: Arc<Ahead>,
     /// What was answered lately of learning.
-    compared: Arc<learning::Lately>,
+    compared: learning::Lately,
 }
 
 macro_rules! parts {
@@ -435,7 +435,7 @@ fn build_router(mut services: Services, stop: CancellationToken) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::WRONG_METHOD, "no such method on this path; GET /openapi.json lists every one")
         })
-        .with_state(App(Arc::new(Served { services, feeds, ahead, compared: Arc::default() })))
+        .with_state(App(Arc::new(Served { services, feeds, ahead, compared: <_>::default() })))
         .layer(from_fn_with_state(access, guard))
 }
 

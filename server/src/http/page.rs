@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::dead_letters::Asked;
+use super::dead_letters::with_filters;
 use super::events::consumers_for;
 use super::history::read_reach;
 use super::learning::{self, Lately};
@@ -30,9 +30,7 @@ use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
 use crate::consumers::{ConsumerStatus, Consumers};
 use crate::dead_letters::learner_of;
-use crate::dead_letters::letters::{
-    Cause, DeadLetterCount, DeadLetterFilter, DeadLetters, LetterState, Order, ShownLetter,
-};
+use crate::dead_letters::letters::{Causes, DeadLetterFilter, DeadLetters, LetterState, Order, ShownLetter, SoFar};
 use crate::live::history::Reach;
 use crate::live::{Live, LiveEvent, OUTCOMES};
 use crate::page::dead_letters::{CausesView, DeadLettersView, Done, Verb};
@@ -43,6 +41,7 @@ use crate::page::state::{StateView, SurveyView};
 use crate::page::{Frame, find_asset};
 use crate::problem::{Kind, Problem};
 use crate::questions::{About, Analytics, AskError, Keys, Span};
+use crate::segment::Id;
 use crate::shares::{NoneLeft, Share, Shares};
 
 /// How often the feed looks.
@@ -60,7 +59,7 @@ const CAUSES: usize = 100;
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) compared: Arc<Lately>,
+    pub(super) compared: Lately,
     pub(super) live: Arc<Live>,
     pub(super) consumers: Arc<dyn Consumers>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
@@ -113,10 +112,9 @@ pub(super) struct View {
 struct SlowSnapshot {
     platform: Result<Value, String>,
     learning: Result<Compared, String>,
-    causes: Vec<Cause>,
-    is_behind: bool,
+    letters: Result<Causes, String>,
     health: Vec<(&'static str, Option<String>)>,
-    tenants: Option<Vec<String>>,
+    tenants: Option<SoFar<Vec<String>>>,
     /// What the events are about after which something was odd.
     about: HashMap<Position, About>,
 }
@@ -141,26 +139,16 @@ impl View {
         let learning = part(learning::compare(sources, self.tenant.clone(), DAYS[0]));
         let waiting =
             DeadLetterFilter { tenant: self.tenant.clone(), state: Some(LetterState::Waiting), ..Default::default() };
-        let causes = part(dead_letters::causes(&*sources.dead_letters, &waiting, CAUSES));
-        let (platform, health, tenants, about, learning, causes) = tokio::join!(
+        let letters = part(dead_letters::causes(&*sources.dead_letters, &waiting, CAUSES));
+        let (platform, health, tenants, about, learning, letters) = tokio::join!(
             platform,
             health::probe_all(&sources.health),
             self.list_tenants(sources),
             about,
             learning,
-            causes
+            letters
         );
-        // Why they cannot be asked is told where they are counted.
-        let (causes, is_behind) = causes.map(|found| (found.causes, found.is_behind)).unwrap_or_default();
-        SlowSnapshot {
-            platform,
-            health: health.parts(),
-            tenants,
-            about: about.unwrap_or_default(),
-            learning,
-            causes,
-            is_behind,
-        }
+        SlowSnapshot { platform, health: health.parts(), tenants, about: about.unwrap_or_default(), learning, letters }
     }
 
     /// What the events of the latest anomalies are about; what cannot be read is about nothing.
@@ -182,7 +170,7 @@ impl View {
 
     /// The tenants to choose from; `None` where the credential has chosen. Where a store does not answer, those of which
     /// something was seen remain.
-    pub(super) async fn list_tenants(&self, sources: &Sources) -> Option<Vec<String>> {
+    pub(super) async fn list_tenants(&self, sources: &Sources) -> Option<SoFar<Vec<String>>> {
         if self.caller.tenant.is_some() {
             return None;
         }
@@ -192,27 +180,27 @@ impl View {
             part(async { failed.await.map_err(Problem::from) })
         );
         let seen = sources.live.tenants();
-        let all = seen.into_iter().chain(stored.into_iter().flatten()).chain(failed.into_iter().flatten());
-        Some(all.collect::<BTreeSet<_>>().into_iter().collect())
+        let failed = failed.unwrap_or_default();
+        let all = seen.into_iter().chain(stored.into_iter().flatten()).chain(failed.answer);
+        let answer = all.collect::<BTreeSet<_>>().into_iter().collect();
+        Some(SoFar { answer, is_behind: failed.is_behind })
     }
 
     async fn gather(&self, sources: &Sources, slow: SlowSnapshot) -> Overview {
-        let filter = DeadLetterFilter { tenant: self.tenant.clone(), ..DeadLetterFilter::default() };
-        let count = async { sources.dead_letters.count(&filter).await.map_err(Problem::from) };
-        let (mappings, dead_letters) =
-            tokio::join!(part(consumers_for(&*sources.consumers, &self.caller)), part(count));
+        let mappings = part(consumers_for(&*sources.consumers, &self.caller)).await;
+        let is_behind = slow.tenants.as_ref().is_some_and(|tenants| tenants.is_behind)
+            || slow.letters.as_ref().is_ok_and(|letters| letters.is_behind);
         Overview {
             frame: frame(sources, self.tenant.clone()),
-            tenants: slow.tenants,
+            tenants: slow.tenants.map(|tenants| tenants.answer),
             about: slow.about,
             days: sources.live.last_days(self.tenant.as_deref()),
             history: (self.reach != Reach::default()).then(|| sources.live.history(self.tenant.as_deref(), self.reach)),
-            causes: slow.causes,
-            is_behind: slow.is_behind,
+            letters: slow.letters,
+            is_behind,
             learning: slow.learning,
             snapshot: sources.live.snapshot(self.tenant.as_deref()),
             mappings,
-            dead_letters,
             platform: slow.platform,
             health: slow.health,
             host: self.host.clone(),
@@ -349,6 +337,8 @@ async fn find_out_about(
     let letter = dead_letters::find_one(&*sources.dead_letters, caller, position).await?;
     let record = read_record(&*sources.event_log, position).await?;
     let became = find_letter_of(&*sources.dead_letters, caller, position, record.as_ref()).await?;
+    // A letter names the source of what it became a letter of, which is itself.
+    let became = became.filter(|became| became.position != *position);
     let about = record.as_ref().map(|record| sources.keys.about(record)).unwrap_or_default();
     let stored = find_statement(sources, caller, &about, record.as_ref()).await;
     Ok(Found { record, event, letter, became, stored, about })
@@ -428,7 +418,7 @@ pub(super) async fn show_state(
     State(states): State<Arc<dyn crate::questions::State>>,
     State(DefaultTenant(default)): State<DefaultTenant>,
     caller: Caller,
-    At((kind, id)): At<(String, String)>,
+    At((kind, Id(id))): At<(String, Id)>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: Query = read_query(&uri)?;
@@ -450,7 +440,7 @@ struct SurveyQuery {
 pub(super) async fn show_survey(
     State(sources): State<Sources>,
     caller: Caller,
-    At(survey): At<String>,
+    At(Id(survey)): At<Id>,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
     let query: SurveyQuery = read_query(&uri)?;
@@ -498,26 +488,21 @@ async fn find_letter_of(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LettersQuery {
-    tenant: Option<String>,
-    topic: Option<String>,
-    kind: Option<String>,
-    rule: Option<String>,
-    state: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    cursor: Option<String>,
-    // What was just done:
-    done: Option<String>,
-    letters: Option<u64>,
-    parked: Option<u64>,
-    remaining: Option<u64>,
-    applied: Option<u64>,
-    duplicate: Option<u64>,
-    again: Option<u64>,
-    pending: Option<u64>,
+with_filters! {
+    struct LettersQuery {
+        tenant: Option<String>,
+        ..filters,
+        cursor: Option<String>,
+        // What was just done:
+        done: Option<String>,
+        letters: Option<u64>,
+        parked: Option<u64>,
+        remaining: Option<u64>,
+        applied: Option<u64>,
+        duplicate: Option<u64>,
+        again: Option<u64>,
+        pending: Option<u64>,
+    }
 }
 
 impl LettersQuery {
@@ -535,9 +520,8 @@ impl LettersQuery {
         })
     }
 
-    fn filter(self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
-        let Self { tenant, topic, kind, rule, state, since, until, .. } = self;
-        Asked { tenant, topic, kind, rule, state, since, until }.filter(caller)
+    fn filter(&mut self, caller: &Caller) -> Result<DeadLetterFilter, Problem> {
+        self.filters().read(caller, self.tenant.as_deref())
     }
 }
 
@@ -546,7 +530,7 @@ pub(super) async fn show_causes(
     caller: Caller,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
-    let query: LettersQuery = read_query(&uri)?;
+    let mut query: LettersQuery = read_query(&uri)?;
     let filter = query.filter(&caller)?;
     let causes = dead_letters::causes(&*sources.dead_letters, &filter, CAUSES).await?;
     let view = CausesView { frame: frame(&sources, filter.tenant.clone()), filter, causes };
@@ -558,22 +542,16 @@ pub(super) async fn show_dead_letters(
     caller: Caller,
     uri: Uri,
 ) -> Result<Html<String>, Problem> {
-    let query: LettersQuery = read_query(&uri)?;
+    let mut query: LettersQuery = read_query(&uri)?;
     let (cursor, done) = (dead_letters::read_cursor(query.cursor.clone())?, query.done());
     let filter = query.filter(&caller)?;
     let letters =
         dead_letters::find(&*sources.dead_letters, &filter, Order::NewestFirst, LETTERS, cursor.as_ref()).await?;
-    let counts = sources.dead_letters.count(&filter).await?;
-    let number = counts.values().fold(DeadLetterCount::default(), |sum, count| DeadLetterCount {
-        waiting: sum.waiting + count.waiting,
-        parked: sum.parked + count.parked,
-    });
     let view = DeadLettersView {
         frame: frame(&sources, filter.tenant.clone()),
         filter,
         letters,
         is_first: cursor.is_none(),
-        number,
         done,
         may_operate: caller.roles.contains(&Role::Operate),
     };

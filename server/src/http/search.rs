@@ -15,10 +15,11 @@ use uuid::Uuid;
 use super::page::{Sources, View, frame, is_visible, read_record};
 use super::{At, DefaultTenant, read_query};
 use crate::access::Caller;
-use crate::page::Frame;
+use crate::dead_letters::letters::BEHIND;
 use crate::page::search::{Hit, SearchView};
 use crate::page::state::{learner_path, state_path, survey_path};
 use crate::page::statement::StatementView;
+use crate::page::{Frame, capital};
 use crate::problem::{Kind, Problem};
 use crate::questions::{AskError, Span, State as States};
 use crate::search::Sought;
@@ -92,7 +93,8 @@ impl Search<'_> {
             Some(tenant) => vec![tenant.clone()],
             None => {
                 let view = View::of(self.caller, None);
-                view.list_tenants(self.sources).await.unwrap_or_default().into_iter().take(TENANTS).collect()
+                let tenants = view.list_tenants(self.sources).await.unwrap_or_default();
+                tenants.answer.into_iter().take(TENANTS).collect()
             }
         }
     }
@@ -140,7 +142,10 @@ impl Search<'_> {
         }
         match self.sources.dead_letters.about(self.tenant.as_deref(), &HashSet::from([id])).await {
             Ok(letters) => {
-                for position in letters.values() {
+                if letters.is_behind {
+                    self.failed.push(capital(BEHIND));
+                }
+                for position in letters.answer.values() {
                     let to = self.path(&format!("/events/{position}"));
                     self.add("dead letter", &position.to_string(), to, "of this event");
                 }

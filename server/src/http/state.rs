@@ -12,6 +12,7 @@ use super::{At, DefaultTenant, read_query};
 use crate::access::Caller;
 use crate::problem::Problem;
 use crate::questions::State as States;
+use crate::segment::Id;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +24,7 @@ pub(super) async fn show(
     State(states): State<Arc<dyn States>>,
     State(DefaultTenant(default)): State<DefaultTenant>,
     caller: Caller,
-    At((kind, id)): At<(String, String)>,
+    At((kind, Id(id))): At<(String, Id)>,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let query: Query = read_query(&uri)?;

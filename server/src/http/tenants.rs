@@ -9,13 +9,14 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::access::Caller;
-use crate::dead_letters::letters::DeadLetters;
+use crate::dead_letters::letters::{DeadLetters, SoFar};
 use crate::problem::Problem;
 use crate::questions::{Analytics, AskError};
 
 #[derive(Serialize)]
 pub(super) struct Tenants {
     tenants: BTreeSet<String>,
+    is_behind: bool,
 }
 
 pub(super) async fn list(
@@ -24,20 +25,20 @@ pub(super) async fn list(
     caller: Caller,
 ) -> Result<Json<Tenants>, Problem> {
     if let Some(own) = caller.tenant {
-        return Ok(Json(Tenants { tenants: BTreeSet::from([own]) }));
+        return Ok(Json(Tenants { tenants: BTreeSet::from([own]), is_behind: false }));
     }
     let (stored, failed) = ask(&*analytics, &*dead_letters);
     let (stored, failed) = tokio::try_join!(stored, failed)?;
-    Ok(Json(Tenants { tenants: failed.into_iter().chain(stored).collect() }))
+    let SoFar { answer: failed, is_behind } = failed;
+    Ok(Json(Tenants { tenants: failed.into_iter().chain(stored).collect(), is_behind }))
 }
+
+type OfLetters = Result<SoFar<BTreeSet<String>>, AskError>;
 
 /// The tenants that have statements, and those that have dead letters.
 pub(super) fn ask<'a>(
     analytics: &'a dyn Analytics,
     dead_letters: &'a dyn DeadLetters,
-) -> (
-    impl Future<Output = Result<Vec<String>, AskError>> + 'a,
-    impl Future<Output = Result<BTreeSet<String>, AskError>> + 'a,
-) {
+) -> (impl Future<Output = Result<Vec<String>, AskError>> + 'a, impl Future<Output = OfLetters> + 'a) {
     (analytics.tenants(), dead_letters.tenants())
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lyceum_core::record::{Header, NewRecord};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Events, read_aside, read_headers};
+use super::body::{Events, read_aside, read_headers, work_aside};
 use super::events::{OWN_HEADERS, Room, claim_for_tenant};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
@@ -131,7 +131,9 @@ pub(super) async fn invoke(
         return Err(Problem::new(Kind::FORBIDDEN_TENANT, detail));
     }
     let payload = read_body(&caller, body, PUBLISH_LIMIT_BYTES).await?;
-    match work.invoke(&function, payload).await? {
+    let called = function.clone();
+    let answer = work_aside(&caller, payload.len(), async move { work.invoke(&called, payload).await });
+    match answer.await?? {
         Some(answer) => Ok(json_bytes(answer)),
         None => {
             let consumers = consumers.status().await?;

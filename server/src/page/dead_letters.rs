@@ -5,8 +5,10 @@ use lyceum_core::outcome::DeadLetterKind;
 use maud::{Markup, html};
 
 use super::event::render_findings;
-use super::{Frame, count, layout, moment, words};
-use crate::dead_letters::letters::{Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter};
+use super::{Frame, capital, count, layout, moment, moment_of, words};
+use crate::dead_letters::letters::{
+    BEHIND, Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter,
+};
 use crate::live::format_time;
 
 pub(super) const LIST: &str = "/dead-letters/list";
@@ -122,11 +124,13 @@ fn render_kinds(frame: &Frame, page: &str, filter: &DeadLetterFilter) -> Markup 
     )
 }
 
-fn render_left_out(number: u64, is_behind: bool) -> Markup {
+/// Says that the numbers beside it are not all, where they are not.
+pub(super) fn render_behind(is_behind: bool) -> Markup {
+    html! { @if is_behind { p.quiet { (capital(BEHIND)) } } }
+}
+
+fn render_left_out(number: u64) -> Markup {
     html! {
-        @if is_behind {
-            p.quiet { "More letters came than could be read yet: load the page again in a moment." }
-        }
         @if number > 0 {
             p.quiet {
                 (count(number)) " older " @if number == 1 { "one is" } @else { "ones are" }
@@ -149,7 +153,7 @@ pub struct CausesView {
 impl CausesView {
     /// The whole document.
     pub fn render(&self) -> Markup {
-        let Causes { causes, total, not_indexed, is_behind } = &self.causes;
+        let Causes { causes, total, not_indexed, is_behind, .. } = &self.causes;
         let title =
             self.filter.kind.map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {}", words(kind.name())));
         let has_tenants = self.frame.tenant.is_none();
@@ -157,7 +161,8 @@ impl CausesView {
             article.letters {
                 h1 { (title) }
                 (render_kinds(&self.frame, "/dead-letters", &self.filter))
-                @if causes.is_empty() { p.empty { "There is none." } }
+                (render_behind(*is_behind))
+                @if causes.is_empty() { @if !is_behind { p.empty { "There is none." } } }
                 @else {
                     div.scroll tabindex="0" role="region" aria-label="Causes" {
                         table.causes {
@@ -182,19 +187,19 @@ impl CausesView {
                                             @if cause.rule != cause.kind.name() { " " span.quiet { (words(cause.kind.name())) } }
                                             @if !cause.why.is_empty() { div.why { (cause.why) } }
                                         }
-                                        td.roomy { code { (cause.topic) } }
-                                        @if has_tenants { td { (cause.tenant.as_deref().unwrap_or("–")) } }
-                                        td.number { (count(i128::from(cause.waiting))) }
-                                        td.number.roomy { (count(i128::from(cause.parked))) }
-                                        td.number { (count(i128::from(cause.count))) }
-                                        td.moment.roomy { (moment(&cause.first)) }
-                                        td.moment { (moment(&cause.last)) }
+                                        td.roomy data-name="topic" { code { (cause.topic) } }
+                                        @if has_tenants { td data-name="tenant" { (cause.tenant.as_deref().unwrap_or("–")) } }
+                                        td.number data-name="waiting" { (count(i128::from(cause.waiting))) }
+                                        td.number.roomy data-name="parked" { (count(i128::from(cause.parked))) }
+                                        td.number data-name="all" { (count(i128::from(cause.count))) }
+                                        td.moment.roomy data-name="first" { (moment(&cause.first)) }
+                                        td.moment data-name="last" { (moment(&cause.last)) }
                                     }
                                 }
                             }
                         }
                     }
-                    (render_left_out(*not_indexed, *is_behind))
+                    (render_left_out(*not_indexed))
                     p { a href=(path(&self.frame, LIST, &self.filter, &[])) { "One by one, the newest first" } }
                 }
             }
@@ -226,8 +231,6 @@ pub struct DeadLettersView {
     pub letters: Letters,
     /// Whether these are the newest.
     pub is_first: bool,
-    /// How many wait and are parked, of those that match.
-    pub number: DeadLetterCount,
     /// What was just done.
     pub done: Option<Done>,
     /// Whether the caller may do something with them.
@@ -239,8 +242,8 @@ impl DeadLettersView {
     pub fn render(&self) -> Markup {
         let kind = self.filter.kind.map(|kind| words(kind.name()));
         let title = kind.as_ref().map_or("Dead letters".to_owned(), |kind| format!("Dead letters: {kind}"));
-        let DeadLetterCount { waiting, parked } = self.number;
-        let Letters { letters, total, next, not_indexed, is_behind } = &self.letters;
+        let Letters { letters, total, next, not_indexed, is_behind, open } = &self.letters;
+        let DeadLetterCount { waiting, parked } = *open;
         let content = html! {
             article.letters {
                 h1 { (title) @if let Some(rule) = &self.filter.rule { ", " code { (rule) } } @if let Some(topic) = &self.filter.topic { " of " code { (topic) } } }
@@ -248,14 +251,15 @@ impl DeadLettersView {
                 @if let Some(done) = &self.done { (render_done(done)) }
                 (render_kinds(&self.frame, LIST, &self.filter))
                 (self.render_states())
-                @if letters.is_empty() { p.empty { "There is none." } }
+                (render_behind(*is_behind))
+                @if letters.is_empty() { @if !is_behind { p.empty { "There is none." } } }
                 @else {
                     p {
                         @if letters.len() as u64 == *total { (count(i128::from(*total))) }
                         @else { (letters.len()) " of " (count(i128::from(*total))) }
                         ", newest first: " b { (count(i128::from(waiting))) } " waiting, " b { (count(i128::from(parked))) } " parked."
                     }
-                    (render_left_out(*not_indexed, *is_behind))
+                    (render_left_out(*not_indexed))
                     @if waiting + parked > 0 && self.may_operate { (self.render_all(waiting, parked)) }
                     div.scroll tabindex="0" role="region" aria-label="Letters" {
                         table.rows {
@@ -412,7 +416,6 @@ pub(super) fn render_state(frame: &Frame, letter: &ShownLetter) -> Markup {
 /// What is known of a letter, and the form that sends it again.
 pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bool) -> Markup {
     let facts = [
-        ("written", Some(letter.at.clone())),
         ("family", Some(letter.family.clone())),
         ("event id", letter.event_id.map(|id| id.to_string())),
         ("learner", letter.learner.clone()),
@@ -420,14 +423,20 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         ("correlation id", letter.correlation_id.clone()),
         ("attempts", Some(count(letter.attempts))),
         ("replays before", (letter.replay_count > 0).then(|| count(letter.replay_count))),
-        ("first failed", letter.first_failed_at.clone()),
-        ("last failed", letter.last_failed_at.clone()),
+    ];
+    let moments = [
+        ("written", Some(&letter.at)),
+        ("first failed", letter.first_failed_at.as_ref()),
+        ("last failed", letter.last_failed_at.as_ref()),
     ];
     html! {
         dl.facts {
             div { dt { "came from" } dd { a href=(frame.path(&format!("/events/{}", letter.source), &[])) { code { (letter.source) } } } }
             @for (name, fact) in facts {
                 @if let Some(fact) = fact { div { dt { (name) } dd { code { (fact) } } } }
+            }
+            @for (name, at) in moments {
+                @if let Some(at) = at { div { dt { (name) } dd { (moment_of(at).unwrap_or_else(|| html! { code { (at) } })) } } }
             }
         }
         (render_findings(&letter.findings))
@@ -437,7 +446,7 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         }
         @if may_operate && letter.state.is_open() {
             (render_form(frame, &DeadLetterFilter::default(), Some(letter), html! {
-                @if !letter.value_omitted { button.plain type="submit" { "Send this one again" } " " }
+                @if !letter.value_omitted { button type="submit" { "Send this one again" } " " }
                 (discard_button("Discard it", "Discard it, this letter"))
             }))
         }

@@ -154,7 +154,7 @@ impl EventView {
             }
             @if event.is_none() && self.letter.is_none() && self.became.is_none() && self.stored.is_none() {
                 p.quiet {
-                    "How it ended is not known here any more: it is not among the latest events since this process began, no statement of it is                      stored, and no dead letter of it is in the index. A letter that fell out of a full index is still counted among the "
+                    "How it ended is not known here any more: it is not among the latest events since this process began, no statement of it is stored, and no dead letter of it is in the index. A letter that fell out of a full index is still counted among the "
                     a href=(self.frame.path("/dead-letters", &[])) { "dead letters" }
                     ", and is listed again once others are done with."
                 }

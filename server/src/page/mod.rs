@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use lyceum_xapi::utc_time::UtcTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
@@ -153,6 +154,12 @@ fn words(name: &str) -> String {
     }
 }
 
+/// The text with a capital at its beginning.
+pub(crate) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// An instant in UTC, with the whole in the element, so that the script can say it in the reader's zone: as a `moment`, or its
 /// `hour`, `day` or `clock` alone.
 fn instant(at: &str, shown: &str) -> Markup {
@@ -176,6 +183,12 @@ fn moment(at: &str) -> Markup {
     instant(at, "moment")
 }
 
+/// A text that may be a moment, as people read one.
+fn moment_of(text: &str) -> Option<Markup> {
+    let at = text.parse::<UtcTime>().ok().filter(|_| text.contains('T'))?;
+    Some(moment(&crate::live::format_time(at.as_millis())))
+}
+
 /// An outcome as a dot and a word; the colour says nothing that the word does not.
 fn outcome_badge(name: &str) -> Markup {
     html! { span class={ "badge " (name) } { (words(name)) } }
@@ -190,6 +203,14 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(-12_345), "−12,345");
         assert_eq!([None, Some(1.0), Some(0.9999), Some(0.0)].map(percent), ["–", "100 %", "99.9 %", "0.0 %"]);
+    }
+
+    #[test]
+    fn a_moment_is_read_whatever_zone_it_is_told_in_and_a_day_is_none() {
+        let read = |text: &str| moment_of(text).map(Markup::into_string);
+        let shown = read("2026-11-25T12:00:00.5+01:00").unwrap();
+        assert!(shown.contains("datetime=\"2026-11-25T11:00:00") && shown.contains(">2026-11-25 11:00<"), "{shown}");
+        assert_eq!([read("2026-11-25"), read("ses-1"), read("")], [None, None, None]);
     }
 
     #[test]

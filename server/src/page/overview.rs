@@ -9,13 +9,14 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::alarms::{self, Signs};
+use super::dead_letters::render_behind;
 use super::fold::{Fold, fold};
 use super::kpi::{self, Kpi};
 use super::learning::{self, Compared};
 use super::state::state_links;
 use super::{Frame, count, layout, outcome_badge, plot, time, words};
 use crate::consumers::{ConsumerState, ConsumerStatus};
-use crate::dead_letters::letters::{Cause, DeadLetterCount};
+use crate::dead_letters::letters::{Causes, DeadLetterCount};
 use crate::live::history::{History, Reach};
 use crate::live::{Counts, LiveEvent, OUTCOMES, Snapshot};
 use crate::questions::About;
@@ -41,9 +42,9 @@ pub struct Overview {
     pub days: [Counts; 2],
     /// A longer time, where one is looked at.
     pub history: Option<History>,
-    /// Dead letters that wait, by cause.
-    pub causes: Vec<Cause>,
-    /// Whether there are letters that were not read yet, and so not counted.
+    /// Dead letters that wait, by cause, and how many there are of each kind.
+    pub letters: Result<Causes, String>,
+    /// Whether there are letters that were not read yet, and so neither counted nor their tenants listed.
     pub is_behind: bool,
     /// The last days of learning, and those before them.
     pub learning: Result<Compared, String>,
@@ -51,8 +52,6 @@ pub struct Overview {
     pub about: HashMap<Position, About>,
     /// How far each mapping has come.
     pub mappings: Result<Vec<ConsumerStatus>, String>,
-    /// How many dead letters there are of each kind.
-    pub dead_letters: Result<BTreeMap<DeadLetterKind, DeadLetterCount>, String>,
     /// The answer to the question "platform".
     pub platform: Result<Value, String>,
     /// Each part of the system and, where it does not answer, why.
@@ -157,7 +156,7 @@ impl Overview {
         let signs = Signs {
             frame: &self.frame,
             now_ms: self.snapshot.at_ms,
-            causes: &self.causes,
+            causes: self.letters.as_ref().map_or(&[], |letters| &letters.causes),
             health: &self.health,
             mappings: self.mappings.as_deref().unwrap_or_default(),
         };
@@ -183,8 +182,8 @@ impl Overview {
 
     /// How many dead letters are not done with.
     fn waiting(&self) -> Option<u64> {
-        let letters = self.dead_letters.as_ref().ok()?;
-        Some(letters.values().map(|count| count.waiting + count.parked).sum())
+        let letters = self.letters.as_ref().ok()?;
+        Some(letters.kinds.values().map(|count| count.waiting + count.parked).sum())
     }
 
     fn render_numbers(&self) -> Markup {
@@ -290,7 +289,8 @@ impl Overview {
 
     /// What a page says that has no event to show: what came before the start of this process is still there.
     fn render_nothing(&self) -> Markup {
-        let has_nothing = self.stored() == Some(0) && self.dead_letters.as_ref().is_ok_and(BTreeMap::is_empty);
+        let has_no_letter = self.letters.as_ref().is_ok_and(|letters| letters.kinds.is_empty()) && !self.is_behind;
+        let has_nothing = self.stored() == Some(0) && has_no_letter;
         let others = self.tenants.iter().flatten().filter(|tenant| self.frame.tenant.as_ref() != Some(tenant));
         let others: Vec<&String> = if self.frame.tenant.is_some() { others.collect() } else { Vec::new() };
         html! {
@@ -344,8 +344,8 @@ impl Overview {
     }
 
     fn render_letters(&self) -> Markup {
-        let letters = match &self.dead_letters {
-            Ok(letters) => letters,
+        let letters = match &self.letters {
+            Ok(letters) => &letters.kinds,
             Err(error) => return unavailable(error),
         };
         let review = |kind: DeadLetterKind, number: &DeadLetterCount| {
@@ -353,8 +353,8 @@ impl Overview {
             self.frame.path("/dead-letters/list", &[("kind", kind.name()), ("state", state)])
         };
         html! {
-            @if self.is_behind { p.quiet { "More letters came than could be read yet: these numbers will grow." } }
-            @if letters.is_empty() { p.empty { "None: every record was processed or is still to come." } }
+            (render_behind(self.is_behind))
+            @if letters.is_empty() && !self.is_behind { p.empty { "None: every record was processed or is still to come." } }
             @else {
                 table {
                     caption.hidden { "Dead letters by kind" }

@@ -1,18 +1,14 @@
 //! What is kept of one program, session, booking or response, and what a survey found out: what `lyceum show` and `lyceum query
 //! survey` answer, with a way to what each names.
 
-use std::fmt::Display;
-
 use lyceum_core::family::AggregateRef;
 use maud::{Markup, html};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::{Frame, count, layout, words};
+use super::{Frame, capital, count, layout, moment_of, words};
 use crate::questions::About;
+use crate::segment::segment;
 
-/// What stands for itself in a path (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Of a question so many different responses are shown.
 const RESPONSES: usize = 6;
 
@@ -85,7 +81,7 @@ impl StateView {
                         thead { tr { @for column in &columns { th scope="col" { (words(column)) } } } }
                         tbody {
                             @for row in list {
-                                tr { @for column in &columns { td { (self.render_value(column, &row[column.as_str()])) } } }
+                                tr { @for column in &columns { td class=[is_word(&row[column.as_str()]).then_some("whole")] { (self.render_value(column, &row[column.as_str()])) } } }
                             }
                         }
                     }
@@ -100,7 +96,7 @@ impl StateView {
             Some("survey") => self.render_link(value, survey_path),
             Some(kind) if self.kinds.contains(&kind) => self.render_link(value, |id| state_path(kind, id)),
             None if name == "source" => self.render_link(value, |position| format!("/events/{position}")),
-            _ => html! { (told(value)) },
+            _ => value.as_str().and_then(moment_of).unwrap_or_else(|| html! { (told(value)) }),
         }
     }
 
@@ -117,6 +113,11 @@ impl StateView {
             }
         }
     }
+}
+
+/// Whether a value is one word, as an id is, which reads badly in parts.
+fn is_word(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.len() <= 64 && !text.contains(' '))
 }
 
 /// A value as a person reads it.
@@ -172,16 +173,6 @@ pub(crate) fn survey_path(survey: &str) -> String {
 /// The path of a learner's page.
 pub(crate) fn learner_path(learner: &str) -> String {
     format!("/learners/{}", segment(learner))
-}
-
-/// A text as one segment of a path (RFC 3986, 2.3).
-pub fn segment(text: &str) -> impl Display {
-    utf8_percent_encode(text, SEGMENT)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn text_of(value: &Value) -> &str {
@@ -243,7 +234,7 @@ fn render_question(question: &Value) -> Markup {
             td.number { (question["answers"].as_u64().map_or("–".to_owned(), count)) }
             td.number { (decimal(&question["mean"])) }
             td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::learning::promotion_bar(&question["promotion"])) } }
-            td {
+            td.answers {
                 @for (index, response) in given.iter().take(RESPONSES).enumerate() {
                     @if index > 0 { ", " }
                     (text_of(&response["response"])) " × " (response["count"].as_u64().map_or("–".to_owned(), count))
@@ -263,6 +254,10 @@ mod tests {
     fn an_id_is_one_segment_of_a_path_whatever_is_in_it() {
         assert_eq!(state_path("session", "a/b?c d"), "/state/session/a%2Fb%3Fc%20d");
         assert_eq!(survey_path("https://é.example/"), "/surveys/https%3A%2F%2F%C3%A9.example%2F");
+        assert_eq!(
+            [state_path("session", ".."), survey_path("."), learner_path("..")],
+            ["/state/session/~..", "/surveys/~.", "/learners/~.."]
+        );
     }
 
     #[test]
@@ -282,7 +277,7 @@ mod tests {
         let state = serde_json::json!({
             "kind": "session", "id": "s", "known": true, "program_id": "p", "waiting_list": ["b-1"], "seats_left": 1_234,
             "bookings": {"confirmed": 3}, "anomalies": [{"name": "overbooked", "message": "too <many>"}],
-            "history": [{"event": "session.scheduled", "source": "t/0/7", "booking": "no id"}],
+            "starts_at": "2026-11-25T08:00:00Z", "history": [{"event": "session.scheduled", "source": "t/0/7", "booking": "no id"}],
         });
         let Value::Object(state) = state else { panic!("an object") };
         let frame = Frame { tenant: Some("acme".to_owned()), ..Frame::default() };
@@ -296,7 +291,8 @@ mod tests {
             "<b>overbooked</b>: too &lt;many&gt;",
             "<dt>bookings: confirmed</dt><dd>3</dd>",
             "<dd>1,234</dd>",
-            "<td>session.scheduled</td>",
+            "title=\"2026-11-25 08:00:00 UTC\" data-shown=\"moment\">2026-11-25 08:00</time></dd>",
+            "<td class=\"whole\">session.scheduled</td>",
             "<td>no id</td>",
         ] {
             assert!(page.contains(part), "{part} is not in {page}");

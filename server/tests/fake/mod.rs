@@ -1,6 +1,7 @@
 //! Services in memory, as small as the page and the API need them, and a made-up academy to look at.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,6 +51,8 @@ pub const NOW_MS: i64 = 1_772_703_000_000;
 pub struct FakeLog {
     topics: Mutex<BTreeMap<String, Vec<Record>>>,
     pub is_away: AtomicBool,
+    /// It answers, and takes nothing.
+    pub is_full: AtomicBool,
     pub panics: AtomicBool,
 }
 
@@ -76,6 +79,9 @@ impl FakeLog {
 impl Publish for FakeLog {
     async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
         self.check()?;
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(EventLogError::Unavailable("the disk is full".to_owned()));
+        }
         let mut topics = self.topics.lock().unwrap();
         let kept = topics.get_mut(topic).ok_or_else(|| EventLogError::UnknownTopic(topic.to_owned()))?;
         let append = |record: NewRecord| {
@@ -241,10 +247,23 @@ impl Consumers for FakeConsumers {
     }
 }
 
+/// And whether there are letters that were not read yet.
 #[derive(Default)]
-pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>);
+pub struct FakeDeadLetters(pub Mutex<Vec<ShownLetter>>, pub AtomicBool);
 
 impl FakeDeadLetters {
+    fn is_behind(&self) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    fn open<'a>(letters: impl Iterator<Item = &'a ShownLetter>) -> CountOfKinds {
+        let mut counts = CountOfKinds::new();
+        for letter in letters.filter(|letter| letter.state.is_open()) {
+            counts.entry(letter.kind).or_default().add(letter.is_parked, 1);
+        }
+        counts
+    }
+
     fn matching(&self, filter: &DeadLetterFilter) -> Vec<ShownLetter> {
         let fits = |letter: &&ShownLetter| {
             filter.kind.is_none_or(|kind| letter.kind == kind)
@@ -275,6 +294,11 @@ impl DeadLetters for FakeDeadLetters {
     ) -> Result<Letters, AskError> {
         let matching = self.matching(filter);
         let total = matching.len() as u64;
+        let mut open = DeadLetterCount::default();
+        for count in Self::open(matching.iter()).values() {
+            open.add(false, count.waiting);
+            open.add(true, count.parked);
+        }
         let is_oldest_first = order == Order::OldestFirst;
         let is_behind = |letter: &ShownLetter| {
             after.is_none_or(|after| {
@@ -292,21 +316,14 @@ impl DeadLetters for FakeDeadLetters {
             total,
             next,
             not_indexed: 0,
-            is_behind: false,
+            is_behind: self.is_behind(),
+            open,
         })
     }
 
-    async fn count(&self, filter: &DeadLetterFilter) -> Result<CountOfKinds, AskError> {
-        let mut counts = CountOfKinds::new();
-        for letter in self.matching(filter).iter().filter(|letter| letter.state.is_open()) {
-            let count = counts.entry(letter.kind).or_default();
-            if letter.is_parked { count.parked += 1 } else { count.waiting += 1 }
-        }
-        Ok(counts)
-    }
-
-    async fn tenants(&self) -> Result<BTreeSet<String>, AskError> {
-        Ok(self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect())
+    async fn tenants(&self) -> Result<SoFar<BTreeSet<String>>, AskError> {
+        let answer = self.0.lock().unwrap().iter().filter_map(|letter| letter.tenant.clone()).collect();
+        Ok(SoFar { answer, is_behind: self.is_behind() })
     }
 
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError> {
@@ -331,7 +348,9 @@ impl DeadLetters for FakeDeadLetters {
             cause.parked += u64::from(letter.state == LetterState::Parked);
         }
         let total = causes.len() as u64;
-        Ok(Causes { causes: causes.into_values().take(limit).collect(), total, not_indexed: 0, is_behind: false })
+        let kinds = Self::open(self.matching(&DeadLetterFilter { state: None, ..filter.clone() }).iter());
+        let causes = causes.into_values().take(limit).collect();
+        Ok(Causes { causes, total, not_indexed: 0, is_behind: self.is_behind(), kinds })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -340,12 +359,16 @@ impl DeadLetters for FakeDeadLetters {
         Ok(found.map(|letter| (letter.position.clone(), letter.clone())).collect())
     }
 
-    async fn about(&self, tenant: Option<&str>, events: &HashSet<Uuid>) -> Result<HashMap<Uuid, Position>, AskError> {
+    async fn about(
+        &self,
+        tenant: Option<&str>,
+        events: &HashSet<Uuid>,
+    ) -> Result<SoFar<HashMap<Uuid, Position>>, AskError> {
         let tenant = tenant.map(str::to_owned);
         let letters = self.matching(&DeadLetterFilter { tenant, ..DeadLetterFilter::default() });
         let of =
             |letter: ShownLetter| Some((letter.event_id.filter(|id| events.contains(id))?, letter.position.clone()));
-        Ok(letters.into_iter().filter_map(of).collect())
+        Ok(SoFar { answer: letters.into_iter().filter_map(of).collect(), is_behind: self.is_behind() })
     }
 
     async fn of_ids(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, AskError> {
@@ -402,6 +425,7 @@ impl DeadLetters for FakeDeadLetters {
 
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError> {
         let letters = document.len() as u64;
+        note_work();
         Ok(Imported { letters, ..Imported::default() })
     }
 }
@@ -483,6 +507,19 @@ impl Keys for FakeKeys {
     }
 }
 
+thread_local! {
+    static WORKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn note_work() {
+    WORKED.set(WORKED.get() + 1);
+}
+
+/// How often functions and imports were worked on by the thread that asks.
+pub fn worked_here() -> u64 {
+    WORKED.get()
+}
+
 /// Counts every event as applied; knows the function `training`, which answers with what it got.
 pub struct FakeWork;
 
@@ -498,6 +535,7 @@ impl Work for FakeWork {
     }
 
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Option<Bytes>, AskError> {
+        note_work();
         Ok((function == "training").then_some(payload))
     }
 }

@@ -255,6 +255,8 @@ const LOG: &str = "event_log";
 const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
 const PRODUCE: &str = "produce";
+/// The question whether a store is well.
+pub const PING: &str = "ping";
 
 #[async_trait]
 impl<S, W: Around> Publish for Wrapped<S, W>
@@ -335,6 +337,10 @@ where
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError> {
         self.calls(Call::write(LOG, "apply_retention"), |log| async move { log.apply_retention(now_ms).await }).await
     }
+
+    async fn ping(&self) -> Result<(), EventLogError> {
+        self.calls(Call::read(LOG, PING), |log| async move { log.ping().await }).await
+    }
 }
 
 #[async_trait]
@@ -381,7 +387,7 @@ where
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.calls(Call::read(LEDGER, "ping"), |ledger| async move { ledger.ping().await }).await
+        self.calls(Call::read(LEDGER, PING), |ledger| async move { ledger.ping().await }).await
     }
 }
 
@@ -429,6 +435,6 @@ where
     }
 
     async fn ping(&self) -> Result<(), StatementsError> {
-        self.calls(Call::read(STATEMENTS, "ping"), |statements| async move { statements.ping().await }).await
+        self.calls(Call::read(STATEMENTS, PING), |statements| async move { statements.ping().await }).await
     }
 }

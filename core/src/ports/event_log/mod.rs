@@ -206,6 +206,11 @@ pub trait Administer: Send + Sync {
 
     /// Drops what the retention allows; returns how many records went.
     async fn apply_retention(&self, now_ms: i64) -> Result<u64, EventLogError>;
+
+    /// Whether it answers. Of a cluster this asks more than a health check should.
+    async fn ping(&self) -> Result<(), EventLogError> {
+        self.topics().await.map(drop)
+    }
 }
 
 /// All of the event log. Cheap to share (`Arc<dyn EventLog>`); any number of readers and producers at once. Whoever only appends

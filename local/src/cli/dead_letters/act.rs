@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Which;
 use crate::cli::say;
-use crate::cli::session::{EVERY_TENANT, Session, segment};
+use crate::cli::session::{EVERY_TENANT, Session, encode};
 use crate::cli::table::escape;
 use crate::config::Config;
 
@@ -73,7 +73,7 @@ impl Chosen {
         let named = self.which.tenant.as_deref();
         let tenant = if self.positions.is_empty() { session.tenant(named) } else { named };
         match tenant.filter(|tenant| *tenant != EVERY_TENANT) {
-            Some(tenant) => format!("/api/dead-letters/{verb}?tenant={}", segment(tenant)),
+            Some(tenant) => format!("/api/dead-letters/{verb}?tenant={}", encode(tenant)),
             None => format!("/api/dead-letters/{verb}"),
         }
     }

@@ -11,7 +11,7 @@ const NAME_BYTES: usize = 256;
 
 /// Stands for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Symbol(u32);
+pub(in crate::dead_letters) struct Symbol(u32);
 
 impl Symbol {
     /// No name.

@@ -35,7 +35,7 @@ fn everything(index: &Index) -> Matching {
 }
 
 fn waiting(index: &Index, filter: &DeadLetterFilter) -> u64 {
-    index.count(&index.matching(filter)).values().map(|count| count.waiting).sum()
+    index.groups(&index.matching(filter), 0).kinds.values().map(|count| count.waiting).sum()
 }
 
 fn listed(index: &Index, filter: &DeadLetterFilter) -> Vec<(i32, i64)> {
@@ -97,6 +97,35 @@ fn a_partitions_order_is_kept_whatever_its_timestamps_say() {
     let chosen = index.choose(&everything(&index), None, 3);
     let places: Vec<(i32, i64)> = chosen.waiting.iter().map(|at| (at.partition, at.offset)).collect();
     assert_eq!((places, chosen.further), (vec![(1, 0), (0, 0), (0, 1)], 1));
+}
+
+#[test]
+fn few_letters_of_a_tenant_are_chosen_in_the_order_of_their_partitions_as_many_are() {
+    let mut index = index(1_000);
+    // By time and by place these come in different orders, and one of them is parked.
+    for (partition, times) in [(1, [50, 10, 30]), (0, [40, 60, 20])] {
+        let of_acme = (0..)
+            .zip(times)
+            .map(|(offset, at_ms)| Found { is_parked: at_ms == 60, ..found(offset, at_ms, Some("acme")) });
+        index.take_in((0, partition), of_acme, 3);
+    }
+    let acted_on = |index: &Index| {
+        let matching = index.matching(&of("acme"));
+        let chosen = index.choose(&matching, None, 4);
+        let (open, more) = index.open(&matching, None, 5);
+        let places = |positions: Vec<Position>| -> Vec<(i32, i64)> {
+            positions.iter().map(|at| (at.partition, at.offset)).collect()
+        };
+        (places(chosen.waiting), chosen.further, chosen.parked, places(open), more)
+    };
+    let alone = acted_on(&index);
+    assert_eq!(
+        alone,
+        (vec![(0, 0), (0, 2), (1, 0), (1, 1)], 1, 1, vec![(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)], 1),
+        "between partitions the time counts, within one its order"
+    );
+    index.take_in((0, 0), (3..500).map(|offset| found(offset, offset, Some("beta"))), 500);
+    assert_eq!(acted_on(&index), alone);
 }
 
 #[test]
@@ -190,7 +219,7 @@ fn every_part_of_a_filter_holds() {
     assert_eq!(state(LetterState::Discarded), [4]);
     assert_eq!(state(LetterState::Resolved), [2]);
     assert_eq!(offsets(DeadLetterFilter { state: Some(LetterState::Parked), ..of("nobody") }), [0; 0]);
-    let counts = index.count(&everything(&index));
+    let counts = index.groups(&everything(&index), 0).kinds;
     assert_eq!((counts[&DeadLetterKind::Rejected].waiting, counts[&DeadLetterKind::Rejected].parked), (2, 1));
     let (open, further) = index.open(&everything(&index), None, 2);
     assert_eq!((open.len(), further), (2, 2), "parked ones can be discarded");
@@ -203,14 +232,23 @@ fn causes_are_counted_with_what_was_forgotten_and_have_an_example() {
     index.take_in((0, 0), (0..30).map(|offset| found(offset, offset, Some("acme"))), 30);
     index.take_in((0, 0), (30..33).map(invalid), 33);
     index.mark(&Position::new(TOPIC, 0, 32), Mark::Sent);
-    let (groups, number) = index.groups(&everything(&index), 1);
-    assert_eq!((groups.len(), number), (1, 2));
+    let Grouping { groups, total, .. } = index.groups(&everything(&index), 1);
+    assert_eq!((groups.len(), total), (1, 2));
     let most = &groups[0];
     assert_eq!((most.rule.as_str(), most.count, most.waiting), ("booking.requested", 30, 30));
     assert_eq!((most.first_ms, most.last_ms, &most.example), (0, 29, &Some(Position::new(TOPIC, 0, 29))));
-    let (groups, _) = index.groups(&everything(&index), 2);
+    let groups = index.groups(&everything(&index), 2).groups;
     assert_eq!((groups[1].count, groups[1].waiting), (3, 2));
     assert_eq!(groups[1].example, Some(Position::new(TOPIC, 0, 31)), "of those that wait");
+    let waiting = index.matching(&DeadLetterFilter { state: Some(LetterState::Sent), ..DeadLetterFilter::default() });
+    let Grouping { total, kinds, .. } = index.groups(&waiting, 9);
+    assert_eq!(
+        (total, kinds[&DeadLetterKind::Rejected].waiting),
+        (1, 32),
+        "what waits is counted in whatever state they are asked for"
+    );
+    let page = index.page(&everything(&index), Order::NewestFirst, 1, None);
+    assert_eq!((page.total, page.open.waiting), (10, 32), "those that cannot be listed are counted, too");
 }
 
 #[test]

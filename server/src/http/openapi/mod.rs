@@ -217,6 +217,9 @@ fn errors(route: &Route, has_place: bool, access: &Access) -> impl Iterator<Item
     all.into_iter().filter_map(|(status, may_be)| may_be.then_some(status))
 }
 
+/// See [`crate::segment::segment`].
+const DOTS: &str = "Of the id . or .. write ~. or ~.. (and of ~. write ~~.), since programs leave dots out of paths";
+
 fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
     match (name, path) {
         ("partition", _) => json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX}),
@@ -229,12 +232,13 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
         }
         ("survey_id", _) => {
             let examples = ["pulse", "http://nlj.platform/activities/survey/pulse"];
-            json!({"type": "string", "minLength": 1, "examples": examples})
+            json!({"type": "string", "minLength": 1, "examples": examples, "description": DOTS})
         }
         ("learner_id", _) => {
             let examples = ["ada@academy.example", "account:http://nlj.platform/users|u-2041"];
-            json!({"type": "string", "minLength": 1, "examples": examples})
+            json!({"type": "string", "minLength": 1, "examples": examples, "description": DOTS})
         }
+        ("id", _) => json!({"type": "string", "minLength": 1, "description": DOTS}),
         _ => json!({"type": "string", "minLength": 1}),
     }
 }
