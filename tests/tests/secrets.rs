@@ -97,6 +97,15 @@ fn answer(mut stream: TcpStream, seen: &Seen, event: &Mutex<Option<String>>) -> 
         ("200 OK", invocation(ms_since_1970(SystemTime::now()) + 10_000), event)
     } else if head.contains("/2018-06-01/runtime") {
         ("202 Accepted", String::new(), String::new())
+    } else if head.to_lowercase().contains("x-amz-target: amazonssm.getparameter") {
+        let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match (asked["Name"].as_str(), asked["WithDecryption"].as_bool()) {
+            (Some("/lyceum/search"), Some(true)) => {
+                let held = json!({"Parameter": {"Type": "SecureString", "Value": r#"{"api_key": "hush-api-key"}"#}});
+                ("200 OK", String::new(), held.to_string())
+            }
+            _ => ("400 Bad Request", String::new(), r#"{"__type": "ParameterNotFound"}"#.to_owned()),
+        }
     } else if head.to_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue") {
         let held = json!({"ARN": "arn", "Name": "name", "SecretString": r#"{"api_key": "hush-api-key"}"#});
         ("200 OK", String::new(), held.to_string())
@@ -227,20 +236,31 @@ fn named(endpoints: &Endpoints) {
 
 /// The store refuses, whatever it is shown: here it only notes what that was.
 fn used_by_a_process(_: &Endpoints) {
-    let stand = Stand::start(String::new());
-    let url = stand.url();
-    let own = [
-        ("AWS_ENDPOINT_URL", url.as_str()),
-        ("ELASTICSEARCH_URL", &url),
-        ("ELASTICSEARCH_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:search"),
-        ("LOG_LEVEL", "trace"),
-    ];
-    let workplace = Workplace::new();
-    let ended = workplace.run_with(&[&aws::VARIABLES[..], &own].concat(), &["up", "--port", "0"]).expect_code(1);
-    assert!(ended.stderr.contains("credentials are not accepted"), "{}", ended.stderr);
-    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
-    let seen = stand.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert!(seen.iter().any(|request| request.contains("ApiKey hush-api-key")), "{seen:?}");
+    let start = |arn: &str| {
+        let stand = Stand::start(String::new());
+        let url = stand.url();
+        let own = [
+            ("AWS_ENDPOINT_URL", url.as_str()),
+            ("ELASTICSEARCH_URL", &url),
+            ("ELASTICSEARCH_SECRET_ARN", arn),
+            ("LOG_LEVEL", "trace"),
+        ];
+        let workplace = Workplace::new();
+        let ended = workplace.run_with(&[&aws::VARIABLES[..], &own].concat(), &["up", "--port", "0"]).expect_code(1);
+        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
+        let seen = stand.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (ended.stderr, seen)
+    };
+    for arn in [
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:search",
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/lyceum/search",
+    ] {
+        let (said, seen) = start(arn);
+        assert!(said.contains("credentials are not accepted"), "{said}");
+        assert!(seen.iter().any(|request| request.contains("ApiKey hush-api-key")), "{arn}: {seen:?}");
+    }
+    let (said, _) = start("arn:aws:ssm:eu-central-1:123456789012:parameter/nobody/made/this");
+    assert!(said.contains("ssm:GetParameter") && said.contains("ParameterNotFound"), "{said}");
 }
 
 fn variables(_: &Endpoints) {

@@ -1,6 +1,7 @@
 //! AWS's services, asked one by one: what is there, what is missing, and what may not be seen.
 
 use lyceum_aws::call::{Answer, CallError, Service};
+use lyceum_secrets::Place;
 use serde_json::Value;
 
 use super::facts::{Seen, Unseen};
@@ -15,6 +16,7 @@ pub(super) struct Ask {
     iam: Service,
     dynamodb: Service,
     secretsmanager: Service,
+    ssm: Service,
 }
 
 impl Ask {
@@ -29,6 +31,7 @@ impl Ask {
             iam: service("iam"),
             dynamodb: service("dynamodb"),
             secretsmanager: service("secretsmanager"),
+            ssm: service("ssm"),
         }
     }
 
@@ -98,12 +101,36 @@ impl Ask {
         json(self.dynamodb.send("POST", "/", &headers, &body).await, self.dynamodb.name())
     }
 
-    /// `DescribeSecret`, which shows nothing of what it holds, or `GetSecretValue`.
-    pub(super) async fn secret(&self, action: &str, arn: &str) -> Seen<Value> {
+    /// Whether a secret is to be deleted; what it holds is not shown.
+    pub(super) async fn is_secret_going(&self, arn: &str) -> Seen<bool> {
+        match Place::of(arn) {
+            Place::SecretsManager => {
+                let found = self.secret("DescribeSecret", arn).await?;
+                Ok(!found["DeletedDate"].is_null())
+            }
+            Place::ParameterStore { name, .. } => self.parameter(name, false).await.map(|_| false),
+        }
+    }
+
+    /// What a secret holds.
+    pub(super) async fn secret_text(&self, arn: &str) -> Seen<String> {
+        match Place::of(arn) {
+            Place::SecretsManager => Ok(text(&self.secret("GetSecretValue", arn).await?["SecretString"])),
+            Place::ParameterStore { name, .. } => Ok(text(&self.parameter(name, true).await?["Parameter"]["Value"])),
+        }
+    }
+
+    async fn secret(&self, action: &str, arn: &str) -> Seen<Value> {
         let body = serde_json::json!({"SecretId": arn}).to_string();
         let target = format!("secretsmanager.{action}");
         let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
         json(self.secretsmanager.send("POST", "/", &headers, &body).await, self.secretsmanager.name())
+    }
+
+    async fn parameter(&self, name: &str, is_decrypted: bool) -> Seen<Value> {
+        let body = serde_json::json!({"Name": name, "WithDecryption": is_decrypted}).to_string();
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")];
+        json(self.ssm.send("POST", "/", &headers, &body).await, self.ssm.name())
     }
 }
 

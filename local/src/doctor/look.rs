@@ -12,7 +12,7 @@ use lyceum_core::ports::statements::{QueryDocuments, StatementsError};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_kafka::settings::Sasl;
 use lyceum_kafka::{KafkaEventLog, KafkaSettings};
-use lyceum_secrets::Environment;
+use lyceum_secrets::{Environment, Place};
 use lyceum_xapi::equality;
 use serde_json::Value;
 
@@ -91,9 +91,8 @@ impl Look {
         {
             // Functions share them.
             if let Entry::Vacant(place) = facts.secrets.entry(arn) {
-                let secret = self.ask.secret("DescribeSecret", place.key()).await;
-                let secret = secret.map(|found| SecretFacts { is_going: !found["DeletedDate"].is_null() });
-                place.insert((variable.to_owned(), secret));
+                let secret = self.ask.is_secret_going(place.key()).await;
+                place.insert((variable.to_owned(), secret.map(|is_going| SecretFacts { is_going })));
             }
         }
         for (name, of) in &variables {
@@ -194,7 +193,7 @@ impl Look {
         let read: Vec<MappingFacts> = facts.mappings.iter().filter_map(|(_, of)| of.clone().ok()).filter(own).collect();
         let mut needed: Vec<(&str, String)> = Vec::new();
         for (_, arn) in lyceum_secrets::named(|name| variables.get(name).cloned()) {
-            needed.push(("secretsmanager:GetSecretValue", arn));
+            needed.push((Place::of(&arn).right(), arn));
         }
         let catalog = lyceum_catalog::catalog();
         let keeps_state = catalog.families().iter().any(|family| {
@@ -230,8 +229,8 @@ impl Look {
         let Some((_, variables)) = variables.first() else { return };
         let mut secrets = Vec::new();
         for (variable, arn) in lyceum_secrets::named(|name| variables.get(name).cloned()) {
-            match self.ask.secret("GetSecretValue", &arn).await {
-                Ok(found) => secrets.push((variable, text(&found["SecretString"]))),
+            match self.ask.secret_text(&arn).await {
+                Ok(found) => secrets.push((variable, found)),
                 Err(unseen) => return self.cannot_try(variables, facts, &unseen),
             }
         }

@@ -1,5 +1,5 @@
-//! The environment of a process, and over it what secrets hold that it names by their ARN: read from AWS Secrets Manager, and
-//! again when they are refused or old ([`Secrets`]); kept in memory alone.
+//! The environment of a process, and over it what secrets hold that it names by their ARN: read from AWS Secrets Manager or
+//! Systems Manager's Parameter Store, and again when they are refused or old ([`Secrets`]); kept in memory alone.
 //!
 //! A variable names the secret, and what the secret holds stands in for the variables that would otherwise hold it. It
 //! is never put into the process's environment, where a child or `/proc` would show it, and never logged.
@@ -12,19 +12,21 @@ use anyhow::{Result, bail};
 use lyceum_core::environment::{Table, Variable, optional, seconds};
 use serde_json::{Map, Value};
 
+mod place;
 mod renewal;
 mod secrets;
 
+pub use place::Place;
 pub use renewal::{PAUSE_MS, Reason, Renewal};
 pub use secrets::{ReadSecrets, Secrets};
 
 const ELASTICSEARCH_CA_SECRET_ARN: Variable<Option<String>> = optional(
     "ELASTICSEARCH_CA_SECRET_ARN",
-    "a secret of AWS Secrets Manager, JSON with `certificate` (PEM), in place of `ELASTICSEARCH_CA_PEM`",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `certificate` (PEM), in place of `ELASTICSEARCH_CA_PEM`",
 );
 const ELASTICSEARCH_SECRET_ARN: Variable<Option<String>> = optional(
     "ELASTICSEARCH_SECRET_ARN",
-    "a secret of AWS Secrets Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `api_key`, or `username` and `password`; in place of the variables of those names",
 );
 const KAFKA_CA_SECRET_ARN: Variable<Option<String>> = optional(
     "KAFKA_CA_SECRET_ARN",

@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use lyceum_aws::call::Service;
 use lyceum_core::clock::ms_since_1970;
 use lyceum_core::environment::Reading;
 use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::renewal::{Reason, Renewal};
-use super::{CREDENTIALS_TTL, Environment, process_variable};
+use super::{CREDENTIALS_TTL, Environment, Place, process_variable};
 
 /// How long reading them again may take: a call of a service waits for it.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -27,16 +29,40 @@ pub trait ReadSecrets: Send + Sync {
     async fn read(&self, arn: &str) -> Result<String>;
 }
 
-/// AWS Secrets Manager.
-struct SecretsManager(aws_sdk_secretsmanager::Client);
+/// AWS: Secrets Manager, and Systems Manager's Parameter Store.
+struct OfAws(aws_sdk_secretsmanager::Client);
 
 #[async_trait]
-impl ReadSecrets for SecretsManager {
+impl ReadSecrets for OfAws {
     async fn read(&self, arn: &str) -> Result<String> {
-        let answer = self.0.get_secret_value().secret_id(arn).send().await;
-        let answer = answer.map_err(|error| anyhow::Error::from(error.into_service_error()))?;
-        Ok(answer.secret_string().unwrap_or_default().to_owned())
+        let place = Place::of(arn);
+        let answer = match &place {
+            Place::SecretsManager => {
+                let answer = self.0.get_secret_value().secret_id(arn).send().await;
+                answer
+                    .map(|answer| answer.secret_string().unwrap_or_default().to_owned())
+                    .map_err(|error| error.into_service_error().into())
+            }
+            Place::ParameterStore { region, name } => {
+                get_parameter(&Service::new("ssm", region, process_variable), name).await
+            }
+        };
+        answer.with_context(|| format!("its role needs {} for {arn}, and kms:Decrypt for its key", place.right()))
     }
+}
+
+/// Source: AWS Systems Manager API reference, `GetParameter`.
+async fn get_parameter(ssm: &Service, name: &str) -> Result<String> {
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")];
+    let question = json!({"Name": name, "WithDecryption": true}).to_string();
+    let answer = ssm.send("POST", "/", &headers, &question).await?;
+    let held: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        // What it says of an error holds no value.
+        let why: Vec<_> = ["__type", "message", "Message"].iter().filter_map(|of| held[of].as_str()).collect();
+        bail!("Systems Manager answers {} {}", answer.status, why.join(": "));
+    }
+    held["Parameter"]["Value"].as_str().map(str::to_owned).context("Systems Manager's answer has no value")
 }
 
 /// The secrets that a process's environment names.
@@ -71,7 +97,7 @@ impl Secrets {
             return Ok(Arc::new(Self::new(named, None, ttl, now_ms())));
         }
         let client = aws_sdk_secretsmanager::Client::new(&lyceum_aws::load().await);
-        Self::of(named, Box::new(SecretsManager(client)), ttl).await.map(Arc::new)
+        Self::of(named, Box::new(OfAws(client)), ttl).await.map(Arc::new)
     }
 
     /// Reads secrets elsewhere: for each variable that names one its ARN.
@@ -103,9 +129,8 @@ impl Secrets {
         let mut environment = Environment::default();
         let Some(reader) = &self.reader else { return Ok(environment) };
         for (variable, arn) in &self.named {
-            let text = reader.read(arn).await.with_context(|| {
-                format!("the secret of {variable} cannot be read: its role needs secretsmanager:GetSecretValue for {arn}, and kms:Decrypt for its key")
-            })?;
+            let text = reader.read(arn).await;
+            let text = text.with_context(|| format!("the secret of {variable} cannot be read"))?;
             environment.take(variable, &text)?;
         }
         Ok(environment)
