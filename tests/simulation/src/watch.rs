@@ -39,9 +39,14 @@ impl Stage {
             return fail(Check::Escaped, format!("what is published at {position} is no letter that can be read"));
         };
         self.tell(format!("  letter {} of {} ({})", letter.kind.name(), letter.source, letter.replay_count));
+        // Of what could not be delivered no key records a decision: the letter tells what the store said, and that may be another
+        // thing the next time.
+        let is_told_by_the_store = |kind| matches!(kind, DeadLetterKind::Undelivered | DeadLetterKind::Conflict);
         let same = |other: &DeadLetter| {
-            other.kind == letter.kind
-                && other.findings == letter.findings
+            let was_undelivered = [other.kind, letter.kind].contains(&DeadLetterKind::Undelivered)
+                && is_told_by_the_store(other.kind)
+                && is_told_by_the_store(letter.kind);
+            (was_undelivered || other.kind == letter.kind && other.findings == letter.findings)
                 && other.source == letter.source
                 && other.replay_count == letter.replay_count
                 && other.original == letter.original
