@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyceum_core::envelope::EnvelopeConfig;
+use lyceum_core::envelope::{EnvelopeConfig, derived_event_id};
 use lyceum_core::family::Catalog;
 use lyceum_core::formats::statement::recognise;
 use lyceum_core::record::{Position, Record};
@@ -42,7 +42,9 @@ impl Router {
         let record = unplaced(value);
         let (known, envelope) = recognise(&record, &self.catalog, &self.config)?;
         let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
-        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: Some(envelope.body.id.is_some()) })
+        // Wherever it says its id: in the statement, or beside it in a wrapped message.
+        let has_id = envelope.id != derived_event_id(&record.position);
+        Some(Route { topic: known.topic, key: (entry.key)(&envelope), has_id: Some(has_id) })
     }
 }
 
@@ -66,7 +68,7 @@ pub struct Route {
     pub topic: &'static str,
     /// Its Kafka key.
     pub key: Option<String>,
-    /// Whether the statement has an id of its own; `None` where it could not be read.
+    /// Whether the event has an id of its own; `None` where it could not be read.
     pub has_id: Option<bool>,
 }
 
@@ -78,5 +80,23 @@ pub(crate) fn unplaced(value: &Bytes) -> Record {
         key: None,
         value: Some(value.clone()),
         headers: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_an_id_wherever_it_says_it() {
+        let statement = r#"{"actor": {"mbox": "mailto:a@b.example"}, "verb": {"id": "http://v.example/v"}, "object": {"id": "http://o.example/o"}}"#;
+        let id = r#""00000000-0000-4000-8000-000000000001""#;
+        let has_id = |event: String| Router::default().route(&Bytes::from(event)).has_id;
+        assert_eq!(has_id(statement.to_owned()), Some(false));
+        assert_eq!(has_id(statement.replacen('{', &format!("{{\"id\": {id}, "), 1)), Some(true));
+        assert_eq!(has_id(format!(r#"{{"xapi_data": {statement}}}"#)), Some(false));
+        let beside = format!(r#"{{"xapi_data": {statement}, "metadata": {{"event_id": {id}}}}}"#);
+        assert_eq!(has_id(beside), Some(true), "another one beside it would contradict it");
+        assert_eq!(has_id("{}".to_owned()), None);
     }
 }
