@@ -98,7 +98,7 @@ async fn the_demo_has_a_past_with_one_incident_that_the_banner_names_and_the_sea
         assert!(learning.contains(&format!("https://academy.example/departments/{department}")), "{learning}");
     }
     assert!(learning.contains("Net promoter score <b>"), "{learning}");
-    let (_, letters) = server.get("/api/dead-letters?tenant=demo&kind=validation&limit=1000", None).await;
+    let (_, letters) = server.get("/api/dead-letters?tenant=demo&rule=statement.timestamp", None).await;
     let letter = &letters["dead_letters"][0];
     let position = letter["position"].as_str().expect("a letter has a position");
     let source = letter["source"].as_str().expect("a letter has a source");

@@ -179,19 +179,26 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
 }
 
-/// Comes back when a person or the system asks the process to end.
-async fn asked_to_end() {
-    let interrupt = tokio::signal::ctrl_c();
+/// Comes back when a person or the system asks the process to end; it is listened for from this call on.
+fn asked_to_end() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} },
-            Err(_) => drop(interrupt.await),
+        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        async move {
+            match signals {
+                [Ok(mut interrupt), Ok(mut terminate)] => {
+                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                }
+                [Ok(mut one), _] | [_, Ok(mut one)] => drop(one.recv().await),
+                _ => std::future::pending().await,
+            }
         }
     }
     #[cfg(not(unix))]
-    drop(interrupt.await);
+    async {
+        drop(tokio::signal::ctrl_c().await);
+    }
 }
 
 #[cfg(test)]

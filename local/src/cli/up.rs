@@ -101,6 +101,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     } else {
         address
     };
+    // Whoever is told that it is there may end it at once.
+    let asked = asked_to_end();
     let default_tenant = &config.server.process.envelope.default_tenant;
     runtime.folder().announce(shown, default_tenant).context("cannot write into the data folder")?;
     say!("Lyceum is at http://{shown} (data in {}{made_new}; Ctrl-C ends it)", data.display());
@@ -132,7 +134,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let running = runtime.run(stop.clone().cancelled_owned());
     tokio::pin!(running);
     tokio::select! {
-        () = asked_to_end() => {}
+        () = asked => {}
         () = &mut running => {}
     }
     if let Some(traffic) = traffic {
