@@ -1,6 +1,12 @@
 //! Wire forms: from a record's bytes to an [`Envelope`] with a typed body, or all that is wrong. A format knows neither what becomes
 //! of an event nor who reads it; several families may have the same one. Pure.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
+
 use crate::envelope::{Envelope, Hint, Invalid};
 use crate::family::Known;
 use crate::ports::schemas::{SchemaRef, Schemas};
@@ -16,6 +22,13 @@ pub trait Format: 'static {
     /// What records are read by that do not tell it themselves; [`Infallible`](std::convert::Infallible) for a form whose
     /// records do.
     type Schema: Send + Sync + 'static;
+
+    /// What its events are, and what they have, for a person whose file holds none of them.
+    const LOOKS: &'static str;
+
+    /// Whether a value that came on no topic looks like an event of this form, however wrong it may be: cheap, and of several forms
+    /// that say so it is the one whose event it turns out to be.
+    fn looks_like(value: &[u8]) -> bool;
 
     /// Reads a schema as it was registered.
     ///
@@ -57,6 +70,40 @@ impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, 
     }
 }
 
+/// Whether a value is a JSON object with a member of such a name. Of one that breaks off, what came before that counts.
+pub fn has_member(value: &[u8], is_it: impl Fn(&str) -> bool) -> bool {
+    struct Members<'f, F>(&'f F, &'f mut bool);
+
+    impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Members<'_, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+            while let Some(Name(name)) = object.next_key()? {
+                if (self.0)(&name) {
+                    *self.1 = true;
+                    // Nothing behind it matters.
+                    return Err(A::Error::custom("found"));
+                }
+                object.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+
+    let mut found = false;
+    // An error says that it was found, or that the value is none of which this is asked.
+    drop(serde_json::Deserializer::from_slice(value).deserialize_map(Members(&is_it, &mut found)));
+    found
+}
+
+/// A name, borrowed where it stands in the value as it is.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +116,12 @@ mod tests {
         type Body<'a> = ();
         type Schema = ();
 
+        const LOOKS: &'static str = "anything";
+
+        fn looks_like(_: &[u8]) -> bool {
+            true
+        }
+
         fn parse(_: &str) -> Result<(), String> {
             Ok(())
         }
@@ -79,6 +132,18 @@ mod tests {
 
         fn sameness(envelope: &Envelope<'_, ()>, _: &[u8]) -> [u8; 32] {
             [envelope.raw[0]; 32]
+        }
+    }
+
+    #[test]
+    fn a_member_is_found_at_the_top_of_an_object_however_its_name_is_written_and_what_comes_behind_it() {
+        let has = |value: &str| has_member(value.as_bytes(), |name| name == "value");
+        for with in [r#"{"a": {"b": 1}, "v\u0061lue": null}"#, r#"{"value": 1, broken"#] {
+            assert!(has(with), "{with}");
+        }
+        for without in [r#"{"a": {"value": 1}}"#, r#"["value"]"#, r#""value""#, "1", "", r#"{"a": broken, "value": 1}"#]
+        {
+            assert!(!has(without), "{without}");
         }
     }
 

@@ -187,9 +187,9 @@ impl Runtime {
             ledger: ledger.clone(),
             statements: statements.clone(),
             functions: self.functions.clone(),
+            keys: Arc::new(self.pipeline.router.clone()),
         };
-        let dead_letters =
-            DeadLetterIndex::new(sources, self.catalog.clone(), process.envelope.clone(), self.clock.clone());
+        let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
         http::Services {
             analytics: Arc::new(StatementAnalytics {
                 statements: statements.clone(),

@@ -352,11 +352,11 @@ async fn find_statement(
     about: &About,
     record: Option<&Record>,
 ) -> Option<StoredStatement> {
-    let (id, record) = (about.event_id?, record?);
-    if caller.tenant.as_ref().is_some_and(|own| *own != about.tenant) {
+    let (id, tenant, record) = (about.event_id?, about.tenant.as_deref()?, record?);
+    if caller.tenant.as_ref().is_some_and(|own| own != tenant) {
         return None;
     }
-    let found = part(async { sources.statements.get(&about.tenant, id).await.map_err(Problem::from) }).await.ok()??;
+    let found = part(async { sources.statements.get(tenant, id).await.map_err(Problem::from) }).await.ok()??;
     let (source, _) = source_of(record);
     (found.document.source == record.position || found.document.source == source).then_some(found)
 }
@@ -386,8 +386,8 @@ pub(super) async fn show_event(
     let Found { record, event, letter, became, stored, about } = found;
     let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
     let (mut odd, mut learners) = (Vec::new(), Vec::new());
-    for of in &about.aggregates {
-        let state = part(async { states.show(&about.tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
+    for (of, tenant) in about.aggregates.iter().zip(about.tenant.iter().cycle()) {
+        let state = part(async { states.show(tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
         if let Ok(Some(state)) = state {
             learners.extend(state["learner"].as_str().map(str::to_owned));
             odd.extend(

@@ -133,7 +133,7 @@ impl EventView {
             (tell_about(&self.about))
             @for (of, anomaly) in self.odd.iter().filter(|(_, anomaly)| !self.says_already(anomaly)) {
                 p.why {
-                    "Odd about " (state_link(&self.about.tenant, of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "
+                    "Odd about " (state_link(self.about.tenant.as_deref(), of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "
                     (anomaly["message"].as_str().unwrap_or_default()) "."
                 }
             }
@@ -168,7 +168,7 @@ impl EventView {
     }
 
     fn frame_of_states(&self) -> Frame {
-        Frame { tenant: Some(self.about.tenant.clone()), ..Frame::default() }
+        Frame { tenant: self.about.tenant.clone(), ..Frame::default() }
     }
 
     fn frame_of_statement(&self, stored: &StoredStatement) -> Frame {

@@ -101,7 +101,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
     // A server's tests show and replay what the registry's functions did.
     let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog");
+    // And the local runner's route the events of forms that no family of the release has.
+    let tests_toys = folder == "local" && on == "tests/simulation";
     tests_functions
+        || tests_toys
         || matches!(on, "core/testing" | "infra/services" | "tests/proxies")
         || folder.starts_with("core/adapters/") && matches!(on, "core/adapters/embedded" | "core/adapters/around")
 }

@@ -6,11 +6,10 @@ use std::fs;
 
 use bytes::Bytes;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::formats::statement::recognise;
 use lyceum_core::outcome::Finding;
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples;
-use lyceum_functions::{REGISTRY, Reading};
+use lyceum_functions::{Look, Reading};
 use serde_json::{Map, Value, json};
 
 const EXTENSIONS: &str = "http://nlj.platform/extensions/";
@@ -28,10 +27,8 @@ fn read(statement: &Value) -> Option<(&'static str, Result<Reading, Vec<Finding>
         value: Some(value),
         headers: Vec::new(),
     };
-    let catalog = lyceum_catalog::catalog();
-    let (known, envelope) = recognise(&record, &catalog, &EnvelopeConfig::default())?;
-    let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
-    Some((known.name, (entry.read)(&envelope)))
+    let seen = Look::new(EnvelopeConfig::default()).at(&record).event()?;
+    Some((seen.known.name, seen.read))
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

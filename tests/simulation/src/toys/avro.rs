@@ -119,6 +119,12 @@ impl Format for Avro {
     type Body<'a> = Answer<'a>;
     type Schema = Vec<String>;
 
+    const LOOKS: &'static str = "Avro begins with the name of its schema";
+
+    fn looks_like(value: &[u8]) -> bool {
+        unframed(value).is_some()
+    }
+
     fn parse(schema: &str) -> Result<Vec<String>, String> {
         Ok(schema.split(' ').map(str::to_owned).collect())
     }

@@ -19,6 +19,7 @@ use lyceum_core::process::{
 };
 use lyceum_core::record::{NewRecord, Record};
 use lyceum_core::subscription::{Calling, Counted, Reaction, Subscription};
+use lyceum_functions::{Entry, entry, stateful};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -71,6 +72,13 @@ fn document<B>(envelope: &Envelope<'_, B>, actor: &str, stored: &Stored<'_>) -> 
 pub fn catalog() -> Catalog {
     Catalog::new(vec![&avro::SPEC, &module::COURSE_SPEC, &module::DISTRIBUTION_SPEC])
 }
+
+/// The same families with their functions, as a registry has them.
+pub const ENTRIES: [Entry; 3] = [
+    entry::<Answers>(|services, catalog, config| Arc::new(CountedProcessor::<Answers>::new(services, catalog, config))),
+    stateful::<Courses>(),
+    stateful::<Distributions>(),
+];
 
 /// Makes a worker's processor.
 type Build = fn(&Arc<Stage>, &str, Services, Arc<Catalog>, ProcessConfig) -> Box<dyn Subscriber>;

@@ -12,7 +12,7 @@ use lyceum_core::family::{
     AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FamilySpec, FollowUp, Known, Occurrence,
     PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
 };
-use lyceum_core::formats::{Format, Opened};
+use lyceum_core::formats::{Format, Opened, has_member};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
@@ -90,6 +90,12 @@ pub struct Module;
 impl Format for Module {
     type Body<'a> = Charter<'a>;
     type Schema = Infallible;
+
+    const LOOKS: &'static str = "a module's event has id, type, payload and meta";
+
+    fn looks_like(value: &[u8]) -> bool {
+        has_member(value, |name| name == "payload" || name == "meta")
+    }
 
     fn parse(_: &str) -> Result<Infallible, String> {
         Err("a module's envelope is read by no schema".to_owned())
