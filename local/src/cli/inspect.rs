@@ -226,9 +226,12 @@ fn print_platform(answer: &Value) {
         ("first", text(&answer["first"])),
         ("last", text(&answer["last"])),
     ]);
-    for (title, rows, name) in
-        [("verb", "verbs", "verb"), ("event type", "event_types", "event_type"), ("day", "by_day", "day")]
-    {
+    for (title, rows, name) in [
+        ("verb", "verbs", "verb"),
+        ("event type", "event_types", "event_type"),
+        ("other documents", "other_documents", "event_type"),
+        ("day", "by_day", "day"),
+    ] {
         print_counts(title, &answer[rows], name);
     }
 }
