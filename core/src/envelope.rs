@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::family::{Catalog, FamilySpec, Known};
+use crate::catalog::{Catalog, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::ports::ledger::Home;
 use crate::record::{Header, Position, Record, header_text};

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use lyceum_core::catalog::{Catalog, FamilySpec};
 use lyceum_core::envelope::Hint;
-use lyceum_core::family::{Catalog, Family, FamilySpec, StatefulFamily, TypedEvent};
+use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
 use lyceum_core::process::{DocumentProcessor, ProcessConfig, Services, StatefulProcessor, Subscriber};
 use lyceum_core::record::Record;

@@ -5,8 +5,9 @@ use std::any::TypeId;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use lyceum_core::catalog::{Catalog, Known};
 use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, derived_event_id, finding};
-use lyceum_core::family::{AggregateRef, Catalog, EnvelopeOf, Family, Known, TypedEvent};
+use lyceum_core::family::{AggregateRef, EnvelopeOf, Family, TypedEvent};
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::schemas::{SchemaRef, Schemas};

@@ -9,11 +9,11 @@ use lyceum_around::around::{Around, Call, StoreError, Wrapped};
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_catalog::catalog;
+use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
 };
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
-use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};

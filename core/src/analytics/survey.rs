@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nps::{Answers, Promotion, Scale, promotion};
 use super::{Terms, ask};
-use crate::family::STATEMENT;
+use crate::catalog::STATEMENT;
 use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
 use crate::ports::statements::{
     Filter, StatementDocument, StatementFields, Statements, StatementsError, StoredStatement,

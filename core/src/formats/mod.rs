@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 
+use crate::catalog::Known;
 use crate::envelope::{Envelope, Hint, Invalid};
-use crate::family::Known;
 use crate::ports::schemas::{SchemaRef, Schemas};
-use crate::record::Record;
+use crate::record::{Position, Record};
 
 pub mod statement;
 
@@ -70,6 +71,19 @@ impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, 
     }
 }
 
+/// What a document says beside its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'e> {
+    /// Whose event it is.
+    pub family: &'static str,
+    /// The record's value, which the envelope borrows from.
+    pub value: &'e Bytes,
+    /// The record that was decided on.
+    pub source: &'e Position,
+    /// Its timestamp; milliseconds since 1970 UTC.
+    pub stored_ms: i64,
+}
+
 /// Whether a value is a JSON object with a member of such a name. Of one that breaks off, what came before that counts.
 pub fn has_member(value: &[u8], is_it: impl Fn(&str) -> bool) -> bool {
     struct Members<'f, F>(&'f F, &'f mut bool);
@@ -107,7 +121,6 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Position;
 
     /// A form whose hashes differ in no other way than their events.
     struct Plain;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lyceum_around::system_clock::SystemClock;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};

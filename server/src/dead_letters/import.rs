@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::dead_letter::{DeadLetterFormat, Failure, LETTER_ID_HEADER, Publication, write, write_entry};
-use lyceum_core::family::FamilySpec;
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::KeyStatus;

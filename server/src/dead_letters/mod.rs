@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
 use lyceum_core::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER};
-use lyceum_core::family::Catalog;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
 use lyceum_core::ports::statements::Statements;

@@ -27,8 +27,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use lyceum_around::guarded::Guard;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
@@ -57,6 +57,7 @@ mod dead_letters;
 mod events;
 mod health;
 mod history;
+mod lately;
 mod learning;
 mod metrics;
 mod openapi;
@@ -142,7 +143,7 @@ struct Served {
     /// How far tenants are ahead of what processes their events.
     ahead: Arc<Ahead>,
     /// What was answered lately of learning.
-    compared: learning::Lately,
+    compared: lately::Lately,
 }
 
 macro_rules! parts {

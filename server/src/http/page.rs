@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::dead_letters::with_filters;
 use super::events::consumers_for;
 use super::history::read_reach;
-use super::learning::{self, Lately};
+use super::lately::{self, Lately};
 use super::state::Query;
 use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
@@ -136,7 +136,13 @@ impl View {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
         let about = part(async { Ok(self.find_out(sources, known).await) });
-        let learning = part(learning::compare(sources, self.tenant.clone(), DAYS[0]));
+        let learning = part(lately::compare(
+            &sources.compared,
+            sources.analytics.clone(),
+            sources.clock.clone(),
+            self.tenant.clone(),
+            DAYS[0],
+        ));
         let waiting =
             DeadLetterFilter { tenant: self.tenant.clone(), state: Some(LetterState::Waiting), ..Default::default() };
         let letters = part(dead_letters::causes(&*sources.dead_letters, &waiting, CAUSES));

@@ -64,7 +64,7 @@ impl EventView {
                 h1 { (title) @if let Some(event) = &self.event { " " (outcome_badge(event.outcome.name())) } }
                 (self.render_facts())
                 @if let Some(letter) = &self.letter { (dead_letters::render_letter(&self.frame, letter, self.may_operate)) }
-                @if self.letter.is_none() { (render_findings(findings)) }
+                @if self.letter.is_none() { (dead_letters::render_findings(findings)) }
                 @if let Some(event) = self.event.as_ref().filter(|event| event.findings_total > event.findings.len()) {
                     p.quiet { (event.findings_total - event.findings.len()) " more are with the dead letter." }
                 }
@@ -181,27 +181,6 @@ impl EventView {
             None => html! { p.empty { "The record is no longer there: the topic's retention has dropped it." } },
             Some(Record { value: None, .. }) => html! { p.empty { "It has none: the record is a tombstone." } },
             Some(Record { value: Some(value), .. }) => json::render(value, &pointers),
-        }
-    }
-}
-
-/// The rules that were broken, as a table.
-pub(super) fn render_findings(findings: &[Finding]) -> Markup {
-    html! {
-        @if !findings.is_empty() {
-            table.findings {
-                caption { (findings.len()) @if findings.len() == 1 { " rule was broken" } @else { " rules were broken" } }
-                thead { tr { th scope="col" { "Where" } th scope="col" { "What" } th scope="col" { "Rule" } } }
-                tbody {
-                    @for finding in findings {
-                        tr {
-                            td { code { (if finding.pointer.is_empty() { "the whole" } else { &finding.pointer }) } }
-                            td { (finding.message) }
-                            td.quiet { code { (finding.rule) } " " (finding.requirement) }
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -233,7 +233,7 @@ fn render_question(question: &Value) -> Markup {
             }
             td.number { (question["answers"].as_u64().map_or("–".to_owned(), count)) }
             td.number { (decimal(&question["mean"])) }
-            td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::learning::promotion_bar(&question["promotion"])) } }
+            td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::plot::promotion_bar(&question["promotion"])) } }
             td.answers {
                 @for (index, response) in given.iter().take(RESPONSES).enumerate() {
                     @if index > 0 { ", " }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use lyceum_core::analytics::survey::{SurveyAnswers, survey};
+use lyceum_core::catalog::STATEMENT;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::family::STATEMENT;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples::{json_files, root, samples};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lyceum_core::family::EventType;
+use lyceum_core::catalog::EventType;
 use lyceum_core::outcome::{Finding, Outcome, Report};
 use lyceum_core::ports::statements::semantics::{Field, FieldValue};
 use lyceum_core::record::{Position, Record};

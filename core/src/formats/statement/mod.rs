@@ -9,8 +9,8 @@ use lyceum_xapi::statement::{Object, Statement};
 use serde_json::Value;
 
 use super::{Format, Opened};
+use crate::catalog::{Known, known};
 use crate::envelope::{Envelope, Hint, Invalid, Meant, Opening};
-use crate::family::{Known, known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::ports::schemas::Schemas;
 use crate::record::Record;

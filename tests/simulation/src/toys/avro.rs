@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
+use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::effects::Counted;
 use lyceum_core::envelope::{Hint, Invalid, Opening};
-use lyceum_core::family::{
-    AggregateRef, AggregateState, EnvelopeOf, Family, FamilySpec, Known, Occurrence, PLATFORM_DEAD_LETTERS, Stored,
-    TopicOf, TypedEvent,
-};
-use lyceum_core::formats::{Format, Opened};
+use lyceum_core::family::{AggregateRef, AggregateState, EnvelopeOf, Family, Occurrence, TypedEvent};
+use lyceum_core::formats::{Format, Opened, Stored};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::schemas::{SchemaRef, Schemas};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
-use lyceum_core::subscription::{Counted, Effect, Subscription};
+use lyceum_core::subscription::{Effect, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -7,9 +7,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lyceum_core::catalog::{Catalog, EventType};
+use lyceum_core::effects::{Calling, Counted, Reaction};
 use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, follow_up_id};
-use lyceum_core::family::{Catalog, EventType, Family, Stored, TypedEvent};
-use lyceum_core::formats::{Format, Opened};
+use lyceum_core::family::{Family, TypedEvent};
+use lyceum_core::formats::{Format, Opened, Stored};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::{StatementDocument, StatementFields};
@@ -18,7 +20,7 @@ use lyceum_core::process::{
     counted_row,
 };
 use lyceum_core::record::{NewRecord, Record};
-use lyceum_core::subscription::{Calling, Counted, Reaction, Subscription};
+use lyceum_core::subscription::Subscription;
 use lyceum_functions::{Entry, entry, stateful};
 use serde_json::Value;
 use sha2::{Digest, Sha256};

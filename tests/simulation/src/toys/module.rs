@@ -7,20 +7,19 @@
 use std::convert::Infallible;
 
 use async_trait::async_trait;
+use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::effects::{CallError, CallPort, Calling, Reaction};
 use lyceum_core::envelope::{Hint, Invalid, Opening, follow_up_id};
 use lyceum_core::family::{
-    AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FamilySpec, FollowUp, Known, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
+    AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FollowUp, Occurrence, StatefulFamily, TypedEvent,
 };
-use lyceum_core::formats::{Format, Opened, has_member};
-use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::formats::{Format, Opened, Stored, has_member};
+use lyceum_core::outcome::{DeadLetterKind, Finding, Refusal};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
 use lyceum_core::states::{Aggregate, Changes, States};
-use lyceum_core::subscription::{
-    CallError, CallPort, Calling, Effect, KeyPlace, Reaction, Reads, Subscription, Wanted,
-};
+use lyceum_core::subscription::{Effect, KeyPlace, Reads, Subscription, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
