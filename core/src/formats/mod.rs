@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use lyceum_xapi::utc_time::UtcTime;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
+use smol_str::ToSmolStr;
 
 use crate::catalog::Known;
 use crate::envelope::{Envelope, Hint, Invalid};
 use crate::ports::schemas::{SchemaRef, Schemas};
+use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::{Position, Record};
 
 pub mod statement;
@@ -82,6 +85,28 @@ pub struct Stored<'e> {
     pub source: &'e Position,
     /// Its timestamp; milliseconds since 1970 UTC.
     pub stored_ms: i64,
+}
+
+/// What a store keeps of an event that is no statement: what every event has, and the learner that it is about, where it is about one
+/// (`mbox:…`, `account:<homePage>|<name>` …). A family adds the fields that it is to be counted by.
+pub fn document<B>(envelope: &Envelope<'_, B>, actor: Option<&str>, stored: &Stored<'_>) -> StatementDocument {
+    let fields = StatementFields {
+        event_type: envelope.event_type.into(),
+        family: stored.family.into(),
+        timestamp_ms: envelope.occurred_at_ms,
+        day: UtcTime::from_millis(envelope.occurred_at_ms).day().to_smolstr(),
+        actor: actor.unwrap_or_default().to_owned(),
+        ..StatementFields::default()
+    };
+    StatementDocument {
+        tenant: envelope.tenant.clone(),
+        id: envelope.id,
+        raw: stored.value.slice_ref(envelope.raw),
+        stored_ms: stored.stored_ms,
+        source: stored.source.clone(),
+        correlation_id: envelope.correlation_id.clone(),
+        fields,
+    }
 }
 
 /// Whether a value is a JSON object with a member of such a name. Of one that breaks off, what came before that counts.
@@ -158,6 +183,39 @@ mod tests {
         {
             assert!(!has(without), "{without}");
         }
+    }
+
+    #[test]
+    fn a_document_of_another_form_has_what_every_event_has_and_is_no_statement() {
+        let value = Bytes::from_static(b"framed");
+        let envelope = Envelope {
+            id: uuid::Uuid::from_u128(7),
+            event_type: "a",
+            tenant: "acme".into(),
+            correlation_id: "c".into(),
+            source: Position::new("t", 0, 0),
+            replay_count: 0,
+            occurred_at_ms: 86_400_000,
+            body: (),
+            raw: &value[1..],
+            pointer: "",
+        };
+        let source = Position::new("t", 1, 2);
+        let stored = Stored { family: "b", value: &value, source: &source, stored_ms: 5 };
+        let StatementDocument { tenant, id, raw, stored_ms, source: from, correlation_id, fields } =
+            document(&envelope, Some("mbox:ada@example.com"), &stored);
+        assert_eq!((tenant.as_str(), id, correlation_id.as_str()), ("acme", envelope.id, "c"));
+        assert_eq!((&raw[..], stored_ms, from), (&b"ramed"[..], 5, source.clone()));
+        let expected = StatementFields {
+            event_type: "a".into(),
+            family: "b".into(),
+            timestamp_ms: 86_400_000,
+            day: "1970-01-02".into(),
+            actor: "mbox:ada@example.com".into(),
+            ..StatementFields::default()
+        };
+        assert_eq!(fields, expected);
+        assert_eq!(document(&envelope, None, &stored).fields.actor, "");
     }
 
     #[test]

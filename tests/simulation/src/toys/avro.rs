@@ -7,7 +7,7 @@ use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
 use lyceum_core::effects::Counted;
 use lyceum_core::envelope::{Hint, Invalid, Opening};
 use lyceum_core::family::{AggregateRef, AggregateState, EnvelopeOf, Family, Occurrence, TypedEvent};
-use lyceum_core::formats::{Format, Opened, Stored};
+use lyceum_core::formats::{Format, Opened, Stored, document};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::schemas::{SchemaRef, Schemas};
 use lyceum_core::ports::statements::StatementDocument;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{document, hash, named};
+use super::{hash, named};
 
 /// Where answers come.
 pub const TOPIC: &str = "toy.answers.v1";
@@ -196,7 +196,7 @@ impl Family for Answers {
     type Event = Scored;
 
     fn document(envelope: &EnvelopeOf<'_, Scored>, event: &Scored, stored: &Stored<'_>) -> StatementDocument {
-        let mut document = document(envelope, &event.learner, stored);
+        let mut document = document(envelope, Some(&event.learner), stored);
         document.fields.score_raw = Some(event.score as f64);
         document
     }

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lyceum_core::catalog::{Catalog, EventType};
 use lyceum_core::effects::{Calling, Counted, Reaction};
-use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, follow_up_id};
+use lyceum_core::envelope::{EnvelopeConfig, Hint, follow_up_id};
 use lyceum_core::family::{Family, TypedEvent};
-use lyceum_core::formats::{Format, Opened, Stored};
+use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::schemas::Schemas;
-use lyceum_core::ports::statements::{StatementDocument, StatementFields};
 use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
     counted_row,
@@ -49,25 +48,6 @@ fn hash(parts: [&[u8]; 2]) -> [u8; 32] {
     let mut digest = Sha256::new();
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize().into()
-}
-
-fn document<B>(envelope: &Envelope<'_, B>, actor: &str, stored: &Stored<'_>) -> StatementDocument {
-    let fields = StatementFields {
-        event_type: envelope.event_type.into(),
-        family: stored.family.into(),
-        timestamp_ms: envelope.occurred_at_ms,
-        actor: actor.to_owned(),
-        ..StatementFields::default()
-    };
-    StatementDocument {
-        tenant: envelope.tenant.clone(),
-        id: envelope.id,
-        raw: stored.value.slice_ref(envelope.raw),
-        stored_ms: stored.stored_ms,
-        source: stored.source.clone(),
-        correlation_id: envelope.correlation_id.clone(),
-        fields,
-    }
 }
 
 /// The catalog of the toys.

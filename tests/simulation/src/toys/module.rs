@@ -13,7 +13,7 @@ use lyceum_core::envelope::{Hint, Invalid, Opening, follow_up_id};
 use lyceum_core::family::{
     AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FollowUp, Occurrence, StatefulFamily, TypedEvent,
 };
-use lyceum_core::formats::{Format, Opened, Stored, has_member};
+use lyceum_core::formats::{Format, Opened, Stored, document, has_member};
 use lyceum_core::outcome::{DeadLetterKind, Finding, Refusal};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{document, hash, named};
+use super::{hash, named};
 
 /// Where courses' events come.
 pub const COURSES: &str = "toy.courses.v1";
@@ -209,7 +209,7 @@ impl Family for Courses {
     type Event = Event;
 
     fn document(envelope: &EnvelopeOf<'_, Event>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, "", stored)
+        document(envelope, None, stored)
     }
 }
 
@@ -238,7 +238,7 @@ impl Family for Distributions {
     type Event = Event;
 
     fn document(envelope: &EnvelopeOf<'_, Event>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, "", stored)
+        document(envelope, None, stored)
     }
 }
 
