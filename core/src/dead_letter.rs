@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::catalog::DeadLetterTopics;
 use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, others_letter_id, source_of};
-use crate::family::DeadLetterTopics;
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_xapi::utc_time::UtcTime;
@@ -375,8 +375,8 @@ impl DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::PLATFORM_DEAD_LETTERS;
     use crate::envelope::finding;
-    use crate::family::PLATFORM_DEAD_LETTERS;
 
     fn record(value: &'static [u8], headers: Vec<Header>) -> Record {
         Record {

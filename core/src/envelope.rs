@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::family::{Catalog, FamilySpec, Known};
+use crate::catalog::{Catalog, FamilySpec, Known};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::ports::ledger::Home;
 use crate::record::{Header, Position, Record, header_text};
 use crate::trace;
-use lyceum_xapi::Limits;
 use lyceum_xapi::statement::Statement;
+use lyceum_xapi::{Limits, Version};
 
 /// Names the tenant.
 pub const TENANT_HEADER: &str = "tenant-id";
@@ -35,6 +35,8 @@ pub struct EnvelopeConfig {
     pub default_tenant: SmolStr,
     /// Of the statement.
     pub statement: Limits,
+    /// The version by whose rules statements are judged; without one by their own.
+    pub xapi_version: Option<Version>,
     /// Of key, value and headers together, for a family that keeps state: its letters must fit into a ledger item.
     pub state_record_bytes: usize,
     /// Of all header names and values together.
@@ -48,6 +50,7 @@ impl Default for EnvelopeConfig {
         Self {
             default_tenant: SmolStr::new_static("default"),
             statement: Limits::default(),
+            xapi_version: None,
             state_record_bytes: 256 * 1024,
             header_bytes: 32 * 1024,
             header_count: 64,

@@ -5,8 +5,10 @@
 
 pub mod analytics;
 pub mod capacity;
+pub mod catalog;
 pub mod clock;
 pub mod dead_letter;
+pub mod effects;
 pub mod envelope;
 pub mod environment;
 pub mod family;

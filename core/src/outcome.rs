@@ -243,3 +243,33 @@ impl Observer for Observers {
         self.0.iter().for_each(|observer| observer.retried(family));
     }
 }
+
+/// Why an event was not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The state machine does not allow it; a decision like any other.
+    Rejected {
+        /// The rule, `booking.confirm.from-requested-or-waitlisted`.
+        rule: &'static str,
+        /// A sentence that says what the state was.
+        message: String,
+    },
+    /// This record's own work failed, and may succeed at a later attempt.
+    Transient {
+        /// What failed.
+        reason: String,
+    },
+    /// The family itself is wrong: it asked for, or decided about, an aggregate that the event does not name, or forgot one
+    /// that it names. The record becomes a letter of kind `processing`, and waits there for a family that is mended.
+    Faulty {
+        /// What it did.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// A rejection by a rule of the state machine.
+    pub fn rejected<T>(rule: &'static str, message: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Rejected { rule, message: message.into() })
+    }
+}

@@ -3,7 +3,7 @@
 
 use smol_str::SmolStr;
 
-use crate::family::Refusal;
+use crate::outcome::Refusal;
 
 /// One kind of aggregate: the type that is kept of it, within the type of all states of its family.
 pub trait Aggregate: Sized {
@@ -11,7 +11,7 @@ pub trait Aggregate: Sized {
     /// names the type itself.
     type State;
 
-    /// One of the family's [`FamilySpec::kinds`](crate::family::FamilySpec::kinds).
+    /// One of the family's [`FamilySpec::kinds`](crate::catalog::FamilySpec::kinds).
     const KIND: &'static str;
 
     /// What is kept of this kind; `None` where the state is of another one.

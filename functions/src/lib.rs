@@ -1,24 +1,26 @@
 //! The registry of event families: a line a family.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateRef, Catalog, Family, FamilySpec, StatefulFamily, TypedEvent};
-use lyceum_core::formats::statement::StatementFormat;
-use lyceum_core::outcome::Finding;
+use lyceum_core::catalog::{Catalog, FamilySpec};
+use lyceum_core::envelope::Hint;
+use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
+use lyceum_core::formats::Format;
 use lyceum_core::process::{DocumentProcessor, ProcessConfig, Services, StatefulProcessor, Subscriber};
+use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
-use serde_json::Value;
+
+mod look;
+
+use look::Reader;
+pub use look::{Look, Looked, Reading, Seen};
 
 /// Every family of this release.
-pub const REGISTRY: &[Entry] = &[
-    stateful::<Training>(statement_key::<Training>, read_statement::<Training>),
-    stateful::<Survey>(statement_key::<Survey>, read_statement::<Survey>),
-    documents::<Statement>(statement_key::<Statement>, read_statement::<Statement>),
-];
+pub const REGISTRY: &[Entry] = &[stateful::<Training>(), stateful::<Survey>(), documents::<Statement>()];
 
 /// A family and how its function is made.
 #[derive(Clone, Copy)]
@@ -27,52 +29,44 @@ pub struct Entry {
     pub spec: &'static FamilySpec,
     /// Its own subscription.
     pub subscription: &'static Subscription,
-    /// The Kafka key of a statement of this family; `None` where a field is missing that the key is made of, and of a family
-    /// whose events are no statements.
-    pub key: StatementKey,
-    /// What the family reads of a statement of its own, or what is wrong with that.
-    pub read: ReadStatement,
+    /// What events of its wire form have: [`Format::LOOKS`].
+    pub looks: &'static str,
     /// Makes its function.
     pub build: fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn Subscriber>,
+    looks_like: fn(&[u8]) -> bool,
+    open: fn(&Record, Hint<'_>, &[Self]) -> Looked,
+    /// The [`Reader`] of the family's wire form, by whose type those of other families of that form are known.
+    reader: &'static (dyn Any + Send + Sync),
 }
 
-/// See [`Entry::key`].
-pub type StatementKey = fn(&Envelope<'_>) -> Option<String>;
-
-/// See [`Entry::read`].
-pub type ReadStatement = fn(&Envelope<'_>) -> Result<Reading, Vec<Finding>>;
-
-/// What a family reads of an event.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Its own fields, serialised.
-    pub fields: Value,
-    /// The aggregates that the event reads or changes.
-    pub aggregates: Vec<AggregateRef>,
-}
-
-const fn stateful<F: StatefulFamily>(key: StatementKey, read: ReadStatement) -> Entry {
+/// The entry of a family that keeps state.
+pub const fn stateful<F: StatefulFamily>() -> Entry {
     let build = |services, catalog, config| Arc::new(StatefulProcessor::<F>::new(services, catalog, config)) as _;
-    Entry { spec: F::SPEC, subscription: F::SUBSCRIPTION, key, read, build }
+    entry::<F>(build)
 }
 
-const fn documents<F: Family>(key: StatementKey, read: ReadStatement) -> Entry {
+/// The entry of a family that only stores documents.
+pub const fn documents<F: Family>() -> Entry {
     let build =
         |services: Services, catalog, config| Arc::new(DocumentProcessor::<F>::new(services, catalog, config)) as _;
-    Entry { spec: F::SPEC, subscription: F::SUBSCRIPTION, key, read, build }
+    entry::<F>(build)
 }
 
-fn statement_key<F: Family<Event: TypedEvent<Format = StatementFormat>>>(envelope: &Envelope<'_>) -> Option<String> {
-    F::Event::read(envelope).ok().map(|event| event.key(envelope))
+/// The entry of a family whose function is made so; for other effects than those above.
+pub const fn entry<F: Family>(build: fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn Subscriber>) -> Entry {
+    Entry {
+        spec: F::SPEC,
+        subscription: F::SUBSCRIPTION,
+        looks: <FormatOf<F> as Format>::LOOKS,
+        build,
+        looks_like: <FormatOf<F> as Format>::looks_like,
+        open: look::open::<FormatOf<F>>,
+        reader: const { &Reader::<FormatOf<F>>::of::<F>() },
+    }
 }
 
-fn read_statement<F: Family<Event: TypedEvent<Format = StatementFormat>>>(
-    envelope: &Envelope<'_>,
-) -> Result<Reading, Vec<Finding>> {
-    let event = F::Event::read(envelope)?;
-    // What cannot be written as JSON has no fields to tell; that is for whoever looks, and nothing depends on it.
-    Ok(Reading { fields: serde_json::to_value(&event).unwrap_or_default(), aggregates: event.aggregates() })
-}
+/// The wire form of a family.
+type FormatOf<F> = <<F as Family>::Event as TypedEvent>::Format;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The statement family as data: its topic.
 
-use lyceum_core::family::{FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::catalog::{FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
 use lyceum_core::subscription::{Effect, Subscription};
 
 /// The statement family as data.

@@ -1,7 +1,6 @@
 //! The training family as data: topics, event types, kinds of aggregate.
 
-use lyceum_core::family::{EventType, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
-use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
+use lyceum_core::catalog::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, StatementForm, TopicOf};
 use lyceum_core::subscription::{Effect, KeyPlace, Subscription};
 
 /// Kind of the aggregate that keeps a program.

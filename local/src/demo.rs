@@ -101,8 +101,15 @@ impl Demo {
         let mut topics: BTreeMap<&str, Vec<NewRecord>> = BTreeMap::new();
         for event in events {
             let value = bytes::Bytes::from(event.to_string());
-            let route = self.router.route(&value);
-            topics.entry(route.topic).or_default().push(NewRecord {
+            let route = self.router.route(None, &value);
+            let topic = match route.topic {
+                Ok(topic) => topic,
+                Err(error) => {
+                    tracing::warn!(%error, "an event of the demo was not published; it goes on");
+                    continue;
+                }
+            };
+            topics.entry(topic).or_default().push(NewRecord {
                 key: route.key.map(Into::into),
                 value: Some(value),
                 headers: vec![Header::new("tenant-id", TENANT)],

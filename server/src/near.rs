@@ -22,7 +22,7 @@ pub(crate) async fn near<S: QueryDocuments + ?Sized>(
     field: &str,
     name: &str,
 ) -> Result<Vec<String>, StatementsError> {
-    let filter = Filter { tenant: tenant.map(str::to_owned), ..Filter::default() };
+    let filter = Filter { tenant: tenant.map(str::to_owned), ..Filter::default() }.of_statements();
     let question = json!({"names": {"terms": {"field": field, "size": LOOKED_THROUGH}}});
     let answer = statements.aggregate(&filter, &question).await?;
     let buckets = answer["aggregations"]["names"]["buckets"].as_array().into_iter().flatten();

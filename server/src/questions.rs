@@ -62,7 +62,7 @@ impl Span {
 /// The questions of a learning team. The answers are the JSON of `lyceum query`.
 #[async_trait]
 pub trait Analytics: Send + Sync {
-    /// All statements: how many, by verb, by day, active learners.
+    /// All statements: how many, by verb, by day, active learners; and what other documents are stored beside them.
     async fn platform(&self, span: &Span) -> Result<Value, AskError>;
 
     /// People, completions, opinions, by day and by what they belong to.
@@ -76,7 +76,7 @@ pub trait Analytics: Send + Sync {
     /// One learner, by any of its identifiers; `None` or [`AskError::NotFound`] where nothing is known of it.
     async fn learner(&self, learner: &str, span: &Span) -> Result<Option<Value>, AskError>;
 
-    /// The tenants that have statements, by name.
+    /// The tenants that have statements or other documents, by name.
     async fn tenants(&self) -> Result<Vec<String>, AskError>;
 }
 
@@ -91,8 +91,10 @@ pub trait State: Send + Sync {
 /// What an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// Whose it is.
-    pub tenant: String,
+    /// Whose it is; `None` where that could not be read, or its sources differ.
+    pub tenant: Option<String>,
+    /// What it travels with, where that could be read.
+    pub correlation_id: Option<String>,
     /// Its id, the derived one where it has none of its own; `None` where the record could not be read.
     pub event_id: Option<Uuid>,
     /// The aggregates that it reads or changes.
@@ -101,11 +103,11 @@ pub struct About {
 
 /// Knows by which key a family keeps order, and what an event is about.
 pub trait Keys: Send + Sync {
-    /// What a record is about; nothing where it is no event of a family that keeps state.
+    /// What a record is about, of whatever wire form: as much of that as can be read.
     fn about(&self, record: &Record) -> About;
 
-    /// The key of a record that was sent without one; `None` where the value does not tell.
-    fn key_of(&self, topic: &str, value: &[u8]) -> Option<Bytes>;
+    /// The key of a record that was sent to a topic without one; `None` where the value does not tell.
+    fn key_of(&self, topic: &str, value: &Bytes) -> Option<Bytes>;
 }
 
 /// Answers from the stored statements.

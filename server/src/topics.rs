@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lyceum_core::family::Catalog;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
 
 /// Records are kept for 7 days, dead letters for 30 (event catalog).

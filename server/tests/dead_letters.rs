@@ -9,17 +9,17 @@ use lyceum_around::around::{Around, Call, StoreError, Wrapped};
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_catalog::catalog;
+use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
 };
 use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
-use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::process::{ProcessConfig, Services, Subscriber};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Look, Looked, REGISTRY};
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
@@ -28,7 +28,7 @@ use lyceum_server::dead_letters::letters::{
     Which,
 };
 use lyceum_server::dead_letters::{DeadLetterIndex, Sources};
-use lyceum_server::questions::AskError;
+use lyceum_server::questions::{About, AskError, Keys};
 use lyceum_server::topics::topics;
 use lyceum_testing::clock::ManualClock;
 use lyceum_testing::memory::event_log::MemoryEventLog;
@@ -73,8 +73,9 @@ impl World {
             ledger: self.ledger.clone(),
             statements: self.statements.clone(),
             functions: self.functions(),
+            keys: Arc::new(Names(Look::new(EnvelopeConfig::default()))),
         };
-        DeadLetterIndex::new(sources, Arc::new(catalog()), EnvelopeConfig::default(), Arc::new(SystemClock))
+        DeadLetterIndex::new(sources, Arc::new(catalog()), Arc::new(SystemClock))
     }
 
     /// Every family's function, on these stores.
@@ -121,6 +122,25 @@ impl World {
             }
         }
         found
+    }
+}
+
+/// Tells of a record whose event it is.
+struct Names(Look);
+
+impl Keys for Names {
+    fn about(&self, record: &Record) -> About {
+        match self.0.at(record) {
+            Looked::Event(seen) => {
+                About { tenant: Some(seen.tenant.into()), event_id: Some(seen.id), ..About::default() }
+            }
+            Looked::Invalid(invalid) => About { tenant: invalid.tenant.map(String::from), ..About::default() },
+            Looked::Tombstone | Looked::Missing(_) => About::default(),
+        }
+    }
+
+    fn key_of(&self, _: &str, _: &Bytes) -> Option<Bytes> {
+        None
     }
 }
 

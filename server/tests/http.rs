@@ -319,6 +319,19 @@ async fn an_array_is_published_in_its_order_with_keys_headers_texts_and_tombston
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_text_are_published_as_records_are_shown() {
+    let fakes = empty(Access::open());
+    let body = r#"[{"key": "k", "value": {"base64": "AAAAAAcB/w=="}}, {"value": {"base64": "AA==", "more": 1}}]"#;
+    let answer = send(&fakes, post(&format!("/events/{STATEMENTS}"), body)).await;
+    assert_eq!(answer.json()["positions"].as_array().map(Vec::len), Some(2), "{}", answer.text);
+    let records = fakes.log.records(STATEMENTS);
+    let values: Vec<_> = records.iter().map(|record| record.value.as_deref()).collect();
+    assert_eq!(values, [Some(&[0, 0, 0, 0, 7, 1, 255][..]), Some(br#"{"base64": "AA==", "more": 1}"#)]);
+    let wrong = send(&fakes, post(&format!("/events/{STATEMENTS}"), r#"{"value": {"base64": "?"}}"#)).await;
+    wrong.is_problem(400, "bad-request", "event 0: its value is no base64");
+}
+
+#[tokio::test]
 async fn what_cannot_be_published_is_refused_with_a_reason_and_nothing_is_written() {
     let fakes = empty(Access::open());
     let topic = format!("/events/{BOOKINGS}");

@@ -521,7 +521,7 @@ fn a_file_that_holds_no_events_is_refused_by_what_it_looks_like_and_nothing_of_i
     let refused = workplace.run(&files).expect_code(2).expect_report(&[
         "answers.csv looks like CSV; nothing of it was sent, --force sends it anyway",
         "README.md looks like text, not JSON",
-        "expected.json looks like JSON without statements",
+        "expected.json looks like JSON without events",
     ]);
     let summary = refused.json();
     assert_eq!((&summary["read"], &summary["applied"]), (&json!(1), &json!(1)), "the others are taken");

@@ -60,7 +60,8 @@ pub async fn learner(
         actors: vec![who.canonical().to_owned()],
         actor_sha1: who.sha1(),
         ..Filter::default()
-    };
+    }
+    .of_statements();
     let answer = ask::<Aggregations>(statements, &filter, QUESTION).await?;
     fold(&who, answer.hits, answer.aggregations)
 }

@@ -110,6 +110,7 @@ struct Completed {
 /// # Errors
 /// Those of the store, and of [`survey`](super::survey::survey) where there are too many answers for one question.
 pub async fn learning(statements: &dyn Statements, filter: &Filter) -> Result<Learning, StatementsError> {
+    let filter = &filter.clone().of_statements();
     let answer = ask::<Aggregations>(statements, filter, QUESTION).await?;
     let mut surveys = Vec::new();
     let mut promotion = Promotion::default();

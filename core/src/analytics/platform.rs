@@ -7,6 +7,7 @@ use crate::ports::statements::{Filter, Statements, StatementsError};
 use lyceum_xapi::utc_time::UtcTime;
 
 const QUESTION: &str = include_str!("platform.json");
+const OTHERS: &str = include_str!("others.json");
 
 /// The platform in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,8 +22,10 @@ pub struct PlatformOverview {
     pub active_learners: u64,
     /// Statements a UTC day of their timestamp, oldest first; days without any are left out.
     pub by_day: Vec<DayCount>,
-    /// Most frequent first, then by name.
+    /// What these statements are, most frequent first, then by name.
     pub event_types: Vec<EventTypeCount>,
+    /// What is stored beside statements, the events of families of other wire forms; likewise. Nothing above counts them.
+    pub other_documents: Vec<EventTypeCount>,
     /// The oldest timestamp.
     pub first: Option<UtcTime>,
     /// The newest timestamp.
@@ -38,12 +41,12 @@ pub struct DayCount {
     pub count: u64,
 }
 
-/// An event type and how many statements it has.
+/// An event type and how many documents it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventTypeCount {
     /// The catalog's name.
     pub event_type: String,
-    /// How many statements.
+    /// How many documents.
     pub count: u64,
 }
 
@@ -58,28 +61,37 @@ struct Aggregations {
     last: Number,
 }
 
+#[derive(Deserialize)]
+struct Others {
+    event_types: Terms,
+}
+
 /// Counts what the filter leaves.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn overview(statements: &dyn Statements, filter: &Filter) -> Result<PlatformOverview, StatementsError> {
-    let answer = ask::<Aggregations>(statements, filter, QUESTION).await?;
-    fold(answer.hits, answer.aggregations)
+    let answer = ask::<Aggregations>(statements, &filter.clone().of_statements(), QUESTION).await?;
+    let others = ask::<Others>(statements, &filter.clone().of_others(), OTHERS).await?;
+    fold(answer.hits, answer.aggregations, others.aggregations)
 }
 
-fn fold(total: u64, answer: Aggregations) -> Result<PlatformOverview, StatementsError> {
+fn fold(total: u64, answer: Aggregations, others: Others) -> Result<PlatformOverview, StatementsError> {
     let days = answer.days.buckets.iter().map(|bucket| Ok((bucket.day()?, bucket.doc_count)));
     let mut by_day = days.collect::<Result<Vec<_>, StatementsError>>()?;
     by_day.sort_unstable();
     let by_day = by_day.into_iter().map(|(day, count)| DayCount { day: day.to_string(), count });
-    let event_types = answer.event_types.buckets.into_iter();
-    let event_types = event_types.map(|bucket| EventTypeCount { event_type: bucket.key, count: bucket.doc_count });
+    let counted = |types: Terms| {
+        let types = types.buckets.into_iter();
+        types.map(|bucket| EventTypeCount { event_type: bucket.key, count: bucket.doc_count }).collect()
+    };
     Ok(PlatformOverview {
         total,
         verbs: answer.verbs.into_verbs(),
         active_learners: answer.people.count(),
         by_day: by_day.collect(),
-        event_types: event_types.collect(),
+        event_types: counted(answer.event_types),
+        other_documents: counted(others.event_types),
         first: answer.first.instant(),
         last: answer.last.instant(),
     })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nps::{Answers, Promotion, Scale, promotion};
 use super::{Terms, ask};
-use crate::family::STATEMENT;
+use crate::catalog::STATEMENT;
 use crate::formats::statement::vocabulary::{ACTIVITIES, last_segment, survey_id};
 use crate::ports::statements::{
     Filter, StatementDocument, StatementFields, Statements, StatementsError, StoredStatement,
@@ -125,7 +125,7 @@ pub async fn survey(
     let survey = find(statements, tenant, name).await?;
     let filter =
         Filter { tenant: tenant.map(str::to_owned), survey: Some(survey), from_ms, to_ms, ..Filter::default() };
-    answers_of(statements, filter, scale).await
+    answers_of(statements, filter.of_statements(), scale).await
 }
 
 /// The answers to the survey that a filter names, as the store spells it.
@@ -162,7 +162,7 @@ pub(super) async fn answers_of(
 /// The one survey that a name means; the name itself where nothing is known of it.
 async fn find(statements: &dyn Statements, tenant: Option<&str>, name: &str) -> Result<String, StatementsError> {
     let id = survey_id(name.trim());
-    let of_tenant = Filter { tenant: tenant.map(str::to_owned), ..Filter::default() };
+    let of_tenant = Filter { tenant: tenant.map(str::to_owned), ..Filter::default() }.of_statements();
     // A whole IRI is nobody else's, whatever else ends like it.
     if name.contains(':') {
         let exactly = Filter { survey: Some(id.to_owned()), ..of_tenant.clone() };

@@ -1,4 +1,4 @@
-//! Whose statements are there?
+//! Whose documents are there, statements or others?
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ struct Aggregations {
     tenants: Terms,
 }
 
-/// The tenants that have statements, by name; of more than a thousand those with the most.
+/// The tenants that have documents, by name; of more than a thousand those with the most.
 ///
 /// # Errors
 /// Those of the store.

@@ -16,12 +16,14 @@ use uuid::Uuid;
 use super::batch::{Batch, Disposition};
 use super::keyed::{Decide, Keyed, WorkingSet};
 use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
-use crate::family::{Catalog, Decision, Occurrence, Refusal};
+use crate::catalog::Catalog;
+use crate::effects::{CallError, CallPort, Calling};
+use crate::family::{Decision, Occurrence};
+use crate::outcome::Refusal;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{Claim, KeyId, KeyStatus, LedgerError};
 use crate::record::Record;
 use crate::states::States;
-use crate::subscription::{CallError, CallPort, Calling};
 
 /// At most this many calls of a batch at once.
 const CALLS_AT_ONCE: usize = 8;

@@ -21,12 +21,13 @@ use super::documents::applied;
 use super::keyed::read_state;
 use super::show::with_view;
 use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
-use crate::family::{AggregateRef, AggregateState, Catalog};
+use crate::catalog::Catalog;
+use crate::effects::Counted;
+use crate::family::{AggregateRef, AggregateState};
 use crate::outcome::Outcome;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{AggregateId, AggregateWrite, Content, LedgerError, MAX_ACTIONS, MAX_COMMIT_BYTES};
 use crate::record::Position;
-use crate::subscription::Counted;
 
 /// Numbers of topics with more partitions are not found again when they are read: such a record is held back, and says so.
 pub(super) const MAX_PARTITIONS: i32 = 64;

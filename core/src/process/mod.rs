@@ -22,11 +22,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::dead_letter::{self, DeadLetterFormat, Failure, Publication};
 use crate::envelope::EnvelopeConfig;
-use crate::family::{Catalog, EnvelopeOf, Stored, TypedEvent};
-use crate::formats::Format;
+use crate::family::{EnvelopeOf, TypedEvent};
+use crate::formats::{Format, Stored};
 use crate::outcome::{DeadLetterKind, Finding, Observer, Report};
 use crate::ports::event_log::Publish;
 use crate::ports::ledger::{KeyStatus, Ledger, LedgerError, MAX_ACTIONS, MAX_HOME_KEYS};

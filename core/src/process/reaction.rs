@@ -7,12 +7,14 @@ use async_trait::async_trait;
 
 use super::keyed::{Decide, Keyed};
 use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
-use crate::family::{Catalog, Decision, Occurrence, Refusal};
+use crate::catalog::Catalog;
+use crate::effects::Reaction;
+use crate::family::{Decision, Occurrence};
+use crate::outcome::Refusal;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{KeyStatus, LedgerError};
 use crate::record::Record;
 use crate::states::States;
-use crate::subscription::Reaction;
 
 /// Answers events with others.
 pub struct ReactionProcessor<R: Reaction> {

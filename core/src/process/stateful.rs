@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::keyed::{Decide, Keyed};
 use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
-use crate::family::{Catalog, Decision, Occurrence, Refusal, StatefulFamily};
+use crate::catalog::Catalog;
+use crate::family::{Decision, Occurrence, StatefulFamily};
+use crate::outcome::Refusal;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{KeyStatus, LedgerError};
 use crate::record::Record;

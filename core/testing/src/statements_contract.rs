@@ -14,7 +14,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use lyceum_core::analytics::learner::learner;
 use lyceum_core::analytics::learner_id::LearnerId;
+use lyceum_core::analytics::learning::learning;
 use lyceum_core::analytics::platform;
 use lyceum_core::analytics::survey::survey;
 use lyceum_core::ports::statements::semantics::Cursor;
@@ -57,6 +59,7 @@ macro_rules! statements_contract {
             nothing_is_found_where_nothing_is
             a_search_finds_by_each_field_and_by_all_together
             a_learner_is_found_under_any_of_several_identifiers
+            statements_are_counted_apart_from_the_documents_of_other_families
             a_search_is_ordered_newest_first_then_by_id
             paging_gives_each_statement_once_and_tells_the_total
             a_scan_gives_each_statement_that_the_filter_leaves_once_and_in_parts
@@ -495,6 +498,57 @@ pub async fn a_learner_is_found_under_any_of_several_identifiers(statements: &dy
     assert_eq!(found, ids_of(&[&by_mbox, &by_sha1, &by_account]));
     let found = ids(statements, &learner(&[&by_account, &by_sha1], None)).await;
     assert_eq!(found, ids_of(&[&by_sha1, &by_account]));
+}
+
+/// What a family of another wire form stores, with as much as it may share with a statement.
+fn other_document(tenant: &str, number: u32) -> StatementDocument {
+    let mut document = with_fields(tenant, number, |fields| {
+        fields.event_type = "course.completed".into();
+        fields.family = "course".into();
+        fields.day = "2021-11-30".into();
+        fields.timestamp_ms = DAY_MS + 86_400_000;
+        fields.actor = "mbox:another@example.org".into();
+        (fields.verb, fields.object_type, fields.object) = Default::default();
+        fields.survey = Some("pulse".into());
+    });
+    document.raw = Bytes::from_static(&[0, 0, 0, 0, 7, 0xff]);
+    document
+}
+
+pub async fn statements_are_counted_apart_from_the_documents_of_other_families(statements: &dyn Statements) {
+    let tenant = new_tenant();
+    let objects = ["Activity", "Agent", "Group", "StatementRef", "SubStatement"];
+    let of_objects = (1..).zip(objects);
+    let of_objects = of_objects.map(|(number, object)| {
+        with_fields(&tenant, number, |fields| {
+            fields.object_type = object.into();
+            fields.survey = (number == 1).then(|| "pulse".into());
+        })
+    });
+    let stated: Vec<_> = of_objects.collect();
+    let others = [other_document(&tenant, 8), other_document(&tenant, 9)];
+    create(statements, &stated).await;
+    create(statements, &others).await;
+    let all = all_of(&tenant);
+    assert_eq!(hits(statements, &all).await, 7);
+    assert_eq!(ids(statements, &all.clone().of_statements()).await, ids_of(&stated.iter().collect::<Vec<_>>()));
+    assert_eq!(ids(statements, &all.clone().of_others()).await, ids_of(&others.iter().collect::<Vec<_>>()));
+    assert_eq!(get(statements, &others[0]).await.document, others[0]);
+    let numbers = platform::overview(statements, &all).await.unwrap();
+    let counts = (numbers.total, numbers.active_learners, numbers.verbs.len(), numbers.by_day.len());
+    assert_eq!(counts, (5, 1, 1, 1));
+    assert_eq!(numbers.last.map(|last| last.as_millis()), Some(DAY_MS + 5_000));
+    let named = |types: &[platform::EventTypeCount]| -> Vec<(String, u64)> {
+        types.iter().map(|of| (of.event_type.clone(), of.count)).collect()
+    };
+    assert_eq!(named(&numbers.event_types), counted(&[("statement", 5)]));
+    assert_eq!(named(&numbers.other_documents), counted(&[("course.completed", 2)]));
+    let learning = learning(statements, &all).await.unwrap();
+    assert_eq!((learning.people, learning.statements, learning.by_day.len()), (1, 5, 1));
+    let another = learner(statements, Some(&tenant), "another@example.org", None, None).await.unwrap();
+    assert_eq!((another.statements, another.active_days), (0, 0));
+    let pulse = search(statements, &Filter { survey: Some("pulse".into()), ..all.of_statements() }).await;
+    assert_eq!(pulse.len(), 1);
 }
 
 pub async fn a_search_is_ordered_newest_first_then_by_id(statements: &dyn Statements) {

@@ -1,6 +1,8 @@
 //! Timestamps, checked against the calendar: ISO 8601 date-times for 1.0.3, RFC 3339 to the letter for 2.0.
 
-use super::utc_time::{Day, UtcTime};
+use std::str::FromStr;
+
+use super::utc_time::{Day, NoTime, UtcTime};
 use super::version::Version;
 
 /// A point in time, as it is written.
@@ -43,6 +45,19 @@ impl Timestamp<'_> {
     /// Why that version does not accept how it is written (rule 91 of 2.0: RFC 3339 to the letter), as the end of a sentence.
     pub(super) fn fault_in(&self, version: Version) -> Option<&'static str> {
         self.beyond_rfc3339.filter(|_| version == Version::V2_0)
+    }
+}
+
+/// Everything that a statement's timestamp may be in 1.0.3, but the zone is required.
+impl FromStr for UtcTime {
+    type Err = NoTime;
+
+    fn from_str(text: &str) -> Result<Self, NoTime> {
+        let timestamp = parse(text).map_err(NoTime)?;
+        if !timestamp.has_zone {
+            return Err(NoTime("has no zone: add Z or an offset such as +01:00"));
+        }
+        Ok(timestamp.instant())
     }
 }
 

@@ -8,8 +8,6 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::timestamp;
-
 const MS_A_DAY: i64 = 86_400_000;
 
 /// A point in time, to the millisecond. Written it is RFC 3339 in UTC with as many digits as it needs, `{:.3}` with three
@@ -58,20 +56,7 @@ impl Serialize for UtcTime {
 /// Why a text is no instant, as the end of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NoTime(&'static str);
-
-/// Everything that a statement's timestamp may be in 1.0.3, but the zone is required.
-impl FromStr for UtcTime {
-    type Err = NoTime;
-
-    fn from_str(text: &str) -> Result<Self, NoTime> {
-        let timestamp = timestamp::parse(text).map_err(NoTime)?;
-        if !timestamp.has_zone {
-            return Err(NoTime("has no zone: add Z or an offset such as +01:00"));
-        }
-        Ok(timestamp.instant())
-    }
-}
+pub struct NoTime(pub(super) &'static str);
 
 /// A UTC day. Written it is `2021-11-29`; a year beyond 9999 or before 0 as that of an [`UtcTime`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! The event catalog: what every family of this release says of itself, as data. A function needs it to know an event that
 //! belongs elsewhere from a plain statement, and links no other family's code for it.
 
-use lyceum_core::family::{Catalog, FamilySpec};
+use lyceum_core::catalog::{Catalog, FamilySpec};
 
 #[path = "../../statement/catalog.rs"]
 pub mod statement;

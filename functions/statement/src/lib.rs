@@ -3,8 +3,10 @@
 //! It keeps no state: the effect is the document, made once by its id.
 
 pub use lyceum_catalog::statement::{SPEC, SUBSCRIPTION};
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{Family, FamilySpec, Stored, TypedEvent};
+use lyceum_core::family::{Family, TypedEvent};
+use lyceum_core::formats::Stored;
 use lyceum_core::formats::statement::vocabulary::SurveyFields;
 use lyceum_core::formats::statement::{StatementFormat, document};
 use lyceum_core::outcome::Finding;

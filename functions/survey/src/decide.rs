@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use lyceum_core::family::{Decision, Occurrence, Refusal};
+use lyceum_core::family::{Decision, Occurrence};
+use lyceum_core::outcome::Refusal;
 use lyceum_core::states::{Changes, States};
 
 use crate::events::{Event, What};

@@ -10,8 +10,8 @@
 //! | booking.waitlisted | requested | `booking.waitlist.from-requested` |
 //! | booking.confirmed, booking.waitlisted | a booking of the same session | `booking.same-session` |
 
-use lyceum_core::family::{Decision, Occurrence, Refusal};
-use lyceum_core::outcome::Anomaly;
+use lyceum_core::family::{Decision, Occurrence};
+use lyceum_core::outcome::{Anomaly, Refusal};
 use lyceum_core::states::{Aggregate, Changes, States};
 
 use crate::events::Event;

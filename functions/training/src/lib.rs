@@ -4,9 +4,12 @@
 //! aggregates: `program`, `session` (with the count of its bookings and its waiting list) and `booking`.
 
 pub use lyceum_catalog::training::{SPEC, SUBSCRIPTION};
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{Decision, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
+use lyceum_core::family::{Decision, Family, Occurrence, StatefulFamily};
+use lyceum_core::formats::Stored;
 use lyceum_core::formats::statement::document;
+use lyceum_core::outcome::Refusal;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use lyceum_core::subscription::Subscription;

@@ -8,36 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::mapping::EventSourceMapping;
-use crate::poller;
-
-/// Where a partition begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
-    pub(crate) offset: i64,
-    /// Tells apart what was assigned twice: between the two others may have read the partition.
-    pub(crate) epoch: u64,
-}
-
-/// What one poller has.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Assigned {
-    pub(crate) starts: BTreeMap<i32, Start>,
-    /// Nothing will be added: the poller ends once it has released its partitions.
-    pub(crate) is_over: bool,
-}
-
-/// What a poller is started with.
-#[derive(Clone)]
-pub(crate) struct PollerTask {
-    /// Its partition, or [`ALL`]: under which its failures are noted.
-    pub(crate) who: i32,
-    pub(crate) mapping: Arc<EventSourceMapping>,
-    pub(crate) membership: Arc<dyn Membership>,
-    pub(crate) assigned: Arc<watch::Sender<Assigned>>,
-    /// The partitions that pollers work on.
-    pub(crate) held: Arc<watch::Sender<BTreeSet<i32>>>,
-    pub(crate) stopping: watch::Receiver<bool>,
-}
+use crate::poller::{self, Assigned, PollerTask, Start};
 
 /// The pollers of a mapping.
 pub(crate) struct Assignment {

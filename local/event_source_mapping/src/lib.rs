@@ -10,6 +10,7 @@ mod mapping;
 mod on_failure;
 mod poller;
 mod status;
+mod supervision;
 
 pub use config::{
     Destination, InvalidConfig, InvalidDestination, MappingConfig, PAYLOAD_LIMIT_BYTES, RETRY_LIMIT_WITH_DESTINATION,

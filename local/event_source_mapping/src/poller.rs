@@ -10,18 +10,18 @@ use std::fmt::Display;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{self, Either};
-use lyceum_core::ports::event_log::EventLogError;
+use lyceum_core::ports::event_log::{EventLogError, Membership};
 use lyceum_core::record::{NO_TIMESTAMP, NewRecord, Record};
 use lyceum_lambda_event::event::{EventSize, write_event};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::assignment::{Assigned, PollerTask};
 use crate::config::Destination;
 use crate::cursor::Cursor;
 use crate::delivery::{Item, Verdict, conclude};
@@ -36,6 +36,35 @@ const IDLE_WAIT: Duration = Duration::from_secs(5);
 
 /// At most so many bytes of keys, values and headers a fetch; base64 makes them a third more.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Where a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) offset: i64,
+    /// Tells apart what was assigned twice: between the two others may have read the partition.
+    pub(crate) epoch: u64,
+}
+
+/// What one poller has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned {
+    pub(crate) starts: BTreeMap<i32, Start>,
+    /// Nothing will be added: the poller ends once it has released its partitions.
+    pub(crate) is_over: bool,
+}
+
+/// What a poller is started with.
+#[derive(Clone)]
+pub(crate) struct PollerTask {
+    /// Its partition, or [`ALL`]: under which its failures are noted.
+    pub(crate) who: i32,
+    pub(crate) mapping: Arc<EventSourceMapping>,
+    pub(crate) membership: Arc<dyn Membership>,
+    pub(crate) assigned: Arc<watch::Sender<Assigned>>,
+    /// The partitions that pollers work on.
+    pub(crate) held: Arc<watch::Sender<BTreeSet<i32>>>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
 
 /// The mapping stops: who gets this returns at once, and leaves unsettled what is unsettled.
 struct Stopped;
@@ -74,7 +103,7 @@ pub(crate) async fn run(task: PollerTask) {
 
 struct Poller<'a> {
     task: &'a PollerTask,
-    mapping: std::sync::Arc<EventSourceMapping>,
+    mapping: Arc<EventSourceMapping>,
     assigned: watch::Receiver<Assigned>,
     stopping: watch::Receiver<bool>,
     cursors: Vec<Cursor>,

@@ -128,12 +128,7 @@ async fn ingest_elsewhere(
     let (files, how) = (options.files.clone(), options.how());
     let router = crate::routing::Router::default();
     let reading = tokio::task::spawn_blocking(move || {
-        ingest::parts(
-            &files,
-            &how,
-            |value| router.route(value),
-            |events, summary| send.blocking_send((events, summary)).is_ok(),
-        )
+        ingest::parts(&files, &how, &router, |events, summary| send.blocking_send((events, summary)).is_ok())
     });
     let mut summary = Summary::default();
     let mut failed = None;

@@ -226,10 +226,13 @@ fn print_platform(answer: &Value) {
         ("first", text(&answer["first"])),
         ("last", text(&answer["last"])),
     ]);
-    for (title, rows, name) in
-        [("verb", "verbs", "verb"), ("event type", "event_types", "event_type"), ("day", "by_day", "day")]
-    {
-        print_counts(title, &answer[rows], name);
+    for (title, rows, name, counted) in [
+        ("verb", "verbs", "verb", "statements"),
+        ("event type", "event_types", "event_type", "statements"),
+        ("beside statements", "other_documents", "event_type", "documents"),
+        ("day", "by_day", "day", "statements"),
+    ] {
+        print_counts(title, &answer[rows], name, counted);
     }
 }
 
@@ -290,7 +293,7 @@ fn print_learner(answer: &Value) {
         ("days in a row", text(&answer["streak_days"])),
         ("most in a row", text(&answer["longest_streak_days"])),
     ]);
-    print_counts("verb", &answer["verbs"], "verb");
+    print_counts("verb", &answer["verbs"], "verb", "statements");
 }
 
 fn print_facts(facts: &[(&str, String)]) {
@@ -300,9 +303,9 @@ fn print_facts(facts: &[(&str, String)]) {
     }
 }
 
-fn print_counts(title: &'static str, counted: &Value, name: &str) {
+fn print_counts(title: &'static str, counted: &Value, name: &str, of: &'static str) {
     let row = |row: &Value| [text(&row[name]), text(&row["count"])];
-    print_table(&Table::new([(title, Side::Left), ("statements", Side::Right)], rows(counted).map(row)));
+    print_table(&Table::new([(title, Side::Left), (of, Side::Right)], rows(counted).map(row)));
 }
 
 /// A blank line stands before a table, and none where there is no table.

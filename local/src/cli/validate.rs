@@ -1,4 +1,4 @@
-//! `lyceum validate`: judges each statement; stores nothing.
+//! `lyceum validate`: judges each event of a file, of whatever wire form, as its function would; stores nothing.
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -7,21 +7,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::formats::statement::judge;
 use lyceum_core::outcome::Finding;
 use lyceum_xapi::Version;
 use serde_json::{Value, json};
 
 use super::Format;
 use crate::ingest::reader::{EVENT_LIMIT_BYTES, Event, Events};
-use crate::routing::unplaced;
+use crate::routing::Router;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// JSON lines, JSON arrays, or gzip of either, in UTF-8; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Judges by this version; without it by the statement's own, else 1.0.3
+    /// Judges statements by this version; without it by a statement's own, else 1.0.3
     #[arg(long, value_enum, value_name = "VERSION")]
     xapi_version: Option<Mode>,
     /// `json`: one object a line
@@ -39,11 +38,11 @@ enum Mode {
 
 /// Exit code: 0 all valid, 1 some invalid, 2 unreadable.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
-    let mode = options.xapi_version.map(|mode| match mode {
+    let xapi_version = options.xapi_version.map(|mode| match mode {
         Mode::V1_0_3 => Version::V1_0_3,
         Mode::V2_0 => Version::V2_0,
     });
-    let (catalog, config) = (lyceum_catalog::catalog(), EnvelopeConfig::default());
+    let router = Router::new(EnvelopeConfig { xapi_version, ..EnvelopeConfig::default() });
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut valid, mut invalid, mut unreadable) = (0_u64, 0_u64, false);
     for file in &options.files {
@@ -66,9 +65,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
             };
             let is_valid = match &event.value {
                 Ok(value) => {
-                    let record = unplaced(value);
-                    let judged = judge(&record, mode, &catalog, &config);
-                    let findings = judged.err().map(|invalid| invalid.findings).unwrap_or_default();
+                    let findings = router.judge(value);
                     write_findings(&mut out, options.format, file, &event, &findings)?;
                     findings.is_empty()
                 }

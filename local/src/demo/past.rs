@@ -277,7 +277,7 @@ mod tests {
         let wrong: Vec<(Day, Value)> = past()
             .into_iter()
             .flat_map(|(day, events)| events.into_iter().map(move |event| (day, event)))
-            .filter(|(_, event)| router.route(&Bytes::from(event.to_string())).has_id.is_none())
+            .filter(|(_, event)| router.route(None, &Bytes::from(event.to_string())).has_id.is_none())
             .collect();
         let nights: BTreeSet<String> = wrong.iter().map(|(day, _)| day.to_string()).collect();
         assert_eq!((wrong.len(), nights), (INCIDENT_STATEMENTS, BTreeSet::from(["2026-11-24".to_owned()])));

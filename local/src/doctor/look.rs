@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Duration;
 
+use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::environment::Reading;
-use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::ports::event_log::{EventLogError, Follow};
 use lyceum_core::ports::statements::{QueryDocuments, StatementsError};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use lyceum_core::family::FamilySpec;
+use lyceum_core::catalog::FamilySpec;
 use lyceum_event_source_mapping::{HttpFunction, Invoke, InvokeError};
 use lyceum_server::connect::StoresConfig;
 use tokio::sync::Mutex;

@@ -7,41 +7,36 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::reader::{Event, Events};
+use crate::routing::Router;
 
 /// So many events are looked at.
 const LOOKED_AT: usize = 5;
-/// A statement or a wrapped message has at least one of these, however it is spelled.
-const MEMBERS: [&str; 5] = ["actor", "verb", "object", "xapi_data", "event_type"];
 /// What separates the columns of a table, and what such a table is called.
 const SEPARATORS: [(u8, &str); 3] = [(b',', "CSV"), (b';', "CSV with semicolons"), (b'\t', "a table with tabs")];
 
-/// What a file looks like that holds no events; `None` where it may. Of other wire forms than statements only JSON is asked.
-pub(super) fn suspect(path: &Path, is_of_statements: bool) -> Option<String> {
+/// What a file looks like that holds no events of any family; `None` where it may. What goes to a topic that was named may be any JSON.
+pub(super) fn suspect(path: &Path, router: &Router, has_topic: bool) -> Option<String> {
     let events = Events::open(path).ok()?;
     let first: Vec<Bytes> =
         events.take(LOOKED_AT).map_while(Result::ok).filter_map(|Event { value, .. }| value.ok()).collect();
-    suspect_first(&first, is_of_statements)
+    suspect_first(&first, router, has_topic)
 }
 
-fn suspect_first(first: &[Bytes], is_of_statements: bool) -> Option<String> {
+fn suspect_first(first: &[Bytes], router: &Router, has_topic: bool) -> Option<String> {
     let parsed: Vec<Option<Value>> = first.iter().map(|event| serde_json::from_slice(event).ok()).collect();
     // What begins as JSON and is broken is an event that is wrong, and its dead letter says where.
     let is_json = |(event, value): (&Bytes, &Option<Value>)| {
         value.is_some() || event.starts_with(b"{") || event.starts_with(b"[")
     };
-    if first.is_empty() {
+    if first.iter().any(|event| router.is_like_an_event(event)) || first.is_empty() {
         return None;
     }
     if !first.iter().zip(&parsed).any(is_json) {
         return Some(describe(first));
     }
-    let may_be_one = |value: &Option<Value>| match value {
-        Some(Value::Object(members)) => members.keys().any(|name| MEMBERS.contains(&&*name.to_ascii_lowercase())),
-        Some(_) => false,
-        None => true,
-    };
-    let is_foreign = is_of_statements && !parsed.iter().any(may_be_one);
-    is_foreign.then(|| format!("JSON without statements (no {})", MEMBERS.join(", ")))
+    let is_broken = first.iter().zip(&parsed).any(|of| is_json(of) && of.1.is_none());
+    let is_foreign = !has_topic && !is_broken;
+    is_foreign.then(|| format!("JSON without events ({})", router.looks()))
 }
 
 /// What lines are that are no JSON.
@@ -69,7 +64,7 @@ mod tests {
 
     fn look(lines: &[&str]) -> Option<String> {
         let lines: Vec<Bytes> = lines.iter().map(|line| Bytes::copy_from_slice(line.as_bytes())).collect();
-        suspect_first(&lines, true)
+        suspect_first(&lines, &Router::default(), false)
     }
 
     #[test]
@@ -97,9 +92,12 @@ mod tests {
             (&["PK\u{0}\u{3}"], "binary data"),
             (
                 &[r#"{"after": [], "shows": []}"#],
-                "JSON without statements (no actor, verb, object, xapi_data, event_type)",
+                "JSON without events (an xAPI statement has actor, verb and object, a message with one xapi_data or event_type)",
             ),
-            (&["42"], "JSON without statements (no actor, verb, object, xapi_data, event_type)"),
+            (
+                &["42"],
+                "JSON without events (an xAPI statement has actor, verb and object, a message with one xapi_data or event_type)",
+            ),
         ] {
             assert_eq!(look(lines).as_deref(), Some(what), "{lines:?}");
         }
@@ -108,6 +106,6 @@ mod tests {
     #[test]
     fn of_another_wire_form_only_json_is_asked() {
         let event = [Bytes::from_static(br#"{"after": []}"#)];
-        assert_eq!(suspect_first(&event, false), None);
+        assert_eq!(suspect_first(&event, &Router::default(), true), None);
     }
 }

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::functions::FUNCTION_TIME;
-use crate::routing::{Route, Router};
+use crate::routing::Router;
 
 mod look;
 pub mod reader;
@@ -224,14 +224,13 @@ struct Chunk {
 
 /// Reads the files and hands their events on, in order; each with topic, key and headers.
 fn prepare(pipeline: &Pipeline, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
-    let route = |value: &Bytes| pipeline.router.route(value);
-    for_each_prepared(files, options, route, |chunk| send.blocking_send(chunk).is_ok())
+    for_each_prepared(files, options, &pipeline.router, |chunk| send.blocking_send(chunk).is_ok())
 }
 
 fn for_each_prepared(
     files: &[PathBuf],
     options: &Options,
-    route: impl Fn(&Bytes) -> Route,
+    router: &Router,
     mut hand_on: impl FnMut(Chunk) -> bool,
 ) -> Result<()> {
     let record_limit_bytes = EventLogOptions::default().max_record_bytes;
@@ -248,7 +247,7 @@ fn for_each_prepared(
         };
         let path = kept.as_deref().unwrap_or(file);
         if !options.force
-            && let Some(what) = look::suspect(path, options.topic.is_none())
+            && let Some(what) = look::suspect(path, router, options.topic.is_some())
         {
             refused.entry(what).or_default().push(file.display().to_string());
             continue;
@@ -275,7 +274,7 @@ fn for_each_prepared(
             let at = |event: &Event| format!("{}, {}", file.display(), event.told_place());
             match &event.value {
                 Ok(value) => {
-                    let route = route(value);
+                    let route = router.route(options.topic.as_deref(), value);
                     let mut headers = Vec::new();
                     if let Some(tenant) = &options.tenant {
                         headers.push(Header::new(TENANT_HEADER, tenant.clone()));
@@ -287,7 +286,14 @@ fn for_each_prepared(
                         };
                         headers.push(Header::new("event-id", ingested_event_id(digest, event.number).to_string()));
                     }
-                    let topic = options.topic.clone().unwrap_or_else(|| route.topic.to_owned());
+                    let topic = match (&options.topic, route.topic) {
+                        (Some(topic), _) => topic.clone(),
+                        (None, Ok(topic)) => topic.to_owned(),
+                        (None, Err(why)) => {
+                            chunk.not_published.push(format!("{}: {why}", at(&event)));
+                            continue;
+                        }
+                    };
                     let bytes = value.len();
                     let record = NewRecord {
                         key: route.key.map(Bytes::from),
@@ -383,10 +389,10 @@ fn keep_standard_input(file: &Path) -> Result<Option<TempPath>> {
 pub fn parts(
     files: &[PathBuf],
     options: &Options,
-    route: impl Fn(&Bytes) -> Route,
+    router: &Router,
     mut part: impl FnMut(Vec<Prepared>, Summary) -> bool,
 ) -> Result<()> {
-    for_each_prepared(files, options, route, |chunk| {
+    for_each_prepared(files, options, router, |chunk| {
         let not_published_total = chunk.not_published.len() as u64;
         let read = not_published_total;
         part(
@@ -787,6 +793,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use lyceum_simulation::toys::module;
+
     use super::*;
 
     #[test]
@@ -799,7 +807,7 @@ mod tests {
             let done = parts(
                 std::slice::from_ref(&path),
                 &Options { force: true, ..Options::default() },
-                |_| Route { topic: "nlj.xapi.statements", key: None, has_id: None },
+                &Router::default(),
                 |events, _| {
                     values.extend(events.into_iter().filter_map(|event| event.record.value));
                     true
@@ -814,6 +822,49 @@ mod tests {
         let (values, told) = read(&format!("[{}]", "1 ".repeat(1_000)));
         assert_eq!((values.len(), told.lines().count()), (1_000, 101));
         assert!(told.ends_with("and at 899 further places; `lyceum validate` reports all of them"), "{told}");
+    }
+
+    #[test]
+    fn events_of_every_wire_form_are_taken_from_a_file_each_to_its_topic_under_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let id = Uuid::from_u128(7);
+        let module = String::from_utf8(module::value(id, module::REQUESTED, "course-1", "")).unwrap();
+        let statement = r#"{"actor": {"mbox": "mailto:ada@example.com"}, "verb": {"id": "http://example.com/did"}, "object": {"id": "http://example.com/it"}}"#;
+        std::fs::write(&path, format!("{module}\n{statement}\n")).unwrap();
+        let mut found = Vec::new();
+        let router = crate::routing::tests::with_toys();
+        let options = Options::default();
+        let done = parts(std::slice::from_ref(&path), &options, &router, |events, summary| {
+            assert_eq!(summary.not_published, [""; 0]);
+            let of = |Prepared { topic, record }: Prepared| {
+                let key = record.key.map(|key| String::from_utf8_lossy(&key).into_owned()).unwrap_or_default();
+                (topic, key, record.headers.iter().any(|header| header.name == "event-id"))
+            };
+            found.extend(events.into_iter().map(of));
+            true
+        });
+        done.unwrap();
+        let of_module = (module::COURSES.to_owned(), "course-1".to_owned(), false);
+        // A statement without an id is given one.
+        let of_statement = ("nlj.xapi.statements".to_owned(), "mbox:ada@example.com".to_owned(), true);
+        assert_eq!(found, [of_module, of_statement]);
+    }
+
+    #[test]
+    fn a_message_that_names_its_event_id_beside_the_statement_is_given_no_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("message.json");
+        let statement = r#"{"actor": {"mbox": "mailto:ada@example.com"}, "verb": {"id": "http://example.com/did"}, "object": {"id": "http://example.com/it"}}"#;
+        let metadata = r#"{"event_id": "5ffc4b9d-bc4b-5350-b6b2-892be2a95cc4"}"#;
+        std::fs::write(&path, format!(r#"{{"xapi_data": {statement}, "metadata": {metadata}}}"#)).unwrap();
+        let mut headers = Vec::new();
+        parts(std::slice::from_ref(&path), &Options::default(), &Router::default(), |events, _| {
+            headers.extend(events.into_iter().map(|event| event.record.headers));
+            true
+        })
+        .unwrap();
+        assert_eq!(headers, [Vec::new()]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lyceum_around::system_clock::SystemClock;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};
@@ -187,9 +187,9 @@ impl Runtime {
             ledger: ledger.clone(),
             statements: statements.clone(),
             functions: self.functions.clone(),
+            keys: Arc::new(self.pipeline.router.clone()),
         };
-        let dead_letters =
-            DeadLetterIndex::new(sources, self.catalog.clone(), process.envelope.clone(), self.clock.clone());
+        let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
         http::Services {
             analytics: Arc::new(StatementAnalytics {
                 statements: statements.clone(),

@@ -6,15 +6,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::dead_letter::{DeadLetterFormat, Failure, LETTER_ID_HEADER, Publication, write, write_entry};
-use lyceum_core::envelope::Hint;
-use lyceum_core::family::FamilySpec;
-use lyceum_core::formats::statement::StatementFormat;
-use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::KeyStatus;
-use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::record::{Position, Record, header_text};
 use lyceum_lambda_event::event::Entry;
 use lyceum_lambda_event::on_failure::{self, Lost, LostRange, OnFailureRecord};
@@ -100,24 +96,23 @@ impl DeadLetterIndex {
             imported.refused.push(format!("{}: no function reads its topic", record.position));
             return;
         };
-        let hint = Hint { family: Some(family), catalog: &self.catalog, config: &self.envelope };
-        let (tenant, correlation_id, is_event) = match StatementFormat::open(record, hint, &Schemas::default()) {
-            Opened::Event(envelope) => (Some(envelope.tenant), Some(envelope.correlation_id), true),
-            Opened::Invalid(invalid) => (invalid.tenant, invalid.correlation_id, false),
-            Opened::Tombstone | Opened::Missing(_) => return,
-        };
+        // A tombstone has no effect that could be missing.
+        if record.value.is_none() {
+            return;
+        }
+        let about = self.keys.about(record);
         let failure = Failure {
             kind: DeadLetterKind::Processing,
             findings: &[finding(given_up.reason())],
             family: family.name,
             is_owner: true,
-            correlation_id: correlation_id.as_deref(),
-            tenant: tenant.as_deref(),
+            correlation_id: about.correlation_id.as_deref(),
+            tenant: about.tenant.as_deref(),
             attempts: given_up.invocations.unwrap_or(0),
             failed_at_ms: self.failed_at_ms(given_up),
         };
         let publication = write(record, &failure, &family.dead_letters, DeadLetterFormat::Headers);
-        let event = is_event.then(|| (family.name, record.clone()));
+        let event = about.event_id.map(|_| (family.name, record.clone()));
         letters.push(Becoming { publication, event });
     }
 

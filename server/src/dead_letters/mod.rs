@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter as Letter, Publication};
-use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, SOURCE_HEADER};
-use lyceum_core::family::Catalog;
+use lyceum_core::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER};
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Ledger, LedgerError, StoredKey};
 use lyceum_core::ports::statements::Statements;
@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use uuid::Uuid;
 
 use crate::live::format_time;
-use crate::questions::AskError;
+use crate::questions::{AskError, Keys};
 use following::Followed;
 use index::{Found, Grouping, Index, Mark};
 use letters::{
@@ -62,8 +62,8 @@ pub struct DeadLetterIndex {
     ledger: Arc<dyn Ledger>,
     statements: Arc<dyn Statements>,
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
+    keys: Arc<dyn Keys>,
     catalog: Arc<Catalog>,
-    envelope: EnvelopeConfig,
     clock: Arc<dyn Clock>,
     index: Mutex<Index>,
     /// Whose letters were seen; at most [`NAMED_TENANTS`].
@@ -90,22 +90,24 @@ pub struct Sources {
     pub statements: Arc<dyn Statements>,
     /// The functions of all families, which tell what was applied of a batch that was given up.
     pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
+    /// Tells what a record is about.
+    pub keys: Arc<dyn Keys>,
 }
 
 impl DeadLetterIndex {
     /// Follows the catalog's dead-letter topics, from their beginning, whenever it is asked something.
-    pub fn new(sources: Sources, catalog: Arc<Catalog>, envelope: EnvelopeConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(sources: Sources, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
         let topics = catalog.dead_letter_topics().into_iter().map(str::to_owned).collect();
         let index = Mutex::new(Index::new(topics, INDEXED_LETTERS));
-        let Sources { event_log, ledger, statements, functions } = sources;
+        let Sources { event_log, ledger, statements, functions, keys } = sources;
         let (replaying, checked, tenants, reading, is_followed, asked, wake, followed) = <_>::default();
         Self {
             event_log,
             ledger,
             statements,
             functions,
+            keys,
             catalog,
-            envelope,
             clock,
             index,
             tenants,

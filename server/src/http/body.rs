@@ -257,31 +257,6 @@ pub(super) fn read_headers<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
     deserializer.deserialize_any(Headers(PhantomData))
 }
 
-/// Whether a JSON text is an object with this member, read without keeping any of it.
-pub(super) fn has_member(json: &str, name: &str) -> bool {
-    struct Members<'a>(&'a str);
-
-    impl<'de> Visitor<'de> for Members<'_> {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<bool, A::Error> {
-            let mut found = false;
-            while let Some(name) = object.next_key::<String>()? {
-                found |= name == self.0;
-                object.next_value::<IgnoredAny>()?;
-            }
-            Ok(found)
-        }
-    }
-
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    deserializer.deserialize_map(Members(name)).unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,14 +286,6 @@ mod tests {
         };
         assert_eq!(read(HEADERS).unwrap(), HEADERS);
         assert!(read(HEADERS + 1).unwrap_err().to_string().contains("at most 100 headers"));
-    }
-
-    #[test]
-    fn a_member_is_found_at_the_top_of_an_object_only() {
-        assert!(has_member(r#"{"a": {"b": 1}, "v\u0061lue": null}"#, "value"));
-        for without in [r#"{"a": {"value": 1}}"#, r#"["value"]"#, r#""value""#, "1"] {
-            assert!(!has_member(without, "value"), "{without}");
-        }
     }
 
     #[tokio::test]

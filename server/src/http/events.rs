@@ -6,17 +6,20 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use lyceum_core::capacity::Capacity;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::envelope::{TENANT_GIVEN_HEADER, TENANT_HEADER};
-use lyceum_core::family::Catalog;
+use lyceum_core::formats::has_member;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::record::{Header, NewRecord, Position};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::{EVENTS, Events, has_member, read_aside, read_headers};
+use super::body::{EVENTS, Events, read_aside, read_headers};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::Caller;
@@ -196,12 +199,14 @@ fn read_record(
     keys: &dyn Keys,
 ) -> Result<NewRecord, Problem> {
     // No event format has a member `value` at its top, so that one says which form this is.
-    let (key, value, headers) = if has_member(item.get(), "value") {
+    let (key, value, headers) = if has_member(item.get().as_bytes(), |name| name == "value") {
         let dressed: Dressed<'_> = serde_json::from_str(item.get()).map_err(|error| {
             let form = r#"{"key": text or null, "value": any JSON, "headers": {name: text or null}}"#;
             Problem::bad_request(format!("event {index}: {error}. With a value beside it, the form is {form}"))
         })?;
-        (dressed.key, read_value(dressed.value, body), dressed.headers)
+        let value =
+            read_value(dressed.value, body).map_err(|why| Problem::bad_request(format!("event {index}: {why}")))?;
+        (dressed.key, value, dressed.headers)
     } else {
         (None, Some(body.slice_ref(item.get().as_bytes())), Vec::new())
     };
@@ -210,20 +215,33 @@ fn read_record(
             format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
         return Err(Problem::bad_request(detail));
     }
-    let key = key.map(Bytes::from).or_else(|| value.as_deref().and_then(|value| keys.key_of(topic, value)));
+    let key = key.map(Bytes::from).or_else(|| value.as_ref().and_then(|value| keys.key_of(topic, value)));
     let headers = headers.into_iter().map(|(name, value)| Header { name, value: value.map(Bytes::from) }).collect();
     Ok(NewRecord { key, value, headers, ..NewRecord::default() })
 }
 
-/// A JSON text stands for its content, `null` for a tombstone, anything else for itself.
-fn read_value(value: &RawValue, body: &Bytes) -> Option<Bytes> {
-    match value.get() {
-        "null" => None,
-        json => Some(match serde_json::from_str::<String>(json) {
-            Ok(text) => text.into(),
-            Err(_) => body.slice_ref(json.as_bytes()),
-        }),
+/// Bytes that are no text, as records are shown with: an event may be in a form that is no JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded {
+    base64: String,
+}
+
+/// A JSON text stands for its content, `{"base64": text}` for those bytes, `null` for a tombstone, anything else for itself.
+fn read_value(value: &RawValue, body: &Bytes) -> Result<Option<Bytes>, String> {
+    let json = value.get();
+    if json == "null" {
+        return Ok(None);
     }
+    if let Ok(text) = serde_json::from_str::<String>(json) {
+        return Ok(Some(text.into()));
+    }
+    Ok(Some(match serde_json::from_str::<Encoded>(json) {
+        Ok(Encoded { base64 }) => {
+            BASE64.decode(base64).map_err(|error| format!("its value is no base64: {error}"))?.into()
+        }
+        Err(_) => body.slice_ref(json.as_bytes()),
+    }))
 }
 
 /// Marks the record as the tenant's; one that says it is another's is refused. However a caller spells the header, one remains, by

@@ -27,8 +27,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use lyceum_around::guarded::Guard;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::family::Catalog;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
@@ -57,6 +57,7 @@ mod dead_letters;
 mod events;
 mod health;
 mod history;
+mod lately;
 mod learning;
 mod metrics;
 mod openapi;
@@ -142,7 +143,7 @@ struct Served {
     /// How far tenants are ahead of what processes their events.
     ahead: Arc<Ahead>,
     /// What was answered lately of learning.
-    compared: learning::Lately,
+    compared: lately::Lately,
 }
 
 macro_rules! parts {
@@ -309,14 +310,14 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
     Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
-    Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?}; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
-    Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
+    Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?} with {\"base64\"} for a value that is no text; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
+    Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements, and what other documents are stored beside them", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
     Route { method: "GET", path: "/api/analytics/learning", needs: Some(Role::Read), summary: "People, completions and opinions of a time, by day, by parent activity and by survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learning) },
     Route { method: "GET", path: "/api/analytics/surveys/{survey_id}", needs: Some(Role::Read), summary: "Numbers of one survey, with the net promoter score of each question or why there is none", query: &[TENANT, FROM, TO, SCALE], answer: JSON, handler: || get(analytics::show_survey) },
     Route { method: "GET", path: "/api/analytics/learners/{learner_id}", needs: Some(Role::Read), summary: "Numbers of one learner, by any of its identifiers", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learner) },
     Route { method: "GET", path: "/api/history", needs: Some(Role::Read), summary: "How events ended over a longer time, a restart before now included", query: &[TENANT, REACH], answer: JSON, handler: || get(history::show) },
     Route { method: "GET", path: "/api/state/{kind}/{id}", needs: Some(Role::Read), summary: "The state kept of a program, session, booking …", query: &[OF_TENANT], answer: JSON, handler: || get(state::show) },
-    Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
+    Route { method: "GET", path: "/api/tenants", needs: Some(Role::Read), summary: "The tenants that have statements, other documents or dead letters, as far as the caller sees them", query: &[], answer: JSON, handler: || get(tenants::list) },
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/summary", needs: Some(Role::Read), summary: "Dead letters by rule, kind, topic and tenant, those of which the most wait first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT], answer: JSON, handler: || get(dead_letters::summarize) },

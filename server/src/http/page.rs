@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::dead_letters::with_filters;
 use super::events::consumers_for;
 use super::history::read_reach;
-use super::learning::{self, Lately};
+use super::lately::{self, Lately};
 use super::state::Query;
 use super::{At, DefaultTenant, dead_letters, health, read_query, tenants};
 use crate::access::{Caller, Role};
@@ -136,7 +136,13 @@ impl View {
         let span = Span { tenant: self.tenant.clone(), ..Span::default() };
         let platform = part(async { sources.analytics.platform(&span).await.map_err(Problem::from) });
         let about = part(async { Ok(self.find_out(sources, known).await) });
-        let learning = part(learning::compare(sources, self.tenant.clone(), DAYS[0]));
+        let learning = part(lately::compare(
+            &sources.compared,
+            sources.analytics.clone(),
+            sources.clock.clone(),
+            self.tenant.clone(),
+            DAYS[0],
+        ));
         let waiting =
             DeadLetterFilter { tenant: self.tenant.clone(), state: Some(LetterState::Waiting), ..Default::default() };
         let letters = part(dead_letters::causes(&*sources.dead_letters, &waiting, CAUSES));
@@ -352,11 +358,11 @@ async fn find_statement(
     about: &About,
     record: Option<&Record>,
 ) -> Option<StoredStatement> {
-    let (id, record) = (about.event_id?, record?);
-    if caller.tenant.as_ref().is_some_and(|own| *own != about.tenant) {
+    let (id, tenant, record) = (about.event_id?, about.tenant.as_deref()?, record?);
+    if caller.tenant.as_ref().is_some_and(|own| own != tenant) {
         return None;
     }
-    let found = part(async { sources.statements.get(&about.tenant, id).await.map_err(Problem::from) }).await.ok()??;
+    let found = part(async { sources.statements.get(tenant, id).await.map_err(Problem::from) }).await.ok()??;
     let (source, _) = source_of(record);
     (found.document.source == record.position || found.document.source == source).then_some(found)
 }
@@ -386,8 +392,8 @@ pub(super) async fn show_event(
     let Found { record, event, letter, became, stored, about } = found;
     let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
     let (mut odd, mut learners) = (Vec::new(), Vec::new());
-    for of in &about.aggregates {
-        let state = part(async { states.show(&about.tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
+    for (of, tenant) in about.aggregates.iter().zip(about.tenant.iter().cycle()) {
+        let state = part(async { states.show(tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
         if let Ok(Some(state)) = state {
             learners.extend(state["learner"].as_str().map(str::to_owned));
             odd.extend(

@@ -237,7 +237,7 @@ pub(super) async fn show_statement(
         headers: Vec::new(),
     });
     let mut about = sources.keys.about(&record);
-    about.tenant = tenant.clone();
+    about.tenant = Some(tenant.clone());
     let view = StatementView { frame: frame(&sources, Some(tenant)), statement, about, has_record };
     Ok(Html(view.render().into_string()))
 }

@@ -35,7 +35,7 @@ pub(super) async fn list(
 
 type OfLetters = Result<SoFar<BTreeSet<String>>, AskError>;
 
-/// The tenants that have statements, and those that have dead letters.
+/// The tenants that have statements or other documents, and those that have dead letters.
 pub(super) fn ask<'a>(
     analytics: &'a dyn Analytics,
     dead_letters: &'a dyn DeadLetters,

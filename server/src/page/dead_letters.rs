@@ -1,10 +1,9 @@
 //! Dead letters: by cause, one by one with the reason of each, sending them again and discarding them. Looking at these views is
 //! the confirmation before it.
 
-use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::outcome::{DeadLetterKind, Finding};
 use maud::{Markup, html};
 
-use super::event::render_findings;
 use super::{Frame, capital, count, layout, moment, moment_of, words};
 use crate::dead_letters::letters::{
     BEHIND, Causes, DeadLetterCount, DeadLetterFilter, LetterState, Letters, ShownLetter,
@@ -449,6 +448,27 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
                 @if !letter.value_omitted { button type="submit" { "Send this one again" } " " }
                 (discard_button("Discard it", "Discard it, this letter"))
             }))
+        }
+    }
+}
+
+/// The rules that were broken, as a table.
+pub(super) fn render_findings(findings: &[Finding]) -> Markup {
+    html! {
+        @if !findings.is_empty() {
+            table.findings {
+                caption { (findings.len()) @if findings.len() == 1 { " rule was broken" } @else { " rules were broken" } }
+                thead { tr { th scope="col" { "Where" } th scope="col" { "What" } th scope="col" { "Rule" } } }
+                tbody {
+                    @for finding in findings {
+                        tr {
+                            td { code { (if finding.pointer.is_empty() { "the whole" } else { &finding.pointer }) } }
+                            td { (finding.message) }
+                            td.quiet { code { (finding.rule) } " " (finding.requirement) }
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ impl EventView {
                 h1 { (title) @if let Some(event) = &self.event { " " (outcome_badge(event.outcome.name())) } }
                 (self.render_facts())
                 @if let Some(letter) = &self.letter { (dead_letters::render_letter(&self.frame, letter, self.may_operate)) }
-                @if self.letter.is_none() { (render_findings(findings)) }
+                @if self.letter.is_none() { (dead_letters::render_findings(findings)) }
                 @if let Some(event) = self.event.as_ref().filter(|event| event.findings_total > event.findings.len()) {
                     p.quiet { (event.findings_total - event.findings.len()) " more are with the dead letter." }
                 }
@@ -133,7 +133,7 @@ impl EventView {
             (tell_about(&self.about))
             @for (of, anomaly) in self.odd.iter().filter(|(_, anomaly)| !self.says_already(anomaly)) {
                 p.why {
-                    "Odd about " (state_link(&self.about.tenant, of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "
+                    "Odd about " (state_link(self.about.tenant.as_deref(), of)) " now: " b { (words(anomaly["name"].as_str().unwrap_or_default())) } ", "
                     (anomaly["message"].as_str().unwrap_or_default()) "."
                 }
             }
@@ -168,7 +168,7 @@ impl EventView {
     }
 
     fn frame_of_states(&self) -> Frame {
-        Frame { tenant: Some(self.about.tenant.clone()), ..Frame::default() }
+        Frame { tenant: self.about.tenant.clone(), ..Frame::default() }
     }
 
     fn frame_of_statement(&self, stored: &StoredStatement) -> Frame {
@@ -181,27 +181,6 @@ impl EventView {
             None => html! { p.empty { "The record is no longer there: the topic's retention has dropped it." } },
             Some(Record { value: None, .. }) => html! { p.empty { "It has none: the record is a tombstone." } },
             Some(Record { value: Some(value), .. }) => json::render(value, &pointers),
-        }
-    }
-}
-
-/// The rules that were broken, as a table.
-pub(super) fn render_findings(findings: &[Finding]) -> Markup {
-    html! {
-        @if !findings.is_empty() {
-            table.findings {
-                caption { (findings.len()) @if findings.len() == 1 { " rule was broken" } @else { " rules were broken" } }
-                thead { tr { th scope="col" { "Where" } th scope="col" { "What" } th scope="col" { "Rule" } } }
-                tbody {
-                    @for finding in findings {
-                        tr {
-                            td { code { (if finding.pointer.is_empty() { "the whole" } else { &finding.pointer }) } }
-                            td { (finding.message) }
-                            td.quiet { code { (finding.rule) } " " (finding.requirement) }
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::kpi::{self, Kpi};
-use super::plot::{Chart, Drawn, day_label, render_csv};
+use super::plot::{Chart, Drawn, PARTS, day_label, parts_of, promotion_bar, render_csv};
 use super::state::survey_path;
 use super::{Frame, count, layout, percent};
 
@@ -300,30 +300,6 @@ impl LearningView {
                     }
                 }
             }
-        }
-    }
-}
-
-/// The three parts of a net promoter score, and the answers that they are of.
-const PARTS: [(&str, &str); 3] = [("detractors", "0 to 6"), ("passives", "7 or 8"), ("promoters", "9 or 10")];
-
-/// How many answers each of [`PARTS`] has, and its share of all in percent.
-fn parts_of(promotion: &Value) -> [(u64, f64); 3] {
-    let numbers = PARTS.map(|(name, _)| promotion[name].as_u64().unwrap_or(0));
-    let answers: u64 = numbers.iter().sum();
-    numbers.map(|number| (number, if answers == 0 { 0.0 } else { number as f64 / answers as f64 * 100.0 }))
-}
-
-/// The three parts as one bar.
-pub(super) fn promotion_bar(promotion: &Value) -> Markup {
-    let mut left = 0.0;
-    let parts = PARTS.iter().zip(parts_of(promotion)).map(|((name, _), (_, share))| {
-        left += share;
-        (name, left - share, share)
-    });
-    html! {
-        svg.promotion viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true" {
-            @for (name, left, share) in parts { rect class=(name) x=(format!("{left:.2}")) width=(format!("{share:.2}")) height="1" {} }
         }
     }
 }

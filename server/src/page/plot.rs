@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use lyceum_xapi::utc_time::UtcTime;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::{Frame, count, instant, outcome_badge, words};
 use crate::live::history::{Bar, History, Reach};
@@ -375,6 +376,31 @@ fn round_up(rate: f64) -> f64 {
 
 fn axis(rate: f64) -> String {
     if rate.fract() < 0.05 { count(rate as i64) } else { format!("{rate:.1}") }
+}
+
+/// The three parts of a net promoter score, and the answers that they are of.
+pub(super) const PARTS: [(&str, &str); 3] =
+    [("detractors", "0 to 6"), ("passives", "7 or 8"), ("promoters", "9 or 10")];
+
+/// How many answers each of [`PARTS`] has, and its share of all in percent.
+pub(super) fn parts_of(promotion: &Value) -> [(u64, f64); 3] {
+    let numbers = PARTS.map(|(name, _)| promotion[name].as_u64().unwrap_or(0));
+    let answers: u64 = numbers.iter().sum();
+    numbers.map(|number| (number, if answers == 0 { 0.0 } else { number as f64 / answers as f64 * 100.0 }))
+}
+
+/// The three parts as one bar.
+pub(super) fn promotion_bar(promotion: &Value) -> Markup {
+    let mut left = 0.0;
+    let parts = PARTS.iter().zip(parts_of(promotion)).map(|((name, _), (_, share))| {
+        left += share;
+        (name, left - share, share)
+    });
+    html! {
+        svg.promotion viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true" {
+            @for (name, left, share) in parts { rect class=(name) x=(format!("{left:.2}")) width=(format!("{share:.2}")) height="1" {} }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn one_of(list: &str) -> String {
 
 /// Ways to the pages of what an event is about; each is of the event's tenant, also where every one is looked at.
 pub(super) fn state_links(about: &About) -> impl Iterator<Item = Markup> {
-    about.aggregates.iter().map(|of| state_link(&about.tenant, of))
+    about.aggregates.iter().map(|of| state_link(about.tenant.as_deref(), of))
 }
 
 /// What an event is about, in a sentence; nothing where it is about nothing that has a state.
@@ -156,8 +156,8 @@ pub(super) fn tell_about(about: &About) -> Markup {
 }
 
 /// The way to the page of one.
-pub(super) fn state_link(tenant: &str, AggregateRef { kind, id }: &AggregateRef) -> Markup {
-    let frame = Frame { tenant: Some(tenant.to_owned()), ..Frame::default() };
+pub(super) fn state_link(tenant: Option<&str>, AggregateRef { kind, id }: &AggregateRef) -> Markup {
+    let frame = Frame { tenant: tenant.map(str::to_owned), ..Frame::default() };
     html! { a href=(frame.path(&state_path(kind, id), &[])) { (words(kind)) " " (id) } }
 }
 
@@ -233,7 +233,7 @@ fn render_question(question: &Value) -> Markup {
             }
             td.number { (question["answers"].as_u64().map_or("–".to_owned(), count)) }
             td.number { (decimal(&question["mean"])) }
-            td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::learning::promotion_bar(&question["promotion"])) } }
+            td.number { (decimal(&question["nps"])) @if question["promotion"].is_object() { (super::plot::promotion_bar(&question["promotion"])) } }
             td.answers {
                 @for (index, response) in given.iter().take(RESPONSES).enumerate() {
                     @if index > 0 { ", " }

@@ -498,10 +498,10 @@ impl Keys for FakeKeys {
         let is_booking = value.windows(9).any(|part| part == b"/booking/");
         let aggregates = if is_booking { vec![of("booking", "b-1"), of("session", "s-1")] } else { Vec::new() };
         let id = serde_json::from_slice::<Value>(value).ok().and_then(|value| value["id"].as_str()?.parse().ok());
-        About { tenant: "acme".to_owned(), event_id: id, aggregates }
+        About { tenant: Some("acme".to_owned()), event_id: id, aggregates, ..About::default() }
     }
 
-    fn key_of(&self, _: &str, value: &[u8]) -> Option<Bytes> {
+    fn key_of(&self, _: &str, value: &Bytes) -> Option<Bytes> {
         let value: Value = serde_json::from_slice(value).ok()?;
         Some(value.get("key")?.as_str()?.to_owned().into())
     }

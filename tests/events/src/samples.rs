@@ -8,11 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::family::Catalog;
-use lyceum_core::formats::statement::recognise;
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::record::{Header, Position, Record};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Look, REGISTRY};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -122,9 +120,9 @@ pub fn root() -> PathBuf {
 
 /// The samples of a family's `valid` or `invalid` folder, by name.
 pub fn samples(family: &'static str, folder: &str) -> Vec<Sample> {
-    let catalog = lyceum_catalog::catalog();
+    let look = Look::new(EnvelopeConfig::default());
     let files = json_files(&root().join(family).join(folder));
-    files.into_iter().map(|file| read_sample(&catalog, family, &file)).collect()
+    files.into_iter().map(|file| read_sample(&look, family, &file)).collect()
 }
 
 /// The files of a folder that are no expectations, by name; empty where there is no folder.
@@ -149,20 +147,20 @@ pub fn read_expected<T: for<'de> Deserialize<'de>>(file: &Path) -> Option<T> {
     Some(serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", beside.display())))
 }
 
-fn read_sample(catalog: &Catalog, family: &'static str, file: &Path) -> Sample {
+fn read_sample(look: &Look, family: &'static str, file: &Path) -> Sample {
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let record = if name.ends_with(".record") {
         read_record(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     } else {
-        plain_record(catalog, family, bytes.into())
+        plain_record(look, family, bytes.into())
     };
     let path = file.strip_prefix(root()).unwrap_or(file).display().to_string();
     Sample { path, family, name, record, expected: read_expected(file).unwrap_or_default() }
 }
 
 /// A plain file goes to the topic of what it is recognised as, else to its family's first one.
-fn plain_record(catalog: &Catalog, family: &str, value: Bytes) -> Record {
+fn plain_record(look: &Look, family: &str, value: Bytes) -> Record {
     let spec = REGISTRY.iter().map(|entry| entry.spec).find(|spec| spec.name == family).expect("a family's folder");
     let mut record = Record {
         position: Position::new(spec.topics[0].name, 0, 0),
@@ -171,9 +169,8 @@ fn plain_record(catalog: &Catalog, family: &str, value: Bytes) -> Record {
         value: Some(value),
         headers: Vec::new(),
     };
-    let topic = recognise(&record, catalog, &EnvelopeConfig::default()).map(|(known, _)| known.topic);
-    if let Some(topic) = topic {
-        record.position = Position::new(topic, 0, 0);
+    if let Some(seen) = look.at(&record).event() {
+        record.position = Position::new(seen.known.topic, 0, 0);
     }
     record
 }

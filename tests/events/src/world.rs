@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::executor::block_on;
+use lyceum_core::catalog::{Catalog, FamilySpec};
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter, Publication};
-use lyceum_core::family::{Catalog, FamilySpec};
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::Ledger;

@@ -6,11 +6,10 @@ use std::fs;
 
 use bytes::Bytes;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::formats::statement::recognise;
 use lyceum_core::outcome::Finding;
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples;
-use lyceum_functions::{REGISTRY, Reading};
+use lyceum_functions::{Look, Reading};
 use serde_json::{Map, Value, json};
 
 const EXTENSIONS: &str = "http://nlj.platform/extensions/";
@@ -28,10 +27,8 @@ fn read(statement: &Value) -> Option<(&'static str, Result<Reading, Vec<Finding>
         value: Some(value),
         headers: Vec::new(),
     };
-    let catalog = lyceum_catalog::catalog();
-    let (known, envelope) = recognise(&record, &catalog, &EnvelopeConfig::default())?;
-    let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name)?;
-    Some((known.name, (entry.read)(&envelope)))
+    let seen = Look::new(EnvelopeConfig::default()).at(&record).event()?;
+    Some((seen.known.name, seen.read))
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +71,10 @@ fn wanted(finding: &Finding) -> String {
     text.to_owned()
 }
 
-/// The type of a field: an extension's reader says it where it is given something else; other members are xAPI's own.
-fn kind_of(statement: &Value, pointer: &str) -> String {
-    if !pointer.contains("/extensions/") {
+/// The type of a field: the reader of an extension, and of an event that is no statement, says it where it is given something else;
+/// other members are xAPI's own.
+fn kind_of(statement: &Value, pointer: &str, is_statement: bool) -> String {
+    if is_statement && !pointer.contains("/extensions/") {
         return match pointer {
             "/actor" => "an identified agent or group".to_owned(),
             "/object/id" => "an activity IRI, whose last segment is the id".to_owned(),
@@ -97,12 +95,29 @@ fn kind_of(statement: &Value, pointer: &str) -> String {
     }
 }
 
+/// Every member of an object, and of those in it.
+fn find_members(value: &Value, at: &str, found: &mut Vec<String>) {
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        find_members(inner, &pointer, found);
+        found.push(pointer);
+    }
+}
+
 fn rows_of(statement: &Value) -> Vec<Row> {
     let Some((event_type, Ok(whole))) = read(statement) else { return Vec::new() };
-    let mut pointers: Vec<String> = MEMBERS.map(str::to_owned).to_vec();
-    pointers.push("/result/score".to_owned());
-    if let Some(extensions) = statement.pointer("/context/extensions").and_then(Value::as_object) {
-        pointers.extend(extensions.keys().map(|key| format!("/context/extensions/{}", key.replace('/', "~1"))));
+    let catalog = lyceum_catalog::catalog();
+    let is_statement = catalog.event_types().any(|(_, of)| of.name == event_type && of.statement.is_some());
+    let mut pointers = Vec::new();
+    if is_statement {
+        pointers.extend(MEMBERS.map(str::to_owned));
+        pointers.push("/result/score".to_owned());
+        if let Some(extensions) = statement.pointer("/context/extensions").and_then(Value::as_object) {
+            pointers.extend(extensions.keys().map(|key| format!("/context/extensions/{}", key.replace('/', "~1"))));
+        }
+    } else {
+        // What its form asks for is not the family's, and is told apart by its findings.
+        find_members(statement, "", &mut pointers);
     }
     let mut rows = Vec::new();
     for (order, pointer) in pointers.iter().enumerate() {
@@ -129,7 +144,7 @@ fn rows_of(statement: &Value) -> Vec<Row> {
             } else {
                 format!("`{}`", place.trim_start_matches('/').replace('/', "."))
             },
-            kind: kind_of(statement, pointer),
+            kind: kind_of(statement, pointer, is_statement),
             required: is_required,
             example: example(value),
         });
@@ -200,9 +215,6 @@ fn the_table_of_fields_is_what_the_families_read() {
     let advice = "LYCEUM_UPDATE_DOCS=1 cargo test -p lyceum-events-tests event_fields";
     assert!(found == table, "docs/events.md is not what the families read; write it anew with {advice}\n{table}");
     for event_type in lyceum_catalog::catalog().event_types().map(|(_, of)| of.name) {
-        assert!(
-            table.contains(&format!("| `{event_type}` | `id` |")),
-            "{event_type} has no sample that tells its fields"
-        );
+        assert!(table.contains(&format!("| `{event_type}` | `")), "{event_type} has no sample that tells its fields");
     }
 }

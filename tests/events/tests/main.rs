@@ -7,5 +7,6 @@ mod lambda_batches;
 mod plain_statements;
 #[path = "processing/main.rs"]
 mod processing;
+mod rooms;
 mod samples;
 mod toys;

@@ -4,14 +4,13 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use lyceum_core::analytics::survey::{SurveyAnswers, survey};
+use lyceum_core::catalog::STATEMENT;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::family::STATEMENT;
-use lyceum_core::formats::statement::judge;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples::{json_files, root, samples};
 use lyceum_events_tests::world::{BEGINNING_MS, World};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Look, Looked, REGISTRY};
 use serde_json::{Value, json};
 
 const STATEMENTS: &str = "nlj.xapi.statements";
@@ -29,13 +28,15 @@ fn record(value: impl Into<Bytes>, offset: i64) -> Record {
 /// Whether it is a plain statement, by the judgement before publishing; what differs in processing is reported.
 fn compare(world: &World, value: Bytes, offset: i64) -> Result<bool, String> {
     let record = record(value, offset);
-    let judged = judge(&record, None, &lyceum_catalog::catalog(), &EnvelopeConfig::default());
+    let judged = Look::new(EnvelopeConfig::default()).at(&record);
     let report = world.deliver_one(&record);
-    let is_plain = matches!(&judged, Ok((known, _)) if known.name == STATEMENT);
+    let is_plain = matches!(&judged, Looked::Event(seen) if seen.known.name == STATEMENT);
     let agrees = match (&judged, &report.outcome) {
-        (Ok(_), Outcome::Applied) => is_plain,
-        (Ok(_), Outcome::DeadLettered { kind }) => !is_plain && *kind == DeadLetterKind::UnknownType,
-        (Err(invalid), Outcome::DeadLettered { kind }) => *kind == invalid.kind && report.findings == invalid.findings,
+        (Looked::Event(_), Outcome::Applied) => is_plain,
+        (Looked::Event(_), Outcome::DeadLettered { kind }) => !is_plain && *kind == DeadLetterKind::UnknownType,
+        (Looked::Invalid(invalid), Outcome::DeadLettered { kind }) => {
+            *kind == invalid.kind && report.findings == invalid.findings
+        }
         _ => false,
     };
     if agrees { Ok(is_plain) } else { Err(format!("judged {judged:?}\n  processed {report:?}")) }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lyceum_core::family::EventType;
+use lyceum_core::catalog::EventType;
 use lyceum_core::outcome::{Finding, Outcome, Report};
 use lyceum_core::ports::statements::semantics::{Field, FieldValue};
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples::{ExpectedFinding, Sample, json_files, read_expected, root, samples};
 use lyceum_events_tests::world::World;
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Look, REGISTRY};
 use serde_json::Value;
 
 #[test]
@@ -164,12 +164,10 @@ fn judge_report(sample: &Sample, report: &Report) -> Result<(), String> {
 }
 
 fn form_of(sample: &Sample) -> (&'static str, bool) {
-    let catalog = lyceum_catalog::catalog();
-    let config = lyceum_core::envelope::EnvelopeConfig::default();
-    let known = lyceum_core::formats::statement::recognise(&sample.record, &catalog, &config);
-    match known {
-        Some((known, envelope)) => (known.name, !envelope.pointer.is_empty()),
-        // No statement: what its family's function reads it as.
+    let look = Look::new(lyceum_core::envelope::EnvelopeConfig::default());
+    match look.at(&sample.record).event() {
+        Some(seen) => (seen.known.name, !seen.pointer.is_empty()),
+        // What its family's function reads it as.
         None => (World::new().deliver_one(&sample.record).event_type, false),
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::executor::block_on;
+use lyceum_core::catalog::Catalog;
+use lyceum_core::effects::CallError;
 use lyceum_core::envelope::{SOURCE_HEADER, follow_up_id};
-use lyceum_core::family::{Catalog, StatefulFamily};
+use lyceum_core::family::StatefulFamily;
 use lyceum_core::ports::event_log::{Administer, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{Claim, KeyId, Ledger};
 use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasUnavailable};
@@ -18,7 +20,6 @@ use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
 };
 use lyceum_core::record::{Header, Position, Record, header_text};
-use lyceum_core::subscription::CallError;
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::world::{BEGINNING_MS, World, outcomes};
 use lyceum_simulation::toys::avro::{self, Answers};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter;
-use lyceum_core::family::PLATFORM_DEAD_LETTERS;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::{AggregateId, Ledger};
 use lyceum_core::ports::statements::{Filter, Statements};

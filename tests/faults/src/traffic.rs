@@ -7,11 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use lyceum_core::envelope::EnvelopeConfig;
-use lyceum_core::family::Catalog;
-use lyceum_core::formats::statement::recognise;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::record::{NewRecord, Position, Record};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Look, Seen};
 use lyceum_given::academy::{Academy, Size, new_id, video_statements};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -121,14 +119,11 @@ impl Traffic {
 }
 
 /// Knows topic and key of an event.
-struct Router {
-    catalog: Catalog,
-    config: EnvelopeConfig,
-}
+struct Router(Look);
 
 impl Default for Router {
     fn default() -> Self {
-        Self { catalog: lyceum_catalog::catalog(), config: EnvelopeConfig::default() }
+        Self(Look::new(EnvelopeConfig::default()))
     }
 }
 
@@ -142,10 +137,8 @@ impl Router {
             value: Some(value.clone()),
             headers: Vec::new(),
         };
-        let (known, envelope) =
-            recognise(&record, &self.catalog, &self.config).expect("the academy's events are valid");
-        let entry = REGISTRY.iter().find(|entry| entry.spec.name == known.family.name).expect("its family is known");
-        let key = (entry.key)(&envelope).map(Bytes::from);
+        let Seen { known, read, .. } = self.0.at(&record).event().expect("the academy's events are valid");
+        let key = read.ok().map(|read| Bytes::from(read.key));
         (known.topic, NewRecord { key, value: Some(value), ..NewRecord::default() })
     }
 }

@@ -5,13 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lyceum_core::catalog::{Catalog, FamilySpec};
 use lyceum_core::envelope::{EnvelopeConfig, Hint, letter_id, source_of};
-use lyceum_core::family::{
-    AggregateState, Catalog, Decision, EnvelopeOf, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored,
-    TypedEvent,
-};
-use lyceum_core::formats::{Format, Opened};
-use lyceum_core::outcome::DeadLetterKind;
+use lyceum_core::family::{AggregateState, Decision, EnvelopeOf, Family, Occurrence, StatefulFamily, TypedEvent};
+use lyceum_core::formats::{Format, Opened, Stored};
+use lyceum_core::outcome::{DeadLetterKind, Refusal};
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;

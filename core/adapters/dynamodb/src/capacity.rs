@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
-use super::ledger::DynamoDbLedger;
 use lyceum_core::capacity::Access;
-use lyceum_core::family::FamilySpec;
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::metrics::Metrics;
 
 /// The operations that the ledger uses.
@@ -134,17 +133,13 @@ struct Counted {
     by_family: BTreeMap<String, CapacitySnapshot>,
 }
 
-impl DynamoDbLedger {
-    /// The same ledger, which tells the metrics what each call consumed, also for which of these families. It counts anew.
-    pub fn counting_in(mut self, metrics: Arc<Metrics>, families: &[&'static FamilySpec]) -> Self {
-        let kinds = families.iter().flat_map(|family| family.kinds.iter().map(|kind| (*kind, family.name)));
-        let (metrics, families) = (Some(metrics), kinds.collect());
-        self.capacity = Arc::new(CapacityCounter { metrics, families, ..CapacityCounter::default() });
-        self
-    }
-}
-
 impl CapacityCounter {
+    /// Tells the metrics, also for which of these families.
+    pub(super) fn telling(metrics: Arc<Metrics>, families: &[&'static FamilySpec]) -> Self {
+        let kinds = families.iter().flat_map(|family| family.kinds.iter().map(|kind| (*kind, family.name)));
+        Self { metrics: Some(metrics), families: kinds.collect(), ..Self::default() }
+    }
+
     /// The family that has aggregates of that kind, where it is known.
     pub(super) fn family_of(&self, kind: &str) -> Option<&'static str> {
         self.families.get(kind).copied()

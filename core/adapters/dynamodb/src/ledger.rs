@@ -20,8 +20,10 @@ use uuid::Uuid;
 use super::capacity::{CapacityCounter, CapacitySnapshot, Operation};
 use super::failure::{Effect, OperationError, explain};
 use super::items::{self, EXPIRES_AT, Item, ItemKey, LIST_SHARDS, PLAIN, number};
-use super::settings::DynamoDbSettings;
+use super::settings::{DynamoDbSettings, LedgerOptions};
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::clock::Clock;
+use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::ledger::{
     AggregateId, AggregateWrite, Claim, Commit, KeyExpectation, KeyId, KeyStatus, KeyWrite, Ledger, LedgerError,
     Loaded, StoredAggregate, StoredKey,
@@ -33,37 +35,6 @@ const BATCH_GET_ITEMS: usize = 100;
 
 /// Source: Developer Guide, "Time to Live": expired items are deleted "within a few days".
 const LATE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// How the ledger uses its table.
-#[derive(Clone, Debug)]
-pub struct LedgerOptions {
-    /// How long a key is kept. It must outlive every topic that can be replayed and every dead letter.
-    pub key_ttl: Duration,
-    /// How long counted attempts are kept: longer than a record may be redelivered.
-    pub attempts_ttl: Duration,
-    /// How long one call may take.
-    pub call_timeout: Duration,
-    /// How long its connection may take to come about, where it needs a new one.
-    pub connect_timeout: Duration,
-    /// How often a call is made before its failure is reported, the first time included.
-    pub attempts: u32,
-    /// The longest wait before the second attempt; it doubles from one to the next, and the jitter shortens it.
-    pub backoff: Duration,
-}
-
-impl Default for LedgerOptions {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self {
-            key_ttl: 45 * DAY,
-            attempts_ttl: 8 * DAY,
-            call_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(1),
-            attempts: 4,
-            backoff: Duration::from_millis(50),
-        }
-    }
-}
 
 /// The ledger in one DynamoDB table; the [module](super) tells how.
 #[derive(Clone)]
@@ -100,6 +71,12 @@ impl DynamoDbLedger {
             )
             .build();
         Self { client: Client::from_conf(config), table: table.into(), clock, options, capacity: Arc::default() }
+    }
+
+    /// The same ledger, which tells the metrics what each call consumed, also for which of these families. It counts anew.
+    pub fn counting_in(mut self, metrics: Arc<Metrics>, families: &[&'static FamilySpec]) -> Self {
+        self.capacity = Arc::new(CapacityCounter::telling(metrics, families));
+        self
     }
 
     /// The ledger that the settings name, with region and credentials as AWS's own tools find them: the environment,

@@ -58,5 +58,5 @@ mod table;
 pub use capacity::{CapacitySnapshot, Consumed, Operation};
 pub use failure::{Effect, Failure, Verdict, classify};
 pub use items::{LIST_SHARDS, SCHEMA_VERSION};
-pub use ledger::{DynamoDbLedger, LedgerOptions};
-pub use settings::{DYNAMODB_VARIABLES, DynamoDbSettings};
+pub use ledger::DynamoDbLedger;
+pub use settings::{DYNAMODB_VARIABLES, DynamoDbSettings, LedgerOptions};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::ledger::LedgerOptions;
 use lyceum_core::environment::{Reading, Table, Variable, milliseconds, optional, text};
 
 const AWS_ENDPOINT_URL_DYNAMODB: Variable<Option<String>> = optional(
@@ -22,6 +21,37 @@ const DYNAMODB_TIMEOUT: Variable<Duration> = milliseconds(
 /// Of DynamoDB; region, credentials and profiles are read from AWS's own variables and files.
 pub const DYNAMODB_VARIABLES: Table =
     &[&AWS_ENDPOINT_URL_DYNAMODB, &DYNAMODB_CONNECT_TIMEOUT, &DYNAMODB_TABLE, &DYNAMODB_TIMEOUT];
+
+/// How the ledger uses its table.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// How long a key is kept. It must outlive every topic that can be replayed and every dead letter.
+    pub key_ttl: Duration,
+    /// How long counted attempts are kept: longer than a record may be redelivered.
+    pub attempts_ttl: Duration,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// How long its connection may take to come about, where it needs a new one.
+    pub connect_timeout: Duration,
+    /// How often a call is made before its failure is reported, the first time included.
+    pub attempts: u32,
+    /// The longest wait before the second attempt; it doubles from one to the next, and the jitter shortens it.
+    pub backoff: Duration,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            key_ttl: 45 * DAY,
+            attempts_ttl: 8 * DAY,
+            call_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            attempts: 4,
+            backoff: Duration::from_millis(50),
+        }
+    }
+}
 
 /// Which table, and how it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use smol_str::ToSmolStr;
 
 use super::vocabulary::SurveyFields;
 use crate::envelope::Envelope;
-use crate::family::Stored;
+use crate::formats::Stored;
 use crate::ports::statements::{StatementDocument, StatementFields};
 
 /// The statement as it was sent, with the typed fields that it is found and counted by.

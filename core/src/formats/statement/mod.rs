@@ -4,14 +4,13 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use lyceum_xapi::Version;
 use lyceum_xapi::equality;
 use lyceum_xapi::statement::{Object, Statement};
 use serde_json::Value;
 
 use super::{Format, Opened};
-use crate::envelope::{Envelope, EnvelopeConfig, Hint, Invalid, Meant, Opening};
-use crate::family::{Catalog, Known, known};
+use crate::catalog::{Known, known};
+use crate::envelope::{Envelope, Hint, Invalid, Meant, Opening};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::ports::schemas::Schemas;
 use crate::record::Record;
@@ -26,6 +25,9 @@ mod wrapped;
 pub use document::document;
 use vocabulary::EXTENSIONS;
 
+/// A statement or a wrapped message has at least one of these, however it is spelled.
+const MEMBERS: [&str; 5] = ["actor", "verb", "object", "xapi_data", "event_type"];
+
 /// The format of the platform's families.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementFormat;
@@ -35,13 +37,20 @@ impl Format for StatementFormat {
 
     type Schema = Infallible;
 
+    const LOOKS: &'static str =
+        "an xAPI statement has actor, verb and object, a message with one xapi_data or event_type";
+
+    fn looks_like(value: &[u8]) -> bool {
+        super::has_member(value, |name| MEMBERS.iter().any(|member| member.eq_ignore_ascii_case(name)))
+    }
+
     fn parse(_: &str) -> Result<Infallible, String> {
         Err("a statement is read by no schema".to_owned())
     }
 
     fn open<'a>(record: &'a Record, hint: Hint<'_>, _: &Schemas<Infallible>) -> Opened<'a, Statement<'a>> {
         let Some(value) = record.value.as_deref() else { return Opened::Tombstone };
-        read(record, value, hint, None).into()
+        read(record, value, hint).into()
     }
 
     fn sameness(envelope: &Envelope<'_, Statement<'_>>, fields: &[u8]) -> [u8; 32] {
@@ -54,32 +63,7 @@ impl Format for StatementFormat {
     }
 }
 
-/// What a valid value is, on whatever topic it may come: where it belongs, and the event. For whoever publishes.
-pub fn recognise<'a>(record: &'a Record, catalog: &Catalog, config: &EnvelopeConfig) -> Option<(Known, Envelope<'a>)> {
-    judge(record, None, catalog, config).ok()
-}
-
-/// The same judgement as that of [`StatementFormat`], before there is a topic: what is a plain statement here is taken there. By
-/// `version`, else by the statement's own.
-///
-/// # Errors
-/// All that is wrong with the value.
-pub fn judge<'a>(
-    record: &'a Record,
-    version: Option<Version>,
-    catalog: &Catalog,
-    config: &EnvelopeConfig,
-) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
-    let value = record.value.as_deref().unwrap_or_default();
-    read(record, value, Hint { family: None, catalog, config }, version)
-}
-
-fn read<'a>(
-    record: &'a Record,
-    value: &'a [u8],
-    hint: Hint<'_>,
-    version: Option<Version>,
-) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
+fn read<'a>(record: &'a Record, value: &'a [u8], hint: Hint<'_>) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
     let message = match wrapped::read(value) {
         Ok(message) => message,
@@ -94,7 +78,7 @@ fn read<'a>(
         Some(message) => (message.statement, "/xapi_data"),
         None => (value, ""),
     };
-    let verdict = lyceum_xapi::validate(raw, version, &hint.config.statement);
+    let verdict = lyceum_xapi::validate(raw, hint.config.xapi_version, &hint.config.statement);
     let kind = kind_of(&verdict.violations);
     opening.extend(verdict.violations.into_iter().map(|violation| {
         let mut finding = Finding::from(violation);
@@ -184,10 +168,12 @@ impl<'a> Envelope<'a> {
 
 #[cfg(test)]
 mod tests {
+    use lyceum_xapi::Version;
     use serde_json::{Value, json};
 
     use super::sample::{self, catalog, opened, places, record, statement};
     use super::*;
+    use crate::envelope::EnvelopeConfig;
 
     fn kind_and_places(value: impl ToString) -> (DeadLetterKind, Vec<(String, String)>) {
         opened(&record(value), |opened| {
@@ -270,21 +256,26 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_recognises_what_the_function_takes_and_nothing_else() {
-        let config = EnvelopeConfig::default();
-        let valid = record(statement(json!({})));
-        let (known, envelope) = recognise(&valid, &catalog(), &config).expect("it is valid");
-        assert_eq!((known.topic, envelope.id.to_string().as_str()), ("statements", sample::ID));
-        assert!(recognise(&record("{}"), &catalog(), &config).is_none());
+    fn what_has_a_members_name_of_a_statement_or_a_message_looks_like_one_however_wrong_it_is() {
+        for value in [r#"{"Verb": 1}"#, r#"{"id": 1, "xapi_data": {}}"#, r#"{"actor": {"#] {
+            assert!(StatementFormat::looks_like(value.as_bytes()), "{value}");
+        }
+        for value in [r#"{"after": [], "shows": [{"actor": 1}]}"#, "42", r#"["actor"]"#, "actor,verb,object", ""] {
+            assert!(!StatementFormat::looks_like(value.as_bytes()), "{value}");
+        }
     }
 
     #[test]
     fn a_version_that_is_asked_for_decides_which_rules_hold() {
-        let config = EnvelopeConfig::default();
         let context_agents = json!([{"objectType": "contextAgent", "agent": {"mbox": "mailto:a@example.com"}}]);
         let newer = record(statement(json!({"context": {"contextAgents": context_agents}})));
-        assert!(judge(&newer, Some(Version::V2_0), &catalog(), &config).is_ok());
-        assert!(judge(&newer, Some(Version::V1_0_3), &catalog(), &config).is_err());
+        let is_valid_by = |version| {
+            let config = EnvelopeConfig { xapi_version: Some(version), ..EnvelopeConfig::default() };
+            let hint = Hint { family: None, catalog: &catalog(), config: &config };
+            matches!(StatementFormat::open(&newer, hint, &Schemas::default()), Opened::Event(_))
+        };
+        assert!(is_valid_by(Version::V2_0));
+        assert!(!is_valid_by(Version::V1_0_3));
     }
 
     #[test]

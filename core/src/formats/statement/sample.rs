@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::catalog::{Catalog, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
 use crate::envelope::{EnvelopeConfig, Hint, Invalid};
-use crate::family::{Catalog, FamilySpec, PLATFORM_DEAD_LETTERS, TopicOf};
 use crate::formats::{Format, Opened};
 use crate::ports::schemas::Schemas;
 use crate::record::{Position, Record};

@@ -5,6 +5,8 @@ use bytestring::ByteString;
 use lyceum_xapi::statement::{Activity, Object, Statement};
 use serde::Serialize;
 
+use crate::catalog::{ObjectIs, StatementForm};
+
 /// Where the platform's extensions live: this and a snake_case name.
 pub const EXTENSIONS: &str = "http://nlj.platform/extensions/";
 /// Where the platform's activities live: this, a kind, `/` and an id.
@@ -16,30 +18,12 @@ pub const QUESTION_TYPE: &str = "http://adlnet.gov/expapi/activities/question";
 /// Activity type of a survey, as tools of the field send it.
 pub const SURVEY_TYPE: &str = "http://id.tincanapi.com/activitytype/survey";
 
-/// How a bare statement says an event type.
-#[derive(Debug, PartialEq)]
-pub struct StatementForm {
-    /// Any of these verbs.
-    pub verbs: &'static [&'static str],
-    /// This object.
-    pub object: ObjectIs,
-}
-
 impl StatementForm {
     /// Whether the statement says it.
     pub(super) fn is_said_by(&self, statement: &Statement<'_>) -> bool {
         let Object::Activity(activity) = &statement.object else { return false };
         self.verbs.contains(&statement.verb.as_ref()) && self.object.matches(activity, statement)
     }
-}
-
-/// The object by which a bare statement's event type is recognised.
-#[derive(Debug, PartialEq)]
-pub enum ObjectIs {
-    /// An activity `http://nlj.platform/activities/<kind>/<id>`.
-    Kind(&'static str),
-    /// An activity of kind `question`, or a `cmi.interaction` whose parent is a survey of the platform.
-    SurveyQuestion,
 }
 
 /// What an event of a survey is counted by.

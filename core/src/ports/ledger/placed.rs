@@ -360,7 +360,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::family::PLATFORM_DEAD_LETTERS;
+    use crate::catalog::PLATFORM_DEAD_LETTERS;
     use crate::record::Position;
     use crate::subscription::{Effect, KeyPlace, Reads};
 

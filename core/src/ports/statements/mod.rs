@@ -1,4 +1,5 @@
-//! The statement store: every accepted xAPI statement once, as it was sent, with typed fields to search and count by.
+//! The statement store: every accepted xAPI statement once, as it was sent, with typed fields to search and count by. The events
+//! of families of other wire forms are documents beside them, which no question about statements counts.
 //!
 //! Production: Elasticsearch or OpenSearch. Twin: tantivy. Model: memory, for the simulation.
 
@@ -65,7 +66,7 @@ pub struct StatementFields {
     pub actor_sha1: Option<String>,
     /// Verb IRI.
     pub verb: ByteString,
-    /// `Activity`, `Agent`, `Group`, `StatementRef`, `SubStatement`.
+    /// One of [`OBJECT_TYPES`]; empty in a document of a family whose events are no statements.
     pub object_type: Cow<'static, str>,
     /// The activity's IRI, the StatementRef's id (lower case), the agent's canonical identifier; empty for a SubStatement.
     pub object: ByteString,
@@ -93,6 +94,9 @@ pub struct StatementFields {
     /// The statement that this one voids.
     pub voids: Option<Uuid>,
 }
+
+/// The kinds of object that a statement may have. By them statements are told from the documents of other families beside them.
+pub const OBJECT_TYPES: [&str; 5] = ["Activity", "Agent", "Group", "StatementRef", "SubStatement"];
 
 /// A statement as it was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +155,7 @@ impl StatementsError {
     }
 }
 
-/// Which statements are meant. Every part that is given must hold.
+/// Which documents are meant. Every part that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Always given, but by an operator who looks at all tenants.
@@ -168,6 +172,8 @@ pub struct Filter {
     pub actors: Vec<String>,
     /// See `actors`.
     pub actor_sha1: Option<String>,
+    /// Any of these kinds of object. See [`Filter::of_statements`] and [`Filter::of_others`].
+    pub object_types: Vec<String>,
     /// The object's IRI.
     pub object: Option<String>,
     /// The survey's last segment.
@@ -176,6 +182,20 @@ pub struct Filter {
     pub registration: Option<String>,
     /// Voided statements too. Without it they are left out, as xAPI asks (voiding statements themselves count).
     pub include_voided: bool,
+}
+
+impl Filter {
+    /// The same of statements alone: families whose events are no statements have documents in the store, too.
+    #[must_use]
+    pub fn of_statements(self) -> Self {
+        Self { object_types: OBJECT_TYPES.map(str::to_owned).to_vec(), ..self }
+    }
+
+    /// The same of what is no statement.
+    #[must_use]
+    pub fn of_others(self) -> Self {
+        Self { object_types: vec![String::new()], ..self }
+    }
 }
 
 /// One page of a search.

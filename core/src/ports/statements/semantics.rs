@@ -132,8 +132,8 @@ fn visit_boolean(value: Option<bool>, visit: Visit<'_, '_>) {
 }
 
 /// The fields that a [`Filter`] can name; all others are only counted.
-pub const FILTERED: [&str; 8] =
-    ["tenant", "verb", "event_type", "object", "survey", "registration", "actor", "actor_sha1"];
+pub const FILTERED: [&str; 9] =
+    ["tenant", "verb", "event_type", "object_type", "object", "survey", "registration", "actor", "actor_sha1"];
 
 /// Every field, one line each; the names are those of [`super::StatementFields`], and the tenant.
 pub const FIELDS: [Field; 21] = [
@@ -175,6 +175,7 @@ impl Filter {
             vec![("tenant", self.tenant.as_slice())],
             vec![("verb", &self.verbs[..])],
             vec![("event_type", &self.event_types[..])],
+            vec![("object_type", &self.object_types[..])],
             vec![("object", self.object.as_slice())],
             vec![("survey", self.survey.as_slice())],
             vec![("registration", self.registration.as_slice())],
@@ -303,6 +304,7 @@ mod tests {
             event_types: vec!["one".into()],
             actors: vec!["one".into()],
             actor_sha1: one(),
+            object_types: vec!["one".into()],
             object: one(),
             survey: one(),
             registration: one(),

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use super::{Invocation, Item, Shell};
-use crate::family::{Decision, Occurrence, Refusal, TypedEvent};
+use crate::family::{Decision, Occurrence, TypedEvent};
+use crate::outcome::Refusal;
 use crate::ports::ledger::LedgerError;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::states::States;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use lyceum_core::family::Catalog;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::outcome::DeadLetterKind;
 use serde_json::{Map, Value, json};
 

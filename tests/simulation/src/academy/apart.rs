@@ -2,7 +2,10 @@
 
 use std::marker::PhantomData;
 
-use lyceum_core::family::{Decision, EnvelopeOf, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
+use lyceum_core::catalog::FamilySpec;
+use lyceum_core::family::{Decision, EnvelopeOf, Family, Occurrence, StatefulFamily};
+use lyceum_core::formats::Stored;
+use lyceum_core::outcome::Refusal;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::States;
 use lyceum_core::subscription::{Effect, KeyPlace, Subscription};

@@ -1,7 +1,10 @@
 //! Training with one rule of its state machine changed, to show that the fold and the second schedule notice.
 
+use lyceum_core::catalog::FamilySpec;
 use lyceum_core::envelope::Envelope;
-use lyceum_core::family::{AggregateState, Decision, Family, FamilySpec, Occurrence, Refusal, StatefulFamily, Stored};
+use lyceum_core::family::{AggregateState, Decision, Family, Occurrence, StatefulFamily};
+use lyceum_core::formats::Stored;
+use lyceum_core::outcome::Refusal;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Change, States};
 use lyceum_core::subscription::Subscription;

@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use lyceum_core::catalog::{EventType, FamilySpec, ObjectIs, PLATFORM_DEAD_LETTERS, StatementForm, TopicOf};
 use lyceum_core::envelope::Envelope;
 use lyceum_core::family::{
-    AggregateRef, AggregateState, Decision, EventType, Family, FamilySpec, FollowUp, Occurrence, PLATFORM_DEAD_LETTERS,
-    Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
+    AggregateRef, AggregateState, Decision, Family, FollowUp, Occurrence, StatefulFamily, TypedEvent,
 };
+use lyceum_core::formats::Stored;
 use lyceum_core::formats::statement::field::Fields;
-use lyceum_core::formats::statement::vocabulary::{ObjectIs, StatementForm};
 use lyceum_core::formats::statement::{StatementFormat, document};
-use lyceum_core::outcome::Finding;
+use lyceum_core::outcome::{Finding, Refusal};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::states::{Aggregate, Changes, States};
 use lyceum_core::subscription::{Effect, KeyPlace, Subscription};

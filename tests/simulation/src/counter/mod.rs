@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lyceum_core::family::{Catalog, Family};
+use lyceum_core::catalog::Catalog;
+use lyceum_core::family::Family;
 
 use crate::check::Violation;
 use crate::defect::Defect;

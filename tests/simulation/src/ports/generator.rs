@@ -1,7 +1,7 @@
 //! The port of the toys' generator, made unreliable: slow, failing, hanging, and with another answer to every call.
 
 use async_trait::async_trait;
-use lyceum_core::subscription::{CallError, CallPort};
+use lyceum_core::effects::{CallError, CallPort};
 use uuid::Uuid;
 
 use super::Line;

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_core::effects::CallPort;
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::process::Services;
-use lyceum_core::subscription::CallPort;
 
 use crate::clock::SimulatedClock;
 use crate::executor::pause;

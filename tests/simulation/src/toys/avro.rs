@@ -3,22 +3,21 @@
 
 use std::sync::Arc;
 
+use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::effects::Counted;
 use lyceum_core::envelope::{Hint, Invalid, Opening};
-use lyceum_core::family::{
-    AggregateRef, AggregateState, EnvelopeOf, Family, FamilySpec, Known, Occurrence, PLATFORM_DEAD_LETTERS, Stored,
-    TopicOf, TypedEvent,
-};
-use lyceum_core::formats::{Format, Opened};
+use lyceum_core::family::{AggregateRef, AggregateState, EnvelopeOf, Family, Occurrence, TypedEvent};
+use lyceum_core::formats::{Format, Opened, Stored, document};
 use lyceum_core::outcome::{DeadLetterKind, Finding};
 use lyceum_core::ports::schemas::{SchemaRef, Schemas};
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
-use lyceum_core::subscription::{Counted, Effect, Subscription};
+use lyceum_core::subscription::{Effect, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{document, hash, named};
+use super::{hash, named};
 
 /// Where answers come.
 pub const TOPIC: &str = "toy.answers.v1";
@@ -119,6 +118,12 @@ impl Format for Avro {
     type Body<'a> = Answer<'a>;
     type Schema = Vec<String>;
 
+    const LOOKS: &'static str = "Avro begins with the name of its schema";
+
+    fn looks_like(value: &[u8]) -> bool {
+        unframed(value).is_some()
+    }
+
     fn parse(schema: &str) -> Result<Vec<String>, String> {
         Ok(schema.split(' ').map(str::to_owned).collect())
     }
@@ -191,7 +196,7 @@ impl Family for Answers {
     type Event = Scored;
 
     fn document(envelope: &EnvelopeOf<'_, Scored>, event: &Scored, stored: &Stored<'_>) -> StatementDocument {
-        let mut document = document(envelope, &event.learner, stored);
+        let mut document = document(envelope, Some(&event.learner), stored);
         document.fields.score_raw = Some(event.score as f64);
         document
     }

@@ -7,18 +7,20 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyceum_core::envelope::{Envelope, EnvelopeConfig, Hint, follow_up_id};
-use lyceum_core::family::{Catalog, EventType, Family, Stored, TypedEvent};
+use lyceum_core::catalog::{Catalog, EventType};
+use lyceum_core::effects::{Calling, Counted, Reaction};
+use lyceum_core::envelope::{EnvelopeConfig, Hint, follow_up_id};
+use lyceum_core::family::{Family, TypedEvent};
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::schemas::Schemas;
-use lyceum_core::ports::statements::{StatementDocument, StatementFields};
 use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
     counted_row,
 };
 use lyceum_core::record::{NewRecord, Record};
-use lyceum_core::subscription::{Calling, Counted, Reaction, Subscription};
+use lyceum_core::subscription::Subscription;
+use lyceum_functions::{Entry, entry, stateful};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -48,29 +50,17 @@ fn hash(parts: [&[u8]; 2]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-fn document<B>(envelope: &Envelope<'_, B>, actor: &str, stored: &Stored<'_>) -> StatementDocument {
-    let fields = StatementFields {
-        event_type: envelope.event_type.into(),
-        family: stored.family.into(),
-        timestamp_ms: envelope.occurred_at_ms,
-        actor: actor.to_owned(),
-        ..StatementFields::default()
-    };
-    StatementDocument {
-        tenant: envelope.tenant.clone(),
-        id: envelope.id,
-        raw: stored.value.slice_ref(envelope.raw),
-        stored_ms: stored.stored_ms,
-        source: stored.source.clone(),
-        correlation_id: envelope.correlation_id.clone(),
-        fields,
-    }
-}
-
 /// The catalog of the toys.
 pub fn catalog() -> Catalog {
     Catalog::new(vec![&avro::SPEC, &module::COURSE_SPEC, &module::DISTRIBUTION_SPEC])
 }
+
+/// The same families with their functions, as a registry has them.
+pub const ENTRIES: [Entry; 3] = [
+    entry::<Answers>(|services, catalog, config| Arc::new(CountedProcessor::<Answers>::new(services, catalog, config))),
+    stateful::<Courses>(),
+    stateful::<Distributions>(),
+];
 
 /// Makes a worker's processor.
 type Build = fn(&Arc<Stage>, &str, Services, Arc<Catalog>, ProcessConfig) -> Box<dyn Subscriber>;

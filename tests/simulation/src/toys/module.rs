@@ -7,25 +7,24 @@
 use std::convert::Infallible;
 
 use async_trait::async_trait;
+use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
+use lyceum_core::effects::{CallError, CallPort, Calling, Reaction};
 use lyceum_core::envelope::{Hint, Invalid, Opening, follow_up_id};
 use lyceum_core::family::{
-    AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FamilySpec, FollowUp, Known, Occurrence,
-    PLATFORM_DEAD_LETTERS, Refusal, StatefulFamily, Stored, TopicOf, TypedEvent,
+    AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FollowUp, Occurrence, StatefulFamily, TypedEvent,
 };
-use lyceum_core::formats::{Format, Opened};
-use lyceum_core::outcome::{DeadLetterKind, Finding};
+use lyceum_core::formats::{Format, Opened, Stored, document, has_member};
+use lyceum_core::outcome::{DeadLetterKind, Finding, Refusal};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
 use lyceum_core::states::{Aggregate, Changes, States};
-use lyceum_core::subscription::{
-    CallError, CallPort, Calling, Effect, KeyPlace, Reaction, Reads, Subscription, Wanted,
-};
+use lyceum_core::subscription::{Effect, KeyPlace, Reads, Subscription, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{document, hash, named};
+use super::{hash, named};
 
 /// Where courses' events come.
 pub const COURSES: &str = "toy.courses.v1";
@@ -90,6 +89,12 @@ pub struct Module;
 impl Format for Module {
     type Body<'a> = Charter<'a>;
     type Schema = Infallible;
+
+    const LOOKS: &'static str = "a module's event has id, type, payload and meta";
+
+    fn looks_like(value: &[u8]) -> bool {
+        has_member(value, |name| name == "payload" || name == "meta")
+    }
 
     fn parse(_: &str) -> Result<Infallible, String> {
         Err("a module's envelope is read by no schema".to_owned())
@@ -204,7 +209,7 @@ impl Family for Courses {
     type Event = Event;
 
     fn document(envelope: &EnvelopeOf<'_, Event>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, "", stored)
+        document(envelope, None, stored)
     }
 }
 
@@ -233,7 +238,7 @@ impl Family for Distributions {
     type Event = Event;
 
     fn document(envelope: &EnvelopeOf<'_, Event>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
-        document(envelope, "", stored)
+        document(envelope, None, stored)
     }
 }
 

@@ -10,7 +10,6 @@ use parking_lot::RwLock;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::chunk::{self, Unreadable};
-use super::topic::TopicRow;
 use lyceum_core::ports::event_log::EventLogError;
 
 /// The layout of the tables below. A file with a larger one is refused.
@@ -21,6 +20,9 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// Topic name → id, partitions, retention age in nanoseconds and bytes. An id is never given twice.
 pub(super) const TOPICS: TableDefinition<&str, TopicRow> = TableDefinition::new("topics");
+
+/// Id, partitions, retention age and bytes.
+pub(super) type TopicRow = (u32, i32, Option<u128>, Option<u64>);
 
 /// Topic id and partition → what it holds. A partition that never had a record is absent.
 pub(super) const PARTITIONS: TableDefinition<(u32, i32), PartitionRow> = TableDefinition::new("partitions");

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use redb::ReadableTable;
 
-use super::store::Failure;
+use super::store::{Failure, TopicRow};
 use lyceum_core::ports::event_log::{EventLogError, Retention, TopicSpec, rules};
-
-/// The row of the table of topics.
-pub(super) type TopicRow = (u32, i32, Option<u128>, Option<u64>);
 
 #[derive(Clone, Copy)]
 pub(super) struct Topic {

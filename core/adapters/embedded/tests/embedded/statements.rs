@@ -403,13 +403,14 @@ prop_compose! {
         verbs in prop::collection::vec(select(&TEXTS[..]), 0..3),
         event_types in prop::collection::vec(select(&TEXTS[..]), 0..3),
         actors in prop::collection::vec(select(&TEXTS[..]), 0..2),
+        object_types in prop::collection::vec(select(&["", "Activity", "Agent"][..]), 0..3),
         (actor_sha1, object, survey, registration) in (rarely_text(), rarely_text(), rarely_text(), rarely_text()),
         include_voided in any::<bool>(),
     ) -> Filter {
         let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Filter {
             tenant: tenant.map(str::to_owned), from_ms, to_ms, verbs: owned(verbs), event_types: owned(event_types),
-            actors: owned(actors), actor_sha1, object, survey, registration, include_voided,
+            actors: owned(actors), actor_sha1, object_types: owned(object_types), object, survey, registration, include_voided,
         }
     }
 }
