@@ -11,13 +11,14 @@ use futures::executor::block_on;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::effects::CallError;
 use lyceum_core::envelope::{SOURCE_HEADER, follow_up_id};
-use lyceum_core::family::StatefulFamily;
+use lyceum_core::family::{AggregateRef, StatefulFamily};
 use lyceum_core::ports::event_log::{Administer, Retention, TopicSpec};
-use lyceum_core::ports::ledger::{Claim, KeyId, Ledger};
+use lyceum_core::ports::ledger::{AggregateWrite, Claim, Commit, Content, KeyId, Ledger, MAX_COMMIT_BYTES};
 use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasUnavailable};
 use lyceum_core::ports::statements::QueryDocuments;
 use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
+    counted_row,
 };
 use lyceum_core::record::{Header, Position, Record, header_text};
 use lyceum_events_tests::faults::Fault;
@@ -217,6 +218,29 @@ fn numbers_are_counted_again_at_once_where_a_call_failed_or_its_answer_was_lost(
             assert_eq!(count_of(&world, "ada")["answers"], 1, "{fault:?} of call {nth}");
         }
     }
+}
+
+#[test]
+fn rows_that_are_too_large_for_one_transaction_are_written_in_as_few_as_take_them() {
+    let world = world();
+    let learner = |number: u32| format!("learner-{number}");
+    let counter = |number| AggregateRef { kind: avro::SCORES, id: learner(number).into() };
+    let at = Position::new(avro::TOPIC, 0, 0);
+    // Each of 58 kB: a hundred of them, which is as many as a transaction has room for by their number, are too many.
+    let before: Vec<Uuid> = (0..1_500).map(Uuid::from_u128).collect();
+    let row = Bytes::from(json!({"through": -1, "numbers": {"answers": before, "sum": 0}}).to_string());
+    assert!(100 * row.len() > MAX_COMMIT_BYTES && 100 * row.len() < 2 * MAX_COMMIT_BYTES, "{}", row.len());
+    for number in 0..100 {
+        let id = counted_row("acme", &counter(number), &at);
+        let write = AggregateWrite { id, expected: None, content: Some(Content::of(row.clone())) };
+        let commit = Commit { aggregates: vec![write], keys: Vec::new() };
+        block_on(world.ledger.model.commit(commit)).expect("it is written");
+    }
+    let answer = |number| avro::value(Uuid::from_u128(10_000 + u128::from(number)), &learner(number), 1, true, 0);
+    let records: Vec<_> = (0..100).map(|number| record(avro::TOPIC, i64::from(number), answer(number))).collect();
+    assert_eq!(outcomes(&world.deliver_to(&answers(&world), &records)), ["applied"; 100]);
+    assert_eq!(world.ledger.switch.calls("commit"), 2);
+    assert!((0..100).all(|number| count_of(&world, &learner(number))["answers"] == 1_501));
 }
 
 #[test]
