@@ -1,7 +1,7 @@
 //! What an event family is: it owns topics and event types, and tells how an event is read and, where it keeps state, decided.
 //!
 //! A family is a folder in `functions/` that implements [`Family`], and a line in the registry (`functions/src/lib.rs`).
-//! Everything that is data about a family stands in its [`FamilySpec`](crate::catalog::FamilySpec); the event table of the documentation is tested
+//! Everything that is data about a family stands in its [`FamilySpec`]; the event table of the documentation is tested
 //! against it. Who reads its topics, and with which effect, is a [`Subscription`]: its own, and those of others.
 
 use serde::Serialize;
