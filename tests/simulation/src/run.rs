@@ -19,6 +19,9 @@ pub enum World {
     Academy,
     /// The counters of this package.
     Counters,
+    /// One of them, of which an event was rejected before another one's attempts are spent while somebody applies it: too rare
+    /// among the others.
+    Spent,
     /// Effects and wire forms that no family of the release has.
     Toys,
 }
@@ -72,11 +75,13 @@ impl Order {
             Some(Defect::DeadAfterCommit { one_key: true, .. }) => World::Academy,
             // The academy has no attempts to spend.
             Some(Defect::DeadBeforeCommit { lost_race_stands: true, .. }) => World::Counters,
+            Some(Defect::RejectionLeavesHome) => World::Spent,
             _ => World::of_seed(self.seed),
         };
         let (stage, result) = match world {
             World::Academy => academy::run(self),
-            World::Counters => counter::run(self),
+            World::Counters => counter::run(self, false),
+            World::Spent => counter::run(self, true),
             World::Toys => toys::run(self),
         };
         let state = stage.state();

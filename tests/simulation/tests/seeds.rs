@@ -54,6 +54,14 @@ fn every_effect_that_only_toys_have_ends_as_if_each_event_had_happened_once() {
 }
 
 #[test]
+fn who_spends_an_events_attempts_while_another_applies_it_does_not_end_it_twice() {
+    for seed in 0..200 {
+        let outcome = Order { world: Some(World::Spent), ..Order::of_seed(seed) }.run();
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_seed_makes_the_same_steps_each_time_whether_its_trace_is_kept_or_not() {
     for seed in 0..20 {
         let (once, again) = (Order::of_seed(seed).run(), Order { keep_trace: true, ..Order::of_seed(seed) }.run());

@@ -43,6 +43,19 @@ pub(super) fn fill(stage: &Stage, random: &mut Random) {
     }
 }
 
+/// The same with a rejected event and one or two whose own work may fail, of one counter.
+pub(super) fn fill_to_spend(stage: &Stage, random: &mut Random) {
+    stage.create_topic(COUNTERS, 1);
+    stage.state().plan.calm();
+    stage.state().plan.allow(Fault::OwnWork, 6);
+    stage.state().plan.allow(Fault::Zombie, 20);
+    let flaky = random.between(1, 2);
+    for at in 0..=flaky {
+        let (id, kind) = (random.uuid(), if at == 0 { Kind::Need } else { Kind::Flaky });
+        stage.append(COUNTERS, event(random, &[kind], &["a"], id, at));
+    }
+}
+
 fn event(random: &mut Random, kinds: &[Kind], counters: &[&str], id: Uuid, note: usize) -> NewRecord {
     let kind = *random.pick(kinds);
     let counter = *random.pick(counters);
