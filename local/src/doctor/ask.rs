@@ -1,7 +1,7 @@
 //! AWS's services, asked one by one: what is there, what is missing, and what may not be seen.
 
 use lyceum_aws::call::{Answer, CallError, Service};
-use lyceum_secrets::Place;
+use lyceum_secrets::{Place, get_parameter};
 use serde_json::Value;
 
 use super::facts::{Seen, Unseen};
@@ -16,7 +16,6 @@ pub(super) struct Ask {
     iam: Service,
     dynamodb: Service,
     secretsmanager: Service,
-    ssm: Service,
 }
 
 impl Ask {
@@ -31,7 +30,6 @@ impl Ask {
             iam: service("iam"),
             dynamodb: service("dynamodb"),
             secretsmanager: service("secretsmanager"),
-            ssm: service("ssm"),
         }
     }
 
@@ -108,7 +106,7 @@ impl Ask {
                 let found = self.secret("DescribeSecret", arn).await?;
                 Ok(!found["DeletedDate"].is_null())
             }
-            Place::ParameterStore { name, .. } => self.parameter(name, false).await.map(|_| false),
+            Place::ParameterStore { region, name } => parameter(region, name, false).await.map(|_| false),
         }
     }
 
@@ -116,7 +114,9 @@ impl Ask {
     pub(super) async fn secret_text(&self, arn: &str) -> Seen<String> {
         match Place::of(arn) {
             Place::SecretsManager => Ok(text(&self.secret("GetSecretValue", arn).await?["SecretString"])),
-            Place::ParameterStore { name, .. } => Ok(text(&self.parameter(name, true).await?["Parameter"]["Value"])),
+            Place::ParameterStore { region, name } => {
+                Ok(text(&parameter(region, name, true).await?["Parameter"]["Value"]))
+            }
         }
     }
 
@@ -126,12 +126,11 @@ impl Ask {
         let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
         json(self.secretsmanager.send("POST", "/", &headers, &body).await, self.secretsmanager.name())
     }
+}
 
-    async fn parameter(&self, name: &str, is_decrypted: bool) -> Seen<Value> {
-        let body = serde_json::json!({"Name": name, "WithDecryption": is_decrypted}).to_string();
-        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")];
-        json(self.ssm.send("POST", "/", &headers, &body).await, self.ssm.name())
-    }
+/// Where its own region has it, as the function asks for it.
+async fn parameter(region: &str, name: &str, is_decrypted: bool) -> Seen<Value> {
+    json(get_parameter(region, name, is_decrypted).await, "ssm")
 }
 
 pub(super) fn text(value: &Value) -> String {

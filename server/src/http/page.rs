@@ -392,7 +392,9 @@ pub(super) async fn show_event(
     let Found { record, event, letter, became, stored, about } = found;
     let seen = sources.live.snapshot(tenant.as_deref()).anomalies;
     let (mut odd, mut learners) = (Vec::new(), Vec::new());
-    for (of, tenant) in about.aggregates.iter().zip(about.tenant.iter().cycle()) {
+    for of in &about.aggregates {
+        // An event that is read has a tenant.
+        let Some(tenant) = &about.tenant else { break };
         let state = part(async { states.show(tenant, of.kind, &of.id).await.map_err(Problem::from) }).await;
         if let Ok(Some(state)) = state {
             learners.extend(state["learner"].as_str().map(str::to_owned));

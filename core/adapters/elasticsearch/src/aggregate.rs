@@ -9,7 +9,6 @@ use lyceum_core::ports::statements::aggregation::{
     self, Aggregation, AggregationKind, Aggregations, MAX_BUCKETS, Metric,
 };
 use lyceum_core::ports::statements::bucket::{shape_bucket, shape_keyed};
-use lyceum_core::ports::statements::semantics::FieldValue;
 use lyceum_core::ports::statements::{Filter, StatementsError};
 
 /// Buckets that each shard names at least, so that a sum over shards misses none that counts.
@@ -58,13 +57,7 @@ fn translate(aggregations: &Aggregations, depth: Depth) -> Value {
                 (json!({"terms": terms}), Depth::Nested)
             }
             AggregationKind::Filter { field, value } => {
-                let value = match value {
-                    FieldValue::Text(text) => json!(text),
-                    FieldValue::Long(number) => json!(number),
-                    FieldValue::Double(number) => json!(number),
-                    FieldValue::Boolean(truth) => json!(truth),
-                };
-                (json!({"filter": {"term": {field.name: value}}}), depth)
+                (json!({"filter": {"term": {field.name: value.to_json()}}}), depth)
             }
             AggregationKind::Missing { field } => (json!({"missing": {"field": field.name}}), depth),
             AggregationKind::Cardinality { field } => {

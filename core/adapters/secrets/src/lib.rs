@@ -18,7 +18,7 @@ mod secrets;
 
 pub use place::Place;
 pub use renewal::{PAUSE_MS, Reason, Renewal};
-pub use secrets::{ReadSecrets, Secrets};
+pub use secrets::{ReadSecrets, Secrets, get_parameter};
 
 const ELASTICSEARCH_CA_SECRET_ARN: Variable<Option<String>> = optional(
     "ELASTICSEARCH_CA_SECRET_ARN",

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use lyceum_aws::call::Service;
+use lyceum_aws::call::{Answer, CallError, Service};
 use lyceum_core::clock::ms_since_1970;
 use lyceum_core::environment::Reading;
 use parking_lot::{Mutex, RwLock};
@@ -43,19 +43,24 @@ impl ReadSecrets for OfAws {
                     .map(|answer| answer.secret_string().unwrap_or_default().to_owned())
                     .map_err(|error| error.into_service_error().into())
             }
-            Place::ParameterStore { region, name } => {
-                get_parameter(&Service::new("ssm", region, process_variable), name).await
-            }
+            Place::ParameterStore { region, name } => text_of_parameter(region, name).await,
         };
         answer.with_context(|| format!("its role needs {} for {arn}, and kms:Decrypt for its key", place.right()))
     }
 }
 
-/// Source: AWS Systems Manager API reference, `GetParameter`.
-async fn get_parameter(ssm: &Service, name: &str) -> Result<String> {
+/// Asks Systems Manager for a parameter. Source: its API reference, `GetParameter`.
+///
+/// # Errors
+/// Where there is no answer.
+pub async fn get_parameter(region: &str, name: &str, is_decrypted: bool) -> Result<Answer, CallError> {
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")];
-    let question = json!({"Name": name, "WithDecryption": true}).to_string();
-    let answer = ssm.send("POST", "/", &headers, &question).await?;
+    let question = json!({"Name": name, "WithDecryption": is_decrypted}).to_string();
+    Service::new("ssm", region, process_variable).send("POST", "/", &headers, &question).await
+}
+
+async fn text_of_parameter(region: &str, name: &str) -> Result<String> {
+    let answer = get_parameter(region, name, true).await?;
     let held: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         // What it says of an error holds no value.

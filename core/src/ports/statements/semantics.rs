@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::str::FromStr;
 
 use bytestring::ByteString;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use uuid::Uuid;
@@ -67,6 +68,16 @@ impl FieldValue<'_> {
             Self::Long(value) => Some(*value as f64),
             Self::Double(value) => Some(*value),
             Self::Boolean(value) => Some(f64::from(u8::from(*value))),
+        }
+    }
+
+    /// The value in JSON.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Text(text) => Value::from(&**text),
+            Self::Long(value) => Value::from(*value),
+            Self::Double(value) => Value::from(*value),
+            Self::Boolean(value) => Value::from(*value),
         }
     }
 

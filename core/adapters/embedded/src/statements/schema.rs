@@ -76,7 +76,7 @@ impl IndexSchema {
                 (raw, builder.add_bytes_field("about", STORED), raw, (INDEXED | FAST).into())
             }
             // Bytes are written and read one at a time, texts are not.
-            Version::Second | Version::Third => {
+            _ => {
                 let (raw, about) = (builder.add_text_field("raw", STORED), builder.add_text_field("about", STORED));
                 (raw, about, builder.add_bytes_field("raw_bytes", STORED), FAST.into())
             }
@@ -111,7 +111,7 @@ impl IndexSchema {
     fn indexed<'a>(&self, key: &'a Key) -> Cow<'a, [u8]> {
         match self.version {
             Version::First => Cow::Borrowed(&key.0),
-            Version::Second | Version::Third => Cow::Owned(Sha256::digest(&key.0)[..KEY_BYTES].to_vec()),
+            _ => Cow::Owned(Sha256::digest(&key.0)[..KEY_BYTES].to_vec()),
         }
     }
 
@@ -133,12 +133,12 @@ impl IndexSchema {
         encoded.add_u64(self.id_low, low);
         let about = serde_json::to_string(&About::of(document))?;
         match (self.version, std::str::from_utf8(&document.raw)) {
-            (Version::Second | Version::Third, Ok(text)) => encoded.add_text(self.raw, text),
-            _ => encoded.add_bytes(self.raw_bytes, &document.raw),
+            (Version::First, _) | (_, Err(_)) => encoded.add_bytes(self.raw_bytes, &document.raw),
+            (_, Ok(text)) => encoded.add_text(self.raw, text),
         }
         match self.version {
             Version::First => encoded.add_bytes(self.about, about.as_bytes()),
-            Version::Second | Version::Third => encoded.add_text(self.about, about),
+            _ => encoded.add_text(self.about, about),
         }
         for (field, &index_field) in FIELDS.iter().zip(&self.fields) {
             field.for_each_value(document, |value| match value {

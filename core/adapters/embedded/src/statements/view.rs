@@ -26,7 +26,7 @@ use super::refuse_or_retry;
 use super::schema::{ID_HIGH, ID_LOW, IndexSchema, Key};
 use lyceum_core::ports::statements::aggregation::{self, AggregationKind, Aggregations, MAX_BUCKETS};
 use lyceum_core::ports::statements::bucket::{shape_bucket, shape_keyed};
-use lyceum_core::ports::statements::semantics::{Cursor, FieldKind, FieldValue, check_search};
+use lyceum_core::ports::statements::semantics::{Cursor, FieldKind, check_search};
 use lyceum_core::ports::statements::{
     Filter, Page, SCAN_BYTES, SCAN_STATEMENTS, ScanPart, ScanPlace, StatementDocument, StatementsError, StoredStatement,
 };
@@ -396,7 +396,9 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
             AggregationKind::Terms { field, size } if field.kind == FieldKind::Text => terms(field.name, *size),
             // Tantivy keeps whole and broken numbers apart when it orders buckets, so `shape` orders and cuts them.
             AggregationKind::Terms { field, .. } => terms(field.name, MAX_BUCKETS),
-            AggregationKind::Filter { field, value } => json!({"filter": equals(field.name, value)}),
+            AggregationKind::Filter { field, value } => {
+                json!({"filter": {"type": "Equals", "field": field.name, "value": value.to_json()}})
+            }
             // `* AND NOT` would nest the exclusion in a clause of its own, and such a one finds nothing.
             AggregationKind::Missing { field } => json!({"filter": format!("+* -{}:*", field.name)}),
             AggregationKind::Cardinality { field } if distinct == Distinct::Exact => terms(field.name, MAX_BUCKETS + 1),
@@ -411,18 +413,7 @@ fn translate(aggregations: &Aggregations, distinct: Distinct) -> Value {
     aggregations.iter().map(|(name, aggregation)| (name.clone(), one(aggregation))).collect::<Map<_, _>>().into()
 }
 
-/// [`Equals`] in JSON.
-fn equals(field: &str, value: &FieldValue<'_>) -> Value {
-    let value = match value {
-        FieldValue::Text(text) => json!(text),
-        FieldValue::Long(number) => json!(number),
-        FieldValue::Double(number) => json!(number),
-        FieldValue::Boolean(truth) => json!(truth),
-    };
-    json!({"type": "Equals", "field": field, "value": value})
-}
-
-/// The documents with this value in this field. Found in the column where there is no index beside it, which tantivy's own query language
+/// The documents with this value in this field, by its own name in JSON. Found in the column where there is no index beside it, which tantivy's own query language
 /// cannot say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Equals {
