@@ -123,6 +123,7 @@ pub struct Metrics {
     retries: Family<FamilyLabels, Counter>,
     consumer_lag: Family<PartitionLabels, Gauge>,
     consumer_lag_seconds: Family<LagLabels, Gauge<f64, AtomicU64>>,
+    consumer_silent_seconds: Family<LagLabels, Gauge<f64, AtomicU64>>,
     store_duration: Family<StoreLabels, Histogram>,
     store_errors: Family<StoreErrorLabels, Counter>,
     capacity_units: Family<OperationLabels, Counter<f64, AtomicU64>>,
@@ -198,6 +199,7 @@ impl Metrics {
             retries: Family::default(),
             consumer_lag: Family::default(),
             consumer_lag_seconds: Family::default(),
+            consumer_silent_seconds: Family::default(),
             store_duration: Family::new_with_constructor(new_duration_histogram),
             store_errors: Family::default(),
             capacity_units: Family::default(),
@@ -223,6 +225,8 @@ impl Metrics {
         r.register("consumer_lag", "Records not yet settled", metrics.consumer_lag.clone());
         let lag = metrics.consumer_lag_seconds.clone();
         r.register("consumer_lag_seconds", "How long the oldest record has waited that is not settled", lag);
+        let silent = metrics.consumer_silent_seconds.clone();
+        r.register("consumer_silent_seconds", "For how long the topic could not be read; 0 where it can", silent);
         r.register("store_duration_seconds", "Time that a store took to answer", metrics.store_duration.clone());
         r.register("store_errors", "Calls that a store failed", metrics.store_errors.clone());
         r.register("dynamodb_capacity_units", "Capacity units consumed", metrics.capacity_units.clone());
@@ -333,6 +337,12 @@ impl Metrics {
         self.consumer_lag_seconds.get_or_create(&labels).set(lag.as_secs_f64());
         let labels = || [("topic", topic.to_owned().into()), ("subscription", subscription.to_owned().into())];
         self.sample(("lyceum_consumer_lag_seconds", Unit::Seconds, Combine::Each), labels, lag.as_secs_f64());
+    }
+
+    /// Sets for how long a subscription has not been able to read a topic; 0 where it can. Both are of the catalog or the configuration.
+    pub fn set_consumer_silent_seconds(&self, topic: &str, subscription: &str, silent: Duration) {
+        let labels = LagLabels { topic: topic.to_owned(), subscription: subscription.to_owned() };
+        self.consumer_silent_seconds.get_or_create(&labels).set(silent.as_secs_f64());
     }
 
     /// Notes how long a store took for one call, failed or not.
@@ -477,6 +487,7 @@ mod tests {
         metrics.observe_batch_size(42);
         metrics.set_consumer_lag("nlj.survey.responses", 2, 17);
         metrics.set_consumer_lag_seconds("nlj.survey.responses", "survey", Duration::from_millis(2_500));
+        metrics.set_consumer_silent_seconds("nlj.survey.responses", "survey", Duration::from_secs(95));
         metrics.observe_store_duration("ledger", "commit", Duration::from_millis(20));
         metrics.count_store_error("statements", "unavailable");
         metrics.add_capacity_units("TransactWriteItems", Access::Write, Some("survey"), 2.5);
@@ -507,6 +518,7 @@ mod tests {
             r#"lyceum_retries_total{family="survey"} 1"#,
             r#"lyceum_consumer_lag{topic="nlj.survey.responses",partition="2"} 17"#,
             r#"lyceum_consumer_lag_seconds{topic="nlj.survey.responses",subscription="survey"} 2.5"#,
+            r#"lyceum_consumer_silent_seconds{topic="nlj.survey.responses",subscription="survey"} 95.0"#,
             r#"lyceum_store_duration_seconds_sum{store="ledger",operation="commit"} 0.02"#,
             r#"lyceum_store_errors_total{store="statements",kind="unavailable"} 1"#,
             r#"lyceum_dynamodb_capacity_units_total{operation="TransactWriteItems"} 2.5"#,

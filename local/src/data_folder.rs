@@ -75,12 +75,17 @@ impl DataFolder {
                     _ => Ok(Self { path: path.to_owned(), is_new, _lock: lock }),
                 }
             }
-            Err(TryLockError::WouldBlock) => Err(match holder(path) {
+            Err(TryLockError::WouldBlock) => Err(match Self::holder(path) {
                 Some(holder) => DataFolderError::Held { path: path.to_owned(), holder },
                 None => DataFolderError::HeldSilently(path.to_owned()),
             }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
+    }
+
+    /// Who says that it has the folder; one that was killed may say so still.
+    pub fn holder(path: &Path) -> Option<Holder> {
+        serde_json::from_slice(&fs::read(path.join(HOLDER)).ok()?).ok()
     }
 
     /// Whether it was made just now.
@@ -116,10 +121,6 @@ impl Drop for DataFolder {
         // Nobody is hurt where it stays: the lock is what counts.
         let _ = fs::remove_file(self.path.join(HOLDER));
     }
-}
-
-fn holder(path: &Path) -> Option<Holder> {
-    serde_json::from_slice(&fs::read(path.join(HOLDER)).ok()?).ok()
 }
 
 #[cfg(test)]

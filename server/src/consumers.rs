@@ -58,6 +58,8 @@ pub struct ConsumerStatus {
     pub function: String,
     /// What it is doing.
     pub state: ConsumerState,
+    /// For how long it has not been able to read its topic, in milliseconds; 0 where it can. The lag is that of before.
+    pub silent_ms: u64,
     /// In the order of partitions.
     pub partitions: Vec<PartitionProgress>,
     /// Since the start of the process, over all tenants; not shown to a caller that sees one tenant.

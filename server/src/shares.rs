@@ -268,6 +268,7 @@ mod tests {
             group: "lyceum".to_owned(),
             function: "statement".to_owned(),
             state,
+            silent_ms: 0,
             partitions: (0..).zip(committed).map(progress).collect(),
             work: None,
         }

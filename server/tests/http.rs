@@ -255,6 +255,7 @@ async fn metrics_carry_the_lag_of_this_moment() {
         format!(r#"lyceum_consumer_lag{{topic="{STATEMENTS}",partition="0"}} 600"#),
         format!(r#"lyceum_consumer_lag_seconds{{topic="{BOOKINGS}",subscription="training"}} 3.0"#),
         format!(r#"lyceum_consumer_lag_seconds{{topic="{STATEMENTS}",subscription="statement"}} 1.5"#),
+        format!(r#"lyceum_consumer_silent_seconds{{topic="{BOOKINGS}",subscription="training"}} 0.0"#),
         r#"lyceum_events_total{family="training",event_type="booking.confirmed",outcome="applied"} 31"#.to_owned(),
     ] {
         assert!(text.contains(&line), "{line}\nis not in\n{text}");

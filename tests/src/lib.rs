@@ -8,6 +8,7 @@ pub mod aws;
 pub mod memory;
 pub mod requests;
 pub mod runtime_api;
+pub mod webhook;
 pub mod workplace;
 
 /// Runs it on a runtime of its own.

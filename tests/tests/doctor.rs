@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::workplace::Workplace;
 use lyceum_tests::{aws, block_on};
@@ -13,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("the_doctor_names_what_is_wrong_with_a_stack", &[Service::Aws], names_what_is_wrong);
+    suite.test("the_doctor_says_that_a_mapping_cannot_poll_and_why", &[Service::Aws], names_who_cannot_poll);
     suite.test("the_doctor_finds_a_stack_that_is_right", &[Service::Aws], finds_what_is_right);
     suite.test("without_a_stack_or_a_region_the_doctor_says_what_it_needs", &[Service::Aws], without_a_stack);
 }
@@ -105,6 +107,53 @@ fn names_what_is_wrong(endpoints: &Endpoints) {
         found.unwrap_or_else(|| panic!("nothing of {about}: {answer:#}"))["verdict"].clone()
     };
     assert_eq!((of(&silent), of(&deployment)), (json!("wrong"), json!("fine")));
+}
+
+/// Lambda says of a mapping what became of its last poll; the stand-in says nothing, and a proxy says it for it.
+fn names_who_cannot_poll(endpoints: &Endpoints) {
+    let endpoint = endpoints.url(Service::Aws);
+    let name = format!("polling-{}", Uuid::new_v4().simple());
+    let resources = json!({
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"RoleName": name, "AssumeRolePolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+        }}},
+        "Function": {"Type": "AWS::Lambda::Function", "Properties": {
+            "FunctionName": name, "Role": {"Fn::GetAtt": ["Role", "Arn"]}, "Runtime": "python3.13", "Handler": "index.handler",
+            "Code": {"ZipFile": "def handler(event, context): return {}"},
+        }},
+        "Bookings": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
+            "FunctionName": {"Ref": "Function"}, "Topics": ["nlj.training.bookings"], "StartingPosition": "TRIM_HORIZON",
+            "SelfManagedEventSource": {"Endpoints": {"KafkaBootstrapServers": ["broker.example:9092"]}},
+        }},
+    });
+    let stack = stack_of(endpoint, &resources);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let said = |result: &'static str| {
+        let rule = move |asked: &ProxiedRequest<'_>, _: u64| {
+            match asked.uri.path().rsplit_once('/') {
+            Some((of, id)) if of.ends_with("/event-source-mappings") => Act::Answer(200, json!({
+                "UUID": id, "State": "Enabled", "StateTransitionReason": "USER_INITIATED", "Topics": ["nlj.training.bookings"],
+                "LastProcessingResult": result, "FunctionArn": "arn:aws:lambda:eu-central-1:000000000000:function:training:live",
+            }).to_string()),
+            _ => Act::Pass,
+        }
+        };
+        let lambda = runtime.block_on(HttpProxy::to(endpoint, rule)).expect("a proxy");
+        let told =
+            Workplace::new().run_with(&variables(lambda.url()), &["doctor", "aws", &stack, "--wait", "0", "--all"]);
+        told.expect_code(1).stdout
+    };
+    let of_bookings = |told: &str| {
+        let lines = told.lines().skip_while(|line| !line.contains("nlj.training.bookings"));
+        lines.take(2).collect::<Vec<_>>().join("\n")
+    };
+    let told =
+        of_bookings(&said("PROBLEM: Connection error. Please check your event source connection configuration."));
+    assert!(told.contains("wrong") && told.contains("does not poll: PROBLEM: Connection error"), "{told}");
+    assert!(told.contains("→") && told.contains("security group"), "{told}");
+    let told = of_bookings(&said("OK"));
+    assert!(!told.contains("does not poll"), "{told}");
 }
 
 fn finds_what_is_right(endpoints: &Endpoints) {

@@ -49,20 +49,21 @@ pub(crate) fn add(suite: &mut Suite) {
 }
 
 /// A tenant with stores of its own.
-struct Tenant {
-    name: String,
+#[derive(Clone)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
     variables: Vec<(String, String)>,
 }
 
 impl Tenant {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let tenant = Self { name: format!("tenant-{id}"), variables: Vec::new() };
         let with_aws = aws::VARIABLES.iter().fold(tenant, |tenant, (name, value)| tenant.with(name, value));
         with_aws.with("KAFKA_GROUP_ID", &format!("group-{id}"))
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -87,7 +88,7 @@ impl Tenant {
         Self::new().on_kafka(endpoints).on_search(endpoints).on_dynamodb(endpoints)
     }
 
-    fn variables(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
@@ -105,7 +106,7 @@ impl Tenant {
         answer["total"].as_u64().expect("a number")
     }
 
-    fn letters(&self, workplace: &Workplace) -> Vec<Value> {
+    pub(crate) fn letters(&self, workplace: &Workplace) -> Vec<Value> {
         let list = ["dead-letters", "list", "--limit", "1000", "--format", "json"];
         let answer = self.own(workplace, &list).expect_code(0).json();
         answer["dead_letters"].as_array().expect("a list").clone()
@@ -113,7 +114,7 @@ impl Tenant {
 }
 
 /// Asks until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -126,7 +127,7 @@ fn ask(server: &Server, path: &str) -> Value {
 }
 
 /// Bookings that are confirmed though nobody requested them: each is rejected.
-fn rejected(count: usize, seed: u64) -> Vec<Value> {
+pub(crate) fn rejected(count: usize, seed: u64) -> Vec<Value> {
     let mut random = StdRng::seed_from_u64(seed);
     (0..count).map(|number| booking(&mut random, "confirmed", &format!("b-{seed}-{number}"), "s")).collect()
 }

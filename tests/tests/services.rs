@@ -3,6 +3,7 @@
 mod doctor;
 mod real_services;
 mod secrets;
+mod stalls;
 
 use lyceum_services::Suite;
 
@@ -11,5 +12,6 @@ fn main() {
     doctor::add(&mut suite);
     real_services::add(&mut suite);
     secrets::add(&mut suite);
+    stalls::add(&mut suite);
     suite.run()
 }

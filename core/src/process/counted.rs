@@ -164,7 +164,7 @@ impl<C: Counted> CountedProcessor<C> {
             let items = events.iter().filter_map(|&index| batch.entries[index].item.as_ref());
             let row = self.count_row(id, held.as_ref(), counter, items, invocation)?;
             bytes += row.as_ref().map_or(0, Bytes::len);
-            if bytes > MAX_COMMIT_BYTES && covered > 0 {
+            if !fits(bytes, covered) {
                 break;
             }
             covered += 1;
@@ -246,5 +246,21 @@ impl<C: Counted> Apply for CountedProcessor<C> {
         }
         let shown = json!({"kind": kind, "id": id, "tenant": tenant});
         Ok(numbers.map(|numbers| with_view(shown, numbers.view(&[]))))
+    }
+}
+
+/// Whether a further row, with which those of a transaction have so many bytes, stands beside those that it has already. The first
+/// one always does: a row that is too large is the store's to refuse, or this would never end.
+fn fits(bytes: usize, covered: usize) -> bool {
+    covered == 0 || bytes <= MAX_COMMIT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_takes_rows_up_to_its_bytes_and_always_one() {
+        assert!(fits(MAX_COMMIT_BYTES, 1) && !fits(MAX_COMMIT_BYTES + 1, 1) && fits(MAX_COMMIT_BYTES + 1, 0));
     }
 }

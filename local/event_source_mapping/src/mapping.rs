@@ -88,7 +88,7 @@ impl EventSourceMapping {
 
     /// How it goes.
     pub fn status(&self) -> MappingStatus {
-        let paused = self.is_paused();
+        let (paused, now_ms) = (self.is_paused(), self.clock.now_ms());
         let notes = self.notes.lock();
         MappingStatus {
             name: self.config.name.clone(),
@@ -96,7 +96,8 @@ impl EventSourceMapping {
             group: self.config.group.clone(),
             function: self.config.function.clone(),
             state: notes.state(paused),
-            partitions: notes.partitions_at(self.clock.now_ms()),
+            silent_ms: notes.silent_ms_at(now_ms),
+            partitions: notes.partitions_at(now_ms),
             counts: notes.counts,
             last_error: notes.last_error.clone(),
         }

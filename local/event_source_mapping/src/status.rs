@@ -19,6 +19,9 @@ pub struct MappingStatus {
     /// Whether it runs; serialised as `"state": "failing", "since": …, "reason": …`.
     #[serde(flatten)]
     pub state: MappingState,
+    /// For how long it has not been able to read its topic, whatever else it does; 0 where it can. What comes in meanwhile it does not
+    /// see, so that its lag says nothing of it.
+    pub silent_ms: u64,
     /// Each partition that it has taken up, in order.
     pub partitions: Vec<PartitionStatus>,
     /// What it did since it was made.
@@ -184,6 +187,13 @@ impl Notes {
         reason.clone_into(current);
     }
 
+    /// For how long the log has not answered.
+    pub(crate) fn silent_ms_at(&self, now_ms: i64) -> u64 {
+        let of_the_log = self.failing.iter().filter(|(part, _)| matches!(part, Part::Supervisor | Part::Poller(_)));
+        let since_ms = of_the_log.map(|(_, (since, _))| since.as_millis()).min();
+        since_ms.map_or(0, |since_ms| u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0))
+    }
+
     pub(crate) fn state(&self, paused: bool) -> MappingState {
         let longest_failing = self.failing.values().min_by_key(|(since, _)| *since);
         match (self.phase, longest_failing) {
@@ -199,6 +209,22 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mapping_is_silent_while_the_log_fails_and_not_while_the_function_does() {
+        let at = |ms| UtcTime::from_millis(ms);
+        let mut notes = Notes::default();
+        notes.note_failure(Part::Function(0), at(1_000), "it is down");
+        assert_eq!(notes.silent_ms_at(9_000), 0);
+        notes.note_failure(Part::Poller(0), at(4_000), "no broker");
+        notes.note_failure(Part::Supervisor, at(3_000), "no broker");
+        notes.note_failure(Part::Supervisor, at(5_000), "still none");
+        assert_eq!(notes.silent_ms_at(9_000), 6_000);
+        notes.failing.remove(&Part::Supervisor);
+        assert_eq!(notes.silent_ms_at(9_000), 5_000);
+        notes.failing.remove(&Part::Poller(0));
+        assert_eq!(notes.silent_ms_at(9_000), 0);
+    }
 
     #[test]
     fn the_lag_is_as_old_as_the_oldest_record_in_hand_or_as_what_was_committed_last() {

@@ -1,8 +1,10 @@
 //! `lyceum show`, `query`, `topics` and `status`: looking, never changing.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use lyceum_core::analytics::nps::Scale;
 use lyceum_core::capacity::Capacity;
@@ -14,10 +16,14 @@ use super::session::{EVERY_TENANT, Session, segment};
 use super::table::{Side, Table, escape};
 use super::{Data, Format, one_of};
 use crate::config::Config;
+use crate::data_folder::DataFolder;
 
 /// Of a question so many different responses are listed, the most frequent ones, and so much of each.
 const RESPONSES: usize = 6;
 const RESPONSE_CHARS: usize = 40;
+
+/// A process that takes longer to say how it is counts as unhealthy. Each of its parts has two seconds.
+const HEALTH_LIMIT: Duration = Duration::from_secs(8);
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -96,6 +102,9 @@ pub(super) struct Topics {
 pub(super) struct Status {
     #[command(flatten)]
     data: Data,
+    /// Only whether the process that has the data is healthy, for who looks after containers: it needs no token
+    #[arg(long)]
+    health: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -181,6 +190,9 @@ pub(super) async fn topics(options: Topics, config: Config) -> Result<ExitCode> 
 }
 
 pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> {
+    if options.health {
+        return health(&options.data.data, options.format).await;
+    }
     let session = Session::open(&options.data.data, &config).await?;
     let health = session.get("/health", &[]).await?;
     let mut status = session.get("/events/status", &[]).await?;
@@ -214,6 +226,24 @@ pub(super) async fn status(options: Status, config: Config) -> Result<ExitCode> 
         for line in capacity.iter().filter(|_| !is_here).flat_map(|of| capacity::lines(" since its start", of)) {
             say!("{line}");
         }
+    }
+    Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks the process that has the data, and opens nothing where there is none.
+async fn health(data: &Path, format: Format) -> Result<ExitCode> {
+    let Some(holder) = DataFolder::holder(data) else {
+        bail!("no process says that it serves {}; `lyceum up` starts one", data.display());
+    };
+    let url = format!("http://{}/health", holder.address);
+    let asked = reqwest::Client::builder().no_proxy().timeout(HEALTH_LIMIT).build()?.get(&url).send();
+    let answer = asked.await.with_context(|| format!("{url} does not answer"))?;
+    let is_healthy = answer.status().is_success();
+    let health: Value =
+        answer.json().await.with_context(|| format!("what {url} answers is not the health of a process"))?;
+    match format {
+        Format::Json => print_json(&health)?,
+        Format::Table => say!("the running process is {}", text(&health["status"])),
     }
     Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -32,6 +32,7 @@ fn shown(status: MappingStatus) -> ConsumerStatus {
             MappingState::Failing { .. } => ConsumerState::BackingOff,
             MappingState::Paused | MappingState::Stopped => ConsumerState::Stopped,
         },
+        silent_ms: status.silent_ms,
         partitions: status.partitions.iter().map(partition).collect(),
         work: Some(ConsumerWork {
             batches: status.counts.batches,

@@ -50,9 +50,12 @@ impl Watch {
             *earlier = Some((now_ms, usage));
         }
         match self.consumers.status().await {
-            Ok(consumers) => readings.extend(consumers.into_iter().map(|consumer| Reading {
-                value: consumer.waited().as_secs_f64(),
-                watched: Watched::Lag { subscription: consumer.function, topic: consumer.topic },
+            Ok(consumers) => readings.extend(consumers.into_iter().flat_map(|consumer| {
+                let (lag, silent) = (consumer.waited(), Duration::from_millis(consumer.silent_ms));
+                let (subscription, topic) = (consumer.function, consumer.topic);
+                let of_lag = Watched::Lag { subscription: subscription.clone(), topic: topic.clone() };
+                [(of_lag, lag), (Watched::Silent { subscription, topic }, silent)]
+                    .map(|(watched, of)| Reading { watched, value: of.as_secs_f64() })
             })),
             Err(error) => tracing::debug!(%error, "how far consumers are behind is not known now"),
         }

@@ -25,6 +25,12 @@ const ALERT_AFTER_SECONDS: Variable<Duration> = seconds(
 );
 const ALERT_LAG_SECONDS: Variable<u64> =
     whole("ALERT_LAG_SECONDS", 30, 0..=86_400, "a subscription further behind a topic than this is told; 0: never");
+const ALERT_SILENT_SECONDS: Variable<u64> = whole(
+    "ALERT_SILENT_SECONDS",
+    60,
+    0..=86_400,
+    "a subscription that cannot read a topic for longer than this is told; 0: never",
+);
 const ALERT_CPU_PERCENT: Variable<u64> =
     whole("ALERT_CPU_PERCENT", 80, 0..=100, "more of the processors that it may use is told; 0: never");
 const ALERT_MEMORY_PERCENT: Variable<u64> =
@@ -47,6 +53,7 @@ pub const ALERT_VARIABLES: Table = &[
     &ALERT_WEBHOOK_URL,
     &ALERT_AFTER_SECONDS,
     &ALERT_LAG_SECONDS,
+    &ALERT_SILENT_SECONDS,
     &ALERT_CPU_PERCENT,
     &ALERT_MEMORY_PERCENT,
     &ALERT_ERROR_PERCENT,
@@ -68,6 +75,7 @@ impl AlertsConfig {
         let limits = Limits {
             after: environment.read(&ALERT_AFTER_SECONDS),
             lag_seconds: environment.read(&ALERT_LAG_SECONDS),
+            silent_seconds: environment.read(&ALERT_SILENT_SECONDS),
             cpu_percent: environment.read(&ALERT_CPU_PERCENT),
             memory_percent: environment.read(&ALERT_MEMORY_PERCENT),
             error_percent: environment.read(&ALERT_ERROR_PERCENT),
@@ -91,6 +99,8 @@ pub struct Limits {
     pub after: Duration,
     /// See [`Watched::Lag`].
     pub lag_seconds: u64,
+    /// See [`Watched::Silent`].
+    pub silent_seconds: u64,
     /// See [`Watched::Cpu`].
     pub cpu_percent: u64,
     /// See [`Watched::Memory`].
@@ -109,6 +119,13 @@ pub enum Watched {
         /// Whose.
         subscription: String,
         /// On which topic.
+        topic: String,
+    },
+    /// Seconds for which a subscription has not been able to read a topic: what waits there it does not see, and no lag tells it.
+    Silent {
+        /// Whose.
+        subscription: String,
+        /// Which topic.
         topic: String,
     },
     /// Percent of the processors that the process may use.
@@ -132,6 +149,7 @@ impl Watched {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Lag { .. } => "lag",
+            Self::Silent { .. } => "silent",
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Errors { .. } => "errors",
@@ -141,7 +159,7 @@ impl Watched {
 
     fn unit(&self) -> &'static str {
         match self {
-            Self::Lag { .. } => "seconds",
+            Self::Lag { .. } | Self::Silent { .. } => "seconds",
             Self::Cpu | Self::Memory | Self::Errors { .. } => "percent",
             Self::DeadLetters { .. } => "letters",
         }
@@ -149,7 +167,9 @@ impl Watched {
 
     fn of(&self) -> String {
         match self {
-            Self::Lag { subscription, topic } => format!("{subscription} on {topic}"),
+            Self::Lag { subscription, topic } | Self::Silent { subscription, topic } => {
+                format!("{subscription} on {topic}")
+            }
             Self::Cpu | Self::Memory => "the process".to_owned(),
             Self::Errors { subscription } | Self::DeadLetters { subscription } => (*subscription).to_owned(),
         }
@@ -161,6 +181,7 @@ impl Limits {
     fn of(&self, watched: &Watched) -> Option<f64> {
         let limit = match watched {
             Watched::Lag { .. } => self.lag_seconds,
+            Watched::Silent { .. } => self.silent_seconds,
             Watched::Cpu => self.cpu_percent,
             Watched::Memory => self.memory_percent,
             Watched::Errors { .. } => self.error_percent,
@@ -196,7 +217,7 @@ pub struct Alert {
     pub text: String,
     /// Whether it begins or is over.
     pub status: AlertStatus,
-    /// What is watched: `lag`, `cpu`, `memory`, `errors`, `dead-letters`.
+    /// What is watched: `lag`, `silent`, `cpu`, `memory`, `errors`, `dead-letters`.
     pub alert: &'static str,
     /// Whose: a subscription, or `the process`.
     pub subject: String,
@@ -299,6 +320,12 @@ impl fmt::Display for Told<'_> {
         f.write_str(if is_over { "Over: " } else { "" })?;
         match watched {
             Watched::Lag { subscription, topic } => write!(f, "{subscription} is {value:.0} s behind {topic}"),
+            Watched::Silent { subscription, topic } if is_over => {
+                write!(f, "{subscription} reads {topic} again")
+            }
+            Watched::Silent { subscription, topic } => {
+                write!(f, "{subscription} has not been able to read {topic} for {value:.0} s")
+            }
             Watched::Cpu => write!(f, "the process uses {value:.0} % of its processors"),
             Watched::Memory => write!(f, "the process uses {value:.0} % of its memory"),
             Watched::Errors { subscription } => write!(f, "{value:.1} % of the events of {subscription} fail"),
@@ -321,6 +348,7 @@ mod tests {
         Limits {
             after: Duration::from_secs(60),
             lag_seconds: 30,
+            silent_seconds: 60,
             cpu_percent: 80,
             memory_percent: 80,
             error_percent: 5,

@@ -711,6 +711,7 @@ pub fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64
         group: format!("lyceum-{name}"),
         function: name.split('-').next().unwrap_or(name).to_owned(),
         state,
+        silent_ms: 0,
         partitions: partitions.iter().enumerate().map(partition).collect(),
         work: Some(ConsumerWork {
             batches: 12,
