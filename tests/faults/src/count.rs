@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter;
-use lyceum_core::ports::event_log::EventLog;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{AggregateId, Ledger};
 use lyceum_core::ports::statements::{Filter, Statements};
 use lyceum_functions::REGISTRY;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::oracle::read;
 use crate::steps::without_the_next_releases_fields;
+use crate::worker::GIVEN_UP;
 
 /// The tenant of everything that is sent.
 const TENANT: &str = "default";
@@ -30,6 +31,8 @@ pub struct Difference {
     pub doubled: usize,
     /// Aggregates that have the right events in another order.
     pub disordered: usize,
+    /// Records that a mapping gave up to its destination.
+    pub given_up: usize,
     /// Letters by id.
     pub letters: usize,
     /// Letters that were published once more under their id, which readers remove.
@@ -41,7 +44,7 @@ pub struct Difference {
 impl Difference {
     /// Whether everything is as expected.
     pub fn is_none(&self) -> bool {
-        (self.lost, self.doubled, self.disordered) == (0, 0, 0)
+        (self.lost, self.doubled, self.disordered, self.given_up) == (0, 0, 0, 0)
     }
 
     fn note(&mut self, example: impl FnOnce() -> String) {
@@ -70,6 +73,11 @@ pub async fn compare(stores: &Stores, expected: &Folded) -> Result<Difference> {
     compare_statements(stores, expected, &mut difference).await?;
     compare_letters(stores, expected, &mut difference).await?;
     compare_states(stores, expected, &mut difference).await?;
+    difference.given_up = match stores.log.offsets(GIVEN_UP).await {
+        Ok(ranges) => ranges.iter().map(|range| usize::try_from(range.end - range.start).unwrap_or(0)).sum(),
+        Err(EventLogError::UnknownTopic(_)) => 0,
+        Err(error) => return Err(error).context("looking for what was given up"),
+    };
     Ok(difference)
 }
 

@@ -22,7 +22,7 @@ use crate::oracle;
 use crate::steps::{Release, Step};
 use crate::table::Row;
 use crate::traffic::{Amount, Traffic};
-use crate::worker::{Order, Planted};
+use crate::worker::{GIVEN_UP, Order, Planted};
 
 /// How long a row may take before it counts as stuck. Far more than any takes.
 const STUCK: Duration = Duration::from_secs(240);
@@ -132,7 +132,7 @@ impl Stand {
         let Connected { log, ledger, statements } = direct.prepare(Arc::new(SystemClock)).await?;
         let topics = REGISTRY.iter().flat_map(|entry| entry.spec.topics);
         let topics = topics.map(|topic| (topic.name, topic.partitions));
-        for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))) {
+        for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))).chain([(GIVEN_UP, 1)]) {
             let spec = TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
             log.create_topic(spec).await.with_context(|| format!("creating {name}"))?;
         }
@@ -265,6 +265,11 @@ impl Stand {
         ensure!(overran == 0, "an invocation took {overran} ms, which is longer than it may");
         ensure!(later > 0, "no invocation was cut short: it proves nothing");
         Ok(())
+    }
+
+    /// Records handed to functions so far, each time.
+    pub fn delivered(&self) -> u64 {
+        self.seen.delivered.load(Relaxed)
     }
 
     /// How often a worker was started again so far.

@@ -26,16 +26,16 @@ pub struct Row {
 }
 
 const HEAD: &str = "\
-| fault | events | deliveries | duplicates seen | restarts | dead letters (published again) | lost | doubled | out of order | seconds |
-|---|---|---|---|---|---|---|---|---|---|";
+| fault | events | deliveries | duplicates seen | restarts | dead letters (published again) | given up | lost | doubled | out of order | seconds |
+|---|---|---|---|---|---|---|---|---|---|---|";
 
 impl Row {
     fn line(&self) -> String {
         let Self { fault, events, deliveries, duplicates, restarts, difference, took } = self;
-        let Difference { lost, doubled, disordered, letters, letters_again, .. } = difference;
+        let Difference { lost, doubled, disordered, given_up, letters, letters_again, .. } = difference;
         let seconds = took.as_secs_f64();
         format!(
-            "| {fault} | {events} | {deliveries} | {duplicates} | {restarts} | {letters} ({letters_again}) | {lost} | {doubled} | {disordered} | {seconds:.0} |"
+            "| {fault} | {events} | {deliveries} | {duplicates} | {restarts} | {letters} ({letters_again}) | {given_up} | {lost} | {doubled} | {disordered} | {seconds:.0} |"
         )
     }
 }

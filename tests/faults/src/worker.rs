@@ -17,7 +17,7 @@ use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::process::{ProcessConfig, Services, Subscriber};
-use lyceum_event_source_mapping::{Backoff, EventSourceMapping, Invoke, InvokeError, MappingConfig};
+use lyceum_event_source_mapping::{Backoff, Destination, EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::handler::handle;
 use serde::{Deserialize, Serialize};
@@ -144,12 +144,17 @@ pub struct MappingOrder<'a> {
     pub function_timeout_ms: u64,
 }
 
-/// The mapping of a topic, as a deployment has it, but for waits that suit a test.
+/// Where a mapping writes what it gives up. Nothing may ever stand there.
+pub const GIVEN_UP: &str = "lyceum.given-up";
+
+/// The mapping of a topic, as a deployment with `OnFailureDestination` has it, but for waits that suit a test.
 pub fn mapping_config(order: &MappingOrder<'_>, family: &str, topic: &str) -> MappingConfig {
     MappingConfig {
         batch_size: order.batch_size,
         batching_window: Duration::from_millis(50),
         report_batch_item_failures: true,
+        maximum_retry_attempts: Some(10_000),
+        on_failure: Some(Destination::Topic(GIVEN_UP.to_owned())),
         function_timeout: Duration::from_millis(order.function_timeout_ms),
         backoff: Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(2) },
         ..MappingConfig::new(topic, topic, format!("{}-{family}", order.group))

@@ -63,6 +63,7 @@ enum Kind {
     AnswersLate,
     TakesAPart,
     TakesNoWrites,
+    CannotPoll,
     LineIsCut,
     LineIsSilent,
     LineIsSlow,
@@ -231,6 +232,29 @@ fn kafka_fails(matrix: &mut Matrix<'_>) {
     if let Some(suite) = matrix.of(Kind::ServiceDies) {
         suite.test_private(name, &[Service::Kafka], NEEDS, kill_a_broker);
     }
+    row(
+        matrix,
+        Kind::CannotPoll,
+        "a mapping that cannot poll reads everything once it can",
+        About::new(
+            "Kafka refuses connections: 10 s before anything is read, and 15 s in the middle",
+            ALL,
+            amount(22_000, 1_000),
+        ),
+        async |stand| {
+            stand.kafka.set(Line::Refuse);
+            let worker = stand.start(stand.order()).await?;
+            pause(10).await;
+            ensure!(stand.delivered() == 0, "something was read: it proves nothing");
+            stand.kafka.set(Line::Pass);
+            stand.until(0.1).await?;
+            stand.kafka.set(Line::Refuse);
+            pause(15).await;
+            stand.must_be_at_work().await?;
+            stand.kafka.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
     row(
         matrix,
         Kind::LineIsCut,
@@ -405,6 +429,21 @@ fn elasticsearch_fails(matrix: &mut Matrix<'_>) {
             stand.until(0.1).await?;
             stand.search.set(Line::Refuse);
             pause(20).await;
+            stand.must_be_at_work().await?;
+            stand.search.set(Line::Pass);
+            Ok(vec![worker])
+        },
+    );
+    row(
+        matrix,
+        Kind::ServiceRefuses,
+        "an Elasticsearch that is unavailable for 10 minutes only delays and nothing is given up",
+        About::new("Elasticsearch refuses connections for 10 minutes", ALL, amount(22_000, 1_000)),
+        async |stand| {
+            let worker = stand.start(stand.order()).await?;
+            stand.until(0.1).await?;
+            stand.search.set(Line::Refuse);
+            pause(600).await;
             stand.must_be_at_work().await?;
             stand.search.set(Line::Pass);
             Ok(vec![worker])

@@ -16,7 +16,7 @@ use lyceum_faults::emulator::{self, Bootstrap, Emulated};
 use lyceum_faults::extent;
 use lyceum_faults::oracle;
 use lyceum_faults::traffic::{Amount, Traffic};
-use lyceum_faults::worker::{MappingOrder, mapping_config};
+use lyceum_faults::worker::{GIVEN_UP, MappingOrder, mapping_config};
 use lyceum_functions::REGISTRY;
 use lyceum_given::academy::{Academy, Size, video_statements};
 use lyceum_given::binary;
@@ -153,7 +153,7 @@ async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
     let addresses = own_addresses(endpoints, broker.endpoint());
     let Connected { log, ledger, statements } = addresses.prepare(Arc::new(SystemClock)).await?;
     let topics = REGISTRY.iter().flat_map(|entry| entry.spec.topics).map(|topic| (topic.name, topic.partitions));
-    for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))) {
+    for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))).chain([(GIVEN_UP, 1)]) {
         log.create_topic(TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() }).await?;
     }
     let amount = if extent::is_everything() { ALL } else { A_PART };
