@@ -42,6 +42,44 @@ fn every_service_of_the_compose_file_has_a_health_check_and_a_port_of_this_machi
     }
 }
 
+/// What a value of the file for people stands for: a service's own keys, then those of the anchor that it takes over.
+fn of<'a>(service: &'a Yaml<'a>, key: &str) -> Option<&'a Yaml<'a>> {
+    service.as_mapping_get(key).or_else(|| service.as_mapping_get("<<")?.as_mapping_get(key))
+}
+
+#[test]
+fn the_compose_file_for_people_restarts_bounds_and_orders_what_it_starts_and_takes_services_as_development_does() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../compose.yaml")).expect("the compose file");
+    let documents = Yaml::load_from_str(&text).expect("YAML");
+    let services = documents[0]["services"].as_mapping().expect("services");
+    let mut ours = Vec::new();
+    for (name, service) in services {
+        let name = name.as_str().expect("a name");
+        assert_eq!(of(service, "restart").and_then(Yaml::as_str), Some("unless-stopped"), "{name}");
+        assert!(of(service, "profiles").and_then(Yaml::as_sequence).is_some_and(|of| !of.is_empty()), "{name}");
+        if !name.starts_with("lyceum") {
+            let taken = of(service, "extends").expect("it is taken over");
+            assert_eq!(
+                (taken["file"].as_str(), taken["service"].as_str()),
+                (Some("services/compose.yaml"), Some(name))
+            );
+            continue;
+        }
+        ours.push(name.to_owned());
+        let resources = &of(service, "deploy").expect("bounds")["resources"];
+        let told =
+            ["limits", "reservations"].map(|of| (resources[of]["cpus"].as_str(), resources[of]["memory"].as_str()));
+        assert_eq!(told, [(Some("1"), Some("512M")), (Some("0.5"), Some("256M"))], "{name}");
+        assert_eq!(of(service, "read_only").and_then(Yaml::as_bool), Some(true), "{name}");
+        for (needed, how) in service.as_mapping_get("depends_on").and_then(Yaml::as_mapping).into_iter().flatten() {
+            assert_eq!(how["condition"].as_str(), Some("service_healthy"), "{name} on {needed:?}");
+        }
+    }
+    ours.sort();
+    assert_eq!(ours, ["lyceum", "lyceum-beside", "lyceum-everything"]);
+}
+
 #[test]
 fn the_dynamodb_that_is_run_is_the_one_that_is_linked() {
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
