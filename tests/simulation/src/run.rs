@@ -24,6 +24,8 @@ pub enum World {
     Spent,
     /// Effects and wire forms that no family of the release has.
     Toys,
+    /// Of these the numbers of one learner alone, whom several workers count at once: too rare among the others.
+    Crowded,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl Order {
     pub fn run(&self) -> Outcome {
         let world = match self.defect {
             _ if self.world.is_some() => self.world.unwrap_or(World::Toys),
+            Some(Defect::NumbersUnconditional) => World::Crowded,
             Some(defect) if defect.is_of_the_toys() => World::Toys,
             Some(defect) if defect.is_of_the_family() => World::Academy,
             // The fold sees it best.
@@ -82,7 +85,8 @@ impl Order {
             World::Academy => academy::run(self),
             World::Counters => counter::run(self, false),
             World::Spent => counter::run(self, true),
-            World::Toys => toys::run(self),
+            World::Toys => toys::run(self, false),
+            World::Crowded => toys::run(self, true),
         };
         let state = stage.state();
         Outcome {

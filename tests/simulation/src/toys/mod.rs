@@ -155,13 +155,11 @@ fn subjects() -> Vec<Arc<dyn Subject>> {
     ]
 }
 
-/// One run.
-pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
+/// One run; with one learner alone of [`World::Crowded`](crate::run::World::Crowded).
+pub(crate) fn run(order: &Order, crowded: bool) -> (Arc<Stage>, Result<(), Violation>) {
     let mut sends = Random::new(order.seed, 1);
     let mut schedule = Random::new(order.seed, 2);
     let mut plan = Plan::draw(&mut schedule);
-    // Some runs are of one learner alone, whom several workers count at once.
-    let crowded = sends.one_in(4);
     if crowded {
         plan.allow(Fault::Zombie, 20);
     }
@@ -183,7 +181,8 @@ fn fill(stage: &Stage, random: &mut Random, crowded: bool) {
     stage.create_topic(module::COURSES, random.between(1, 2) as i32);
     stage.create_topic(module::DISTRIBUTIONS, 1);
     let mut sent: Vec<(&str, NewRecord)> = Vec::new();
-    for _ in 0..random.between(1, 8) {
+    let most = if crowded { 16 } else { 8 };
+    for _ in 0..random.between(most / 8, most) {
         let id = random.uuid();
         let next = match random.below(12) {
             _ if crowded => (avro::TOPIC, record("ada", Some(avro::value(id, "ada", 1, true, 0)))),
