@@ -34,6 +34,12 @@ const fn amount(statements: usize, histories: usize) -> Amount {
     Amount { statements, histories, poison_each: Some(1_000), duplicate_each: Some(50), illegal_each: Some(10) }
 }
 
+/// The same of a row whose fault lasts as long as the row: where not everything runs, fewer records show it as well.
+fn throughout(statements: usize, histories: usize) -> Amount {
+    let part = if extent::is_everything() { 1 } else { 4 };
+    amount(statements / part, histories / part)
+}
+
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-matrix.md")));
 
 pub(crate) fn add(suite: &mut Suite) {
@@ -170,7 +176,7 @@ fn workers_die(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::Nothing,
         "without a fault everything is counted right",
-        About::new("none", ALL, amount(22_000, 2_000)),
+        About::new("none", ALL, throughout(22_000, 2_000)),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     let steps = [
@@ -271,7 +277,7 @@ fn kafka_fails(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::LineIsSlow,
         "a slow line to Kafka only delays",
-        About::new("Kafka's line slow: 20 ms and 2 MB/s", ALL, amount(22_000, 1_000)),
+        About::new("Kafka's line slow: 20 ms and 2 MB/s", ALL, throughout(22_000, 1_000)),
         async |stand| {
             stand.kafka.set(Line::Slow { latency: Duration::from_millis(20), bytes_per_second: 2_000_000 });
             Ok(vec![stand.start(stand.order()).await?])
@@ -359,13 +365,13 @@ fn dynamodb_fails(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::ServiceThrottles,
         "a DynamoDB that throttles only delays",
-        About::new("DynamoDB throttles every third request", STATES, amount(0, 2_000)).dynamodb(
-            |asked, number| match (number % 3, asked.operation()) {
+        About::new("DynamoDB throttles every third request", STATES, throughout(0, 2_000)).dynamodb(|asked, number| {
+            match (number % 3, asked.operation()) {
                 (0, "TransactWriteItems") if number % 2 == 0 => transaction_throttled(asked.body),
                 (0, _) => throttled(),
                 _ => Act::Pass,
-            },
-        ),
+            }
+        }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
@@ -375,7 +381,7 @@ fn dynamodb_fails(matrix: &mut Matrix<'_>) {
         About::new(
             "DynamoDB answers each 5th request that writes after the time limit, though it happened",
             STATES,
-            amount(0, 2_000),
+            throughout(0, 2_000),
         )
         .dynamodb(|asked, number| match number % 5 {
             0 if asked.is_write() => Act::AnswerLate(Duration::from_secs(3)),
@@ -461,7 +467,7 @@ fn elasticsearch_fails(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::TakesAPart,
         "what is rejected of a bulk is sent again alone",
-        About::new("Elasticsearch rejects half of every third bulk", ALL, amount(22_000, 1_000))
+        About::new("Elasticsearch rejects half of every third bulk", ALL, throughout(22_000, 1_000))
             .search(|asked, number| if asked.is_bulk() && number % 3 == 0 { Act::HalfOfTheBulk } else { Act::Pass }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
@@ -550,7 +556,7 @@ fn workers_meet(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::DeliveredTwiceAtOnce,
         "the same batches delivered to two workers at once are applied once",
-        About::new("every batch delivered to two workers at once", ALL, amount(11_000, 2_000)),
+        About::new("every batch delivered to two workers at once", ALL, throughout(11_000, 2_000)),
         async |stand| {
             let other = Order { group: "zombie".to_owned(), ..stand.order() };
             Ok(vec![stand.start(stand.order()).await?, stand.start(other).await?])
@@ -665,14 +671,14 @@ fn senders_and_clocks_err(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::Poison,
         "a poison record each 100 blocks nothing and loses nothing",
-        About::new("a poison record each 100", ALL, Amount { poison_each: Some(100), ..amount(22_000, 2_000) }),
+        About::new("a poison record each 100", ALL, Amount { poison_each: Some(100), ..throughout(22_000, 2_000) }),
         async |stand| Ok(vec![stand.start(stand.order()).await?]),
     );
     row(
         matrix,
         Kind::ClockJumps,
         "a clock that jumps forth and back by hours changes nothing",
-        About::new("the workers' clock jumps between -26 and +48 hours", ALL, amount(5_000, 2_000)),
+        About::new("the workers' clock jumps between -26 and +48 hours", ALL, throughout(5_000, 2_000)),
         async |stand| {
             let order = Order { clock_jumps: true, ..stand.order() };
             Ok(vec![stand.start(order).await?])

@@ -299,7 +299,8 @@ mod tests {
     #[tokio::test]
     async fn services_are_made_without_anything_that_answers() {
         let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
-        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        let mut settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        settings.kafka.as_mut().unwrap().timeout = Duration::from_secs(1);
         let services = connect_stateless(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
         assert!(services.event_log.topics().await.unwrap_err().is_transient(), "nobody answers there, now");
         assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
