@@ -57,7 +57,7 @@ def tenant_of(record, value):
 
 
 def count_statements():
-    """Counts what the functions stored, and leaves no statement behind."""
+    """Counts what the functions stored."""
     url, index = os.environ["ELASTICSEARCH_URL"].rstrip("/"), os.environ["DEPLOY_INDEX"]
 
     def call(method, path):
@@ -65,10 +65,7 @@ def count_statements():
             return json.loads(answer.read())
 
     call("POST", f"{index}/_refresh")
-    count = call("GET", f"{index}/_count")["count"]
-    for name in call("GET", index):
-        call("DELETE", name)
-    return count
+    return call("GET", f"{index}/_count")["count"]
 
 
 def create_topics():

@@ -24,7 +24,7 @@ use crate::table::Row;
 use crate::traffic::{Amount, Traffic};
 use crate::worker::{GIVEN_UP, Order, Planted};
 
-/// How long a row may take before it counts as stuck. Far more than any takes.
+/// How long a row may settle nothing before it counts as stuck. Far more than any does, also on a busy machine.
 const STUCK: Duration = Duration::from_secs(240);
 
 /// So often a worker dies at its step; then it may live. A broker gives its partitions away only after its session, 10 s.
@@ -232,14 +232,18 @@ impl Stand {
     /// # Errors
     /// Where it does not get there for a long time.
     pub async fn until(&self, share: f64) -> Result<()> {
-        let until = Instant::now() + STUCK;
+        let (mut most, mut since) = (0.0, Instant::now());
         loop {
             // A broker that is unavailable cannot say how far it is.
             let progress = self.progress().await;
-            if progress.as_ref().is_ok_and(|progress| *progress >= share) {
+            let settled = *progress.as_ref().unwrap_or(&0.0);
+            if settled >= share {
                 return Ok(());
             }
-            if Instant::now() > until {
+            if settled > most {
+                (most, since) = (settled, Instant::now());
+            }
+            if since.elapsed() > STUCK {
                 bail!("stuck at {progress:?} of {share}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -2,11 +2,17 @@
 //!
 //! `LYCEUM_SIMULATION_DEFECT=14c` looks for those alone whose name begins so.
 
-use lyceum_simulation::defect::DEFECTS;
+use std::thread;
+
+use lyceum_simulation::defect::{DEFECTS, Defect};
 use lyceum_simulation::run::{Order, Outcome};
 
 /// Within so many seeds each is found.
 const SEEDS: u64 = 6_000;
+
+fn planted(defect: Defect, seed: u64) -> Order {
+    Order { defect: Some(defect), ..Order::of_seed(seed) }
+}
 
 #[test]
 fn every_planted_defect_is_found() {
@@ -14,9 +20,13 @@ fn every_planted_defect_is_found() {
     let wanted = std::env::var("LYCEUM_SIMULATION_DEFECT").unwrap_or_default();
     let named: Vec<_> = DEFECTS.iter().filter(|(name, _)| name.starts_with(&wanted)).collect();
     assert!(!named.is_empty(), "no defect's name begins with {wanted:?}");
-    for (name, defect) in named {
-        let find = |seed| (Order { defect: Some(*defect), ..Order::of_seed(seed) }).run().violation;
-        match (0..SEEDS).find_map(|seed| Some((seed, find(seed)?))) {
+    let found: Vec<_> = thread::scope(|scope| {
+        let search = |defect| move || (0..SEEDS).find_map(|seed| Some((seed, planted(defect, seed).run().violation?)));
+        let searches: Vec<_> = named.iter().map(|(_, defect)| scope.spawn(search(*defect))).collect();
+        searches.into_iter().map(|search| search.join().expect("a search ends")).collect()
+    });
+    for ((name, _), found) in named.into_iter().zip(found) {
+        match found {
             Some((seed, violation)) => println!("| {name} | {:?} | {} |", violation.check, seed + 1),
             None => missed.push(*name),
         }
@@ -27,8 +37,10 @@ fn every_planted_defect_is_found() {
 #[test]
 fn a_found_defect_is_found_again_by_its_seed_with_the_same_steps() {
     let (_, defect) = DEFECTS[0];
-    let orders = (0..SEEDS).map(|seed| Order { defect: Some(defect), ..Order::of_seed(seed) });
-    let order = orders.into_iter().find(|order| order.run().violation.is_some()).expect("some seed finds it");
+    let order = (0..SEEDS)
+        .map(|seed| planted(defect, seed))
+        .find(|order| order.run().violation.is_some())
+        .expect("some seed finds it");
     let (Outcome { violation, hash, .. }, again) = (order.run(), order.run());
     assert!(violation.is_some());
     assert_eq!((violation, hash), (again.violation, again.hash));
