@@ -55,6 +55,8 @@ pub struct Wish {
     pub panics: bool,
     /// So many bytes are added to the state.
     pub grows_by: usize,
+    /// It names so many probes beside its own.
+    pub others: usize,
     /// So many events follow.
     pub follow_ups: usize,
     /// The family decides wrongly.
@@ -118,7 +120,14 @@ impl TypedEvent for Event {
     }
 
     fn aggregates(&self) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: "probe", id: self.id.as_str().into() }]
+        let of = |id: &str| AggregateRef { kind: "probe", id: id.into() };
+        std::iter::once(of(&self.id)).chain(self.others().map(|id| of(&id))).collect()
+    }
+}
+
+impl Event {
+    fn others(&self) -> impl Iterator<Item = String> {
+        (0..self.wish.others).map(|number| format!("{}-{number}", self.id))
     }
 }
 
@@ -143,7 +152,7 @@ impl StatefulFamily for Probe {
     type State = Seen;
 
     fn decide(states: &States<'_, Seen>, event: &Event, at: &Occurrence) -> Result<Decision<Seen>, Refusal> {
-        let Wish { works_from_ms, panics, grows_by, follow_ups, ref mistake } = event.wish;
+        let Wish { works_from_ms, panics, grows_by, others: _, follow_ups, ref mistake } = event.wish;
         assert!(!panics || at.now_ms >= works_from_ms, "a probe that panics on demand");
         if at.now_ms < works_from_ms {
             return Err(Refusal::Transient { reason: "a probe that fails on demand".into() });
@@ -151,7 +160,9 @@ impl StatefulFamily for Probe {
         let mut seen = states.get::<Seen>(&event.id)?.cloned().unwrap_or_default();
         seen.0.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
         let changes = match mistake {
-            None | Some(Mistake::CannotBeWritten) => Changes::new().put(&*event.id, seen),
+            None | Some(Mistake::CannotBeWritten) => event
+                .others()
+                .fold(Changes::new().put(&*event.id, seen), |changes, id| changes.put(id, Seen::default())),
             Some(Mistake::Forgets) => Changes::new(),
             Some(Mistake::ChangesAnother) => Changes::new().put(&*event.id, seen).put("another", Seen::default()),
             Some(Mistake::ChangesAnotherKind) => {

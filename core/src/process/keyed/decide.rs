@@ -13,7 +13,9 @@ use crate::envelope::follow_up_id;
 use crate::family::{Decision, FollowUp, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Refusal};
 use crate::ports::ledger::placed::{Draft, Seen};
-use crate::ports::ledger::{KeyExpectation, KeyStatus, KeyWrite, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredKey};
+use crate::ports::ledger::{
+    KeyExpectation, KeyStatus, KeyWrite, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredKey,
+};
 use crate::process::batch::{Disposition, Emission};
 use crate::process::recording::Recording;
 use crate::process::{Failed, Invocation, Item};
@@ -85,10 +87,16 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
                     return transaction;
                 }
                 // Not even alone: no repetition mends that.
-                let message = format!("its states and recording exceed one transaction of {MAX_COMMIT_BYTES} bytes");
+                let message = format!(
+                    "its states and recording exceed one transaction of {MAX_ACTIONS} items and {MAX_COMMIT_BYTES} bytes"
+                );
                 let failed = Failed::by_rule(DeadLetterKind::Database, "limit.transaction", message);
                 let refused = refuse(failed);
-                transaction.draft.add(&seen(item, &refused, working), key_write(item, &refused, working));
+                // What it names may be what is too much: of it the key's home alone, if it has one, is a condition.
+                let home = item.key.home.as_ref().map(|home| (&home.kind, &home.id));
+                let seen = seen(item, &refused, working).into_iter();
+                let seen: Vec<_> = seen.filter(|of| home == Some((&of.id.kind, &of.id.id))).collect();
+                transaction.draft.add(&seen, key_write(item, &refused, working));
                 transaction.cover(item, refused, working);
             } else {
                 transaction.cover(item, written, working);
@@ -165,7 +173,7 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
         let mut recording = Recording { statement_stored_ms: None, publications: vec![letter], dead: Some(kind) };
         let mut encoded = recording.encode();
         // Control characters in header names grow sixfold in a recording; the original then stays where it came from.
-        if encoded.len() > MAX_ITEM_BYTES {
+        if is_too_large(&encoded) {
             recording.publications = recording.publications.into_iter().map(without_value).collect();
             encoded = recording.encode();
         }
@@ -181,6 +189,11 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
     }
 }
 
+/// Whether no item takes it.
+fn is_too_large(encoded: &[u8]) -> bool {
+    encoded.len() > MAX_ITEM_BYTES
+}
+
 /// An accepted event as it is written.
 fn accepted<E: TypedEvent, S: Serialize>(
     item: &Item<'_, E>,
@@ -193,7 +206,7 @@ fn accepted<E: TypedEvent, S: Serialize>(
         let Some(state) = state else { return Ok(None) };
         let encoded = serde_json::to_vec(&state)
             .map_err(|error| Failed::by_rule(DeadLetterKind::Processing, "state.encode", error.to_string()))?;
-        if encoded.len() > MAX_ITEM_BYTES {
+        if is_too_large(&encoded) {
             let bytes = encoded.len();
             let message =
                 format!("with this event the {id} would have {bytes} bytes, and an item takes {MAX_ITEM_BYTES}");
@@ -209,7 +222,7 @@ fn accepted<E: TypedEvent, S: Serialize>(
         dead: None,
     };
     let encoded = recording.encode();
-    if encoded.len() > MAX_ITEM_BYTES {
+    if is_too_large(&encoded) {
         let message =
             format!("what follows from this event has {} bytes, and an item takes {MAX_ITEM_BYTES}", encoded.len());
         return Err(Failed::by_rule(DeadLetterKind::Database, "limit.item", message));
@@ -291,5 +304,15 @@ impl Transaction {
         let emission = Emission { outcome, recording, source, findings, anomalies };
         self.dispositions.push((item.index, Disposition::Emit(Box::new(emission))));
         self.covered += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_takes_as_much_as_it_may_have_and_no_byte_more() {
+        assert!(!is_too_large(&vec![0; MAX_ITEM_BYTES]) && is_too_large(&vec![0; MAX_ITEM_BYTES + 1]));
     }
 }

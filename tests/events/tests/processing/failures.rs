@@ -7,7 +7,9 @@ use lyceum_around::guarded::{BreakerLimits, Dependency, Guard, GuardLimits, Guar
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::{CircuitState, Metrics};
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
-use lyceum_core::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, KeyStatus, Ledger, MAX_ITEM_BYTES};
+use lyceum_core::ports::ledger::{
+    AggregateId, AggregateWrite, Commit, Content, KeyStatus, Ledger, MAX_ACTIONS, MAX_ITEM_BYTES,
+};
 use lyceum_core::record::{Header, Record};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::probe::Probe;
@@ -273,6 +275,30 @@ fn an_event_whose_state_would_be_too_large_is_a_database_letter_and_the_key_goes
     let letters = world.letters();
     assert_eq!(&*letters[0].position.topic, "nlj.errors.database");
     assert_eq!(letters[0].findings[0].rule, "limit.item");
+    let seen = json!([1, 3].map(Uuid::from_u128));
+    assert_eq!(world.show("probe", "default", "probe", "p").unwrap()["seen"], seen);
+}
+
+#[test]
+fn an_event_of_which_too_much_follows_is_a_database_letter_and_nothing_of_it_is_published() {
+    let world = World::new();
+    let batch = [probe_record(0, 1, "p", json!({"follow_ups": 3_000})), probe_record(1, 2, "p", json!({}))];
+    assert_eq!(outcomes(&world.deliver(&batch)), ["dead_lettered database", "applied"]);
+    assert_eq!(world.letters()[0].findings[0].rule, "limit.item");
+    assert!(world.records(Probe::TOPIC).is_empty());
+    assert_eq!(world.show("probe", "default", "probe", "p").unwrap()["seen"], json!([Uuid::from_u128(2)]));
+}
+
+#[test]
+fn an_event_that_names_more_than_one_transaction_takes_is_a_database_letter_and_the_key_goes_on() {
+    let world = World::new();
+    let batch = [
+        probe_record(0, 1, "p", json!({})),
+        probe_record(1, 2, "p", json!({"others": MAX_ACTIONS})),
+        probe_record(2, 3, "p", json!({})),
+    ];
+    assert_eq!(outcomes(&world.deliver(&batch)), ["applied", "dead_lettered database", "applied"]);
+    assert_eq!(world.letters()[0].findings[0].rule, "limit.transaction");
     let seen = json!([1, 3].map(Uuid::from_u128));
     assert_eq!(world.show("probe", "default", "probe", "p").unwrap()["seen"], seen);
 }
