@@ -150,7 +150,7 @@ fn names_who_cannot_poll(endpoints: &Endpoints) {
     };
     let told =
         of_bookings(&said("PROBLEM: Connection error. Please check your event source connection configuration."));
-    assert!(told.contains("wrong") && told.contains("does not poll: PROBLEM: Connection error"), "{told}");
+    assert!(told.contains("WRONG") && told.contains("does not poll: PROBLEM: Connection error"), "{told}");
     assert!(told.contains("→") && told.contains("security group"), "{told}");
     let told = of_bookings(&said("OK"));
     assert!(!told.contains("does not poll"), "{told}");
