@@ -75,6 +75,11 @@ struct StoreErrorLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
     operation: &'static str,
 }
@@ -134,6 +139,7 @@ pub struct Metrics {
     error_rate: Family<SubscriptionLabels, Gauge<f64, AtomicU64>>,
     process_cpu: Counter<f64, AtomicU64>,
     process_memory: Gauge,
+    spans_lost: Family<ReasonLabels, Counter>,
     stages: Mutex<BTreeMap<String, Duration>>,
     capacity: Mutex<Capacity>,
     samples: Option<Mutex<Vec<Sample>>>,
@@ -210,6 +216,7 @@ impl Metrics {
             error_rate: Family::default(),
             process_cpu: Counter::default(),
             process_memory: Gauge::default(),
+            spans_lost: Family::default(),
             stages: Mutex::default(),
             capacity: Mutex::default(),
             samples: None,
@@ -243,6 +250,7 @@ impl Metrics {
             "Memory of this process, pages of its files included",
             metrics.process_memory.clone(),
         );
+        r.register("spans_lost", "Spans that could not be sent", metrics.spans_lost.clone());
         metrics
     }
 
@@ -359,6 +367,13 @@ impl Metrics {
         self.store_errors.get_or_create(&StoreErrorLabels { store, kind }).inc();
         let labels = || [("store", store.into()), ("kind", kind.into())];
         self.sample(("lyceum_store_errors_total", Unit::Count, Combine::Sum), labels, 1.0);
+    }
+
+    /// Counts spans that are lost; `reason` is why.
+    pub fn count_spans_lost(&self, reason: &'static str, spans: usize) {
+        self.spans_lost.get_or_create(&ReasonLabels { reason }).inc_by(spans as u64);
+        let metric = ("lyceum_spans_lost_total", Unit::Count, Combine::Sum);
+        self.sample(metric, || [("reason", reason.into())], spans as f64);
     }
 
     /// Adds what DynamoDB said that a call consumed, for a family's events where it concerns one: divided by the family's
@@ -496,6 +511,7 @@ mod tests {
         metrics.set_active_consumers(4);
         metrics.set_error_rate("survey", 0.25);
         metrics.set_process(Duration::from_millis(1_500), 33 << 20);
+        metrics.count_spans_lost("full", 7);
     }
 
     #[test]
@@ -529,6 +545,7 @@ mod tests {
             r#"lyceum_error_rate{subscription="survey"} 0.25"#,
             "lyceum_process_cpu_seconds_total 1.5",
             "lyceum_process_memory_bytes 34603008",
+            r#"lyceum_spans_lost_total{reason="full"} 7"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not among\n{text}");
         }
@@ -554,7 +571,7 @@ mod tests {
             };
             assert!(text.lines().any(series), "{name} {labels:?}\nis not among\n{text}");
         }
-        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (19, vec![], vec![]));
+        assert_eq!((samples.len(), metrics.take_samples(), Metrics::new().take_samples()), (20, vec![], vec![]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, optional_whole, whole};
 use lyceum_secrets::Secrets;
 use lyceum_server::config::{Config as ServerConfig, VARIABLES};
+use lyceum_spans::Spans;
 
 use crate::functions::RemoteFunctions;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub token: Option<CommandToken>,
     /// `--functions`: the functions that run elsewhere.
     pub functions: Vec<RemoteFunctions>,
+    /// The spans of this process, once it has begun to make them.
+    pub spans: Spans,
     /// `--verbose`: what is of no consequence where all is well is told, too.
     pub is_verbose: bool,
     /// Whether every store is embedded, whatever services the environment names.
@@ -85,6 +88,7 @@ impl Config {
         read.server.stores.secrets = Some(secrets);
         Ok(Self {
             functions: self.functions,
+            spans: self.spans,
             is_verbose: self.is_verbose,
             is_scratch: self.is_scratch,
             server: if self.is_scratch { self.server } else { read.server },
@@ -107,6 +111,7 @@ impl Config {
             workers: reading.read(&WORKERS),
             token: reading.read(&LYCEUM_TOKEN).map(CommandToken),
             functions: Vec::new(),
+            spans: Spans::default(),
             is_verbose: false,
             is_scratch: false,
             kafka: kafka.map(str::to_owned),

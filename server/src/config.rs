@@ -10,6 +10,7 @@ use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
 use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
 use lyceum_secrets::SECRET_VARIABLES;
+use lyceum_spans::{SPAN_VARIABLES, SpansSettings};
 
 use crate::access::Token;
 use crate::alerts::{ALERT_VARIABLES, AlertsConfig};
@@ -28,6 +29,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `LOG_LEVEL`, `LOG_FORMAT`
     pub log: LogConfig,
+    /// `OTEL_…`: where spans go; `None` where none is made.
+    pub spans: Option<SpansSettings>,
     /// `ALERT_WEBHOOK_URL` and the limits; `None` where nobody is told.
     pub alerts: Option<AlertsConfig>,
     /// Which stores are services.
@@ -56,6 +59,7 @@ pub const VARIABLES: &[Table] = &[
     SERVER_VARIABLES,
     PROCESS_VARIABLES,
     LOG_VARIABLES,
+    SPAN_VARIABLES,
     ALERT_VARIABLES,
     KAFKA_VARIABLES,
     DYNAMODB_VARIABLES,
@@ -72,6 +76,7 @@ impl Config {
             process: process_config(reading),
             tokens: reading.list(&API_TOKENS, "token"),
             log: LogConfig::read(reading),
+            spans: SpansSettings::read(reading),
             alerts: AlertsConfig::read(reading),
             stores: StoresConfig {
                 kafka: KafkaSettings::read(reading),

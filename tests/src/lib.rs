@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 pub mod aws;
 pub mod memory;
+pub mod otlp;
 pub mod requests;
 pub mod runtime_api;
 pub mod webhook;

@@ -22,6 +22,9 @@ use crate::workplace::Running;
 /// Nothing is judged by time; this only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The trace to which Lambda says that each invocation belongs.
+pub const XRAY_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
 /// What the program is given to do.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -154,7 +157,8 @@ fn serve(mut stream: TcpStream, (state, told): &(Mutex<State>, Condvar)) -> Opti
             let end_ms = ms_since_1970(SystemTime::now()) + i64::try_from(time.as_millis()).ok()?;
             let headers = format!(
                 "Lambda-Runtime-Aws-Request-Id: {id}\r\nLambda-Runtime-Deadline-Ms: {end_ms}\r\n\
-                 Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:lyceum-test\r\n"
+                 Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:123456789012:function:lyceum-test\r\n\
+                 Lambda-Runtime-Trace-Id: {XRAY_TRACE}\r\n"
             );
             state.handed.push((id, end_ms));
             (headers, payload)

@@ -11,4 +11,5 @@ mod functions;
 mod garbage;
 mod openapi;
 mod pages;
+mod spans;
 mod template;

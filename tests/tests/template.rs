@@ -413,6 +413,9 @@ const PLACE: &[(&str, &str)] =
     &[("BootstrapServers", "b-1.example:9098,b-2.example:9098"), ("ElasticsearchUrl", "https://search.example")];
 /// What only a function on one machine, or nothing in a function, reads.
 const NOT_OF_A_FUNCTION: &[&str] = &[
+    // Lambda sets it.
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "ALERT_AFTER_SECONDS",
     "ALERT_CPU_PERCENT",
     "ALERT_DEAD_LETTERS",
@@ -556,10 +559,21 @@ const WAYS: &[Way] = &[
         security: "SSL",
     },
     Way {
-        given: &[("MskServerlessArn", SERVERLESS), ("Tracing", "Active")],
+        given: &[("MskServerlessArn", SERVERLESS), ("Tracing", "Active"), ("Spans", "xray")],
         rights: &[MSK, IAM, NETWORK, &["SendTraces"]],
         access: &[],
         security: "SASL_SSL",
+    },
+    Way {
+        given: &[
+            ("KafkaAuthentication", "NONE"),
+            ("Spans", "otlp"),
+            ("OtlpEndpoint", "https://collector.example"),
+            ("OtlpSecretArn", SECRET),
+        ],
+        rights: &[&["ReadOtlpSecret"]],
+        access: &[],
+        security: "SSL",
     },
     Way {
         given: &[
@@ -861,6 +875,9 @@ fn parameters_that_cannot_work_together_are_refused() {
         (&[secret, is("SCRAM-SHA-512"), open], "Only NONE goes without KafkaEncryption."),
         (&[msk, ("SubnetIds", "subnet-1,subnet-2")], "SubnetIds need SecurityGroupIds."),
         (&[msk, ("OpenSearchArn", DOMAIN), ("ElasticsearchSecretArn", SECRET)], "OpenSearchArn signs requests."),
+        (&[msk, ("Spans", "xray")], "Spans=xray stand in X-Ray's trace"),
+        (&[msk, ("OtlpEndpoint", "http://collector:4318")], "OtlpEndpoint and OtlpSecretArn are for Spans=otlp."),
+        (&[msk, ("OtlpSecretArn", SECRET), ("Spans", "none")], "OtlpEndpoint and OtlpSecretArn are for Spans=otlp."),
     ];
     for (given, told) in cases {
         let deployed = deployed(given);
@@ -887,6 +904,7 @@ fn a_value_that_cannot_work_is_refused_before_anything_is_made() {
         ("ReservedConcurrency", "0", "-1 for none"),
         ("OpenSearchArn", "arn:aws:es:eu-central-1:123456789012:domain/search/_search", "The ARN of a domain"),
         ("AwsEndpointUrl", "https://elsewhere.example", "every secret"),
+        ("OtlpEndpoint", "collector:4318", "http://host:4318"),
         ("Variables", "KAFKA_TIMEOUT=1", "NAME=value"),
         ("SurveySettings", "OnFailureDestination=kafka://nlj.survey.responses", "NAME=value"),
         ("FilterPattern", "a;b", "No semicolons"),

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -36,6 +37,7 @@ use crate::ports::statements::{StatementDocument, StoreDocuments};
 use crate::record::{Position, Record};
 use crate::retry::RetryPolicy;
 use crate::subscription::Subscription;
+use crate::trace::SPANS;
 
 mod batch;
 mod calling;
@@ -197,7 +199,8 @@ impl<P: Apply> Subscriber for P {
     }
 
     async fn process(&self, deliveries: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let mut batch = self.shell().read_batch(deliveries, invocation).await;
+        let decode = tracing::info_span!(target: SPANS, "decode", records = deliveries.len() as i64);
+        let mut batch = self.shell().read_batch(deliveries, invocation).instrument(decode).await;
         self.apply(&mut batch, invocation).await;
         self.shell().report(batch)
     }

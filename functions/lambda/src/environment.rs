@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use lyceum_connect::ProductionSettings;
 use lyceum_core::environment::{FunctionLog, METRICS_NAMESPACE, Reading};
+use lyceum_spans::SpansSettings;
 
 use crate::Telemetry;
 
@@ -27,8 +28,9 @@ impl Environment {
         let settings = settings(&mut reading);
         let namespace = reading.read(&METRICS_NAMESPACE);
         let of_function = FunctionLog::read(&mut reading);
+        let spans = SpansSettings::read(&mut reading);
         let settings = ProductionSettings { secrets: Some(self.0.clone()), ..reading.finish(settings)? };
-        let telemetry = Telemetry::start(&settings.log, of_function, namespace)?;
+        let telemetry = Telemetry::start(&settings.log, of_function, spans, namespace)?;
         Ok((settings, telemetry))
     }
 }

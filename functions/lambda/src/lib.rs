@@ -23,6 +23,7 @@ use lyceum_lambda_event::brake::{Brake, LEFT_FOR_ANSWERING};
 use lyceum_lambda_event::handler::{Ended, HandlerError, process};
 use lyceum_lambda_event::lag;
 use lyceum_lambda_event::response::BatchResponse;
+use lyceum_spans::Caller;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tracing::Instrument;
@@ -97,6 +98,7 @@ impl Telemetry {
     pub async fn serve(self, function: impl Subscriber + 'static) -> Result<()> {
         let is_cold = is_waited_for(std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").ok().as_deref());
         let is_first = AtomicBool::new(is_cold);
+        let function = self.spans().around(Arc::new(function));
         let serving = Arc::new(Serving { telemetry: self, function, brake: Mutex::default(), is_first });
         let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let serving = serving.clone();
@@ -125,32 +127,35 @@ fn is_waited_for(initialization: Option<&str>) -> bool {
 }
 
 /// What invocations share.
-struct Serving<F> {
+struct Serving {
     telemetry: Telemetry,
-    function: F,
+    function: Arc<dyn Subscriber>,
     brake: Mutex<Brake>,
     /// Whether the next invocation is the first, and a cold start.
     is_first: AtomicBool,
 }
 
-impl<F: Subscriber> Serving<F> {
+impl Serving {
     async fn begin(&self, event: LambdaEvent<Box<RawValue>>, is_cold: bool) -> Result<BatchResponse, Failed> {
         if is_cold {
             self.telemetry.count_cold_start(&event.context.env_config.function_name, now_ms());
         }
-        self.telemetry.invocations().run(SystemClock.jitter(), self.invoke(event)).await
+        self.telemetry.invocations().run(SystemClock.jitter(), self.invoke(event, is_cold)).await
     }
 
     /// One invocation: the payload's own bytes in, since a typed event would fail a whole batch for one malformed record.
-    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, Failed> {
+    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>, is_cold: bool) -> Result<BatchResponse, Failed> {
         let Self { telemetry, function, brake, .. } = self;
         let LambdaEvent { payload, context, .. } = event;
         let started = Instant::now();
         let deadline_ms = i64::try_from(context.deadline).unwrap_or(i64::MAX);
-        let handled = process(function, payload.get().as_bytes(), deadline_ms).await;
+        let caller = Caller { request_id: context.request_id, xray: context.xray_trace_id, is_cold };
+        let handled = caller.calls(process(&**function, payload.get().as_bytes(), deadline_ms)).await;
         drop(payload);
         telemetry.metrics().observe_event_duration(function.subscription().name, started.elapsed());
         self.observe_lag(&handled.entries);
+        // Once there is an answer, Lambda freezes the process, and what was not sent waits for the next invocation.
+        telemetry.spans().flush(time_for_spans(remaining(context.deadline))).await;
         // Before the answer is held: who watches must not learn of an outage later.
         telemetry.flush(&context.env_config.version, now_ms());
         if handled.answer.is_err() {
@@ -179,6 +184,13 @@ impl<F: Subscriber> Serving<F> {
             }
         }
     }
+}
+
+/// How long an answer waits for spans to be sent, where so much is left of the invocation: never so long that it comes too late.
+fn time_for_spans(remaining: Duration) -> Duration {
+    const MOST: Duration = Duration::from_secs(1);
+    const FOR_THE_ANSWER: Duration = Duration::from_millis(300);
+    remaining.saturating_sub(FOR_THE_ANSWER).min(MOST)
 }
 
 /// How often an answer that is held tells how it stands, so that an alarm sees every minute.
@@ -226,6 +238,14 @@ mod tests {
     fn an_environment_that_was_begun_beforehand_is_no_cold_start() {
         assert!(is_waited_for(None) && is_waited_for(Some("on-demand")));
         assert!(!is_waited_for(Some("provisioned-concurrency")) && !is_waited_for(Some("lambda-managed-instances")));
+    }
+
+    #[test]
+    fn no_answer_comes_too_late_for_its_spans() {
+        let ms = Duration::from_millis;
+        for (left, time) in [(60_000, 1_000), (1_300, 1_000), (500, 200), (300, 0), (0, 0)] {
+            assert_eq!(time_for_spans(ms(left)), ms(time), "{left}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What a function tells of itself: lines of JSON for CloudWatch Logs, and metrics in the embedded metric format.
+//! What a function tells of itself: lines of JSON for CloudWatch Logs, metrics in the embedded metric format, and spans.
 //!
 //! Every line of an invocation has its `request_id` and X-Ray trace.
 
@@ -9,30 +9,45 @@ use lyceum_core::environment::{FunctionLog, LogConfig};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_log::{Invocations, LogObserver};
+use lyceum_spans::{Spans, SpansSettings};
 
 use crate::emf;
 
-/// Log and metrics of a function.
+/// Log, metrics and spans of a function.
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     namespace: String,
     invocations: Invocations,
+    spans: Spans,
 }
 
 impl Telemetry {
-    /// Begins to log to standard error, and to keep metrics.
+    /// Begins to log to standard error, to keep metrics, and to make spans where they go somewhere.
     ///
     /// # Errors
-    /// Where `LOG_LEVEL` is no filter, or the process logs already.
-    pub fn start(log: &LogConfig, of_function: FunctionLog, namespace: String) -> anyhow::Result<Self> {
-        let invocations = lyceum_log::start_function(log, of_function)?;
-        Ok(Self { metrics: Arc::new(Metrics::with_samples()), namespace, invocations })
+    /// Where `LOG_LEVEL` is no filter, the process logs already, or no span can be sent.
+    pub fn start(
+        log: &LogConfig,
+        of_function: FunctionLog,
+        spans: Option<SpansSettings>,
+        namespace: String,
+    ) -> anyhow::Result<Self> {
+        let (spans, layer) = Spans::start(spans)?;
+        let invocations = lyceum_log::start_function(log, of_function, layer)?;
+        let metrics = Arc::new(Metrics::with_samples());
+        spans.count_in(&metrics);
+        Ok(Self { metrics, namespace, invocations, spans })
     }
 
     /// How invocations log.
     pub(crate) fn invocations(&self) -> Invocations {
         self.invocations
+    }
+
+    /// The spans.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     /// The metrics.

@@ -3,9 +3,11 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lyceum_spans::Spans;
 
 use crate::config::Config;
 use crate::ingest::Unreadable;
@@ -125,6 +127,9 @@ enum Format {
     Json,
 }
 
+/// How long the end of a process waits for its last spans to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(3);
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -146,10 +151,19 @@ fn code_of(error: &anyhow::Error) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let mut config = Config::from_environment(cli.kafka.as_deref())?;
-    lyceum_log::start(&config.server.log, std::io::stderr().is_terminal())?;
-    config.is_verbose = cli.verbose;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
+    // The others only look.
+    let processes = matches!(command, Command::Up(_) | Command::Ingest(_) | Command::Invoke(_));
+    if processes && config.server.spans.is_some() {
+        // What the collector is shown may be in a secret.
+        config = runtime.block_on(config.with_secrets())?;
+    }
+    let (spans, layer) = Spans::start(config.server.spans.clone().filter(|_| processes))?;
+    lyceum_log::start(&config.server.log, layer, std::io::stderr().is_terminal())?;
+    runtime.spawn(spans.clone().send_for_ever());
+    config.spans = spans.clone();
+    config.is_verbose = cli.verbose;
     if let Command::Up(options) = &command {
         config.functions = options.functions.clone();
     }
@@ -168,6 +182,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Doctor(options) => doctor::run(options).await,
         }
     });
+    runtime.block_on(spans.flush(LAST_SPANS));
     // A thread that still reads standard input must not keep the process.
     runtime.shutdown_background();
     code

@@ -105,6 +105,7 @@ impl Runtime {
         remote::check_stores(&config.functions, &config.server.stores)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
+        config.spans.count_in(&metrics);
         let catalog = Arc::new(lyceum_catalog::catalog());
         let (stores, embedded_dynamodb) =
             stores::open(&config.server.stores, &folder, purpose, &catalog, &clock, &metrics).await?;
@@ -141,7 +142,10 @@ impl Runtime {
             functions.insert(entry.spec.name, function.clone());
             let invoked: Arc<dyn Invoke> = match elsewhere.remove(entry.spec.name) {
                 Some(remote) => remote,
-                None => Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() }),
+                None => {
+                    let function = config.spans.around(function);
+                    Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() })
+                }
             };
             invoked_by_name.insert(entry.spec.name, invoked.clone());
             for topic in entry.subscription.topics() {

@@ -1,5 +1,5 @@
 //! How often an applied event allocates memory, from the JSON of its batch to the answer, by family; what the models of the
-//! ports allocate is not counted.
+//! ports allocate is not counted. Once more with the stores measured, as every process has them, and with spans of all that.
 //!
 //! `cargo bench -p lyceum-events-tests --bench allocations`. The figures depend on no machine and no other work.
 
@@ -9,8 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use futures::FutureExt;
 use futures::executor::block_on;
 use lyceum_around::around::{Around, Call, StoreError, Wrapped};
+use lyceum_around::measured::Measured;
 use lyceum_core::clock::Clock;
+use lyceum_core::environment::Reading;
+use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Outcome, Report};
+use lyceum_core::ports::event_log::Publish;
+use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::statements::StoreDocuments;
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::Record;
 use lyceum_events_tests::statements::{BOOKINGS, RESPONSES, STATEMENTS, event, record};
@@ -18,7 +24,10 @@ use lyceum_events_tests::world::{INVOCATION, World};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
+use lyceum_spans::{Spans, SpansSettings};
 use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
 const EVENTS: u128 = 1_000;
@@ -46,24 +55,52 @@ fn main() {
         Load { family: "survey", what: "answers to 10 surveys", topic: RESPONSES, before: Vec::new(), event: answer },
     ];
     println!("{EVENTS} events a family, in batches of {BATCH}");
-    for load in loads {
-        measure(&load);
+    for load in &loads {
+        measure(load, "", false, &Spans::default());
+    }
+    for load in &loads {
+        measure(load, "stores measured", true, &Spans::default());
+    }
+    // Nobody sends them: what is measured is their making.
+    let collector = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_BSP_MAX_QUEUE_SIZE", "1000000")];
+    let variable = |name: &str| collector.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned());
+    let mut reading = Reading::new(&variable);
+    let settings = SpansSettings::read(&mut reading);
+    let settings = reading.finish(settings).expect("they are right");
+    let (spans, layer) = Spans::start(settings).expect("nothing is sent yet");
+    tracing_subscriber::registry().with(layer.expect("spans are on")).init();
+    for load in &loads {
+        measure(load, "with spans", true, &spans);
     }
 }
 
-fn measure(load: &Load) {
+fn measure(load: &Load, how: &str, is_measured: bool, spans: &Spans) {
     let world = World::new();
     let applied = Arc::new(Applied::default());
+    let metrics = Arc::new(Metrics::new());
+    let event_log = Arc::new(Wrapped::around(world.event_log.model.clone(), Arc::new(Uncounted)));
+    let ledger = Arc::new(Wrapped::around(world.ledger.model.clone(), Arc::new(Uncounted)));
+    let statements = Arc::new(Wrapped::around(world.statements.model.clone(), Arc::new(Uncounted)));
+    let (event_log, ledger, statements): (Arc<dyn Publish>, Arc<dyn Ledger>, Arc<dyn StoreDocuments>) = if is_measured {
+        (
+            Arc::new(Measured::new(event_log, metrics.clone())),
+            Arc::new(Measured::new(ledger, metrics.clone())),
+            Arc::new(Measured::new(statements, metrics)),
+        )
+    } else {
+        (event_log, ledger, statements)
+    };
     let services = Services {
-        event_log: Arc::new(Wrapped::around(world.event_log.model.clone(), Arc::new(Uncounted))),
-        ledger: Arc::new(Wrapped::around(world.ledger.model.clone(), Arc::new(Uncounted))),
-        statements: Arc::new(Wrapped::around(world.statements.model.clone(), Arc::new(Uncounted))),
+        event_log,
+        ledger,
+        statements,
         schemas: None,
         clock: world.clock.clone(),
         observer: applied.clone(),
     };
     let entry = REGISTRY.iter().find(|entry| entry.spec.name == load.family).expect("a family of the registry");
     let function = (entry.build)(services, world.catalog.clone(), ProcessConfig::default());
+    let function = spans.around(function);
     let deadline_ms = world.clock.now_ms() + INVOCATION.as_millis() as i64;
     let invoke = |records: &[Record]| {
         let mut payload = Vec::new();
@@ -87,7 +124,10 @@ fn measure(load: &Load) {
     let count = applied.0.load(Relaxed);
     assert_eq!(count as u128, EVENTS, "every event is to be applied");
     let (allocations, bytes) = (allocations as f64 / count as f64, bytes as f64 / count as f64);
-    println!("{:>9}, {:<24} {allocations:>6.1} allocations of {bytes:>6.0} bytes an event", load.family, load.what);
+    println!(
+        "{:>9}, {:<24} {allocations:>6.1} allocations of {bytes:>6.0} bytes an event {how}",
+        load.family, load.what
+    );
 }
 
 #[derive(Default)]

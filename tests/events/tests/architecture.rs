@@ -112,7 +112,7 @@ fn may_be_tested_with(folder: &str, on: &str) -> bool {
 fn what_is_linked_is_what_is_needed() {
     for (package, never) in [
         ("lyceum-xapi", &["lyceum-", "tokio"][..]),
-        ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime"]),
+        ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime", "opentelemetry"]),
         ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),

@@ -251,8 +251,8 @@ impl StoreError for StatementsError {
     }
 }
 
-const LOG: &str = "event_log";
-const LEDGER: &str = "ledger";
+pub(crate) const LOG: &str = "event_log";
+pub(crate) const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
 const PRODUCE: &str = "produce";
 /// The question whether a store is well.

@@ -1,10 +1,15 @@
-//! Any adapter, with the time of each call in the metrics: `lyceum_store_duration_seconds{store,operation}`.
+//! Any adapter, with the time of each call in the metrics, `lyceum_store_duration_seconds{store,operation}`, and with a span of each,
+//! where spans are on and the call is of a batch.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::around::{Around, Call, StoreError, Wrapped};
+use crate::around::{Around, Call, LEDGER, LOG, StoreError, Wrapped};
 use lyceum_core::metrics::Metrics;
+use lyceum_core::ports::Effect;
+use lyceum_core::trace::SPANS;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 /// An adapter whose calls are measured.
 pub type Measured<S> = Wrapped<S, Meter>;
@@ -24,13 +29,54 @@ impl Around for Meter {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        is_outage: impl Fn(&A) -> bool + Send,
     ) -> Result<A, E> {
-        let mut running = Running { metrics: &self.0, call, started: Instant::now(), error: Some(ABANDONED) };
-        let answer = work.await;
+        let span = span(call);
+        let mut running =
+            Running { metrics: &self.0, call, started: Instant::now(), error: Some(ABANDONED), span: span.clone() };
+        let answer = work.instrument(span).await;
         running.error = answer.as_ref().err().map(StoreError::kind);
+        if !running.span.is_disabled() {
+            match &answer {
+                Err(error) => running.failed_as(error.kind(), error),
+                Ok(answer) if is_outage(answer) => running.failed_as("unavailable", &"nothing of it was taken"),
+                Ok(_) => {}
+            }
+        }
         answer
     }
+}
+
+/// The span of a call. Names of attributes: OpenTelemetry's semantic conventions of databases and of messaging.
+fn span(call: Call) -> Span {
+    let Call { store, operation, effect } = call;
+    if store == LOG {
+        let kind = if effect == Effect::Write { "producer" } else { "client" };
+        return tracing::info_span!(
+            target: SPANS,
+            "event_log",
+            otel.name = format_args!("{store} {operation}"),
+            otel.kind = kind,
+            messaging.system = "kafka",
+            messaging.operation.name = operation,
+            lyceum.store = store,
+            error.r#type = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+    }
+    tracing::info_span!(
+        target: SPANS,
+        "store",
+        otel.name = format_args!("{store} {operation}"),
+        otel.kind = "client",
+        db.system.name = if store == LEDGER { "aws.dynamodb" } else { "elasticsearch" },
+        db.operation.name = operation,
+        lyceum.store = store,
+        error.r#type = Empty,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    )
 }
 
 /// The kind of error of a call that its caller did not wait for.
@@ -42,10 +88,22 @@ struct Running<'a> {
     call: Call,
     started: Instant,
     error: Option<&'static str>,
+    span: Span,
+}
+
+impl Running<'_> {
+    fn failed_as(&self, kind: &'static str, why: &impl std::fmt::Display) {
+        self.span.record("error.type", kind);
+        self.span.record("otel.status_code", "ERROR");
+        self.span.record("otel.status_description", display(why));
+    }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        if self.error == Some(ABANDONED) {
+            self.failed_as(ABANDONED, &"nobody waited for its answer");
+        }
         self.metrics.observe_store_duration(self.call.store, self.call.operation, self.started.elapsed());
         if let Some(kind) = self.error {
             self.metrics.count_store_error(self.call.store, kind);

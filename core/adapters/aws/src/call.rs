@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::byte_stream::ByteStream;
+use aws_smithy_types::byte_stream::{AggregatedBytes, ByteStream};
 use tokio::time::timeout;
 
 use crate::sign::{Signer, SigningError, Unsigned};
@@ -18,7 +18,42 @@ pub struct Service {
     name: String,
     endpoint: String,
     signer: Signer,
-    connector: Box<dyn HttpConnector>,
+    connections: Connections,
+}
+
+/// Connections to services that speak HTTP, AWS's or not, as its clients make them: the same cryptography, the same proxy.
+#[derive(Debug)]
+pub struct Connections(Box<dyn HttpConnector>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Box::new(crate::connector(None, None)))
+    }
+}
+
+impl Connections {
+    /// Sends a request and waits for all of the answer, whatever its status, as long as it takes.
+    ///
+    /// # Errors
+    /// Where there is none, and why.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        url: &str,
+        headers: impl IntoIterator<Item = (String, String)>,
+        body: impl Into<SdkBody>,
+    ) -> Result<(u16, AggregatedBytes), String> {
+        let mut request = HttpRequest::new(body.into());
+        request.set_method(method).map_err(|error| error.to_string())?;
+        request.set_uri(url.to_owned()).map_err(|error| error.to_string())?;
+        for (name, value) in headers {
+            request.headers_mut().try_insert(name, value).map_err(|error| error.to_string())?;
+        }
+        let response = self.0.call(request).await.map_err(|error| crate::sign::in_full(&error))?;
+        let status = response.status().as_u16();
+        let body = ByteStream::new(response.into_body()).collect().await;
+        Ok((status, body.map_err(|error| crate::sign::in_full(&error))?))
+    }
 }
 
 /// What a service answered.
@@ -59,8 +94,8 @@ impl Service {
         let given = [own.as_str(), "AWS_ENDPOINT_URL"].into_iter().find_map(variable);
         let (own, signed_for) = place(name, region);
         let endpoint = given.unwrap_or(own).trim_end_matches('/').to_owned();
-        let connector = Box::new(crate::connector(None, None));
-        Self { name: name.to_owned(), endpoint, signer: Signer::new(signed_for, name), connector }
+        let (signer, connections) = (Signer::new(signed_for, name), Connections::default());
+        Self { name: name.to_owned(), endpoint, signer, connections }
     }
 
     /// Its name.
@@ -82,22 +117,11 @@ impl Service {
         let url = format!("{}{path}", self.endpoint);
         let signed = self.signer.sign(Unsigned { method, url: &url, headers, body: body.as_bytes() }).await?;
         let unanswered = |why: String| CallError::Unanswered { endpoint: self.endpoint.clone(), why };
-        let mut request = HttpRequest::new(SdkBody::from(body));
-        request.set_method(method).map_err(|error| unanswered(error.to_string()))?;
-        request.set_uri(url).map_err(|error| unanswered(error.to_string()))?;
         let unsigned = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        for (name, value) in unsigned.chain(signed) {
-            request.headers_mut().try_insert(name, value).map_err(|error| unanswered(error.to_string()))?;
-        }
-        let exchange = async {
-            let response = self.connector.call(request).await.map_err(|error| crate::sign::in_full(&error))?;
-            let status = response.status().as_u16();
-            let body = ByteStream::new(response.into_body()).collect().await;
-            let body = body.map_err(|error| crate::sign::in_full(&error))?.into_bytes();
-            Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
-        };
+        let exchange = self.connections.exchange(method, &url, unsigned.chain(signed), body);
         let late = || Err(format!("not within {} s", LIMIT.as_secs()));
-        timeout(LIMIT, exchange).await.unwrap_or_else(|_| late()).map_err(unanswered)
+        let (status, body) = timeout(LIMIT, exchange).await.unwrap_or_else(|_| late()).map_err(unanswered)?;
+        Ok(Answer { status, body: String::from_utf8_lossy(&body.into_bytes()).into_owned() })
     }
 }
 

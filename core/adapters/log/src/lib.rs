@@ -7,10 +7,12 @@ use std::fmt::Write;
 
 use lyceum_core::environment::{FunctionLog, LogConfig};
 use lyceum_core::outcome::{Observer, Outcome, Report};
+use lyceum_core::trace::SPANS;
+use tracing::Subscriber;
 use tracing_subscriber::filter::{DynFilterFn, LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::Registry;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt;
 
 mod invocation;
@@ -21,27 +23,45 @@ pub use invocation::{Invocations, write_kept};
 /// A sender's text in the log is cut here, in characters.
 const QUOTED_CHARS: usize = 128;
 
-/// Begins to log to standard error, in colours where a person reads it.
+/// Who gets the spans of a process, where somebody does.
+pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Begins to log to standard error, in colours where a person reads it; and to hand out spans.
 ///
 /// # Errors
 /// Where `LOG_LEVEL` is no filter, or the process logs already.
-pub fn start(log: &LogConfig, is_terminal: bool) -> anyhow::Result<()> {
-    begin(log, filter(&log.level)?, std::io::stderr, is_terminal)
+pub fn start(log: &LogConfig, spans: Option<SpanLayer>, is_terminal: bool) -> anyhow::Result<()> {
+    let level = filter(&log.level)?;
+    match spans {
+        None => begin(log, level, std::io::stderr, is_terminal),
+        Some(spans) => begin_with(spans, lines(log, std::io::stderr, is_terminal).with_filter(level)),
+    }
 }
 
 /// The same of a process that answers invocations, with what they do with lines below `LOG_LEVEL`.
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_function(log: &LogConfig, of_function: FunctionLog) -> anyhow::Result<Invocations> {
-    let level = filter(&log.level)?;
-    if invocation::is_wanted(&of_function) {
-        let sieve = Sieve::new(level, &of_function);
-        let (looks, max) = (sieve.clone(), sieve.max_level());
-        let filter = DynFilterFn::new(move |of, _| looks.lets_through(of)).with_max_level_hint(max);
-        begin(log, filter, sieve, false)?;
-    } else {
-        begin(log, level, std::io::stderr, false)?;
+pub fn start_function(
+    log: &LogConfig,
+    of_function: FunctionLog,
+    spans: Option<SpanLayer>,
+) -> anyhow::Result<Invocations> {
+    if !invocation::is_wanted(&of_function) {
+        start(log, spans, false)?;
+        return Ok(Invocations(of_function));
+    }
+    let sieve = Sieve::new(filter(&log.level)?, &of_function);
+    let (looks, max) = (sieve.clone(), sieve.max_level());
+    match spans {
+        None => {
+            let filter = DynFilterFn::new(move |of, _| looks.lets_through(of)).with_max_level_hint(max);
+            begin(log, filter, sieve, false)?;
+        }
+        Some(spans) => {
+            let filter = DynFilterFn::new(move |of, _| looks.lets_through(of)).with_max_level_hint(max);
+            begin_with(spans, lines(log, sieve, false).with_filter(filter))?;
+        }
     }
     Ok(Invocations(of_function))
 }
@@ -51,15 +71,28 @@ where
     F: Layer<Registry> + Send + Sync + 'static,
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
+    tracing_subscriber::registry().with(filter).with(lines(log, writer, is_terminal)).try_init()?;
+    Ok(())
+}
+
+/// Each with a filter of its own: a span that no line has may be wanted all the same.
+fn begin_with(spans: SpanLayer, lines: impl Layer<Registry> + Send + Sync) -> anyhow::Result<()> {
+    tracing_subscriber::registry().with(vec![spans, lines.boxed()]).try_init()?;
+    Ok(())
+}
+
+fn lines<S, W>(log: &LogConfig, writer: W, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
     if log.is_json {
         let json = lines.with_ansi(false).json().flatten_event(true).with_current_span(true).with_span_list(false);
-        registry.with(json).try_init()?;
+        json.boxed()
     } else {
-        registry.with(lines.with_ansi(is_terminal)).try_init()?;
+        lines.with_ansi(is_terminal).boxed()
     }
-    Ok(())
 }
 
 /// A level, or one for each of some modules. A word that is neither would pass for the name of a module, and silence all others.
@@ -74,7 +107,8 @@ fn filter(level: &str) -> anyhow::Result<Targets> {
     if let Some(word) = level.split(',').find(is_neither) {
         return Err(refused(&format!("{word:?} is no level")));
     }
-    level.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
+    let level = level.parse::<Targets>().map_err(|error| refused(&error.to_string()))?;
+    Ok(level.with_target(SPANS, LevelFilter::OFF))
 }
 
 /// Of a batch's warning: so many positions, and so many reasons, in so many characters each.

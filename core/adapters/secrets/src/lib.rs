@@ -37,6 +37,11 @@ const KAFKA_CERTIFICATE_SECRET_ARN: Variable<Option<String>> = optional(
     "a secret of AWS Secrets Manager, JSON with `certificate`, `privateKey` and, where it has one, `privateKeyPassword`, in place of `KAFKA_SSL_CERTIFICATE_PEM`, `KAFKA_SSL_KEY_PEM` and `KAFKA_SSL_KEY_PASSWORD`",
 );
 
+const OTLP_SECRET_ARN: Variable<Option<String>> = optional(
+    "OTEL_EXPORTER_OTLP_SECRET_ARN",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `headers`, in place of `OTEL_EXPORTER_OTLP_HEADERS`",
+);
+
 const CREDENTIALS_TTL: Variable<Duration> = seconds(
     "CREDENTIALS_TTL_SECONDS",
     3_600,
@@ -52,6 +57,7 @@ pub const SECRET_VARIABLES: Table = &[
     &ELASTICSEARCH_SECRET_ARN,
     &KAFKA_CA_SECRET_ARN,
     &KAFKA_CERTIFICATE_SECRET_ARN,
+    &OTLP_SECRET_ARN,
 ];
 
 /// Which field of which secret stands in for which variable.
@@ -65,6 +71,7 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
             ("password", "ELASTICSEARCH_PASSWORD"),
         ],
     ),
+    ("OTEL_EXPORTER_OTLP_SECRET_ARN", &[("headers", "OTEL_EXPORTER_OTLP_HEADERS")]),
     // The forms of SERVER_ROOT_CA_CERTIFICATE and CLIENT_CERTIFICATE_TLS_AUTH, which event source mappings take.
     ("KAFKA_CA_SECRET_ARN", &[("certificate", "KAFKA_SSL_CA_PEM")]),
     (

@@ -63,6 +63,7 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
         spent: &HashMap<usize, u32>,
         invocation: &Invocation,
     ) -> Transaction {
+        let _decide = tracing::info_span!(target: trace::SPANS, "decide", records = items.len() as i64).entered();
         let draft = self.ledger.draft();
         let mut transaction = Transaction { draft, dispositions: Vec::new(), covered: 0, failed: None };
         for item in items {
