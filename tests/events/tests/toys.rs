@@ -285,15 +285,17 @@ fn what_a_subscription_does_not_own_and_does_not_want_is_skipped_and_its_owner_a
         record(COURSES, 2, value(3, "toy.answered")),
         record(COURSES, 3, b"{}".to_vec()),
         Record { value: None, ..record(COURSES, 4, "") },
+        record(COURSES, 5, module::value(Uuid::from_u128(6), GENERATED, "", "")),
     ];
     let reports = world.deliver_to(&distributor(&world), &records);
-    assert_eq!(outcomes(&reports), ["skipped", "skipped", "skipped", "skipped", "skipped_tombstone"]);
+    assert_eq!(outcomes(&reports), ["skipped", "skipped", "skipped", "skipped", "skipped_tombstone", "skipped"]);
     assert_eq!(reports[0].event_type, REQUESTED);
     assert!(world.letters().is_empty() && world.ledger.model.keys().is_empty());
     let [unknown, decode] = ["dead_lettered unknown-type", "dead_lettered decode"];
     let owners = outcomes(&world.deliver_to(&stateful::<Courses>(&world), &records));
-    assert_eq!(owners, ["applied", unknown, unknown, decode, "skipped_tombstone"]);
-    assert_eq!(world.letters().len(), 3);
+    let invalid = "dead_lettered validation";
+    assert_eq!(owners, ["applied", unknown, unknown, decode, "skipped_tombstone", invalid]);
+    assert_eq!(world.letters().len(), 4);
 }
 
 #[test]

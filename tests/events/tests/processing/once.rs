@@ -6,7 +6,7 @@ use lyceum_core::analytics::platform::overview;
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::ledger::MAX_HOME_KEYS;
-use lyceum_core::ports::statements::{Filter, QueryDocuments};
+use lyceum_core::ports::statements::{Filter, QueryDocuments, StoreDocuments};
 use lyceum_core::record::{Record, header_text};
 use lyceum_events_tests::faults::Fault;
 use lyceum_events_tests::probe::Probe;
@@ -141,6 +141,27 @@ fn an_id_that_comes_again_for_another_aggregate_is_applied_to_it_and_its_stateme
     let report = world.deliver_one(&probe_record(1, 7, "q", json!({})));
     assert_eq!(outcomes(&[report]), ["dead_lettered conflict"]);
     assert_eq!(world.ledger.model.aggregates().len(), 1);
+}
+
+#[test]
+fn an_event_whose_statement_another_position_has_brought_is_applied_all_the_same() {
+    let value = booking(1, "requested", "b1");
+    let before = World::new();
+    assert_eq!(before.deliver_one(&record(BOOKINGS, 4, &value)).outcome, Outcome::Applied);
+    let stored = before.statements.model.documents().into_iter().map(|of| of.document).collect();
+    // As where its key has expired, or a statement was imported before its event came.
+    let world = World::new();
+    block_on(world.statements.model.store(stored)).expect("it is stored");
+    assert_eq!(world.deliver_one(&record(BOOKINGS, 9, &value)).outcome, Outcome::Applied);
+    assert_eq!(world.show("training", "default", "session", "s1").unwrap()["bookings"]["requested"], 1);
+    assert_eq!(world.statements.model.documents()[0].document.source.offset, 4);
+    // Where storing it is the effect, nothing is left to be done.
+    let world = World::new();
+    let stored = before.deliver_one(&record(STATEMENTS, 4, &plain(2))).outcome;
+    assert_eq!(stored, Outcome::Applied);
+    let stored = before.statements.model.documents().into_iter().map(|of| of.document).collect();
+    block_on(world.statements.model.store(stored)).expect("it is stored");
+    assert_eq!(world.deliver_one(&record(STATEMENTS, 9, &plain(2))).outcome, Outcome::Duplicate);
 }
 
 #[test]

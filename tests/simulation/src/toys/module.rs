@@ -144,7 +144,13 @@ impl TypedEvent for Event {
     type Format = Module;
 
     fn read(envelope: &EnvelopeOf<'_, Self>) -> Result<Self, Vec<Finding>> {
-        Ok(Self { event_type: envelope.event_type, payload: envelope.body.payload.clone() })
+        let payload = envelope.body.payload.clone();
+        if payload.course_id.is_empty() {
+            let (rule, pointer) = ("toy.course".into(), "/payload/course_id".to_owned());
+            let message = "it names no course".to_owned();
+            return Err(vec![Finding { rule, pointer, message, requirement: "catalog".into() }]);
+        }
+        Ok(Self { event_type: envelope.event_type, payload })
     }
 
     fn key(&self, _: &EnvelopeOf<'_, Self>) -> String {
