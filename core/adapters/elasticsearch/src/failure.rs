@@ -59,6 +59,17 @@ impl EngineError {
             || self.caused_by.as_ref().is_some_and(|cause| cause.is(kind))
     }
 
+    /// The status that it would have had as an answer by itself: one document that was asked for among many has none.
+    pub(super) fn status_of_one(&self) -> u16 {
+        if self.is("index_not_found_exception") {
+            404
+        } else if self.is("security_exception") {
+            403
+        } else {
+            503
+        }
+    }
+
     /// Whether it is the engines' error for whatever has no name of its own, with a reason that begins so. What a document
     /// holds may stand in other errors' reasons, and never begins one of these.
     fn says(&self, words: &str) -> bool {
@@ -233,6 +244,17 @@ mod tests {
             // These are worth a look whether there are other credentials by now.
             assert_eq!(matches!(error, StatementsError::Unauthorized(_)), status != 404, "{status} {kind}");
         }
+    }
+
+    #[test]
+    fn a_document_that_may_not_be_read_is_refused_for_the_credentials() {
+        let explained = |kind: &str| {
+            let of_one = EngineError::of_value(&json!({"type": kind, "reason": "because"}));
+            explain(of_one.status_of_one(), &of_one, "xapi")
+        };
+        assert!(matches!(explained("security_exception"), StatementsError::Unauthorized(_)));
+        assert!(matches!(explained("index_not_found_exception"), StatementsError::Refused(_)));
+        assert!(matches!(explained("shard_not_available_exception"), StatementsError::Unavailable(_)));
     }
 
     #[test]

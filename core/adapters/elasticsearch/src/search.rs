@@ -36,8 +36,7 @@ pub(super) async fn get_many(
     let one = |looked: Looked| {
         if let Some(error) = looked.error {
             let error = EngineError::of_value(&error);
-            let status = if error.is("index_not_found_exception") { 404 } else { 503 };
-            return Err(requests.at(explain(status, &error, &requests.index)));
+            return Err(requests.at(explain(error.status_of_one(), &error, &requests.index)));
         }
         looked.source.map(|kept| whole(requests, &looked.id, kept)).transpose()
     };
