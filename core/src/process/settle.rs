@@ -73,12 +73,14 @@ mod tests {
 
     #[test]
     fn what_stands_behind_a_record_that_is_redelivered_waits_and_its_reason_names_that_record() {
-        let mut reports: Vec<_> = (0..3).map(|offset| Report::of(Position::new("t", 0, offset), "any")).collect();
+        let mut reports: Vec<_> = (0..4).map(|offset| Report::of(Position::new("t", 0, offset), "any")).collect();
         reports[0].outcome = Outcome::Applied;
         reports[1].outcome = Outcome::RetryLater { reason: "away".into() };
         reports[2].outcome = Outcome::Applied;
-        hold_back([[0, 1, 2].as_slice()].into_iter(), &mut reports);
+        reports[3].outcome = Outcome::RetryLater { reason: "it failed by itself".into() };
+        hold_back([[0, 1, 2, 3].as_slice()].into_iter(), &mut reports);
         assert_eq!(reports[0].outcome, Outcome::Applied);
         assert_eq!(reports[2].outcome, Outcome::RetryLater { reason: "waits behind t/0/1: away".into() });
+        assert_eq!(reports[3].outcome, Outcome::RetryLater { reason: "it failed by itself".into() });
     }
 }

@@ -47,18 +47,20 @@ fn stateful<F: StatefulFamily>(world: &World) -> Arc<dyn Subscriber> {
     Arc::new(StatefulProcessor::<F>::new(world.services(), world.catalog.clone(), ProcessConfig::default()))
 }
 
-/// The registry of the toys' schemas.
-struct Registry;
+/// The registry of the toys' schemas, and how often it was asked.
+#[derive(Default)]
+struct Registry(AtomicU64);
 
 #[async_trait]
 impl FindSchema for Registry {
     async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+        self.0.fetch_add(1, Ordering::SeqCst);
         Ok(avro::registered(schema))
     }
 }
 
 fn with_registry(world: &World) -> Services {
-    Services { schemas: Some(Arc::new(Registry)), ..world.services() }
+    Services { schemas: Some(Arc::new(Registry::default())), ..world.services() }
 }
 
 fn answers(world: &World) -> Arc<dyn Subscriber> {
@@ -84,6 +86,25 @@ fn generator(
 fn record(topic: &str, offset: i64, value: impl Into<Bytes>) -> Record {
     let (position, value) = (Position::new(topic, 0, offset), Some(value.into()));
     Record { position, timestamp_ms: BEGINNING_MS, key: None, value, headers: Vec::new() }
+}
+
+#[test]
+fn a_schema_is_fetched_once_and_one_that_is_not_registered_is_looked_for_again() {
+    let world = world();
+    let registry = Arc::new(Registry::default());
+    let services = Services { schemas: Some(registry.clone()), ..world.services() };
+    let function = CountedProcessor::<Answers>::new(services, world.catalog.clone(), ProcessConfig::default());
+    let function: Arc<dyn Subscriber> = Arc::new(function);
+    let value = |number| avro::value(Uuid::from_u128(number), "ada", 1, true, 0);
+    let asked_for = |offset, value| {
+        let before = registry.0.load(Ordering::SeqCst);
+        world.deliver_to(&function, &[record(avro::TOPIC, offset, value)]);
+        registry.0.load(Ordering::SeqCst) - before
+    };
+    let mut unknown = value(9);
+    unknown[4] = 9;
+    assert_eq!([asked_for(0, value(1)), asked_for(1, value(2)), asked_for(2, value(3))], [1, 0, 0]);
+    assert_eq!([asked_for(3, unknown.clone()), asked_for(4, unknown)], [1, 1]);
 }
 
 #[test]
