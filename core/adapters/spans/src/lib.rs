@@ -1,7 +1,7 @@
 //! Spans of what a process does with a batch: one for it, one for each step and call within, and one for each of its records that
 //! came with a trace, below that trace. They go to a collector by OTLP, or to the X-Ray daemon; off unless the environment says where.
 //!
-//! The core and what stands around adapters name their spans by `tracing`, under the target [`SPANS`](lyceum_core::trace::SPANS); only
+//! The core and what stands around adapters name their spans by `tracing`, under the target [`SPANS`]; only
 //! here is known what becomes of them. Nobody waits for a span to be sent but a function that is about to be frozen, and that one not
 //! long: see [`Spans::flush`].
 

@@ -3,6 +3,7 @@
 use futures::executor::block_on;
 use lyceum_core::analytics::learner::learner;
 use lyceum_core::analytics::platform::overview;
+use lyceum_core::clock::Clock;
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::ledger::MAX_HOME_KEYS;
@@ -13,7 +14,7 @@ use lyceum_events_tests::probe::Probe;
 use lyceum_events_tests::statements::{
     BOOKINGS, PROGRAMS, RESPONSES, STATEMENTS, booking, event, plain, probe_record, record,
 };
-use lyceum_events_tests::world::{World, outcomes};
+use lyceum_events_tests::world::{BEGINNING_MS, World, outcomes};
 use lyceum_xapi::utc_time::UtcTime;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,6 +28,7 @@ fn a_statement_that_is_delivered_twice_is_stored_once() {
     assert_eq!(world.deliver_one(&viewed).outcome, Outcome::Applied, "the same record: its own effect");
     assert_eq!(world.statements.model.documents(), stored);
     assert_eq!(stored.len(), 1);
+    assert_eq!(world.clock.now_ms(), BEGINNING_MS, "what is stored at once waits for no further attempt");
 }
 
 #[test]
