@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
@@ -16,11 +16,8 @@ use super::{StatementsOptions, refuse_or_retry};
 use lyceum_core::ports::statements::semantics::meet_again;
 use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreOutcome};
 
-/// A commit costs dictionaries, files and a dozen flushes of the disk whatever its size, so a group waits for more calls: for this
-/// part of the time that the last commit took, which its callers hardly notice, within these bounds.
-const LINGER_PART: u32 = 8;
-const SHORTEST_LINGER: Duration = Duration::from_millis(1);
-const LONGEST_LINGER: Duration = Duration::from_millis(50);
+/// A commit costs a dozen flushes of the disk whatever its size, so a group waits this long for one more call.
+const LINGER: Duration = Duration::from_millis(1);
 /// A group takes no further call from here on, so that its memory and its answer's delay stay bounded.
 const GROUP_DOCUMENTS: usize = 20_000;
 /// See [`GROUP_DOCUMENTS`].
@@ -82,11 +79,9 @@ pub(super) fn open_writer(index: &Index, options: &StatementsOptions) -> tantivy
 impl Writer {
     /// Serves calls until no one can call any more, then waits for merges.
     pub(super) fn run(mut self, calls: &Receiver<Call>) {
-        let mut last = Duration::ZERO;
         while let Ok(first) = calls.recv() {
             let (documents, replies): (Vec<_>, Vec<_>) =
-                gather(first, calls, linger(last)).into_iter().map(|call| (call.documents, call.reply)).unzip();
-            let started = Instant::now();
+                gather(first, calls).into_iter().map(|call| (call.documents, call.reply)).unzip();
             let outcomes = self.store(documents).map_err(|error| {
                 let is_news = self.failing.begins();
                 if is_news {
@@ -97,7 +92,6 @@ impl Writer {
                 self.recover(is_news);
                 refuse_or_retry(error)
             });
-            last = started.elapsed();
             if outcomes.is_ok() {
                 let failures = self.failing.ends();
                 if failures > 0 {
@@ -182,19 +176,13 @@ impl Writer {
     }
 }
 
-/// How long a group waits for more calls, where the last one took so long to store.
-fn linger(last: Duration) -> Duration {
-    (last / LINGER_PART).clamp(SHORTEST_LINGER, LONGEST_LINGER)
-}
-
-/// The first call, every one that waits behind it, and those that come within that time.
-fn gather(first: Call, calls: &Receiver<Call>, linger: Duration) -> Vec<Call> {
-    let until = Instant::now() + linger;
+/// The first call and every one that waits behind it.
+fn gather(first: Call, calls: &Receiver<Call>) -> Vec<Call> {
     let size = |call: &Call| call.documents.iter().map(|document| document.raw.len()).sum::<usize>();
     let (mut documents, mut bytes) = (first.documents.len(), size(&first));
     let mut group = vec![first];
     while documents < GROUP_DOCUMENTS && bytes < GROUP_BYTES {
-        match calls.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match calls.recv_timeout(LINGER) {
             Ok(call) => {
                 documents += call.documents.len();
                 bytes += size(&call);
@@ -209,21 +197,6 @@ fn gather(first: Call, calls: &Receiver<Call>, linger: Duration) -> Vec<Call> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_waits_for_a_part_of_what_the_last_commit_took_within_bounds() {
-        let waits = |last_ms| linger(Duration::from_millis(last_ms)).as_millis();
-        assert_eq!([waits(0), waits(4), waits(80), waits(200), waits(60_000)], [1, 1, 10, 25, 50]);
-    }
-
-    #[test]
-    fn a_group_takes_what_waits_and_no_more_than_it_may() {
-        let (sender, calls) = std::sync::mpsc::channel();
-        let call = || Call { documents: Vec::new(), reply: oneshot::channel().0 };
-        (0..3).for_each(|_| sender.send(call()).expect("somebody receives"));
-        assert_eq!(gather(call(), &calls, Duration::ZERO).len(), 4);
-        assert_eq!(gather(call(), &calls, Duration::ZERO).len(), 1);
-    }
 
     #[test]
     fn a_failure_is_news_once_and_its_end_too() {
