@@ -72,6 +72,11 @@ impl ConsumerStatus {
         self.partitions.iter().map(|partition| partition.lag).sum()
     }
 
+    /// For how long it has not been able to read its topic.
+    pub fn silent(&self) -> Duration {
+        Duration::from_millis(self.silent_ms)
+    }
+
     /// For how long the oldest record has waited that is not settled.
     pub fn waited(&self) -> Duration {
         let longest = self.partitions.iter().map(|partition| partition.lag_ms).max();

@@ -360,6 +360,21 @@ fn a_function_is_called_with_a_batch_as_aws_calls_it() {
 }
 
 #[test]
+fn who_looks_after_a_container_is_told_without_a_token_how_the_process_is_and_opens_nothing() {
+    let workplace = Workplace::new();
+    let health = ["status", "--health"];
+    workplace.run(&health).expect_code(1).expect_report(&["no process says that it serves", "lyceum up"]);
+    assert!(!workplace.path().join(".lyceum").exists(), "a question makes no folder");
+    let server = workplace.up(&[("API_TOKENS", "acme:read:a-secret-of-this-test")]);
+    workplace.run(&health).expect_code(0).expect_print(&["the running process is healthy"]);
+    let told = workplace.run(&["status", "--health", "--format", "json"]).expect_code(0).json();
+    assert_eq!(told["status"], "healthy", "{told}");
+    // What a killed process left says nothing of how it is.
+    server.running.kill();
+    workplace.run(&health).expect_code(1).expect_report(&["/health does not answer"]);
+}
+
+#[test]
 fn topics_and_status_tell_how_far_everything_is() {
     let workplace = Workplace::new();
     workplace.write_lines("statements.jsonl", &video_statements(11, 7));

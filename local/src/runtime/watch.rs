@@ -51,7 +51,7 @@ impl Watch {
         }
         match self.consumers.status().await {
             Ok(consumers) => readings.extend(consumers.into_iter().flat_map(|consumer| {
-                let (lag, silent) = (consumer.waited(), Duration::from_millis(consumer.silent_ms));
+                let (lag, silent) = (consumer.waited(), consumer.silent());
                 let (subscription, topic) = (consumer.function, consumer.topic);
                 let of_lag = Watched::Lag { subscription: subscription.clone(), topic: topic.clone() };
                 [(of_lag, lag), (Watched::Silent { subscription, topic }, silent)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -42,8 +41,7 @@ pub(super) async fn show(
                     *lag = partition.lag.max(*lag);
                 }
                 metrics.set_consumer_lag_seconds(&consumer.topic, &consumer.function, consumer.waited());
-                let silent = Duration::from_millis(consumer.silent_ms);
-                metrics.set_consumer_silent_seconds(&consumer.topic, &consumer.function, silent);
+                metrics.set_consumer_silent_seconds(&consumer.topic, &consumer.function, consumer.silent());
             }
             for ((topic, partition), lag) in lags {
                 metrics.set_consumer_lag(topic, partition, lag);

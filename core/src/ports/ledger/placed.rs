@@ -231,7 +231,8 @@ fn stays_home(KeyWrite { expected, key, .. }: &KeyWrite) -> bool {
     *expected == KeyExpectation::Absent && key.status == KeyStatus::Applied && key.fits_home()
 }
 
-fn home_of(key: &KeyId) -> Option<AggregateId> {
+/// The aggregate at which a key is at home; none where keys have no home.
+pub(crate) fn home_of(key: &KeyId) -> Option<AggregateId> {
     let Home { kind, id } = key.home.clone()?;
     Some(AggregateId { tenant: key.tenant.clone(), kind, id })
 }

@@ -12,7 +12,7 @@ use crate::dead_letter::{Publication, without_value};
 use crate::envelope::follow_up_id;
 use crate::family::{Decision, FollowUp, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Refusal};
-use crate::ports::ledger::placed::{Draft, Seen};
+use crate::ports::ledger::placed::{Draft, Seen, home_of};
 use crate::ports::ledger::{
     KeyExpectation, KeyStatus, KeyWrite, MAX_ACTIONS, MAX_COMMIT_BYTES, MAX_ITEM_BYTES, StoredKey,
 };
@@ -94,9 +94,8 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
                 let failed = Failed::by_rule(DeadLetterKind::Database, "limit.transaction", message);
                 let refused = refuse(failed);
                 // What it names may be what is too much: of it the key's home alone, if it has one, is a condition.
-                let home = item.key.home.as_ref().map(|home| (&home.kind, &home.id));
-                let seen = seen(item, &refused, working).into_iter();
-                let seen: Vec<_> = seen.filter(|of| home == Some((&of.id.kind, &of.id.id))).collect();
+                let (home, mut seen) = (home_of(&item.key), seen(item, &refused, working));
+                seen.retain(|of| home.as_ref() == Some(of.id));
                 transaction.draft.add(&seen, key_write(item, &refused, working));
                 transaction.cover(item, refused, working);
             } else {
