@@ -1,8 +1,6 @@
 //! What a subscription writes whose effect is other than state or documents, which are a family's own ([`crate::family`]). Each is pure
 //! but for the port that is called.
 
-use async_trait::async_trait;
-
 use crate::family::{AggregateRef, AggregateState, Family, FollowUp, Occurrence, TypedEvent};
 use crate::outcome::Refusal;
 use crate::subscription::Subscription;
@@ -36,23 +34,16 @@ pub trait Calling: Send + Sync + 'static {
     /// What the port is asked about the event. Pure.
     fn request(event: &Self::Event, at: &Occurrence) -> Result<Self::Request, Refusal>;
 
+    /// What is published while the port still works, once that much of it is done: a hint, which comes before the answer is recorded, and
+    /// again where the port is asked again. Its id is that of a follow-up whose place is `percent`. Pure.
+    fn progressed(_event: &Self::Event, _percent: u8, _at: &Occurrence) -> Option<FollowUp> {
+        None
+    }
+
     /// What follows from the answer. Pure; recorded before any of it is published, so that it is decided once, whatever a
     /// second call would answer.
     fn answered(event: &Self::Event, answer: &Self::Answer, at: &Occurrence) -> Result<Vec<FollowUp>, Refusal>;
 }
-
-/// What a [`Calling`] subscription asks.
-#[async_trait]
-pub trait CallPort<Request, Answer>: Send + Sync {
-    /// Asks once. It may be asked again about the same event, by another worker, where the answer of this call was not
-    /// recorded.
-    async fn call(&self, request: &Request) -> Result<Answer, CallError>;
-}
-
-/// The port did not answer now: throttled, down, out of time. The event is redelivered, and no attempt of it is spent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CallError(pub String);
 
 /// A subscription that counts: numbers by kind and id. Each is kept for every partition apart, since no two workers write one
 /// then, and merged where it is read.

@@ -485,6 +485,7 @@ mod tests {
         Report {
             position: Position::new("nlj.survey.responses", 0, 7),
             family: "survey",
+            is_owner: true,
             event_type: "survey.answered",
             event_id: None,
             tenant: Some("acme".into()),

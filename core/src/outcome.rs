@@ -152,6 +152,9 @@ pub struct Report {
     pub position: Position,
     /// The subscription that processed it: a family's own has the family's name.
     pub family: &'static str,
+    /// Whether that is the topic's own: an event is counted by its report, and not once more by those who read along.
+    #[serde(skip)]
+    pub is_owner: bool,
     /// The catalog's event type, `statement`, or `unknown`.
     pub event_type: &'static str,
     /// The event's id, where the record could be read so far.
@@ -178,6 +181,7 @@ impl Report {
         Self {
             position,
             family,
+            is_owner: true,
             event_type: UNKNOWN,
             event_id: None,
             tenant: None,
@@ -187,6 +191,13 @@ impl Report {
             findings: Vec::new(),
             anomalies: Vec::new(),
         }
+    }
+
+    /// The same of a subscription to topics of others, where it is one.
+    #[must_use]
+    pub fn owned(mut self, is_owner: bool) -> Self {
+        self.is_owner = is_owner;
+        self
     }
 
     /// The same of an event as far as it could be read.

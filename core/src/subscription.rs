@@ -21,6 +21,8 @@ pub struct Subscription {
     pub reads: Reads,
     /// Where its dead letters go.
     pub dead_letters: DeadLetterTopics,
+    /// The topics of what follows from its events: it may write there, and on no other.
+    pub publishes: &'static [&'static str],
     /// What it does, and how that happens once.
     pub effect: Effect,
 }
@@ -89,7 +91,14 @@ pub enum KeyPlace {
 impl Subscription {
     /// A family's own.
     pub const fn own(family: &'static FamilySpec, effect: Effect) -> Self {
-        Self { name: family.name, reads: Reads::Own(family), dead_letters: family.dead_letters, effect }
+        Self { name: family.name, reads: Reads::Own(family), dead_letters: family.dead_letters, publishes: &[], effect }
+    }
+
+    /// The same, and what follows from its events goes to these topics.
+    #[must_use]
+    pub const fn publishing(mut self, topics: &'static [&'static str]) -> Self {
+        self.publishes = topics;
+        self
     }
 
     /// The topics that it reads.

@@ -1,18 +1,25 @@
-//! The registry of event families: a line a family.
+//! The registry: a line an event family, and a line a subscription to topics of others.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
+use lyceum_core::effects::{Calling, Reaction};
 use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
-use lyceum_core::process::{DocumentProcessor, ProcessConfig, Services, StatefulProcessor, Subscriber};
+use lyceum_core::ports::generator::ContentGenerator;
+use lyceum_core::process::{
+    CallingProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
+};
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
+use lyceum_generation::Generations;
+use lyceum_generator::Generator;
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
+use uuid::Uuid;
 
 mod look;
 
@@ -20,7 +27,64 @@ use look::Reader;
 pub use look::{Look, Looked, Reading, Seen};
 
 /// Every family of this release.
-pub const REGISTRY: &[Entry] = &[stateful::<Training>(), stateful::<Survey>(), documents::<Statement>()];
+pub const REGISTRY: &[Entry] =
+    &[stateful::<Training>(), stateful::<Generations>(), stateful::<Survey>(), documents::<Statement>()];
+
+/// The subscriptions of this release that read topics of others, each a function of its own.
+pub const OTHERS: &[Function] = &[calling_generator()];
+
+/// Every function of this release: the families' own, and the others.
+pub fn functions() -> impl Iterator<Item = Function> {
+    REGISTRY.iter().map(Entry::function).chain(OTHERS.iter().copied())
+}
+
+/// What functions are made of.
+#[derive(Clone)]
+pub struct Ports {
+    /// What all of them use.
+    pub services: Services,
+    /// Asked by those that generate content.
+    pub generator: Arc<ContentGenerator>,
+}
+
+/// A subscription and how its function is made.
+#[derive(Clone, Copy)]
+pub struct Function {
+    /// The subscription, whose name is the function's.
+    pub subscription: &'static Subscription,
+    build: Build,
+}
+
+#[derive(Clone, Copy)]
+enum Build {
+    OfServices(fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn Subscriber>),
+    OfPorts(fn(Ports, Arc<Catalog>, ProcessConfig) -> Arc<dyn Subscriber>),
+}
+
+impl Function {
+    /// Makes the function.
+    pub fn build(&self, ports: Ports, catalog: Arc<Catalog>, config: ProcessConfig) -> Arc<dyn Subscriber> {
+        match self.build {
+            Build::OfServices(build) => build(ports.services, catalog, config),
+            Build::OfPorts(build) => build(ports, catalog, config),
+        }
+    }
+}
+
+/// The function of a subscription that answers events with others.
+pub const fn reaction<R: Reaction>() -> Function {
+    let build = |services, catalog, config| Arc::new(ReactionProcessor::<R>::new(services, catalog, config)) as _;
+    Function { subscription: R::SUBSCRIPTION, build: Build::OfServices(build) }
+}
+
+/// The function that asks the content generator.
+const fn calling_generator() -> Function {
+    let build = |Ports { services, generator }, catalog, config| {
+        // No two processes are one holder of a lease.
+        Arc::new(CallingProcessor::<Generator>::new(services, generator, Uuid::new_v4(), catalog, config)) as _
+    };
+    Function { subscription: Generator::SUBSCRIPTION, build: Build::OfPorts(build) }
+}
 
 /// A family and how its function is made.
 #[derive(Clone, Copy)]
@@ -37,6 +101,13 @@ pub struct Entry {
     open: fn(&Record, Hint<'_>, &[Self]) -> Looked,
     /// The [`Reader`] of the family's wire form, by whose type those of other families of that form are known.
     reader: &'static (dyn Any + Send + Sync),
+}
+
+impl Entry {
+    /// The family's own function.
+    pub fn function(&self) -> Function {
+        Function { subscription: self.subscription, build: Build::OfServices(self.build) }
+    }
 }
 
 /// The entry of a family that keeps state.
@@ -70,11 +141,45 @@ type FormatOf<F> = <<F as Family>::Event as TypedEvent>::Format;
 
 #[cfg(test)]
 mod tests {
+    use lyceum_core::subscription::Reads;
+
     use super::*;
 
     #[test]
     fn the_registry_has_the_families_of_the_catalog() {
         let registered: Vec<&str> = REGISTRY.iter().map(|entry| entry.spec.name).collect();
         assert_eq!(registered, lyceum_catalog::FAMILIES.iter().map(|spec| spec.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_function_has_a_name_of_its_own_and_reads_topics_of_the_catalog() {
+        let catalog = lyceum_catalog::catalog();
+        let mut names = std::collections::BTreeSet::new();
+        for Function { subscription, .. } in functions() {
+            assert!(names.insert(subscription.name), "two functions are called {}", subscription.name);
+            for topic in subscription.topics() {
+                assert!(
+                    catalog.family_of_topic(topic).is_some(),
+                    "{} reads {topic}, which nobody owns",
+                    subscription.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_reads_topics_of_others_owns_none_and_wants_types_of_the_topics_that_it_reads() {
+        let catalog = lyceum_catalog::catalog();
+        for Function { subscription, .. } in OTHERS {
+            let Reads::Others(wanted) = subscription.reads else {
+                panic!("{} reads its own topics: it belongs into REGISTRY", subscription.name)
+            };
+            for of in wanted {
+                for event_type in of.event_types {
+                    let known = catalog.event_type(event_type).map(|known| known.topic);
+                    assert_eq!(known, Some(of.topic), "{} wants {event_type}", subscription.name);
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the environment says to a process; the settings of single concerns are read by the core and its adapters.
 
 use lyceum_around::guarded::{GUARD_VARIABLES, GuardLimits};
+use lyceum_connect::generator::{GENERATOR_VARIABLES, GeneratorSettings};
 use lyceum_core::environment::{
     FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Table, Variable, optional,
     process_config, text,
@@ -29,6 +30,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `LOG_LEVEL`, `LOG_FORMAT`
     pub log: LogConfig,
+    /// `CLAUDE_API_KEY`, `CONTENT_GENERATOR_…`: who writes content.
+    pub generator: GeneratorSettings,
     /// `OTEL_…`: where spans go; `None` where none is made.
     pub spans: Option<SpansSettings>,
     /// `ALERT_WEBHOOK_URL` and the limits; `None` where nobody is told.
@@ -61,6 +64,7 @@ pub const VARIABLES: &[Table] = &[
     LOG_VARIABLES,
     SPAN_VARIABLES,
     ALERT_VARIABLES,
+    GENERATOR_VARIABLES,
     KAFKA_VARIABLES,
     DYNAMODB_VARIABLES,
     ELASTICSEARCH_VARIABLES,
@@ -76,6 +80,7 @@ impl Config {
             process: process_config(reading),
             tokens: reading.list(&API_TOKENS, "token"),
             log: LogConfig::read(reading),
+            generator: GeneratorSettings::read(reading),
             spans: SpansSettings::read(reading),
             alerts: AlertsConfig::read(reading),
             stores: StoresConfig {

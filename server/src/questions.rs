@@ -197,7 +197,7 @@ fn failed(error: StatementsError) -> AskError {
 
 /// Answers from the functions' own stores.
 pub struct FamilyStates {
-    /// By family.
+    /// By subscription.
     pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
 }
 

@@ -9,6 +9,7 @@ use lyceum_around::around::{Around, Call, StoreError, Wrapped};
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_catalog::catalog;
+use lyceum_content_generator::Offline;
 use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
@@ -19,7 +20,7 @@ use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::process::{ProcessConfig, Services, Subscriber};
 use lyceum_core::record::{NewRecord, Position, Record, header_text};
-use lyceum_functions::{Look, Looked, REGISTRY};
+use lyceum_functions::{Look, Looked, Ports, functions};
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
@@ -78,7 +79,7 @@ impl World {
         DeadLetterIndex::new(sources, Arc::new(catalog()), Arc::new(SystemClock))
     }
 
-    /// Every family's function, on these stores.
+    /// Every function, on these stores.
     fn functions(&self) -> BTreeMap<&'static str, Arc<dyn Subscriber>> {
         let services = Services {
             event_log: self.log.clone(),
@@ -89,10 +90,11 @@ impl World {
             observer: Arc::new(Nobody),
         };
         let catalog = Arc::new(catalog());
-        let build = |entry: &lyceum_functions::Entry| {
-            (entry.build)(services.clone(), catalog.clone(), ProcessConfig::default())
+        let build = |of: lyceum_functions::Function| {
+            let ports = Ports { services: services.clone(), generator: Arc::new(Offline) };
+            (of.subscription.name, of.build(ports, catalog.clone(), ProcessConfig::default()))
         };
-        REGISTRY.iter().map(|entry| (entry.spec.name, build(entry))).collect()
+        functions().map(build).collect()
     }
 
     /// Dead-letters records of the bookings topic, offsets from `first` on; each has its letter's partition by its key.

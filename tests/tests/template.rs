@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use lyceum_functions::REGISTRY;
+use lyceum_functions::functions;
 use lyceum_lambda_event::brake;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
@@ -118,10 +118,10 @@ fn what_the_catalog_says_stands_between_the_marks_of_the_templates() {
 }
 
 #[test]
-fn every_family_has_its_main_its_binary_and_its_function() {
+fn every_function_has_its_main_its_binary_and_its_stack() {
     let deployed = deployed(&[("MskClusterArn", CLUSTER)]);
     let manifest = text("functions/lambda/Cargo.toml");
-    for family in REGISTRY.iter().map(|entry| entry.subscription.name) {
+    for family in functions().map(|of| of.subscription.name) {
         let main = root().join("functions").join(family).join("src/main.rs");
         assert!(main.exists(), "functions/{family}/src/main.rs is missing");
         let binary = format!("name = \"lyceum-{family}\"\npath = \"../{family}/src/main.rs\"");
@@ -133,7 +133,7 @@ fn every_family_has_its_main_its_binary_and_its_function() {
     let stacks = made.iter().filter(|(_, of)| of["TemplateURL"] == "infra/family.yaml");
     let binaries: BTreeSet<&str> =
         stacks.map(|(_, of)| of["Parameters"]["Binary"].as_str().expect("a binary")).collect();
-    let wanted: Vec<String> = REGISTRY.iter().map(|entry| format!("lyceum-{}", entry.subscription.name)).collect();
+    let wanted: Vec<String> = functions().map(|of| format!("lyceum-{}", of.subscription.name)).collect();
     assert_eq!(binaries, wanted.iter().map(String::as_str).collect());
 }
 
@@ -187,6 +187,8 @@ fn a_functions_role_reads_the_topics_of_its_family_and_the_ledger_only_where_it_
         };
         assert_eq!(topics("ReadSourceTopic"), of.topics.iter().cloned().collect(), "{}", of.name);
         assert_eq!(topics("WriteLetters"), of.letters.iter().cloned().collect(), "{}", of.name);
+        let follow_ups = found.contains_key("WriteFollowUps").then(|| topics("WriteFollowUps")).unwrap_or_default();
+        assert_eq!(follow_ups, of.publishes.iter().cloned().collect(), "{}", of.name);
     }
 }
 
@@ -416,6 +418,7 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     // Lambda sets it.
     "AWS_XRAY_DAEMON_ADDRESS",
     "OTEL_EXPORTER_OTLP_HEADERS",
+    "CLAUDE_API_KEY",
     "ALERT_AFTER_SECONDS",
     "ALERT_CPU_PERCENT",
     "ALERT_DEAD_LETTERS",
@@ -925,7 +928,7 @@ fn a_value_that_cannot_work_is_refused_before_anything_is_made() {
 
 #[test]
 fn every_mapping_has_a_consumer_group_of_its_own_which_its_functions_role_may_use() {
-    let names: Vec<&str> = REGISTRY.iter().map(|entry| entry.subscription.name).collect();
+    let names: Vec<&str> = functions().map(|of| of.subscription.name).collect();
     for (of, family) in families(&deployed(&[("MskClusterArn", CLUSTER)])) {
         let mut groups = BTreeSet::new();
         for (_, mapping) in family.of_type("AWS::Lambda::EventSourceMapping") {
@@ -1144,7 +1147,7 @@ fn one_alarm_cannot_wait_and_rings_where_events_stand() {
     let terms: Vec<&str> = rule.split(" OR ").collect();
     // Of what is not to poll there is no alarm to name.
     let mut wanted = vec!["ALARM(\"academy-ledger-throttled\")".to_owned()];
-    for subscription in REGISTRY.iter().map(|entry| entry.subscription) {
+    for subscription in functions().map(|of| of.subscription) {
         let name = subscription.name;
         wanted.push(format!("ALARM(\"academy-{name}-errors\")"));
         match name {
@@ -1192,6 +1195,8 @@ fn fifteen() -> Vec<Deployable> {
         topics,
         letters: ["validation", "processing", "database"].map(|end| format!("nlj.errors.{end}")),
         keeps_state: true,
+        publishes: None,
+        calls: false,
     };
     let mut all: Vec<Deployable> = (1..=14)
         .map(|at| {

@@ -1,6 +1,8 @@
 //! What the core asks of the world: a trait each. Its contract, which every adapter and its twin passes, is in `core/testing`.
 
+pub mod call;
 pub mod event_log;
+pub mod generator;
 pub mod ledger;
 pub mod schemas;
 pub mod statements;

@@ -5,8 +5,9 @@
 //! the key decides whose answer holds. So the lease saves calls, and the key makes the effect once.
 
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,12 +15,14 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use super::batch::{Batch, Disposition};
-use super::keyed::{Decide, Keyed, WorkingSet};
+use super::keyed::{Decide, Keyed, WorkingSet, publication};
 use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::catalog::Catalog;
-use crate::effects::{CallError, CallPort, Calling};
+use crate::effects::Calling;
 use crate::family::{Decision, Occurrence};
 use crate::outcome::Refusal;
+use crate::ports::call::{CallError, CallPort, Progress};
+use crate::ports::event_log::EventLogError;
 use crate::ports::ledger::placed::PlacedLedger;
 use crate::ports::ledger::{Claim, KeyId, KeyStatus, LedgerError};
 use crate::record::Record;
@@ -137,7 +140,8 @@ impl<C: Calling> CallingProcessor<C> {
         if known.map_err(|error| error.to_string())?.is_settled(item) {
             return Ok(None);
         }
-        match invocation.in_time(CallError, self.port.call(&request)).await {
+        let told = Telling { shell: &self.shell, item, invocation, last: AtomicU8::new(0), calling: PhantomData::<C> };
+        match invocation.in_time(CallError, self.port.call(&request, &told)).await {
             Ok(answer) => Ok(Some(Asked::Answered(answer))),
             Err(error) => {
                 // Another worker need not wait for the lease to end. Where this fails, it does.
@@ -146,6 +150,35 @@ impl<C: Calling> CallingProcessor<C> {
                 let _ = invocation.in_time(LedgerError::Uncertain, given_back).await;
                 Err(format!("the call failed: {error}"))
             }
+        }
+    }
+}
+
+/// How far a call is told to be: so far, and no step twice.
+const STEPS: [u8; 5] = [10, 25, 50, 75, 90];
+
+/// Publishes how far a call is. Nothing is decided by it: where it cannot be published, the call goes on.
+struct Telling<'s, 'a, C: Calling> {
+    shell: &'s Shell<C::Event>,
+    item: &'s Item<'a, C::Event>,
+    invocation: &'s Invocation,
+    last: AtomicU8,
+    calling: PhantomData<C>,
+}
+
+#[async_trait]
+impl<C: Calling> Progress for Telling<'_, '_, C> {
+    async fn at(&self, percent: u8) {
+        let Some(step) = STEPS.into_iter().rfind(|step| *step <= percent) else { return };
+        if self.last.fetch_max(step, Ordering::Relaxed) >= step {
+            return;
+        }
+        let at = self.item.occurrence(self.invocation.now_ms());
+        let Some(follow_up) = C::progressed(&self.item.event, step, &at) else { return };
+        let out = publication(self.item, usize::from(step), follow_up);
+        let produced = self.shell.event_log.produce(&out.topic, vec![out.record]);
+        if let Err(error) = self.invocation.in_time(EventLogError::Unavailable, produced).await {
+            tracing::debug!(%error, step, "how far a call is could not be published");
         }
     }
 }

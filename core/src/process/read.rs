@@ -45,8 +45,7 @@ impl<E: TypedEvent> Shell<E> {
             Delivery::Record(record) => record,
             Delivery::Malformed { position, raw, reason } => return self.malformed(position, raw, reason, now_ms),
         };
-        let report =
-            Report::of(record.position.clone(), self.subscription.name).traced(trace::trace_id(&record.headers));
+        let report = self.report_of(&record.position).traced(trace::trace_id(&record.headers));
         // A family that panics must not take its partition with it.
         let read = catch_unwind(AssertUnwindSafe(|| self.read_record(record, schemas))).unwrap_or_else(|_| {
             let message = "the program failed on this record; report it with the record's bytes";
@@ -124,8 +123,12 @@ impl<E: TypedEvent> Shell<E> {
         }
     }
 
+    fn report_of(&self, position: &Position) -> Report {
+        Report::of(position.clone(), self.subscription.name).owned(self.is_owner())
+    }
+
     fn malformed<'a>(&self, position: &Position, raw: &Bytes, reason: &str, now_ms: i64) -> Entry<'a, E> {
-        let report = Report::of(position.clone(), self.subscription.name);
+        let report = self.report_of(position);
         if !self.is_owner() {
             return Entry { item: None, disposition: Disposition::Unwanted, report };
         }

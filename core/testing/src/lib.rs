@@ -4,6 +4,7 @@
 pub mod analytics;
 pub mod clock;
 pub mod event_log_contract;
+pub mod generator_contract;
 pub mod ledger_contract;
 pub mod memory;
 pub mod statements_contract;

@@ -3,6 +3,8 @@
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
 
+#[path = "../../generation/catalog.rs"]
+pub mod generation;
 #[path = "../../statement/catalog.rs"]
 pub mod statement;
 #[path = "../../survey/catalog.rs"]
@@ -11,7 +13,7 @@ pub mod survey;
 pub mod training;
 
 /// Every family of this release.
-pub const FAMILIES: &[&FamilySpec] = &[&training::SPEC, &survey::SPEC, &statement::SPEC];
+pub const FAMILIES: &[&FamilySpec] = &[&training::SPEC, &generation::SPEC, &survey::SPEC, &statement::SPEC];
 
 /// Which event type belongs where.
 pub fn catalog() -> Catalog {

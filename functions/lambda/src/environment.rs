@@ -22,15 +22,28 @@ impl Environment {
         &self,
         settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings<L>,
     ) -> Result<(ProductionSettings<L>, Telemetry)> {
+        let (settings, (), telemetry) = self.read_with(settings, |_| ())?;
+        Ok((settings, telemetry))
+    }
+
+    /// The same, with what this function has of its own.
+    ///
+    /// # Errors
+    /// Every wrong value, together.
+    pub fn read_with<L, O>(
+        &self,
+        settings: impl FnOnce(&mut Reading<'_>) -> ProductionSettings<L>,
+        own: impl FnOnce(&mut Reading<'_>) -> O,
+    ) -> Result<(ProductionSettings<L>, O, Telemetry)> {
         let environment = self.0.environment();
         let variable = |name: &str| environment.variable(name);
         let mut reading = Reading::new(&variable);
-        let settings = settings(&mut reading);
+        let (settings, own) = (settings(&mut reading), own(&mut reading));
         let namespace = reading.read(&METRICS_NAMESPACE);
         let of_function = FunctionLog::read(&mut reading);
         let spans = SpansSettings::read(&mut reading);
         let settings = ProductionSettings { secrets: Some(self.0.clone()), ..reading.finish(settings)? };
         let telemetry = Telemetry::start(&settings.log, of_function, spans, namespace)?;
-        Ok((settings, telemetry))
+        Ok((settings, own, telemetry))
     }
 }

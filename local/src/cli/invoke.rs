@@ -17,7 +17,7 @@ use crate::ingest::reader::BYTE_ORDER_MARK;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    #[arg(help = one_of(lyceum_functions::REGISTRY.iter().map(|entry| entry.spec.name)))]
+    #[arg(help = one_of(lyceum_functions::functions().map(|of| of.subscription.name)))]
     function: String,
     /// The event: JSON as AWS builds it (events/aws holds samples)
     #[arg(value_name = "FILE")]

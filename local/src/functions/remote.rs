@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use lyceum_core::catalog::FamilySpec;
 use lyceum_event_source_mapping::{HttpFunction, Invoke, InvokeError};
 use lyceum_server::connect::StoresConfig;
 use tokio::sync::Mutex;
@@ -83,15 +82,12 @@ impl Invoke for Emulated {
     }
 }
 
-/// What calls the function of each family that runs elsewhere.
-pub(crate) fn connect(
-    remote: &[RemoteFunctions],
-    families: impl Iterator<Item = &'static FamilySpec>,
-) -> Result<BTreeMap<&'static str, Arc<dyn Invoke>>> {
-    let families: Vec<&'static str> = families.map(|family| family.name).collect();
+/// What calls each function that runs elsewhere, by its subscription.
+pub(crate) fn connect(remote: &[RemoteFunctions]) -> Result<BTreeMap<&'static str, Arc<dyn Invoke>>> {
+    let families: Vec<&'static str> = lyceum_functions::functions().map(|of| of.subscription.name).collect();
     for RemoteFunctions { family, .. } in remote {
         if let Some(family) = family.as_ref().filter(|family| !families.contains(&family.as_str())) {
-            bail!("--functions names the family {family:?}; there are {}", families.join(", "));
+            bail!("--functions names the function {family:?}; there are {}", families.join(", "));
         }
     }
     let mut connected: BTreeMap<&'static str, Arc<dyn Invoke>> = BTreeMap::new();
@@ -164,11 +160,10 @@ mod tests {
     fn a_family_of_its_own_goes_before_the_address_for_all() {
         let remote: Vec<RemoteFunctions> =
             ["survey=http://a:1", "http://b:2"].iter().map(|text| text.parse().unwrap()).collect();
-        let specs = || lyceum_functions::REGISTRY.iter().map(|entry| entry.spec);
-        assert_eq!(connect(&remote, specs()).unwrap().len(), specs().count());
-        assert_eq!(connect(&remote[..1], specs()).unwrap().keys().collect::<Vec<_>>(), [&"survey"]);
+        assert_eq!(connect(&remote).unwrap().len(), lyceum_functions::functions().count());
+        assert_eq!(connect(&remote[..1]).unwrap().keys().collect::<Vec<_>>(), [&"survey"]);
         let unknown = ["surveys=http://a:1".parse().unwrap()];
-        assert!(connect(&unknown, specs()).err().unwrap().to_string().contains("survey, "));
+        assert!(connect(&unknown).err().unwrap().to_string().contains("survey, "));
     }
 
     #[tokio::test]
@@ -189,10 +184,7 @@ mod tests {
         let path = "/2015-03-31/functions/function/invocations";
         let emulator = axum::Router::new().route(path, axum::routing::post(invoked));
         tokio::spawn(async move { axum::serve(listener, emulator).await });
-        let function = connect(&remote, lyceum_functions::REGISTRY.iter().map(|entry| entry.spec))
-            .unwrap()
-            .remove("survey")
-            .unwrap();
+        let function = connect(&remote).unwrap().remove("survey").unwrap();
         let given_up = tokio::time::timeout(Duration::from_millis(10), function.invoke(Bytes::new())).await;
         assert!(given_up.is_err());
         let answers = futures::future::join_all((0..4).map(|_| function.invoke(Bytes::new()))).await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use lyceum_core::envelope::{TENANT_HEADER, ingested_event_id};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Outcome, Report};
@@ -23,7 +24,6 @@ use tempfile::TempPath;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::functions::FUNCTION_TIME;
 use crate::routing::Router;
 
 mod look;
@@ -38,8 +38,6 @@ const CHUNK_BYTES: usize = 2 << 20;
 const UNSETTLED_LIMIT: usize = 50_000;
 /// An ingestion ends where nothing is settled for so long, and something is known to fail.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// And where nothing is known to fail, after so long: an invocation under way may take its whole time before it says why.
-const STANDSTILL_UNEXPLAINED: Duration = STANDSTILL.saturating_add(FUNCTION_TIME);
 
 /// What an ingestion goes through.
 #[derive(Clone)]
@@ -138,7 +136,10 @@ pub async fn ingest(
         progress(Progress { read: read_so_far, settled });
         standstill.check()
     });
-    let settled = settling.await;
+    let settled = match settling.await {
+        Ok(()) => settle_what_follows(pipeline).await,
+        failed => failed,
+    };
     let own = run.finish(pipeline, &mut summary, settled.is_ok());
     summary.took(started.elapsed());
     summary.stages = stages_since(&before.0, &pipeline.metrics.stages());
@@ -152,6 +153,39 @@ pub async fn ingest(
         _ => Some(anyhow::anyhow!(told)),
     };
     Ok((summary, error))
+}
+
+/// What follows from an event is an event of its own: a process that ends now leaves none of it behind. Where others share the
+/// topics, they go on with it.
+async fn settle_what_follows(pipeline: &Pipeline) -> Result<()> {
+    if pipeline.shares_its_topics {
+        return Ok(());
+    }
+    loop {
+        let mut is_settled = true;
+        for mapping in &pipeline.mappings {
+            let MappingConfig { topic, name, function_timeout, .. } = mapping.config();
+            let ranges = pipeline.event_log.offsets(topic).await?;
+            let held = (0..).zip(&ranges).filter(|(_, range)| range.start < range.end);
+            let ends: BTreeMap<i32, i64> = held.map(|(partition, range)| (partition, range.end)).collect();
+            let waiting = mapping.wait_until_settled(&ends);
+            if let Some(()) = waiting.now_or_never() {
+                continue;
+            }
+            is_settled = false;
+            let limit = STANDSTILL + *function_timeout;
+            tokio::time::timeout(limit, mapping.wait_until_settled(&ends)).await.map_err(|_| {
+                anyhow::anyhow!(
+                    "all events are settled, and not what follows from them: {name} has not settled {topic} within {} s. It is \
+                     published and stays, and is settled at the next start: `lyceum status` shows stores and functions",
+                    limit.as_secs()
+                )
+            })?;
+        }
+        if is_settled {
+            return Ok(());
+        }
+    }
 }
 
 /// What was spent in each stage since then.
@@ -513,7 +547,7 @@ impl Observer for Tally {
                 _ => None,
             });
             counting.put_off = put_off.or(counting.put_off.take());
-            for report in reports.iter().filter(|report| report.outcome.is_settled()) {
+            for report in reports.iter().filter(|report| report.is_owner && report.outcome.is_settled()) {
                 let partition = (report.position.topic.clone(), report.position.partition);
                 let offset = report.position.offset;
                 if counting.awaited.get_mut(&partition).is_some_and(|awaited| awaited.remove(&offset)) {
@@ -710,9 +744,10 @@ struct Standstill<'a> {
     moved: Option<(Mark, Instant)>,
 }
 
-/// Whether an ingestion that was quiet for so long has come to a standstill.
-fn stands_still(quiet: Duration, something_fails: bool) -> bool {
-    quiet >= if something_fails { STANDSTILL } else { STANDSTILL_UNEXPLAINED }
+/// Whether an ingestion that was quiet for so long has come to a standstill. Where nothing is known to fail, an invocation under way
+/// may take its whole time before it says why.
+fn stands_still(quiet: Duration, something_fails: bool, invocation: Duration) -> bool {
+    quiet >= if something_fails { STANDSTILL } else { STANDSTILL + invocation }
 }
 
 /// How far an ingestion's topics are.
@@ -747,7 +782,7 @@ impl<'a> Standstill<'a> {
         };
         let quiet = since.elapsed();
         let reason = if quiet < STANDSTILL { None } else { self.reason(&before, &now, since) };
-        if !stands_still(quiet, reason.is_some()) {
+        if !stands_still(quiet, reason.is_some(), self.longest_invocation()) {
             return Ok(());
         }
         bail!(
@@ -757,6 +792,12 @@ impl<'a> Standstill<'a> {
             quiet.as_secs(),
             reason.as_deref().unwrap_or("no function answered, and nothing is known to fail")
         )
+    }
+
+    /// How long an invocation of what is waited for may take before it says anything.
+    fn longest_invocation(&self) -> Duration {
+        let mappings = self.run.mappings(self.pipeline);
+        mappings.map(|mapping| mapping.config().function_timeout).max().unwrap_or_default()
     }
 
     fn mark(&self) -> Mark {
@@ -869,10 +910,11 @@ mod tests {
 
     #[test]
     fn an_invocation_under_way_is_no_standstill_as_long_as_nothing_fails() {
-        assert!(!stands_still(Duration::from_secs(29), true));
-        assert!(stands_still(STANDSTILL, true));
-        assert!(!stands_still(FUNCTION_TIME, false), "a function may take its whole time");
-        assert!(stands_still(STANDSTILL_UNEXPLAINED, false));
+        let minute = Duration::from_secs(60);
+        assert!(!stands_still(Duration::from_secs(29), true, minute));
+        assert!(stands_still(STANDSTILL, true, minute));
+        assert!(!stands_still(minute, false, minute), "a function may take its whole time");
+        assert!(stands_still(STANDSTILL + minute, false, minute));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::Subscription;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::Ports;
 use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::data_folder::DataFolder;
-use crate::functions::{FUNCTION_TIME, InProcess, remote};
+use crate::functions::{InProcess, remote, time_limit};
 use crate::ingest::{Pipeline, Tally};
 use crate::routing::Router;
 
@@ -89,7 +89,7 @@ pub struct Runtime {
     live: Arc<Live>,
     window: Arc<Window>,
     process: Arc<ThisProcess>,
-    /// The functions, by family: those of this process, and those that the mappings call.
+    /// The functions, by subscription: those of this process, and those that the mappings call.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
@@ -136,20 +136,24 @@ impl Runtime {
         let mut functions = BTreeMap::new();
         let mut invoked_by_name = BTreeMap::new();
         let mut mappings = Vec::new();
-        let mut elsewhere = remote::connect(&config.functions, REGISTRY.iter().map(|entry| entry.spec))?;
-        for entry in REGISTRY {
-            let function = (entry.build)(services.clone(), catalog.clone(), config.server.process.clone());
-            functions.insert(entry.spec.name, function.clone());
-            let invoked: Arc<dyn Invoke> = match elsewhere.remove(entry.spec.name) {
+        let mut elsewhere = remote::connect(&config.functions)?;
+        let secrets = config.server.stores.secrets.as_ref();
+        let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
+        let ports = Ports { services, generator };
+        for of in lyceum_functions::functions() {
+            let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
+            let function = of.build(ports.clone(), catalog.clone(), config_of_process);
+            functions.insert(subscription.name, function.clone());
+            let invoked: Arc<dyn Invoke> = match elsewhere.remove(subscription.name) {
                 Some(remote) => remote,
                 None => {
                     let function = config.spans.around(function);
                     Arc::new(InProcess { function, clock: clock.clone(), metrics: metrics.clone() })
                 }
             };
-            invoked_by_name.insert(entry.spec.name, invoked.clone());
-            for topic in entry.subscription.topics() {
-                let mapping = mapping_config(&config, entry.subscription, topic);
+            invoked_by_name.insert(subscription.name, invoked.clone());
+            for topic in subscription.topics() {
+                let mapping = mapping_config(&config, subscription, topic);
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, stores.event_log.clone(), invoked.clone())?));
             }
         }
@@ -322,6 +326,6 @@ fn mapping_config(config: &Config, subscription: &Subscription, topic: &str) -> 
     mapping.batching_window = config.batching_window;
     mapping.report_batch_item_failures = true;
     mapping.bisect_batch_on_function_error = true;
-    mapping.function_timeout = FUNCTION_TIME;
+    mapping.function_timeout = time_limit(subscription);
     mapping
 }

@@ -88,7 +88,7 @@ pub struct Sources {
     pub ledger: Arc<dyn Ledger>,
     /// Tells which events were applied since.
     pub statements: Arc<dyn Statements>,
-    /// The functions of all families, which tell what was applied of a batch that was given up.
+    /// All functions, by subscription, which tell what was applied of a batch that was given up.
     pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     /// Tells what a record is about.
     pub keys: Arc<dyn Keys>,

@@ -76,8 +76,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long a part of an ingestion may take: its events are published, and an answer that is cut off leaves whoever sent
 /// them in the dark. It ends by itself where nothing is settled for half a minute.
 const INGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
-/// How long a function may take, and its answer.
-const INVOKE_TIME_LIMIT: Duration = Duration::from_secs(90);
+/// How long a function may take, and its answer: as long as a mapping of Kafka lets one run.
+const INVOKE_TIME_LIMIT: Duration = Duration::from_secs(870);
 /// How long the listener rests where the system has no more connections to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the process is to end.

@@ -306,7 +306,11 @@ impl Observer for Live {
     fn observe(&self, reports: &[Report]) {
         let at_ms = self.clock.now_ms();
         let mut kept = self.lock();
-        for report in reports {
+        // Who reads along counts where something is wrong: all else of an event its owner tells.
+        let is_shown = |report: &&Report| {
+            report.is_owner || matches!(report.outcome, Outcome::DeadLettered { .. } | Outcome::RetryLater { .. })
+        };
+        for report in reports.iter().filter(is_shown) {
             let entry = Entry::new(at_ms, report);
             kept.all.add(report, &entry);
             if let Some(statistics) = report.tenant.as_deref().and_then(|tenant| kept.of_tenant(tenant)) {

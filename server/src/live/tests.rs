@@ -13,6 +13,7 @@ fn report(tenant: Option<&str>, offset: i64, outcome: Outcome) -> Report {
     Report {
         position: Position::new("nlj.training.bookings", 0, offset),
         family: "training",
+        is_owner: true,
         event_type: "booking.confirmed",
         event_id: None,
         tenant: tenant.map(Into::into),
@@ -26,6 +27,18 @@ fn report(tenant: Option<&str>, offset: i64, outcome: Outcome) -> Report {
 
 fn dead(kind: DeadLetterKind) -> Outcome {
     Outcome::DeadLettered { kind }
+}
+
+#[test]
+fn an_event_that_others_read_along_is_counted_once_and_what_is_wrong_with_them_is_shown() {
+    let (_, live) = live(&[]);
+    let outcomes = [Outcome::Applied, Outcome::Skipped, dead(DeadLetterKind::Rejected), Outcome::undecided()];
+    for outcome in outcomes {
+        live.observe(&[report(None, 1, Outcome::Applied), report(None, 1, outcome).owned(false)]);
+    }
+    let totals = live.snapshot(None).totals;
+    assert_eq!((totals.outcome("applied"), totals.outcome("skipped")), (4, 0));
+    assert_eq!((totals.outcome("dead_lettered"), totals.outcome("retry_later")), (1, 1));
 }
 
 #[test]

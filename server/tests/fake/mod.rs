@@ -664,6 +664,7 @@ pub fn report(tenant: &str, offset: i64, outcome: Outcome) -> Report {
     Report {
         position: Position::new(BOOKINGS, 0, offset),
         family: "training",
+        is_owner: true,
         event_type: "booking.confirmed",
         event_id: Some(Uuid::from_u128(offset as u128)),
         tenant: Some(tenant.into()),

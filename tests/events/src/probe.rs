@@ -74,6 +74,8 @@ pub enum Mistake {
     AsksForAnother,
     /// Its event has a map whose keys are no strings.
     CannotBeWritten,
+    /// What follows goes to a topic that its subscription does not name.
+    PublishesElsewhere,
 }
 
 /// The events that a probe saw.
@@ -140,7 +142,7 @@ impl AggregateState for Seen {
 impl Family for Probe {
     const SPEC: &'static FamilySpec = Self::FAMILY;
     const SUBSCRIPTION: &'static Subscription =
-        &Subscription::own(Self::FAMILY, Effect::Stateful { keys: KeyPlace::Apart });
+        &Subscription::own(Self::FAMILY, Effect::Stateful { keys: KeyPlace::Apart }).publishing(&[Self::TOPIC]);
     type Event = Event;
 
     fn document(envelope: &Envelope<'_>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
@@ -160,7 +162,7 @@ impl StatefulFamily for Probe {
         let mut seen = states.get::<Seen>(&event.id)?.cloned().unwrap_or_default();
         seen.0.push(format!("{}{}", at.event_id, "x".repeat(grows_by)));
         let changes = match mistake {
-            None | Some(Mistake::CannotBeWritten) => event
+            None | Some(Mistake::CannotBeWritten | Mistake::PublishesElsewhere) => event
                 .others()
                 .fold(Changes::new().put(&*event.id, seen), |changes, id| changes.put(id, Seen::default())),
             Some(Mistake::Forgets) => Changes::new(),
@@ -174,7 +176,7 @@ impl StatefulFamily for Probe {
             }
         };
         let follow_up = |ordinal: usize| FollowUp {
-            topic: Self::TOPIC,
+            topic: if *mistake == Some(Mistake::PublishesElsewhere) { "elsewhere" } else { Self::TOPIC },
             event_type: Self::FOLLOW_UP,
             key: event.id.clone(),
             value: json!({"follows": at.event_id, "ordinal": ordinal}).to_string().into_bytes(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::executor::block_on;
+use lyceum_content_generator::Offline;
 use lyceum_core::catalog::{Catalog, FamilySpec};
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::{self, DeadLetter, Publication};
@@ -15,7 +16,7 @@ use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, Topi
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::process::{ProcessConfig, Services, StatefulProcessor, Subscriber};
 use lyceum_core::record::{Position, Record};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{Ports, REGISTRY, functions};
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::response::{BatchResponse, ItemIdentifier};
@@ -115,7 +116,7 @@ impl World {
         }
     }
 
-    /// The function of a family.
+    /// A function, by its subscription.
     pub fn function(&self, family: &str) -> Arc<dyn Subscriber> {
         self.function_on(family, self.ledger.port())
     }
@@ -141,12 +142,12 @@ impl World {
     pub fn function_with(&self, family: &str, change: impl FnOnce(Services) -> Services) -> Arc<dyn Subscriber> {
         let services = change(self.services());
         let (catalog, config) = (self.catalog.clone(), ProcessConfig::default());
-        match REGISTRY.iter().find(|entry| entry.spec.name == family) {
-            Some(entry) => (entry.build)(services, catalog, config),
+        match functions().find(|of| of.subscription.name == family) {
+            Some(function) => function.build(Ports { services, generator: Arc::new(Offline) }, catalog, config),
             None if family == Probe::FAMILY.name => {
                 Arc::new(StatefulProcessor::<Probe>::new(services, catalog, config))
             }
-            None => panic!("no family is called {family:?}"),
+            None => panic!("no function is called {family:?}"),
         }
     }
 

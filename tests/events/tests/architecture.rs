@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lyceum_core::catalog::{FamilySpec, ObjectIs};
-use lyceum_functions::REGISTRY;
+use lyceum_functions::{OTHERS, REGISTRY};
 use toml::{Table, Value};
 
 /// Folders that hold no source of this project.
@@ -70,6 +70,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "core/adapters/log" => on == "core",
         "core/adapters/secrets" => matches!(on, "core" | "core/adapters/aws"),
         "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
+        // Its key may be rotated.
+        "core/adapters/content_generator" => matches!(on, "core" | "core/adapters/around"),
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
         "functions/catalog" => on == "core",
         "functions/lambda" => {
@@ -88,12 +90,18 @@ fn may_depend(folder: &str, on: &str) -> bool {
                 || is_part_of_local(on)
         }
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
-        _ if is_family(folder) => matches!(on, "core" | "functions/catalog"),
+        // Who reads topics of a family knows its events.
+        _ if is_family(folder) => matches!(on, "core" | "functions/catalog") || reads_others(folder) && is_family(on),
         // It starts the command as a person does, in the same workplace.
         "tests/faults" => true,
         _ if folder == "tests" || folder.starts_with("tests/") => on != "tests",
         _ => panic!("{folder} is new: say here what it may depend on"),
     }
+}
+
+/// Whether a folder is that of a subscription to topics of others.
+fn reads_others(folder: &str) -> bool {
+    OTHERS.iter().any(|of| folder.strip_prefix("functions/") == Some(of.subscription.name))
 }
 
 /// Contracts, models and proxies are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
@@ -163,6 +171,10 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
         let folder = source_of(entry.spec);
         files.extend(files_below(&folder).into_iter().filter(|file| !file.ends_with("main.rs")));
         files.push(folder.with_file_name("catalog.rs"));
+    }
+    for of in OTHERS {
+        let folder = root().join("functions").join(of.subscription.name).join("src");
+        files.extend(files_below(&folder).into_iter().filter(|file| !file.ends_with("main.rs")));
     }
     let mut wrong = Vec::new();
     for file in &files {

@@ -1,11 +1,12 @@
 //! Every file in `events/aws`: a whole invocation's payload through the real function that its name begins with.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use lyceum_core::outcome::Report;
 use lyceum_events_tests::samples::{json_files, read_expected, root};
 use lyceum_events_tests::world::World;
-use lyceum_functions::REGISTRY;
+use lyceum_functions::functions;
 use lyceum_lambda_event::response::BatchResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ fn every_batch_ends_as_the_file_beside_it_says() {
     let mut wrong = Vec::new();
     for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let family = name.split('-').next().unwrap_or_default();
+        let function = function_of(&name);
         let expected: Expected =
             read_expected(file).unwrap_or_else(|| panic!("{name} has no .expected.json beside it"));
         let world = World::new();
@@ -40,7 +41,7 @@ fn every_batch_ends_as_the_file_beside_it_says() {
             };
             switch.set_down(true);
         }
-        let (answer, reports) = world.invoke(family, &fs::read(file).expect("a sample can be read"));
+        let (answer, reports) = world.invoke(function, &fs::read(file).expect("a sample can be read"));
         let outcomes: Vec<Value> = reports.iter().map(shown).collect();
         if outcomes != expected.outcomes {
             wrong.push(format!("{name}: found {}", Value::Array(outcomes)));
@@ -60,14 +61,14 @@ fn every_batch_ends_as_the_file_beside_it_says() {
 fn a_batch_that_came_again_changes_nothing() {
     for file in json_files(&root().join("aws")) {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let family = name.split('-').next().unwrap_or_default();
+        let function = function_of(&name);
         let payload = fs::read(&file).expect("a sample can be read");
         let world = World::new();
         let state = |world: &World| (world.ledger.model.aggregates(), world.statements.model.documents());
-        let (answer, first) = world.invoke(family, &payload);
+        let (answer, first) = world.invoke(function, &payload);
         assert_eq!(answer, BatchResponse::default(), "{name}: nothing is down");
         let (before, letters) = (state(&world), world.letters());
-        let (answer, second) = world.invoke(family, &payload);
+        let (answer, second) = world.invoke(function, &payload);
         assert_eq!((answer, state(&world)), (BatchResponse::default(), before), "{name}");
         let outcomes = |reports: &[Report]| reports.iter().map(shown).collect::<Vec<_>>();
         assert_eq!(outcomes(&second), outcomes(&first), "{name}");
@@ -79,14 +80,23 @@ fn a_batch_that_came_again_changes_nothing() {
 }
 
 #[test]
-fn every_family_has_a_batch() {
+fn every_function_has_a_batch() {
     let files = json_files(&root().join("aws"));
-    for family in REGISTRY.iter().map(|entry| entry.spec.name) {
-        let of_family = |file: &std::path::PathBuf| {
-            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{family}-")))
-        };
-        assert!(files.iter().any(of_family), "events/aws has no {family}-….json");
+    let has_one: BTreeSet<&str> =
+        files.iter().filter_map(|file| Some(function_of(&file.file_name()?.to_string_lossy()))).collect();
+    for name in functions().map(|of| of.subscription.name) {
+        assert!(has_one.contains(name), "events/aws has no {name}-….json");
     }
+}
+
+/// The function that a file's name begins with: of two, the longer name.
+fn function_of(file: &str) -> &'static str {
+    let names = functions().map(|of| of.subscription.name);
+    let begins = |name: &&str| file.strip_prefix(*name).is_some_and(|rest| rest.starts_with('-'));
+    names
+        .filter(begins)
+        .max_by_key(|name| name.len())
+        .unwrap_or_else(|| panic!("{file} begins with no function's name"))
 }
 
 fn shown(report: &Report) -> Value {

@@ -38,6 +38,10 @@ pub(crate) struct Deployable {
     /// For what is invalid, what its own attempts are spent on, and what a store will never take.
     pub(crate) letters: [String; 3],
     pub(crate) keeps_state: bool,
+    /// Where what follows from its events goes.
+    pub(crate) publishes: Option<String>,
+    /// Whether it asks a port, as the content generator is asked.
+    pub(crate) calls: bool,
 }
 
 /// A topic that a subscription reads.
@@ -79,17 +83,23 @@ fn pascal(name: &str) -> String {
 
 /// Every subscription of this release.
 pub(crate) fn of_the_catalog() -> Vec<Deployable> {
-    let deployable = |entry: &lyceum_functions::Entry| {
-        let of = entry.subscription;
+    let deployable = |function: lyceum_functions::Function| {
+        let of = function.subscription;
         let letters = [of.dead_letters.validation, of.dead_letters.processing, of.dead_letters.database];
         Deployable {
             name: of.name.to_owned(),
             topics: of.topics().map(str::to_owned).collect(),
             letters: letters.map(str::to_owned),
             keeps_state: of.effect != Effect::Documents,
+            publishes: match of.publishes {
+                [] => None,
+                [topic] => Some((*topic).to_owned()),
+                _ => panic!("{} publishes on several topics, and its role has a right for one", of.name),
+            },
+            calls: of.effect == Effect::Calling,
         }
     };
-    REGISTRY.iter().map(deployable).collect()
+    lyceum_functions::functions().map(deployable).collect()
 }
 
 /// The marked templates as they should read.
@@ -153,7 +163,8 @@ fn settings(of: &[Deployable]) -> Vec<String> {
         [
             format!("{}Settings:", of.id()),
             "  Type: String".to_owned(),
-            "  Default: \"\"".to_owned(),
+            // Whoever asks takes long, and asks about few at once.
+            format!("  Default: \"{}\"", if of.calls { "BatchSize=8;TimeoutSeconds=840" } else { "" }),
             format!("  AllowedPattern: \"{pattern}\""),
             "  ConstraintDescription: NAME=value, separated by semicolons, of the parameters that docs/operations.md names for it."
                 .to_owned(),
@@ -227,6 +238,8 @@ fn given(of: &Deployable, parameter: &str) -> String {
         "Mappings" => return of.mappings().iter().map(|of| of.id.clone()).collect::<Vec<_>>().join(","),
         "KeepsState" => return format!("\"{}\"", of.keeps_state),
         "DeadLetterTopics" => return of.letters.join(","),
+        "FollowUpTopic" => return of.publishes.clone().unwrap_or_else(|| "\"\"".to_owned()),
+        "ContentGeneratorSecretArn" if !of.calls => return "\"\"".to_owned(),
         "DestinationService" => {
             let destination = given(of, "OnFailureDestination");
             return format!("!Select [2, !Split [\":\", !Join [\"\", [{destination}, \":::\"]]]]");

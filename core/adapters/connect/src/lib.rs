@@ -28,6 +28,7 @@ use lyceum_kafka::settings::KafkaSettings;
 use lyceum_secrets::Secrets;
 use lyceum_xapi::equality;
 
+pub mod generator;
 mod rotation;
 
 use rotation::settings_with;

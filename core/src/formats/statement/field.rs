@@ -78,6 +78,32 @@ impl<'e, 'a> Fields<'e, 'a> {
         text
     }
 
+    /// The same, where it is there.
+    pub fn optional_id(&mut self, name: &str) -> Option<SmolStr> {
+        let (place, raw) = self.envelope.extension(name)?;
+        self.id_text(name, place, raw)
+    }
+
+    /// A text that is not empty under the extension of that name.
+    pub fn text(&mut self, name: &str) -> String {
+        let text = self.optional_text(name);
+        let is_there = self.envelope.extension(name).is_some();
+        if is_there {
+            return text.unwrap_or_default();
+        }
+        self.required(text, "/context/extensions", || format!("the extension {EXTENSIONS}{name} is required"))
+    }
+
+    /// The same, where it is there.
+    pub fn optional_text(&mut self, name: &str) -> Option<String> {
+        let (place, raw) = self.envelope.extension(name)?;
+        let text = text_of(raw).filter(|text| !text.trim().is_empty());
+        if text.is_none() {
+            self.wrong("field.type", place, format!("{name} must be a text that is not empty"));
+        }
+        text
+    }
+
     /// An instant (RFC 3339) under the extension of that name, in milliseconds since 1970 UTC.
     pub fn instant_ms(&mut self, name: &str) -> i64 {
         let Some((place, raw)) = self.envelope.extension(name) else {
@@ -112,6 +138,21 @@ impl<'e, 'a> Fields<'e, 'a> {
                 least
             }
         }
+    }
+
+    /// The same, where it is there.
+    pub fn optional_whole_number(&mut self, name: &str) -> Option<u64> {
+        self.envelope.extension(name).is_some().then(|| self.whole_number(name, 0))
+    }
+
+    /// A whole number from 0 to 100 under the extension of that name.
+    pub fn percent(&mut self, name: &str) -> u8 {
+        let number = self.whole_number(name, 0);
+        u8::try_from(number).ok().filter(|percent| *percent <= 100).unwrap_or_else(|| {
+            let place = self.envelope.extension(name).map_or("", |(place, _)| place);
+            self.wrong("field.range", place, format!("{name} is {number}, and must be from 0 to 100"));
+            0
+        })
     }
 
     /// The activity's name: `en` first, else any.
@@ -249,6 +290,29 @@ mod tests {
             reading(a_person(), |fields| fields.object_id("id")),
             (SmolStr::default(), at("field.required", "/object/id"))
         );
+    }
+
+    #[test]
+    fn a_text_is_not_empty_and_a_percentage_not_above_a_hundred() {
+        let place = "/context/extensions";
+        assert_eq!(extended(json!("why"), |fields| fields.text("x")), ("why".to_owned(), vec![]));
+        assert_eq!(reading(json!({}), |fields| fields.text("x")).1, at("field.required", "/context/extensions"));
+        assert_eq!(reading(json!({}), |fields| fields.optional_text("x")), (None, vec![]));
+        for wrong in [json!(""), json!("  "), json!(1), json!(null)] {
+            assert_eq!(extended(wrong.clone(), |fields| fields.text("x")).1, at("field.type", place), "{wrong}");
+            assert_eq!(extended(wrong, |fields| fields.optional_text("x")), (None, at("field.type", place)));
+        }
+        for (percent, found) in [(json!(0), 0), (json!(100), 100), (json!(50.0), 50)] {
+            assert_eq!(extended(percent, |fields| fields.percent("x")), (found, vec![]));
+        }
+        for above in [101, 300] {
+            assert_eq!(extended(json!(above), |fields| fields.percent("x")).1, at("field.range", place));
+        }
+        assert_eq!(extended(json!(-1), |fields| fields.percent("x")).1, at("field.type", place));
+        assert_eq!(reading(json!({}), |fields| fields.optional_whole_number("x")), (None, vec![]));
+        assert_eq!(extended(json!(7), |fields| fields.optional_whole_number("x")), (Some(7), vec![]));
+        assert_eq!(reading(json!({}), |fields| fields.optional_id("x")), (None, vec![]));
+        assert_eq!(extended(json!("m"), |fields| fields.optional_id("x")), (Some("m".into()), vec![]));
     }
 
     #[test]

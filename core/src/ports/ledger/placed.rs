@@ -675,8 +675,13 @@ mod tests {
 
     #[test]
     fn a_subscriptions_keys_lie_where_its_effect_says() {
-        let of =
-            |effect| Subscription { name: "s", reads: Reads::Others(&[]), dead_letters: PLATFORM_DEAD_LETTERS, effect };
+        let of = |effect| Subscription {
+            name: "s",
+            reads: Reads::Others(&[]),
+            dead_letters: PLATFORM_DEAD_LETTERS,
+            publishes: &[],
+            effect,
+        };
         let ledger: Arc<dyn Ledger> = Arc::new(Asked::default());
         for (effect, apart) in [(Effect::Stateful { keys: KeyPlace::Home }, false), (Effect::Reaction, true)] {
             let ledger = PlacedLedger::of(&of(effect), &ledger, 2);

@@ -134,6 +134,14 @@ impl<E: TypedEvent, D: Decide<E>> Keyed<'_, E, D> {
         let has_document = self.shell.documents.is_some();
         match decided {
             Ok((states, follow_ups, anomalies)) => {
+                let publishes = self.shell.subscription.publishes;
+                if let Some(of) = follow_ups.iter().find(|of| !publishes.contains(&of.topic)) {
+                    let message = format!(
+                        "{} lets an event follow on {}, which it does not say that it publishes on; report it with the record's bytes",
+                        self.shell.subscription.name, of.topic
+                    );
+                    return Err(failed(DeadLetterKind::Processing, "decision.topic", message));
+                }
                 accepted(item, has_document, states, follow_ups, anomalies).map_err(Undecided::Failed)
             }
             Err(Refusal::Rejected { rule, message }) => Err(failed(DeadLetterKind::Rejected, rule, message)),
@@ -232,7 +240,11 @@ fn accepted<E: TypedEvent, S: Serialize>(
 }
 
 /// A follow-up as it is published.
-fn publication<E: TypedEvent>(item: &Item<'_, E>, ordinal: usize, follow_up: FollowUp) -> Publication {
+pub(in crate::process) fn publication<E: TypedEvent>(
+    item: &Item<'_, E>,
+    ordinal: usize,
+    follow_up: FollowUp,
+) -> Publication {
     let id = follow_up_id(item.envelope.id, item.key.home.as_ref(), follow_up.event_type, ordinal);
     let mut headers = vec![
         Header::new("event-id", id.to_string()),

@@ -16,6 +16,7 @@ mod commit;
 mod decide;
 mod load;
 
+pub(super) use decide::publication;
 pub(super) use load::{WorkingSet, read_state};
 
 /// At most this many groups of a batch are at the ledger at once.

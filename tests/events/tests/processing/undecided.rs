@@ -75,6 +75,16 @@ fn a_family_that_forgets_a_state_or_takes_another_one_fails_its_record() {
 }
 
 #[test]
+fn what_follows_on_a_topic_that_the_subscription_does_not_name_fails_the_record_and_is_not_published() {
+    let world = World::new();
+    let wrong = probe_record(0, 1, "p", json!({"mistake": "publishes_elsewhere", "follow_ups": 1}));
+    assert_eq!(outcomes(&world.deliver(&[wrong])), ["dead_lettered processing"]);
+    let letter = &world.letters()[0];
+    assert_eq!(letter.findings[0].rule, "decision.topic");
+    assert!(letter.findings[0].message.contains("elsewhere"), "{:?}", letter.findings);
+}
+
+#[test]
 fn an_event_that_cannot_be_written_has_no_content_to_be_known_by_and_is_a_letter() {
     let world = World::new();
     let odd = |number| probe_record(number, 1, "p", json!({"mistake": "cannot_be_written"}));

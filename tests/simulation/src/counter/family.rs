@@ -185,9 +185,9 @@ impl AggregateState for Counter {
 impl<const HOME: bool> Family for Counters<HOME> {
     const SPEC: &'static FamilySpec = &SPEC;
     const SUBSCRIPTION: &'static Subscription = if HOME {
-        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Home })
+        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Home }).publishing(&[FOLLOWED])
     } else {
-        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Apart })
+        &Subscription::own(&SPEC, Effect::Stateful { keys: KeyPlace::Apart }).publishing(&[FOLLOWED])
     };
     type Event = Event;
 

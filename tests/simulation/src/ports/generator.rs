@@ -1,7 +1,7 @@
 //! The port of the toys' generator, made unreliable: slow, failing, hanging, and with another answer to every call.
 
 use async_trait::async_trait;
-use lyceum_core::effects::{CallError, CallPort};
+use lyceum_core::ports::call::{CallError, CallPort, Progress};
 use uuid::Uuid;
 
 use super::Line;
@@ -46,7 +46,7 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl CallPort<Request, String> for FaultyGenerator {
-    async fn call(&self, request: &Request) -> Result<String, CallError> {
+    async fn call(&self, request: &Request, _: &dyn Progress) -> Result<String, CallError> {
         pause().await;
         let stage = &self.0.stage;
         if stage.strikes(Fault::CallFails) {

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_core::effects::CallPort;
 use lyceum_core::outcome::{Observer, Report};
+use lyceum_core::ports::call::CallPort;
 use lyceum_core::process::Services;
 
 use crate::clock::SimulatedClock;

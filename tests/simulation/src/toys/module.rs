@@ -8,13 +8,14 @@ use std::convert::Infallible;
 
 use async_trait::async_trait;
 use lyceum_core::catalog::{FamilySpec, Known, PLATFORM_DEAD_LETTERS, TopicOf};
-use lyceum_core::effects::{CallError, CallPort, Calling, Reaction};
+use lyceum_core::effects::{Calling, Reaction};
 use lyceum_core::envelope::{Hint, Invalid, Opening, follow_up_id};
 use lyceum_core::family::{
     AggregateRef, AggregateState, Decision, EnvelopeOf, Family, FollowUp, Occurrence, StatefulFamily, TypedEvent,
 };
 use lyceum_core::formats::{Format, Opened, Stored, document, has_member};
 use lyceum_core::outcome::{DeadLetterKind, Finding, Refusal};
+use lyceum_core::ports::call::{CallError, CallPort, Progress};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::record::Record;
@@ -277,6 +278,7 @@ impl Reaction for Distributor {
         name: "toy-distributor",
         reads: Reads::Others(&[Wanted { topic: COURSES, event_types: &[GENERATED] }]),
         dead_letters: PLATFORM_DEAD_LETTERS,
+        publishes: &[DISTRIBUTIONS],
         effect: Effect::Reaction,
     };
     type Event = Event;
@@ -307,6 +309,7 @@ impl Calling for Generator {
         name: "toy-generator",
         reads: Reads::Others(&[Wanted { topic: COURSES, event_types: &[REQUESTED] }]),
         dead_letters: PLATFORM_DEAD_LETTERS,
+        publishes: &[COURSES],
         effect: Effect::Calling,
     };
     type Event = Event;
@@ -331,7 +334,7 @@ pub struct Scripted<F>(pub F);
 
 #[async_trait]
 impl<F: Fn(&Request) -> Result<String, CallError> + Send + Sync> CallPort<Request, String> for Scripted<F> {
-    async fn call(&self, request: &Request) -> Result<String, CallError> {
+    async fn call(&self, request: &Request, _: &dyn Progress) -> Result<String, CallError> {
         (self.0)(request)
     }
 }
