@@ -83,8 +83,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::events::Usage;
-    use crate::state::GENERATION;
+    use crate::state::{GENERATION, Usage};
 
     const REQUESTED: What =
         What::Requested { kind: smol_str::SmolStr::new_static("lesson"), prompt: None, source: None };

@@ -8,7 +8,7 @@ use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::state::GENERATION;
+use crate::state::{GENERATION, Usage};
 use crate::{COMPLETED, FAILED, PROGRESSED};
 
 /// An event with its fields.
@@ -49,20 +49,6 @@ pub enum What {
         /// A word, or a sentence.
         reason: String,
     },
-}
-
-/// Who wrote content, and what that took.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Usage {
-    /// The model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<SmolStr>,
-    /// Tokens that were read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_tokens: Option<u64>,
-    /// Tokens that were written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_tokens: Option<u64>,
 }
 
 impl TypedEvent for Event {

@@ -11,8 +11,6 @@ use uuid::Uuid;
 
 pub use lyceum_catalog::generation::GENERATION;
 
-use crate::events::Usage;
-
 /// A generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Generation {
@@ -62,6 +60,20 @@ impl Status {
             Self::Failed { .. } => "failed",
         }
     }
+}
+
+/// Who wrote content, and what that took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<SmolStr>,
+    /// Tokens that were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens that were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
 }
 
 /// One change of the status.
