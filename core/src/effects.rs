@@ -35,7 +35,8 @@ pub trait Calling: Send + Sync + 'static {
     fn request(event: &Self::Event, at: &Occurrence) -> Result<Self::Request, Refusal>;
 
     /// What is published while the port still works, once that much of it is done: a hint, which comes before the answer is recorded, and
-    /// again where the port is asked again. Its id is that of a follow-up whose place is `percent`. Pure.
+    /// again where the port is asked again. Its id is that of a follow-up whose place is `percent`. Pure, and the same for every record of
+    /// the event: no time is part of it but one that the event itself says.
     fn progressed(_event: &Self::Event, _percent: u8, _at: &Occurrence) -> Option<FollowUp> {
         None
     }

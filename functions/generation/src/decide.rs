@@ -6,6 +6,7 @@
 //! | content.generation.progressed | requested, to more than before | not more, or after the end: counted as stale; never requested: `generation.progress.requested` |
 //! | content.generation.completed | requested | `generation.complete.from-requested` |
 //! | content.generation.failed | requested | `generation.fail.from-requested` |
+//! | any but a request, that names a request | the last one that was taken | progress is stale, else `generation.same-request` |
 
 use lyceum_core::family::{Decision, Occurrence};
 use lyceum_core::outcome::Refusal;
@@ -29,7 +30,8 @@ pub fn decide(
     let after = match (&event.what, before) {
         (What::Requested { kind, .. }, before @ (None | Some(Generation { status: Status::Failed { .. }, .. }))) => {
             let (history, stale) = before.map(|of| (of.history, of.stale)).unwrap_or_default();
-            Generation { kind: kind.clone(), status: Status::Requested, percent: 0, stale, history }.changed(at)
+            let (kind, request_id) = (kind.clone(), at.event_id);
+            Generation { kind, request_id, status: Status::Requested, percent: 0, stale, history }.changed(at)
         }
         (What::Requested { .. }, _) => {
             let message = format!("generation {id} is {is}; only one that failed is requested again");
@@ -41,10 +43,19 @@ pub fn decide(
         }
         (What::Progressed { percent }, Some(mut before)) => {
             match before.status {
-                Status::Requested if *percent > before.percent => before.percent = *percent,
+                Status::Requested if *percent > before.percent && !is_of_another(event, &before) => {
+                    before.percent = *percent;
+                }
                 _ => before.stale = before.stale.saturating_add(1),
             }
             before
+        }
+        (What::Completed { .. } | What::Failed { .. }, Some(before)) if is_of_another(event, &before) => {
+            let message = format!(
+                "generation {id} was last requested by event {}, and this ends another request, which was not taken",
+                before.request_id
+            );
+            return Refusal::rejected("generation.same-request", message);
         }
         (What::Completed { content_reference, usage }, Some(before)) if before.status == Status::Requested => {
             let status = Status::Completed { content_reference: content_reference.clone(), usage: usage.clone() };
@@ -63,6 +74,10 @@ pub fn decide(
         }
     };
     Ok(Decision { changes: Changes::new().put(id.clone(), after), follow_ups: Vec::new(), anomalies: Vec::new() })
+}
+
+fn is_of_another(event: &Event, generation: &Generation) -> bool {
+    event.request_id.is_some_and(|request| request != generation.request_id)
 }
 
 impl Generation {
@@ -101,11 +116,17 @@ mod tests {
     }
 
     fn run(events: impl IntoIterator<Item = What>) -> Result<Generation, &'static str> {
+        run_of(events.into_iter().map(|what| (what, None)))
+    }
+
+    /// Each with the request that it names; the id of an event is its place.
+    fn run_of(events: impl IntoIterator<Item = (What, Option<Uuid>)>) -> Result<Generation, &'static str> {
         let mut state: Option<Generation> = None;
         for (offset, what) in (0..).zip(events) {
-            let event = Event { generation_id: "g".into(), what };
+            let (what, request_id) = what;
+            let event = Event { generation_id: "g".into(), request_id, what };
             let at = Occurrence {
-                event_id: Uuid::nil(),
+                event_id: Uuid::from_u128(offset as u128),
                 event_type: "any",
                 source: Position::new("t", 0, offset),
                 occurred_at_ms: offset,
@@ -157,6 +178,19 @@ mod tests {
                 assert_eq!(run([REQUESTED, other(), end()]), Err(from_requested));
             }
         }
+    }
+
+    #[test]
+    fn what_was_written_for_a_request_that_was_not_taken_ends_no_other_one() {
+        let of = |place: u128| Some(Uuid::from_u128(place));
+        let again = || vec![(REQUESTED, None), (failed(), of(0)), (REQUESTED, None)];
+        let with = |more: (What, Option<Uuid>)| run_of(again().into_iter().chain([more]));
+        assert_eq!(with((completed(), of(2))).unwrap().status.name(), "completed");
+        assert_eq!(with((completed(), of(0))), Err("generation.same-request"));
+        assert_eq!(with((failed(), of(7))), Err("generation.same-request"));
+        let late = with((progressed(50), of(0))).unwrap();
+        assert_eq!((late.percent, late.stale), (0, 1));
+        assert_eq!(with((progressed(50), of(2))).unwrap().percent, 50);
     }
 
     #[test]

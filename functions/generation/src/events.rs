@@ -7,6 +7,7 @@ use lyceum_core::formats::statement::field::Fields;
 use lyceum_core::outcome::Finding;
 use serde::Serialize;
 use smol_str::SmolStr;
+use uuid::Uuid;
 
 use crate::state::{GENERATION, Usage};
 use crate::{COMPLETED, FAILED, PROGRESSED};
@@ -16,6 +17,8 @@ use crate::{COMPLETED, FAILED, PROGRESSED};
 pub struct Event {
     /// Last segment of the generation's IRI.
     pub generation_id: SmolStr,
+    /// The request that it is about, where it says so.
+    pub request_id: Option<Uuid>,
     /// What happened.
     pub what: What,
 }
@@ -57,7 +60,7 @@ impl TypedEvent for Event {
     /// Every field that is missing or wrong is a finding.
     fn read(envelope: &Envelope<'_>) -> Result<Self, Vec<Finding>> {
         let mut fields = Fields::of(envelope);
-        let generation_id = fields.object_id("generation_id");
+        let (generation_id, request_id) = (fields.object_id("generation_id"), fields.optional_uuid("request_id"));
         let what = match envelope.event_type {
             PROGRESSED => What::Progressed { percent: fields.percent("percent") },
             COMPLETED => What::Completed {
@@ -77,7 +80,7 @@ impl TypedEvent for Event {
                 What::Requested { kind: fields.id("kind"), prompt, source }
             }
         };
-        fields.finish(Event { generation_id, what })
+        fields.finish(Event { generation_id, request_id, what })
     }
 
     fn key(&self, _: &Envelope<'_>) -> String {

@@ -16,6 +16,8 @@ pub use lyceum_catalog::generation::GENERATION;
 pub struct Generation {
     /// What kind of content was asked for last.
     pub kind: SmolStr,
+    /// The event that asked for it last.
+    pub request_id: Uuid,
     /// How far it is.
     pub status: Status,
     /// How much of it is written, 0 to 100; begins anew with each request.
@@ -117,6 +119,7 @@ impl AggregateState for Generation {
         json!({
             "status": self.status.name(),
             "kind_of_content": self.kind,
+            "request_id": self.request_id,
             "percent": self.percent,
             "content_reference": reference,
             "model": usage.model,

@@ -39,10 +39,12 @@ impl Calling for Generator {
 
     fn progressed(event: &Event, percent: u8, at: &Occurrence) -> Option<FollowUp> {
         let extensions = [("percent", percent.into())];
-        Some(follow_up(event, PROGRESSED, usize::from(percent), "progressed", None, extensions, at))
+        // Without a time, since no key records it: of a request that says none, each record has another one.
+        Some(follow_up(event, PROGRESSED, usize::from(percent), "progressed", extensions, Said::default(), at))
     }
 
     fn answered(event: &Event, answer: &Generated, at: &Occurrence) -> Result<Vec<FollowUp>, Refusal> {
+        let timestamp = Some(UtcTime::from_millis(at.occurred_at_ms));
         Ok(vec![match answer {
             Generated::Content(Content { text, model, input_tokens, output_tokens }) => {
                 let extensions = [
@@ -51,37 +53,48 @@ impl Calling for Generator {
                     ("input_tokens", (*input_tokens).into()),
                     ("output_tokens", (*output_tokens).into()),
                 ];
-                follow_up(event, COMPLETED, 0, "completed", Some(text), extensions, at)
+                let said = Said { timestamp, response: Some(text) };
+                follow_up(event, COMPLETED, 0, "completed", extensions, said, at)
             }
             Generated::Failed { reason, detail } => {
                 let extensions = [("reason", (*reason).into()), ("detail", detail.as_str().into())];
-                follow_up(event, FAILED, 0, "failed", None, extensions, at)
+                follow_up(event, FAILED, 0, "failed", extensions, Said { timestamp, response: None }, at)
             }
         }])
     }
 }
 
-/// A statement of the platform about a generation: the same bytes whoever makes it, since its time is that of the request.
+/// What only the end of a generation says.
+#[derive(Default)]
+struct Said<'t> {
+    timestamp: Option<UtcTime>,
+    response: Option<&'t str>,
+}
+
+/// A statement of the platform about a generation: the same bytes whoever makes it.
 fn follow_up(
     event: &Event,
     event_type: &'static str,
     place: usize,
     verb: &str,
-    response: Option<&str>,
     extensions: impl IntoIterator<Item = (&'static str, Value)>,
+    said: Said<'_>,
     at: &Occurrence,
 ) -> FollowUp {
+    let extensions = extensions.into_iter().chain([("request_id", at.event_id.to_string().into())]);
     let extensions: Map<String, Value> =
-        extensions.into_iter().map(|(name, value)| (format!("{EXTENSIONS}{name}"), value)).collect();
+        extensions.map(|(name, value)| (format!("{EXTENSIONS}{name}"), value)).collect();
     let mut statement = json!({
         "id": follow_up_id(at.event_id, None, event_type, place),
         "actor": {"objectType": "Agent", "account": {"homePage": "http://nlj.platform", "name": "content-generator"}},
         "verb": {"id": format!("http://adlnet.gov/expapi/verbs/{verb}"), "display": {"en": verb}},
         "object": {"objectType": "Activity", "id": format!("{ACTIVITIES}generation/{}", event.generation_id)},
-        "timestamp": UtcTime::from_millis(at.occurred_at_ms),
         "context": {"extensions": extensions},
     });
-    if let Some(text) = response {
+    if let Some(timestamp) = said.timestamp {
+        statement["timestamp"] = json!(timestamp);
+    }
+    if let Some(text) = said.response {
         statement["result"] = json!({"response": text});
     }
     let key = event.generation_id.to_string();
@@ -107,7 +120,7 @@ mod tests {
 
     fn requested() -> Event {
         let what = What::Requested { kind: "lesson".into(), prompt: Some("fractions".into()), source: None };
-        Event { generation_id: "g-1".into(), what }
+        Event { generation_id: "g-1".into(), request_id: None, what }
     }
 
     fn said(follow_up: &FollowUp) -> Value {
@@ -137,6 +150,7 @@ mod tests {
         let extensions = &statement["context"]["extensions"];
         assert_eq!(extensions[format!("{EXTENSIONS}content_reference")], "http://nlj.platform/activities/content/g-1");
         assert_eq!(extensions[format!("{EXTENSIONS}output_tokens")], 5);
+        assert_eq!(extensions[format!("{EXTENSIONS}request_id")], json!(at().event_id));
 
         let refused = Generated::Failed { reason: "refused", detail: "it declines".into() };
         let follow_ups = Generator::answered(&requested(), &refused, &at()).unwrap();
@@ -150,6 +164,8 @@ mod tests {
     fn each_step_of_progress_has_an_id_of_its_own_and_the_same_bytes_whoever_tells_it() {
         let of = |percent| Generator::progressed(&requested(), percent, &at()).unwrap();
         assert_eq!(of(25), of(25));
+        let of_another_record = Occurrence { occurred_at_ms: 7, now_ms: 8, ..at() };
+        assert_eq!(Generator::progressed(&requested(), 25, &of_another_record), Some(of(25)));
         let (quarter, half) = (said(&of(25)), said(&of(50)));
         assert_ne!(quarter["id"], half["id"]);
         assert_eq!(half["context"]["extensions"][format!("{EXTENSIONS}percent")], 50);

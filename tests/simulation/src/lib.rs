@@ -9,6 +9,7 @@
 pub mod academy;
 pub mod check;
 mod clock;
+pub mod content;
 pub mod counter;
 pub mod defect;
 mod executor;

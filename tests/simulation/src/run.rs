@@ -10,7 +10,7 @@ use crate::defect::Defect;
 use crate::fault::Fault;
 use crate::stage::Stage;
 use crate::watch::has_key;
-use crate::{academy, counter, toys};
+use crate::{academy, content, counter, toys};
 
 /// The worlds that are attacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum World {
     /// One of them, of which an event was rejected before another one's attempts are spent while somebody applies it: too rare
     /// among the others.
     Spent,
+    /// The generation of content: the family, and the subscription that asks for it.
+    Content,
     /// Effects and wire forms that no family of the release has.
     Toys,
     /// Of these the numbers of one learner alone, whom several workers count at once: too rare among the others.
@@ -85,6 +87,7 @@ impl Order {
             World::Academy => academy::run(self),
             World::Counters => counter::run(self, false),
             World::Spent => counter::run(self, true),
+            World::Content => content::run(self),
             World::Toys => toys::run(self, false),
             World::Crowded => toys::run(self, true),
         };

@@ -75,6 +75,8 @@ pub struct Stage {
     pub one_key_a_commit: bool,
     /// Whether a second passes before each start of a worker.
     pub time_passes: bool,
+    /// Event types that are published as hints: no key records them.
+    pub hints: &'static [&'static str],
     now_ms: Arc<AtomicI64>,
     state: Mutex<State>,
 }
@@ -152,6 +154,7 @@ impl Stage {
             defect,
             one_key_a_commit: false,
             time_passes: false,
+            hints: &[],
             now_ms,
             state: Mutex::new(state),
         }

@@ -38,8 +38,12 @@ fn every_schedule_ends_as_if_each_event_had_happened_once() {
 }
 
 #[test]
-fn every_effect_that_only_toys_have_ends_as_if_each_event_had_happened_once() {
-    let world = |seed: u64| if seed % 4 == 3 { World::Crowded } else { World::Toys };
+fn every_effect_without_aggregates_ends_as_if_each_event_had_happened_once() {
+    let world = |seed: u64| match seed % 4 {
+        3 => World::Crowded,
+        1 => World::Content,
+        _ => World::Toys,
+    };
     let of_seed = |seed| Order { world: Some(world(seed)), ..Order::of_seed(seed) };
     if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
         let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();

@@ -84,6 +84,16 @@ impl<'e, 'a> Fields<'e, 'a> {
         self.id_text(name, place, raw)
     }
 
+    /// A UUID under the extension of that name, where it is there.
+    pub fn optional_uuid(&mut self, name: &str) -> Option<Uuid> {
+        let (place, raw) = self.envelope.extension(name)?;
+        let uuid = text_of(raw).and_then(|text| lyceum_xapi::uuid::parse(&text));
+        if uuid.is_none() {
+            self.wrong("field.type", place, format!("{name} must be a UUID (8-4-4-4-12 hex digits)"));
+        }
+        uuid
+    }
+
     /// A text that is not empty under the extension of that name.
     pub fn text(&mut self, name: &str) -> String {
         let text = self.optional_text(name);
@@ -312,6 +322,9 @@ mod tests {
         assert_eq!(reading(json!({}), |fields| fields.optional_whole_number("x")), (None, vec![]));
         assert_eq!(extended(json!(7), |fields| fields.optional_whole_number("x")), (Some(7), vec![]));
         assert_eq!(reading(json!({}), |fields| fields.optional_id("x")), (None, vec![]));
+        assert_eq!(reading(json!({}), |fields| fields.optional_uuid("x")), (None, vec![]));
+        assert_eq!(extended(json!(Uuid::nil()), |fields| fields.optional_uuid("x")), (Some(Uuid::nil()), vec![]));
+        assert_eq!(extended(json!("7"), |fields| fields.optional_uuid("x")), (None, at("field.type", place)));
         assert_eq!(extended(json!("m"), |fields| fields.optional_id("x")), (Some("m".into()), vec![]));
     }
 

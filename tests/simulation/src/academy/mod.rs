@@ -87,14 +87,19 @@ fn records(stage: &Stage, subject: &dyn Subject) -> Vec<Record> {
     partitions.flat_map(|(partition, range, _)| stage.records(&partition, range.start, usize::MAX)).collect()
 }
 
-fn check_fold(stage: &Stage) -> Result<(), Violation> {
+/// States, documents and letters are those of a plain fold.
+pub(crate) fn check_fold(stage: &Stage) -> Result<(), Violation> {
     let ordered = in_order(stage);
     let mut expected = Folded::default();
     for subject in &stage.subjects {
         let mut records = records(stage, &**subject);
         if !ordered {
             // Then the order is that of the commits; what was never decided comes behind, and what was given up, not at all.
-            let committed: Vec<Position> = stage.state().committed.iter().map(|of| of.key.source.clone()).collect();
+            let name = subject.subscription().name;
+            let state = stage.state();
+            let of_subject = state.committed.iter().filter(|of| of.id.subscriber == name);
+            let committed: Vec<Position> = of_subject.map(|of| of.key.source.clone()).collect();
+            drop(state);
             let place = |record: &Record| committed.iter().position(|at| *at == record.position).unwrap_or(usize::MAX);
             records.retain(|record| place(record) < usize::MAX || !stage.is_given_up(&record.position));
             records.sort_by_key(place);

@@ -1,4 +1,4 @@
-//! The port of the toys' generator, made unreliable: slow, failing, hanging, and with another answer to every call.
+//! A port that is asked, made unreliable: slow, failing, hanging, and with another answer to every call.
 
 use async_trait::async_trait;
 use lyceum_core::ports::call::{CallError, CallPort, Progress};
@@ -9,9 +9,12 @@ use crate::check::{Check, Violation};
 use crate::executor::pause;
 use crate::fault::Fault;
 use crate::stage::{Call, Stage};
-use crate::toys::module::Request;
 
-pub(super) struct FaultyGenerator(pub(super) Line);
+pub(super) struct FaultyGenerator<R, A> {
+    pub(super) line: Line,
+    pub(super) event_id: fn(&R) -> Uuid,
+    pub(super) answer: fn(&R, usize) -> A,
+}
 
 /// A call that is under way; it ends with its worker.
 struct UnderWay<'s> {
@@ -45,26 +48,28 @@ impl Drop for UnderWay<'_> {
 }
 
 #[async_trait]
-impl CallPort<Request, String> for FaultyGenerator {
-    async fn call(&self, request: &Request, _: &dyn Progress) -> Result<String, CallError> {
+impl<R: Send + Sync + 'static, A: Send + Sync + 'static> CallPort<R, A> for FaultyGenerator<R, A> {
+    async fn call(&self, request: &R, progress: &dyn Progress) -> Result<A, CallError> {
         pause().await;
-        let stage = &self.0.stage;
+        let stage = &self.line.stage;
         if stage.strikes(Fault::CallFails) {
-            self.0.tell("asks: fails");
+            self.line.tell("asks: fails");
             return Err(CallError("529: overloaded".into()));
         }
-        let under_way = UnderWay::begin(stage, request.event_id);
-        for _ in 0..stage.draw(|random| random.below(6)) {
+        let event_id = (self.event_id)(request);
+        let under_way = UnderWay::begin(stage, event_id);
+        for step in 0..stage.draw(|random| random.below(6)) {
             pause().await;
+            progress.at(u8::try_from(step * 20).unwrap_or(100)).await;
         }
         if stage.strikes(Fault::Hangs) {
-            match self.0.hang("asks").await {}
+            match self.line.hang("asks").await {}
         }
-        let answer = format!("draft {} of {}", under_way.call, request.course);
-        self.0.tell(format_args!("asks about {}: {answer}", request.event_id));
+        let answer = (self.answer)(request, under_way.call);
+        self.line.tell(format_args!("asks about {event_id}: answer {}", under_way.call));
         pause().await;
         if stage.strikes(Fault::AnswerLost) {
-            self.0.tell("asked: answer lost");
+            self.line.tell("asked: answer lost");
             return Err(CallError("the connection broke".into()));
         }
         Ok(answer)

@@ -7,11 +7,11 @@ use std::time::Duration;
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::ports::call::CallPort;
 use lyceum_core::process::Services;
+use uuid::Uuid;
 
 use crate::clock::SimulatedClock;
 use crate::executor::pause;
 use crate::stage::Stage;
-use crate::toys::module::Request;
 
 mod event_log;
 mod generator;
@@ -52,9 +52,15 @@ impl Observer for Nobody {
     fn observe(&self, _: &[Report]) {}
 }
 
-/// One worker's way to the toys' generator.
-pub(crate) fn generator(stage: &Arc<Stage>, who: &str) -> Arc<dyn CallPort<Request, String>> {
-    Arc::new(generator::FaultyGenerator(Line { stage: Arc::clone(stage), who: who.to_owned() }))
+/// One worker's way to a port that is asked about the event of that id, and gives another answer to every call.
+pub(crate) fn generator<R: Send + Sync + 'static, A: Send + Sync + 'static>(
+    stage: &Arc<Stage>,
+    who: &str,
+    event_id: fn(&R) -> Uuid,
+    answer: fn(&R, usize) -> A,
+) -> Arc<dyn CallPort<R, A>> {
+    let line = Line { stage: Arc::clone(stage), who: who.to_owned() };
+    Arc::new(generator::FaultyGenerator { line, event_id, answer })
 }
 
 /// The services of one worker.

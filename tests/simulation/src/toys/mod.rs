@@ -63,14 +63,14 @@ pub const ENTRIES: [Entry; 3] = [
 ];
 
 /// Makes a worker's processor.
-type Build = fn(&Arc<Stage>, &str, Services, Arc<Catalog>, ProcessConfig) -> Box<dyn Subscriber>;
+pub(crate) type Build = fn(&Arc<Stage>, &str, Services, Arc<Catalog>, ProcessConfig) -> Box<dyn Subscriber>;
 
 /// A subscription whose facts are those of its events' keys.
-struct Keyed<E> {
-    subscription: &'static Subscription,
-    catalog: Arc<Catalog>,
-    build: Build,
-    event: PhantomData<fn() -> E>,
+pub(crate) struct Keyed<E> {
+    pub(crate) subscription: &'static Subscription,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) build: Build,
+    pub(crate) event: PhantomData<fn() -> E>,
 }
 
 impl<E: TypedEvent> Subject for Keyed<E> {
@@ -149,7 +149,8 @@ fn subjects() -> Vec<Arc<dyn Subject>> {
         keyed(Generator::SUBSCRIPTION, |stage, who, services, catalog, config| {
             // No two processes have the same name, also where one is the successor of another.
             let process = stage.draw(Random::uuid);
-            let port = crate::ports::generator(stage, who);
+            let answer = |request: &module::Request, call| format!("draft {call} of {}", request.course);
+            let port = crate::ports::generator(stage, who, |request: &module::Request| request.event_id, answer);
             Box::new(CallingProcessor::<Generator>::new(services, port, process, catalog, config))
         }),
     ]
