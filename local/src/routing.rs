@@ -116,6 +116,8 @@ fn unread(topic: &str, value: &Bytes) -> Record {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::LazyLock;
+
     use lyceum_functions::{Entry, REGISTRY};
     use lyceum_simulation::toys::{self, avro, module};
     use serde_json::json;
@@ -123,8 +125,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    static FAMILIES: [Entry; 6] =
-        [toys::ENTRIES[0], toys::ENTRIES[1], toys::ENTRIES[2], REGISTRY[0], REGISTRY[1], REGISTRY[2]];
+    static FAMILIES: LazyLock<Vec<Entry>> = LazyLock::new(|| toys::ENTRIES.iter().chain(REGISTRY).copied().collect());
 
     /// The router of a release that has the toys' families, too.
     pub(crate) fn with_toys() -> Router {
