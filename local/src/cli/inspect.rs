@@ -178,7 +178,9 @@ pub(super) async fn topics(options: Topics, config: Config) -> Result<ExitCode> 
         ("function", Side::Left),
     ];
     let of_topic = |topic: &Value| {
-        let (name, function) = (text(&topic["topic"]), text(&topic["function"]));
+        let functions: Vec<String> = rows(&topic["functions"]).map(text).collect();
+        let function = if functions.is_empty() { text(&Value::Null) } else { functions.join(", ") };
+        let name = text(&topic["topic"]);
         let row = |of: &Value| {
             let [partition, start, end, lag] = ["partition", "start", "end", "lag"].map(|number| text(&of[number]));
             [name.clone(), partition, start, end, lag, function.clone()]

@@ -30,21 +30,26 @@ pub(super) async fn list(
     let consumers = consumers.status().await?;
     let mut topics = Vec::new();
     for topic in log.topics().await? {
-        let consumer = consumers.iter().find(|consumer| consumer.topic == topic.name);
-        let committed = match consumer {
-            Some(consumer) => log.committed(&consumer.group, &topic.name).await?,
-            None => BTreeMap::new(),
-        };
+        let mut readers: Vec<_> = consumers.iter().filter(|consumer| consumer.topic == topic.name).collect();
+        // Of several that read a topic, its owner's has the topic's name.
+        readers.sort_by_key(|consumer| (consumer.name != topic.name, &consumer.function));
+        let mut committed = Vec::new();
+        for consumer in &readers {
+            committed.push(log.committed(&consumer.group, &topic.name).await?);
+        }
         let ranges = log.offsets(&topic.name).await?;
         let partitions = (0..).zip(ranges).map(|(partition, range): (i32, OffsetRange)| {
-            let next = committed.get(&partition).copied().unwrap_or(range.start).max(range.start);
-            let lag = consumer.map(|_| range.end - next);
+            let next = |of: &BTreeMap<i32, i64>| of.get(&partition).copied().unwrap_or(range.start).max(range.start);
+            // Whoever is furthest behind.
+            let lag = committed.iter().map(|of| range.end - next(of)).max();
             json!({"partition": partition, "start": range.start, "end": range.end, "lag": lag})
         });
         let partitions: Vec<Value> = partitions.collect();
+        let functions: Vec<&str> = readers.iter().map(|consumer| &*consumer.function).collect();
         topics.push(json!({
             "topic": topic.name,
-            "function": consumer.map(|consumer| &consumer.function),
+            "function": functions.first(),
+            "functions": functions,
             "partitions": partitions,
         }));
     }
