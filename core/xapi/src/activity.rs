@@ -140,7 +140,7 @@ impl<'a> Validator<'a> {
                         Some(id) if id.is_empty() => {
                             validator.report(&rules::COMPONENT_ID, at, "This id is empty: give the component a name.");
                         }
-                        Some(id) if !ids.insert(id.clone()) => {
+                        Some(id) if !ids.insert(&id) => {
                             let message =
                                 format!("The id {id:?} is another component's in this list: give it its own.");
                             validator.report(&rules::COMPONENT_ID, at, message);
