@@ -43,10 +43,15 @@ const INTERACTION_TYPES: [&str; 10] = [
 ];
 
 impl<'a> Validator<'a> {
-    /// An activity; another `objectType` is reported under `rule`. Extensions are kept if asked for.
-    pub(super) fn activity(&mut self, rule: &'static Rule, keep: bool, path: &Path<'_>) -> Read<Activity<'a>> {
-        let mut activity = Activity::default();
-        let Some(mut members) = self.members::<ActivityKey>(path)? else { return Ok(activity) };
+    /// An activity, written into `activity`; another `objectType` is reported under `rule`. Extensions are kept if asked for.
+    pub(super) fn activity(
+        &mut self,
+        rule: &'static Rule,
+        keep: bool,
+        activity: &mut Activity<'a>,
+        path: &Path<'_>,
+    ) -> Read<()> {
+        let Some(mut members) = self.members::<ActivityKey>(path)? else { return Ok(()) };
         while let Some(key) = self.next(&mut members, path)? {
             let at = &path.key(key.name());
             match key {
@@ -61,13 +66,13 @@ impl<'a> Validator<'a> {
                 // XAPI-00047.
                 ActivityKey::Id => activity.id = self.iri(&rules::ACTIVITY_ID, at)?.unwrap_or_default(),
                 // XAPI-00048.
-                ActivityKey::Definition => self.definition(&mut activity, keep, at)?,
+                ActivityKey::Definition => self.definition(activity, keep, at)?,
             }
         }
         if !members.has(ActivityKey::Id) {
             self.report(&rules::ACTIVITY_ID, path, "This activity has no id: give its IRI.");
         }
-        Ok(activity)
+        Ok(())
     }
 
     fn definition(&mut self, activity: &mut Activity<'a>, keep: bool, path: &Path<'_>) -> Read<()> {
@@ -135,7 +140,7 @@ impl<'a> Validator<'a> {
                         Some(id) if id.is_empty() => {
                             validator.report(&rules::COMPONENT_ID, at, "This id is empty: give the component a name.");
                         }
-                        Some(id) if !ids.insert(id.clone()) => {
+                        Some(id) if !ids.insert(&id) => {
                             let message =
                                 format!("The id {id:?} is another component's in this list: give it its own.");
                             validator.report(&rules::COMPONENT_ID, at, message);

@@ -250,25 +250,58 @@ fn split_mbox(mbox: &str) -> Option<(&str, &str)> {
 /// RFC 5321, 4.1.2 and RFC 6531 for what is beyond ASCII: a local part of atoms or in quotes, a domain of one or more
 /// labels or a literal in brackets.
 fn is_address(local: &str, domain: &str) -> bool {
-    let is_text = |character: char| !character.is_control() && !character.is_whitespace();
-    let is_local = match local.strip_prefix('"').and_then(|local| local.strip_suffix('"')) {
+    !local.is_empty() && !local.starts_with("//") && is_local(local) && is_domain(domain)
+}
+
+fn is_local(local: &str) -> bool {
+    if local.bytes().all(|byte| ATOM[byte as usize]) {
+        return true;
+    }
+    match local.strip_prefix('"').and_then(|local| local.strip_suffix('"')) {
         Some(quoted) => quoted.chars().all(|character| is_text(character) && character != '"'),
-        None => local.chars().all(|character| is_text(character) && !"\"(),:;<>@[\\]".contains(character)),
-    };
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|character| {
-                character.is_alphanumeric() || "-_".contains(character) || !character.is_ascii() && is_text(character)
-            })
-    };
-    let is_domain = match domain.strip_prefix('[').and_then(|domain| domain.strip_suffix(']')) {
+        None => {
+            local.chars().all(|character| is_text(character) && (!character.is_ascii() || ATOM[character as usize]))
+        }
+    }
+}
+
+fn is_domain(domain: &str) -> bool {
+    match domain.strip_prefix('[').and_then(|domain| domain.strip_suffix(']')) {
         Some(literal) => !literal.is_empty() && literal.chars().all(|c| c.is_ascii_alphanumeric() || ".:-".contains(c)),
         None => domain.split('.').all(is_label),
-    };
-    !local.is_empty() && !local.starts_with("//") && is_local && is_domain
+    }
 }
+
+fn is_label(label: &str) -> bool {
+    let is_ascii_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_letter = |character: char| {
+        if character.is_ascii() {
+            is_ascii_letter(character as u8)
+        } else {
+            character.is_alphanumeric() || is_text(character)
+        }
+    };
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && (label.bytes().all(is_ascii_letter) || label.chars().all(is_letter))
+}
+
+fn is_text(character: char) -> bool {
+    !character.is_control() && !character.is_whitespace()
+}
+
+/// What of ASCII a local part has without quotes.
+const ATOM: [bool; 256] = {
+    let mut atom = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        atom[byte as usize] =
+            !matches!(byte, b'"' | b'(' | b')' | b',' | b':' | b';' | b'<' | b'>' | b'@' | b'[' | b'\\' | b']');
+        byte += 1;
+    }
+    atom
+};
 
 /// `mailto:local@domain` with what is case-insensitive in lower case: the scheme and the domain (xAPI-Data 2.3.1).
 pub(super) fn canonical_mbox(mbox: &str) -> Cow<'_, str> {
@@ -365,6 +398,23 @@ mod tests {
             "mailto:a@[]",
         ] {
             assert!(!is_mbox(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_character_holds_in_an_address_by_its_kind_whatever_is_beside_it() {
+        for code in 0..0x180u32 {
+            let Some(character) = char::from_u32(code) else { continue };
+            let is_text = !character.is_control() && !character.is_whitespace();
+            let in_local = is_text && !"\"(),:;<>@[\\]".contains(character);
+            let in_domain = character.is_ascii_alphanumeric() || "-_.".contains(character) || is_text && code > 0x7F;
+            for beside in ["x", "é"] {
+                let local = format!("{beside}{character}{beside}");
+                // The last @ is the one before the domain.
+                assert_eq!(is_mbox(&format!("mailto:{local}@example.org")), in_local, "{local:?}");
+                let domain = format!("a{beside}{character}{beside}a");
+                assert_eq!(is_address("ada", &domain), in_domain, "{domain:?}");
+            }
         }
     }
 

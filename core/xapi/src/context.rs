@@ -6,7 +6,7 @@ use super::keys::keys;
 use super::language_tag;
 use super::path::Path;
 use super::rules::{self, Rule};
-use super::statement::Context;
+use super::statement::{Activity, Context};
 use super::validator::Validator;
 use super::version::Version;
 
@@ -30,17 +30,16 @@ keys!(ContextAgentKey { ObjectType = "objectType", Agent = "agent", RelevantType
 
 keys!(ContextGroupKey { ObjectType = "objectType", Group = "group", RelevantTypes = "relevantTypes" });
 
-/// A context that was read, with what is judged together with the object.
-#[derive(Default)]
-pub(super) struct JudgedContext<'a> {
-    pub(super) context: Context<'a>,
+/// What of a context is judged together with the object.
+#[derive(Clone, Copy, Default)]
+pub(super) struct JudgedContext {
     pub(super) has_revision: bool,
     pub(super) has_platform: bool,
 }
 
 impl<'a> Validator<'a> {
-    /// A context; parents, groupings and extensions are kept if asked for.
-    pub(super) fn context(&mut self, keep: bool, path: &Path<'_>) -> Read<JudgedContext<'a>> {
+    /// A context, written into `context`; parents, groupings and extensions are kept if asked for.
+    pub(super) fn context(&mut self, keep: bool, context: &mut Context<'a>, path: &Path<'_>) -> Read<JudgedContext> {
         use ContextKey as Key;
         let mut judged = JudgedContext::default();
         let Some(mut members) = self.members::<Key>(path)? else { return Ok(judged) };
@@ -48,12 +47,12 @@ impl<'a> Validator<'a> {
             let at = &path.key(key.name());
             match key {
                 // XAPI-00087.
-                Key::Registration => judged.context.registration = self.uuid(&rules::CONTEXT_REGISTRATION, at)?,
+                Key::Registration => context.registration = self.uuid(&rules::CONTEXT_REGISTRATION, at)?,
                 // xAPI-Data 2.4.6: an Agent or a Group.
                 Key::Instructor => drop(self.actor(Role::Any, at)?),
                 // XAPI-00088.
                 Key::Team => drop(self.actor(Role::Team, at)?),
-                Key::ContextActivities => self.context_activities(&mut judged.context, keep, at)?,
+                Key::ContextActivities => self.context_activities(context, keep, at)?,
                 // XAPI-00089.
                 Key::Revision => judged.has_revision = self.text(at)?.is_some(),
                 // XAPI-00090.
@@ -69,7 +68,7 @@ impl<'a> Validator<'a> {
                 }
                 // XAPI-00092.
                 Key::Statement => drop(self.statement_ref(&rules::CONTEXT_STATEMENT, at)?),
-                Key::Extensions => judged.context.extensions = self.extensions(keep, at)?,
+                Key::Extensions => context.extensions = self.extensions(keep, at)?,
                 // IEEE 9274.1.1 only.
                 Key::ContextAgents | Key::ContextGroups if self.version == Version::V1_0_3 => {
                     self.version_mattered = true;
@@ -95,7 +94,8 @@ impl<'a> Validator<'a> {
                 _ => None,
             };
             let mut judge = |validator: &mut Self, at: &Path<'_>| {
-                let activity = validator.activity(&rules::ACTIVITY_OBJECT_TYPE, false, at)?;
+                let mut activity = Activity::default();
+                validator.activity(&rules::ACTIVITY_OBJECT_TYPE, false, &mut activity, at)?;
                 if let Some(kept) = &mut kept {
                     kept.push((activity.id, activity.kind));
                 }

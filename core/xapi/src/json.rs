@@ -254,15 +254,19 @@ impl<'a> Reader<'a> {
     /// The number that `peek` saw, as it is written.
     pub(super) fn number(&mut self) -> Read<&'a str> {
         let start = self.at;
-        self.accept(b"-");
-        if !self.accept(b"0") {
+        self.at += usize::from(self.byte() == Some(b'-'));
+        if self.byte() == Some(b'0') {
+            self.at += 1;
+        } else {
             self.digits()?;
         }
-        if self.accept(b".") {
+        if self.byte() == Some(b'.') {
+            self.at += 1;
             self.digits()?;
         }
-        if self.accept(b"eE") {
-            self.accept(b"+-");
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
             self.digits()?;
         }
         Ok(&self.text[start..self.at])
@@ -308,18 +312,15 @@ impl<'a> Reader<'a> {
         self.at += 1;
     }
 
-    fn accept(&mut self, any_of: &[u8]) -> bool {
-        let found = self.byte().is_some_and(|byte| any_of.contains(&byte));
-        self.at += usize::from(found);
-        found
-    }
-
+    #[inline]
     fn digits(&mut self) -> Read<()> {
-        let start = self.at;
-        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+        let (start, bytes) = (self.at, self.text.as_bytes());
+        let mut at = start;
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
         }
-        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+        self.at = at;
+        if at == start { Err(self.expected("a digit")) } else { Ok(()) }
     }
 
     fn literal(&mut self, word: &'static str) -> Read<()> {

@@ -32,7 +32,7 @@ impl<'a> Validator<'a> {
     /// What was read is written into `statement`, which is large.
     pub(super) fn statement(&mut self, nested: bool, statement: &mut Statement<'a>, path: &Path<'_>) -> Read<()> {
         use StatementKey as Key;
-        let mut object = None;
+        let mut has_known_object = false;
         let mut context = JudgedContext::default();
         let Some(mut members) = self.members::<Key>(path)? else { return Ok(()) };
         while let Some(key) = self.next(&mut members, path)? {
@@ -46,9 +46,9 @@ impl<'a> Validator<'a> {
                 Key::Id => statement.id = self.uuid(&rules::STATEMENT_ID, at)?,
                 Key::Actor => statement.actor = self.actor(Role::Any, at)?,
                 Key::Verb => statement.verb = self.verb(at)?,
-                Key::Object => object = self.object(nested, at)?,
-                Key::Result => statement.result = self.result(!nested, at)?,
-                Key::Context => context = self.context(!nested, at)?,
+                Key::Object => has_known_object = self.object(nested, &mut statement.object, at)?,
+                Key::Result => self.result(!nested, &mut statement.result, at)?,
+                Key::Context => context = self.context(!nested, &mut statement.context, at)?,
                 // XAPI-00022.
                 Key::Timestamp => statement.timestamp_ms = self.timestamp(&rules::STATEMENT_TIMESTAMP, at)?,
                 // XAPI-00023.
@@ -74,22 +74,15 @@ impl<'a> Validator<'a> {
                 self.report(rule, path, format!("This statement has no {}: add it.", key.name()));
             }
         }
-        if let Some(object) = object {
-            self.judge_with_object(statement, &context, &object, path);
-            statement.object = object;
+        if has_known_object {
+            self.judge_with_object(statement, context, path);
         }
-        statement.context = context.context;
         Ok(())
     }
 
     /// What depends on what the object is, which may come last.
-    fn judge_with_object(
-        &mut self,
-        statement: &Statement<'a>,
-        judged: &JudgedContext<'a>,
-        object: &Object<'a>,
-        path: &Path<'_>,
-    ) {
+    fn judge_with_object(&mut self, statement: &Statement<'a>, judged: JudgedContext, path: &Path<'_>) {
+        let object = &statement.object;
         // XAPI-00017, XAPI-00020.
         if statement.verb == VOIDED && !matches!(object, Object::StatementRef(_)) {
             let message = "A statement is voided by its id: write a StatementRef as object.";

@@ -94,9 +94,12 @@ pub(super) struct KeySet<'a> {
 
 impl<'a> KeySet<'a> {
     /// Adds the key; false if it was there.
-    #[inline]
-    pub(super) fn insert(&mut self, key: Cow<'a, str>) -> bool {
-        if self.few[..self.length].iter().any(|few| *few == key) {
+    #[inline(always)]
+    pub(super) fn insert(&mut self, key: &Cow<'a, str>) -> bool {
+        // Most keys differ in their length or end, those of one vocabulary in nothing before it.
+        let is_it =
+            |few: &&str| few.len() == key.len() && few.as_bytes().last() == key.as_bytes().last() && **few == **key;
+        if self.few.iter().take(self.length).any(is_it) {
             return false;
         }
         match key {
@@ -105,8 +108,13 @@ impl<'a> KeySet<'a> {
                 self.length += 1;
                 true
             }
-            key => self.rest.get_or_insert_default().insert(key),
+            key => self.insert_further(key.clone()),
         }
+    }
+
+    #[cold]
+    fn insert_further(&mut self, key: Cow<'a, str>) -> bool {
+        self.rest.get_or_insert_default().insert(key)
     }
 }
 
@@ -120,8 +128,8 @@ mod tests {
             .map(|n| if n % 7 == 3 { format!("k{n}").into() } else { Cow::Borrowed(&*format!("k{n}").leak()) })
             .collect();
         let mut set = KeySet::default();
-        assert!(keys.iter().all(|key| set.insert(key.clone())));
-        assert!(!keys.iter().any(|key| set.insert(key.clone())));
-        assert!(!keys.iter().any(|key| set.insert(Cow::Owned(key.to_string()))));
+        assert!(keys.iter().all(|key| set.insert(key)));
+        assert!(!keys.iter().any(|key| set.insert(key)));
+        assert!(!keys.iter().any(|key| set.insert(&Cow::Owned(key.to_string()))));
     }
 }

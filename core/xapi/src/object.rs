@@ -9,7 +9,7 @@ use super::json::{Kind, Read};
 use super::keys::keys;
 use super::path::Path;
 use super::rules::{self, Rule};
-use super::statement::{Object, Statement};
+use super::statement::{Activity, Object, Statement};
 use super::validator::{FreeMembers, Validator};
 
 keys!(StatementRefKey { ObjectType = "objectType", Id = "id" });
@@ -26,20 +26,32 @@ struct Shape<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// The object of a statement or, `nested`, of a SubStatement; `None` where its kind is unknown.
+    /// The object of a statement or, `nested`, of a SubStatement, written into `object`; false where its kind is unknown.
     ///
     /// Nearly every object is an activity, and `objectType` may be its last key. So it is judged as an activity, and
     /// only if that finds fault, looked at and judged anew as what it is.
-    pub(super) fn object(&mut self, nested: bool, path: &Path<'_>) -> Read<Option<Object<'a>>> {
+    pub(super) fn object(&mut self, nested: bool, object: &mut Object<'a>, path: &Path<'_>) -> Read<bool> {
         if !self.expect(Kind::Object, path)? {
-            return Ok(None);
+            return Ok(false);
         }
         let start = self.mark();
-        let activity = self.activity(&rules::OBJECT_TYPE, !nested, path)?;
-        if self.is_clean_since(&start) {
-            return Ok(Some(Object::Activity(activity)));
+        if let Object::Activity(activity) = object {
+            self.activity(&rules::OBJECT_TYPE, !nested, activity, path)?;
+            if self.is_clean_since(&start) {
+                return Ok(true);
+            }
         }
         self.rewind(&start);
+        let found = self.object_by_shape(nested, path)?;
+        let is_known = found.is_some();
+        *object = found.unwrap_or_default();
+        Ok(is_known)
+    }
+
+    /// An object that is looked at before it is judged; `None` where its kind is unknown.
+    #[cold]
+    fn object_by_shape(&mut self, nested: bool, path: &Path<'_>) -> Read<Option<Object<'a>>> {
+        let start = self.mark();
         let shape = self.shape(path)?;
         self.rewind(&start);
         match shape.object_type.as_ref().map(|stated| stated.as_deref()) {
@@ -90,7 +102,9 @@ impl<'a> Validator<'a> {
     }
 
     fn activity_again(&mut self, nested: bool, path: &Path<'_>) -> Read<Option<Object<'a>>> {
-        Ok(Some(Object::Activity(self.activity(&rules::OBJECT_TYPE, !nested, path)?)))
+        let mut activity = Activity::default();
+        self.activity(&rules::OBJECT_TYPE, !nested, &mut activity, path)?;
+        Ok(Some(Object::Activity(activity)))
     }
 
     fn object_actor(&mut self, is_group: bool, path: &Path<'_>) -> Read<Option<Object<'a>>> {

@@ -19,14 +19,13 @@ keys!(ResultKey {
 keys!(ScoreKey { Scaled = "scaled", Raw = "raw", Min = "min", Max = "max" });
 
 impl<'a> Validator<'a> {
-    /// A result; extensions are kept if asked for.
-    pub(super) fn result(&mut self, keep: bool, path: &Path<'_>) -> Read<Outcome<'a>> {
-        let mut outcome = Outcome::default();
-        let Some(mut members) = self.members::<ResultKey>(path)? else { return Ok(outcome) };
+    /// A result, written into `outcome`; extensions are kept if asked for.
+    pub(super) fn result(&mut self, keep: bool, outcome: &mut Outcome<'a>, path: &Path<'_>) -> Read<()> {
+        let Some(mut members) = self.members::<ResultKey>(path)? else { return Ok(()) };
         while let Some(key) = self.next(&mut members, path)? {
             let at = &path.key(key.name());
             match key {
-                ResultKey::Score => self.score(&mut outcome, at)?,
+                ResultKey::Score => self.score(outcome, at)?,
                 // XAPI-00074.
                 ResultKey::Success => outcome.success = self.boolean(at)?,
                 // XAPI-00075.
@@ -48,7 +47,7 @@ impl<'a> Validator<'a> {
                 ResultKey::Extensions => outcome.extensions = self.extensions(keep, at)?,
             }
         }
-        Ok(outcome)
+        Ok(())
     }
 
     fn score(&mut self, outcome: &mut Outcome<'a>, path: &Path<'_>) -> Read<()> {

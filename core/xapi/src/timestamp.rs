@@ -69,7 +69,13 @@ impl FromStr for UtcTime {
 pub(super) fn parse(text: &str) -> Result<Timestamp<'_>, &'static str> {
     const FORM: &str = "is not written as YYYY-MM-DDThh:mm:ss[.fraction] with Z or an offset";
     let mut rest = Rest(text.as_bytes());
-    let fields = rest.fields().ok_or(FORM)?;
+    let fields = match rest.0.split_first_chunk().and_then(|(head, behind)| Some((usual_fields(head)?, behind))) {
+        Some((fields, behind)) => {
+            rest.0 = behind;
+            fields
+        }
+        None => rest.fields().ok_or(FORM)?,
+    };
     let Fields { year, month, day, hour, minute, second, .. } = fields;
     let Some(date) = Day::of_date(year, month, day) else {
         return Err("names a day that the calendar does not have");
@@ -142,6 +148,21 @@ struct Fields {
     minute: i64,
     second: Option<i64>,
     is_basic: bool,
+}
+
+/// The fields of `YYYY-MM-DDThh:mm:ss`, as nearly everyone writes them.
+fn usual_fields(text: &[u8; 19]) -> Option<Fields> {
+    let pair = |at: usize| {
+        let (tens, units) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
+        (tens < 10 && units < 10).then_some(i64::from(tens) * 10 + i64::from(units))
+    };
+    let is_usual = text[4] == b'-' && text[7] == b'-' && text[10] == b'T' && text[13] == b':' && text[16] == b':';
+    if !is_usual {
+        return None;
+    }
+    let year = pair(0)? * 100 + pair(2)?;
+    let (month, day, hour, minute, second) = (pair(5)?, pair(8)?, pair(11)?, pair(14)?, Some(pair(17)?));
+    Some(Fields { year, month, day, hour, minute, second, is_basic: false })
 }
 
 /// What is not yet read.

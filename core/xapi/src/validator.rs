@@ -252,7 +252,7 @@ impl<'a> Validator<'a> {
     pub(super) fn next_free(&mut self, members: &mut FreeMembers<'a>, path: &Path<'_>) -> Read<Option<Cow<'a, str>>> {
         let key = self.reader.next_key(&mut members.first)?;
         if let Some(key) = &key
-            && !members.keys.insert(key.clone())
+            && !members.keys.insert(key)
         {
             self.report_duplicate(&path.key(key));
         }
@@ -269,7 +269,7 @@ impl<'a> Validator<'a> {
         let Some((key, is_harmless)) = self.reader.next_key_of(&mut members.first, iri::is_harmless)? else {
             return Ok(None);
         };
-        if !members.keys.insert(key.clone()) {
+        if !members.keys.insert(&key) {
             self.report_duplicate(&path.key(&key));
         }
         let fault = if is_harmless { iri::find_fault_of_scheme(&key) } else { iri::find_fault(&key) };
