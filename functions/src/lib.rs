@@ -3,13 +3,19 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use lyceum_content::Content;
 use lyceum_core::catalog::{Catalog, FamilySpec};
+use lyceum_core::effects::Counted;
 use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
-use lyceum_core::process::{DocumentProcessor, ProcessConfig, Services, StatefulProcessor, Subscriber};
+use lyceum_core::process::{
+    CountedProcessor, DocumentProcessor, ProcessConfig, Services, StatefulProcessor, Subscriber,
+};
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
+use lyceum_engagement::Engagement;
+use lyceum_learning::Learning;
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
@@ -20,7 +26,14 @@ use look::Reader;
 pub use look::{Look, Looked, Reading, Seen};
 
 /// Every family of this release.
-pub const REGISTRY: &[Entry] = &[stateful::<Training>(), stateful::<Survey>(), documents::<Statement>()];
+pub const REGISTRY: &[Entry] = &[
+    stateful::<Training>(),
+    stateful::<Survey>(),
+    documents::<Statement>(),
+    counted::<Learning>(),
+    counted::<Content>(),
+    counted::<Engagement>(),
+];
 
 /// A family and how its function is made.
 #[derive(Clone, Copy)]
@@ -49,6 +62,12 @@ pub const fn stateful<F: StatefulFamily>() -> Entry {
 pub const fn documents<F: Family>() -> Entry {
     let build =
         |services: Services, catalog, config| Arc::new(DocumentProcessor::<F>::new(services, catalog, config)) as _;
+    entry::<F>(build)
+}
+
+/// The entry of a family that stores documents and counts them.
+pub const fn counted<F: Counted>() -> Entry {
+    let build = |services, catalog, config| Arc::new(CountedProcessor::<F>::new(services, catalog, config)) as _;
     entry::<F>(build)
 }
 
