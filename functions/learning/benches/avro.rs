@@ -1,6 +1,6 @@
 //! How fast an event in Avro is read and judged, beside apache-avro and serde_avro_fast on the same bytes in the same run.
 //!
-//! `cargo bench -p lyceum-events-tests --bench avro`. Rounds of the contestants alternate, so that all of them meet the same noise,
+//! `cargo bench -p lyceum-learning --bench avro`. Rounds of the contestants alternate, so that all of them meet the same noise,
 //! and medians are compared. apache-avro reads into its `Value`, resolved against the newest schema or not; serde_avro_fast, which
 //! resolves nothing, into the like of the family's own types. Only `open` and `open and read` do what a function needs: the envelope
 //! with id, tenant and type judged, and the family's fields with their bounds.
@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
+use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use lyceum_catalog::learning::{SCHEMAS, SPEC};
 use lyceum_core::envelope::{EnvelopeConfig, Hint};
 use lyceum_core::family::TypedEvent;
+use lyceum_core::formats::avro::Schema;
 use lyceum_core::formats::{Format, Opened};
 use lyceum_core::ports::schemas::Schemas;
 use lyceum_core::record::{Position, Record};
-use lyceum_events_tests::avro::{Writer, event, or_null, record};
 use lyceum_learning::events::Event;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -67,11 +68,19 @@ enum Payload<'a> {
     },
 }
 
+fn record(fields: Vec<(&str, Avro)>) -> Avro {
+    Avro::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn some(value: Avro) -> Avro {
+    Avro::Union(1, Box::new(value))
+}
+
 /// Half of the events are answers, a quarter each the end of a session and a mastery.
 fn events() -> Vec<Avro> {
     let text = |text: String| Avro::String(text);
     let one = |number: u128| {
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &number.to_be_bytes()).to_string();
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &number.to_be_bytes());
         let (kind, payload) = match number % 4 {
             0 | 1 => {
                 let concepts = (0..2).map(|at| text(format!("concept-{}", (number + at) % 40))).collect();
@@ -81,15 +90,15 @@ fn events() -> Vec<Avro> {
                     ("correct", Avro::Boolean(number % 3 > 0)),
                     ("response_ms", Avro::Long(1_000 + (number * 7919 % 30_000) as i64)),
                     ("attempt", Avro::Int(1 + (number % 3) as i32)),
-                    ("score", or_null(Some(Avro::Double(0.5)))),
+                    ("score", some(Avro::Double(0.5))),
                 ];
                 ((0, "question_answered"), (0, record(fields)))
             }
             2 => {
                 let fields = vec![
                     ("session_id", text(format!("session-{number}"))),
-                    ("activity_id", or_null(Some(text("algebra-1".to_owned())))),
-                    ("duration_ms", or_null(Some(Avro::Long(1_500_000)))),
+                    ("activity_id", some(text("algebra-1".to_owned()))),
+                    ("duration_ms", some(Avro::Long(1_500_000))),
                 ];
                 ((2, "session_ended"), (1, record(fields)))
             }
@@ -102,24 +111,34 @@ fn events() -> Vec<Avro> {
                 ((3, "mastery_updated"), (2, record(fields)))
             }
         };
-        event(&id, kind, 1_772_439_300_000 + number as i64, &format!("u-{}", number % 1_000), payload)
+        record(vec![
+            ("event_id", Avro::Uuid(id)),
+            ("event_type", Avro::Enum(kind.0, kind.1.to_owned())),
+            ("occurred_at", Avro::TimestampMillis(1_772_439_300_000 + number as i64)),
+            ("user_id", text(format!("u-{}", number % 1_000))),
+            ("tenant_id", text("academy".to_owned())),
+            ("correlation_id", some(text("week-9".to_owned()))),
+            ("payload", Avro::Union(payload.0, Box::new(payload.1))),
+        ])
     };
     (0..EVENTS).map(one).collect()
 }
 
 fn main() {
-    let writer = Writer::of(SCHEMAS[1]);
+    let schema = apache_avro::Schema::parse_str(SCHEMAS[1]).expect("a schema");
+    let writer = GenericDatumWriter::builder(&schema).build().expect("a writer");
+    let print = Schema::parse(SCHEMAS[1]).expect("a schema").fingerprint().to_le_bytes();
+    let single = |event: Avro| [&[0xC3, 1], &print[..], &writer.write_value_to_vec(event).expect("an event")].concat();
     let fast: serde_avro_fast::Schema = SCHEMAS[1].parse().expect("a schema");
-    let resolving =
-        GenericDatumReader::builder(&writer.schema).reader_schema(&writer.schema).build().expect("a reader");
-    let plain = GenericDatumReader::builder(&writer.schema).build().expect("a reader");
+    let resolving = GenericDatumReader::builder(&schema).reader_schema(&schema).build().expect("a reader");
+    let plain = GenericDatumReader::builder(&schema).build().expect("a reader");
     let records: Vec<Record> = (0..)
         .zip(events())
         .map(|(offset, event)| Record {
             position: Position::new("learning.events.v1", 0, offset),
             timestamp_ms: 5,
             key: None,
-            value: Some(Bytes::from(writer.single(event))),
+            value: Some(Bytes::from(single(event))),
             headers: Vec::new(),
         })
         .collect();
