@@ -59,6 +59,10 @@ pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
     database: "nlj.errors.database",
 };
 
+/// The dead-letter topic of the analytics families (Avro): one for all kinds.
+pub const ANALYTICS_DEAD_LETTERS: DeadLetterTopics =
+    DeadLetterTopics { validation: "analytics.dlq.v1", processing: "analytics.dlq.v1", database: "analytics.dlq.v1" };
+
 /// How a bare statement says an event type.
 #[derive(Debug, PartialEq)]
 pub struct StatementForm {

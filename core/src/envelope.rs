@@ -25,6 +25,9 @@ pub const SOURCE_HEADER: &str = "lyceum-source";
 /// How often a record was sent again.
 pub const REPLAY_COUNT_HEADER: &str = "lyceum-replay-count";
 
+/// Where `LEARNER_HOME_PAGE` names no other.
+pub const LEARNER_HOME_PAGE: &str = "http://nlj.platform/users";
+
 /// Names that are derived here: UUIDv5 within this namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c79_6365_756d_5e00_8000_0000_0000_0001);
 
@@ -33,6 +36,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c79_6365_756d_5e00_8000_0000_0000_000
 pub struct EnvelopeConfig {
     /// `DEFAULT_TENANT`.
     pub default_tenant: SmolStr,
+    /// `LEARNER_HOME_PAGE`: whose accounts the user ids of analytics events are.
+    pub learner_home_page: SmolStr,
     /// Of the statement.
     pub statement: Limits,
     /// The version by whose rules statements are judged; without one by their own.
@@ -49,6 +54,7 @@ impl Default for EnvelopeConfig {
     fn default() -> Self {
         Self {
             default_tenant: SmolStr::new_static("default"),
+            learner_home_page: SmolStr::new_static(LEARNER_HOME_PAGE),
             statement: Limits::default(),
             xapi_version: None,
             state_record_bytes: 256 * 1024,
@@ -354,6 +360,11 @@ impl<'a, 'c> Opening<'a, 'c> {
         Ok((known, envelope))
     }
 
+    /// The record's value.
+    pub fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
     /// Adds something that is wrong.
     pub fn finding(&mut self, rule: &'static str, pointer: &str, message: impl Into<String>) {
         self.findings.push(finding(rule, pointer, message));
@@ -471,6 +482,9 @@ pub const RULES: &[&str] = &[
     "message.xapi-data",
     "record.malformed",
     "replay.headers",
+    "schema.framing",
+    "schema.mismatch",
+    "schema.unknown",
     "tenant.differs",
     "tenant.format",
 ];

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::dead_letter::DeadLetterFormat;
-use crate::envelope::EnvelopeConfig;
+use crate::envelope::{self, EnvelopeConfig};
 use crate::process::ProcessConfig;
 use crate::retry::RetryPolicy;
 
@@ -203,12 +203,18 @@ const DEAD_LETTER_FORMAT: Variable<DeadLetterFormat> = choice(
     "where a dead letter has its context: in headers beside the original value, or around it as JSON, for readers that know no headers",
 );
 const DEFAULT_TENANT: Variable<String> = text("DEFAULT_TENANT", "default", "the tenant of an event that names none");
+const LEARNER_HOME_PAGE: Variable<String> = text(
+    "LEARNER_HOME_PAGE",
+    envelope::LEARNER_HOME_PAGE,
+    "the home page of a learner who is named by an account's name only",
+);
 const RETRY_ATTEMPTS: Variable<u32> = whole("RETRY_ATTEMPTS", 3, 0..=20, "attempts after the first one, in place");
 const RETRY_BASE: Variable<Duration> =
     milliseconds("RETRY_BASE_MS", 1000, 1..=60_000, "the wait before the first of them; each further one doubles");
 
 /// How events are processed.
-pub const PROCESS_VARIABLES: Table = &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &RETRY_ATTEMPTS, &RETRY_BASE];
+pub const PROCESS_VARIABLES: Table =
+    &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &LEARNER_HOME_PAGE, &RETRY_ATTEMPTS, &RETRY_BASE];
 
 /// `METRICS_NAMESPACE`
 pub const METRICS_NAMESPACE: Variable<String> =
@@ -358,8 +364,9 @@ impl<'a> Reading<'a> {
 /// Reads [`PROCESS_VARIABLES`].
 pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
     let default_tenant = reading.read(&DEFAULT_TENANT).into();
+    let learner_home_page = reading.read(&LEARNER_HOME_PAGE).into();
     ProcessConfig {
-        envelope: EnvelopeConfig { default_tenant, ..EnvelopeConfig::default() },
+        envelope: EnvelopeConfig { default_tenant, learner_home_page, ..EnvelopeConfig::default() },
         retry: RetryPolicy {
             attempts: reading.read(&RETRY_ATTEMPTS),
             base: reading.read(&RETRY_BASE),

@@ -3,19 +3,23 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use lyceum_content::Content;
 use lyceum_core::catalog::{Catalog, FamilySpec};
-use lyceum_core::effects::{Calling, Reaction};
+use lyceum_core::effects::{Calling, Counted, Reaction};
 use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{
-    CallingProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
+    CallingProcessor, CountedProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services,
+    StatefulProcessor, Subscriber,
 };
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
+use lyceum_engagement::Engagement;
 use lyceum_generation::Generations;
 use lyceum_generator::Generator;
+use lyceum_learning::Learning;
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
@@ -27,8 +31,15 @@ use look::Reader;
 pub use look::{Look, Looked, Reading, Seen};
 
 /// Every family of this release.
-pub const REGISTRY: &[Entry] =
-    &[stateful::<Training>(), stateful::<Generations>(), stateful::<Survey>(), documents::<Statement>()];
+pub const REGISTRY: &[Entry] = &[
+    stateful::<Training>(),
+    stateful::<Generations>(),
+    stateful::<Survey>(),
+    documents::<Statement>(),
+    counted::<Learning>(),
+    counted::<Content>(),
+    counted::<Engagement>(),
+];
 
 /// The subscriptions of this release that read topics of others, each a function of its own.
 pub const OTHERS: &[Function] = &[calling_generator()];
@@ -120,6 +131,12 @@ pub const fn stateful<F: StatefulFamily>() -> Entry {
 pub const fn documents<F: Family>() -> Entry {
     let build =
         |services: Services, catalog, config| Arc::new(DocumentProcessor::<F>::new(services, catalog, config)) as _;
+    entry::<F>(build)
+}
+
+/// The entry of a family that stores documents and counts them.
+pub const fn counted<F: Counted>() -> Entry {
+    let build = |services, catalog, config| Arc::new(CountedProcessor::<F>::new(services, catalog, config)) as _;
     entry::<F>(build)
 }
 

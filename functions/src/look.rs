@@ -43,7 +43,7 @@ impl Look {
     }
 
     /// What a record says. On a topic of a family it is read by that one's form; a record on none by the form that it looks like: of
-    /// several it is the one whose event it is.
+    /// several it is the one whose event it is, or would be.
     pub fn at(&self, record: &Record) -> Looked {
         self.with_form(record).1
     }
@@ -78,6 +78,14 @@ impl Look {
         self.forms.iter().map(|entry| entry.looks).collect()
     }
 
+    /// Whether a value that is wrong names an event type of a family of that form.
+    fn is_of_form(&self, form: &Entry, looked: &Looked) -> bool {
+        let Looked::Invalid(invalid) = looked else { return false };
+        let Some(known) = self.catalog.event_type(invalid.event_type) else { return false };
+        let is_it = |entry: &Entry| entry.spec.name == known.family.name;
+        self.entries.iter().any(|entry| is_it(entry) && entry.reader.type_id() == form.reader.type_id())
+    }
+
     fn with_form(&self, record: &Record) -> (Option<&'static Entry>, Looked) {
         let hint = Hint { family: None, catalog: &self.catalog, config: &self.config };
         let look = |entry: &Entry| (entry.open)(record, hint, self.entries);
@@ -86,15 +94,20 @@ impl Look {
             return (Some(entry), look(entry));
         }
         let value = record.value.as_deref().unwrap_or_default();
-        let mut first = None;
+        // Of forms by which it is wrong, the one whose family has the event type that it names tells best what is.
+        let (mut first, mut named) = (None, None);
         for entry in self.forms.iter().copied().filter(|entry| (entry.looks_like)(value)) {
             let looked = look(entry);
             if matches!(looked, Looked::Event(_)) {
                 return (Some(entry), looked);
             }
-            first.get_or_insert((Some(entry), looked));
+            if named.is_none() && self.is_of_form(entry, &looked) {
+                named = Some((Some(entry), looked));
+            } else if first.is_none() {
+                first = Some((Some(entry), looked));
+            }
         }
-        first.unwrap_or_else(|| {
+        named.or(first).unwrap_or_else(|| {
             // It looks like nothing: whoever takes everything says why it does not take this.
             let takes_all = self.entries.iter().find(|entry| entry.spec.event_types.is_empty());
             let entry = takes_all.or(self.entries.first());

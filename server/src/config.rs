@@ -24,7 +24,7 @@ pub struct Config {
     pub learner_home_page: String,
     /// `KAFKA_GROUP_ID`: with `-` and the subscriber it is a consumer group.
     pub group: String,
-    /// `DEFAULT_TENANT`, `RETRY_ATTEMPTS`, `RETRY_BASE_MS`, `DEAD_LETTER_FORMAT`
+    /// `DEFAULT_TENANT`, `LEARNER_HOME_PAGE`, `RETRY_ATTEMPTS`, `RETRY_BASE_MS`, `DEAD_LETTER_FORMAT`
     pub process: ProcessConfig,
     /// `API_TOKENS`
     pub tokens: Vec<Token>,
@@ -46,14 +46,9 @@ const API_TOKENS: Variable<Option<String>> = optional(
 );
 const KAFKA_GROUP_ID: Variable<String> =
     text("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family").alias("ANALYTICS_GROUP_ID");
-const LEARNER_HOME_PAGE: Variable<String> = text(
-    "LEARNER_HOME_PAGE",
-    "http://nlj.platform/users",
-    "the home page of a learner who is named by an account's name only",
-);
 
 /// What a process reads that serves people.
-pub const SERVER_VARIABLES: Table = &[&API_TOKENS, &KAFKA_GROUP_ID, &LEARNER_HOME_PAGE];
+pub const SERVER_VARIABLES: Table = &[&API_TOKENS, &KAFKA_GROUP_ID];
 
 /// Every variable of such a process and of what it connects to, by concern.
 pub const VARIABLES: &[Table] = &[
@@ -74,10 +69,11 @@ pub const VARIABLES: &[Table] = &[
 impl Config {
     /// Reads the settings. Every wrong value is reported together by [`Reading::finish`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
+        let process = process_config(reading);
         Self {
-            learner_home_page: reading.read(&LEARNER_HOME_PAGE),
+            learner_home_page: process.envelope.learner_home_page.to_string(),
             group: reading.read(&KAFKA_GROUP_ID),
-            process: process_config(reading),
+            process,
             tokens: reading.list(&API_TOKENS, "token"),
             log: LogConfig::read(reading),
             generator: GeneratorSettings::read(reading),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::event::{self, Entry, InvalidEvent};
+use super::event::{self, Entry, InvalidEvent, SchemaMetadata};
 use super::response::{BatchResponse, ItemIdentifier};
+use lyceum_core::formats::avro::MAPPING_HEADER;
 use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::process::{Delivery, Subscriber};
-use lyceum_core::record::{NO_TIMESTAMP, Position};
+use lyceum_core::record::{Header, NO_TIMESTAMP, Position};
 
 /// Why an invocation failed as a whole: the batch is redelivered.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +138,14 @@ fn delivery(entry: Entry, now_ms: i64) -> Delivery {
     match entry {
         Entry::Record(delivered) => {
             let mut record = delivered.record;
+            let is_avro = |of: &SchemaMetadata| {
+                of.data_format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("AVRO"))
+            };
+            if let Some(schema) = delivered.value_schema.filter(is_avro).and_then(|of| of.schema_id) {
+                // A mapping took the registry's own bytes away: of two words on the schema its own is the newer one.
+                record.headers.retain(|header| header.name != MAPPING_HEADER);
+                record.headers.push(Header::new(MAPPING_HEADER, schema));
+            }
             if record.timestamp_ms == NO_TIMESTAMP {
                 record.timestamp_ms = now_ms;
             }
@@ -167,6 +176,29 @@ mod tests {
             is_settled: false,
         };
         (0..count).map(of).collect()
+    }
+
+    #[test]
+    fn the_mappings_word_on_an_avro_schema_travels_with_the_record_and_replaces_an_older_one() {
+        let headers = |metadata: serde_json::Value| {
+            let header = serde_json::json!([{MAPPING_HEADER: b"1".as_slice()}, {"other": b"x".as_slice()}]);
+            let record = serde_json::json!({"offset": 0, "headers": header, "valueSchemaMetadata": metadata});
+            let event = serde_json::json!({"records": {"t-0": [record]}}).to_string();
+            match delivery(event::parse(event.as_bytes()).unwrap().entries.remove(0), 0) {
+                Delivery::Record(record) => record.headers,
+                Delivery::Malformed { reason, .. } => panic!("{reason}"),
+            }
+        };
+        let (older, other) = (Header::new(MAPPING_HEADER, "1"), Header::new("other", "x"));
+        let newer = Header::new(MAPPING_HEADER, "7");
+        assert_eq!(headers(serde_json::json!({"dataFormat": "AVRO", "schemaId": "7"})), [other.clone(), newer]);
+        for without in [
+            serde_json::json!(null),
+            serde_json::json!({"dataFormat": "JSON", "schemaId": "7"}),
+            serde_json::json!({"dataFormat": "AVRO"}),
+        ] {
+            assert_eq!(headers(without), [older.clone(), other.clone()], "a replayed letter keeps its own");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum SchemaRef {
     Id(i32),
     /// The identifier that a registry gave.
     Guid(Uuid),
+    /// A version in AWS Glue.
+    Version(Uuid),
     /// Avro's fingerprint of the schema (CRC-64-AVRO).
     Fingerprint(u64),
 }
@@ -22,6 +24,7 @@ impl fmt::Display for SchemaRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "schema {id}"),
+            Self::Version(version) => write!(f, "the schema version {version}"),
             Self::Guid(guid) => write!(f, "schema {guid}"),
             Self::Fingerprint(print) => write!(f, "the schema of fingerprint {print:016x}"),
         }

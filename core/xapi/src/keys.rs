@@ -94,6 +94,7 @@ pub(super) struct KeySet<'a> {
 
 impl<'a> KeySet<'a> {
     /// Adds the key; false if it was there.
+    #[expect(clippy::ptr_arg, reason = "a key that borrows from the statement is kept as it is, longer than this call")]
     #[inline(always)]
     pub(super) fn insert(&mut self, key: &Cow<'a, str>) -> bool {
         // Most keys differ in their length or end, those of one vocabulary in nothing before it.

@@ -3,8 +3,14 @@
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
 
+#[path = "../../content/catalog.rs"]
+pub mod content;
+#[path = "../../engagement/catalog.rs"]
+pub mod engagement;
 #[path = "../../generation/catalog.rs"]
 pub mod generation;
+#[path = "../../learning/catalog.rs"]
+pub mod learning;
 #[path = "../../statement/catalog.rs"]
 pub mod statement;
 #[path = "../../survey/catalog.rs"]
@@ -13,7 +19,22 @@ pub mod survey;
 pub mod training;
 
 /// Every family of this release.
-pub const FAMILIES: &[&FamilySpec] = &[&training::SPEC, &generation::SPEC, &survey::SPEC, &statement::SPEC];
+pub const FAMILIES: &[&FamilySpec] = &[
+    &training::SPEC,
+    &generation::SPEC,
+    &survey::SPEC,
+    &statement::SPEC,
+    &learning::SPEC,
+    &content::SPEC,
+    &engagement::SPEC,
+];
+
+/// The schemas of what each topic of Avro carries, oldest first.
+pub const SCHEMAS: &[(&FamilySpec, &[&str])] = &[
+    (&learning::SPEC, &learning::SCHEMAS),
+    (&content::SPEC, &content::SCHEMAS),
+    (&engagement::SPEC, &engagement::SCHEMAS),
+];
 
 /// Which event type belongs where.
 pub fn catalog() -> Catalog {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lyceum_core::catalog::{FamilySpec, ObjectIs};
+use lyceum_core::subscription::Effect;
 use lyceum_functions::{OTHERS, REGISTRY};
 use toml::{Table, Value};
 
@@ -188,13 +189,19 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
 }
 
 #[test]
-fn families_that_keep_state_have_the_same_files() {
-    for family in stateful_families() {
+fn families_of_one_effect_have_the_same_files() {
+    for entry in REGISTRY {
+        let family = entry.spec;
+        let wanted: &[&str] = match entry.subscription.effect {
+            Effect::Stateful { .. } => &["decide.rs", "events.rs", "lib.rs", "state.rs"],
+            Effect::Counted => &["events.rs", "lib.rs", "numbers.rs"],
+            Effect::Documents | Effect::Reaction | Effect::Calling => &["lib.rs"],
+        };
         let files: Vec<String> = fs::read_dir(source_of(family))
             .unwrap_or_else(|error| panic!("functions/{} is no folder: {error}", family.name))
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
             .collect();
-        for name in ["decide.rs", "events.rs", "lib.rs", "state.rs"] {
+        for name in wanted {
             assert!(files.iter().any(|file| file == name), "functions/{}/src has no {name}", family.name);
         }
     }
@@ -309,10 +316,6 @@ fn event_table() -> String {
 fn short(verb: &str) -> String {
     let adl = verb.strip_prefix("http://adlnet.gov/expapi/verbs/").map(|name| format!("adl:{name}"));
     adl.unwrap_or_else(|| verb.trim_start_matches("http://nlj.platform/verbs/").to_owned())
-}
-
-fn stateful_families() -> impl Iterator<Item = &'static FamilySpec> {
-    REGISTRY.iter().map(|entry| entry.spec).filter(|spec| !spec.kinds.is_empty())
 }
 
 fn source_of(family: &FamilySpec) -> PathBuf {

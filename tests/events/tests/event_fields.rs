@@ -9,16 +9,31 @@ use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::outcome::Finding;
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::samples;
-use lyceum_functions::{Look, Reading};
+use lyceum_functions::{Look, Looked, Reading};
 use serde_json::{Map, Value, json};
 
 const EXTENSIONS: &str = "http://nlj.platform/extensions/";
+/// Where an event of another form has what is its family's.
+const PAYLOAD: &str = "/payload/";
 /// Members of a statement that may be a family's field, where a sample has them; extensions are found by themselves.
 const MEMBERS: [&str; 6] =
     ["/actor", "/object/id", "/object/definition/name", "/context/registration", "/result", "/result/response"];
 
 /// What is read of a statement, or what is missing; `None` where it is no event of a family any more.
 fn read(statement: &Value) -> Option<(&'static str, Result<Reading, Vec<Finding>>)> {
+    match look(statement) {
+        Looked::Event(seen) => Some((seen.known.name, seen.read)),
+        // A form whose schema has the family's fields, too, says itself what is wrong with them.
+        Looked::Invalid(of)
+            if !of.findings.is_empty() && of.findings.iter().all(|of| of.pointer.starts_with(PAYLOAD)) =>
+        {
+            Some((of.event_type, Err(of.findings)))
+        }
+        Looked::Invalid(_) | Looked::Tombstone | Looked::Missing(_) => None,
+    }
+}
+
+fn look(statement: &Value) -> Looked {
     let value = Bytes::from(statement.to_string());
     let record = Record {
         position: Position::new("", 0, 0),
@@ -27,8 +42,7 @@ fn read(statement: &Value) -> Option<(&'static str, Result<Reading, Vec<Finding>
         value: Some(value),
         headers: Vec::new(),
     };
-    let seen = Look::new(EnvelopeConfig::default()).at(&record).event()?;
-    Some((seen.known.name, seen.read))
+    Look::new(EnvelopeConfig::default()).at(&record)
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +81,9 @@ fn without(statement: &Value, pointer: &str) -> Value {
 
 /// How a finding describes what it wants.
 fn wanted(finding: &Finding) -> String {
+    if let Some((_, expected)) = finding.message.split_once("expected ") {
+        return expected.split(", found").next().unwrap_or(expected).to_owned();
+    }
     let text = finding.message.split_once(" must be ").map_or(&*finding.message, |(_, wanted)| wanted);
     text.to_owned()
 }
@@ -90,7 +107,11 @@ fn kind_of(statement: &Value, pointer: &str, is_statement: bool) -> String {
         *value = json!([[]]);
     }
     match read(&changed) {
-        Some((_, Err(findings))) => findings.first().map_or_else(String::new, wanted),
+        Some((_, Err(findings))) => {
+            let of_item = findings.first().is_some_and(|of| of.pointer.len() > pointer.len() && !is_statement);
+            let kind = findings.first().map_or_else(String::new, wanted);
+            if of_item { format!("list of {kind}") } else { kind }
+        }
         _ => "any JSON".to_owned(),
     }
 }

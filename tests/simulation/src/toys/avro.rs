@@ -33,7 +33,7 @@ pub fn registered(schema: &SchemaRef) -> Option<String> {
     let is_meant = |(id, print, _): &&(i32, u64, &str)| match schema {
         SchemaRef::Id(of) => of == id,
         SchemaRef::Fingerprint(of) => of == print,
-        SchemaRef::Guid(_) => false,
+        SchemaRef::Guid(_) | SchemaRef::Version(_) => false,
     };
     SCHEMAS.iter().find(is_meant).map(|(_, _, fields)| (*fields).to_owned())
 }

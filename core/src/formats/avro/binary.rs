@@ -1,0 +1,505 @@
+//! Avro's binary encoding, read by a plan straight into a type of serde: nothing is held in between, text is borrowed from the
+//! record. What is wrong with one value and leaves the next one findable (a text that is no UTF-8, an unknown symbol) is noted, and
+//! reading goes on; what does not, ends it. No number of the sender's decides how much memory is taken.
+//!
+//! Source: Apache Avro 1.12 specification, "Binary encoding".
+
+use std::marker::PhantomData;
+
+use serde::de::value::U32Deserializer;
+use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+
+use super::json::JsonAt;
+use super::plan::{Op, OpId, Plan, Step, Symbol};
+use super::schema::{MAX_DEPTH, Schema, Type};
+use super::seen::{Path, Seen, Stop, Variant};
+
+/// So many items may arrays and maps of one record have together: an item may take no byte at all.
+const MAX_ITEMS: usize = 100_000;
+/// The bytes of a record, and how far they are read.
+pub(super) struct Bytes<'d, 's> {
+    left: &'d [u8],
+    whole: usize,
+    items: usize,
+    pub(super) seen: &'s mut Seen,
+}
+
+/// How texts and bytes that lie in `'d` are given to a type that may borrow for `'a`.
+pub(super) trait Lend<'a, 'd> {
+    fn text<V: Visitor<'a>>(text: &'d str, visitor: V) -> Result<V::Value, Stop>;
+    fn bytes<V: Visitor<'a>>(bytes: &'d [u8], visitor: V) -> Result<V::Value, Stop>;
+}
+
+/// They are borrowed.
+pub(super) struct Lent;
+
+impl<'a> Lend<'a, 'a> for Lent {
+    fn text<V: Visitor<'a>>(text: &'a str, visitor: V) -> Result<V::Value, Stop> {
+        visitor.visit_borrowed_str(text)
+    }
+
+    fn bytes<V: Visitor<'a>>(bytes: &'a [u8], visitor: V) -> Result<V::Value, Stop> {
+        visitor.visit_borrowed_bytes(bytes)
+    }
+}
+
+/// They are copied: what was decompressed is gone when it was read.
+pub(super) struct Copied;
+
+impl<'a, 'd> Lend<'a, 'd> for Copied {
+    fn text<V: Visitor<'a>>(text: &'d str, visitor: V) -> Result<V::Value, Stop> {
+        visitor.visit_str(text)
+    }
+
+    fn bytes<V: Visitor<'a>>(bytes: &'d [u8], visitor: V) -> Result<V::Value, Stop> {
+        visitor.visit_bytes(bytes)
+    }
+}
+
+impl<'d, 's> Bytes<'d, 's> {
+    pub(super) fn of(bytes: &'d [u8], seen: &'s mut Seen) -> Self {
+        Self { left: bytes, whole: bytes.len(), items: 0, seen }
+    }
+
+    /// Bytes behind the value.
+    pub(super) fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    #[cold]
+    fn ended(&mut self, path: &Path<'_>, expected: &str) -> Stop {
+        let message = format!("expected {expected}, and the value ends after {} bytes", self.whole);
+        self.seen.note("record.malformed", path, message);
+        Stop::Noted
+    }
+
+    #[cold]
+    fn malformed(&mut self, path: &Path<'_>, message: String) -> Stop {
+        self.seen.note("record.malformed", path, message);
+        Stop::Noted
+    }
+
+    fn byte(&mut self, path: &Path<'_>, expected: &str) -> Result<u8, Stop> {
+        let Some((byte, rest)) = self.left.split_first() else { return Err(self.ended(path, expected)) };
+        self.left = rest;
+        Ok(*byte)
+    }
+
+    fn long(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
+        let mut raw = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(path, expected)?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            raw |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
+            }
+        }
+        Err(self.malformed(path, format!("expected {expected}, found a number of more than 64 bits")))
+    }
+
+    /// A number outside of an int leaves the next value findable.
+    fn int(&mut self, path: &Path<'_>) -> Result<i32, Stop> {
+        let number = self.long(path, "an int")?;
+        Ok(i32::try_from(number).unwrap_or_else(|_| {
+            self.seen.note("field.type", path, format!("expected an int, found {number}"));
+            0
+        }))
+    }
+
+    fn exact<const N: usize>(&mut self, path: &Path<'_>, expected: &str) -> Result<[u8; N], Stop> {
+        let Some((bytes, rest)) = self.left.split_first_chunk::<N>() else { return Err(self.ended(path, expected)) };
+        self.left = rest;
+        Ok(*bytes)
+    }
+
+    fn take(&mut self, length: usize, path: &Path<'_>, expected: &str) -> Result<&'d [u8], Stop> {
+        let Some((bytes, rest)) = self.left.split_at_checked(length) else {
+            let message = format!("expected {expected} of {length} bytes, and the value has {} more", self.left.len());
+            return Err(self.malformed(path, message));
+        };
+        self.left = rest;
+        Ok(bytes)
+    }
+
+    fn with_length(&mut self, path: &Path<'_>, expected: &str) -> Result<&'d [u8], Stop> {
+        let length = self.long(path, expected)?;
+        match usize::try_from(length) {
+            Ok(length) => self.take(length, path, expected),
+            Err(_) => Err(self.malformed(path, format!("expected {expected}, found the length {length}"))),
+        }
+    }
+
+    fn text(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
+        let bytes = self.with_length(path, "a string")?;
+        Ok(self.utf8(bytes, path))
+    }
+
+    fn utf8(&mut self, bytes: &'d [u8], path: &Path<'_>) -> &'d str {
+        std::str::from_utf8(bytes).unwrap_or_else(|error| {
+            let message = format!("expected a string, found bytes that are no UTF-8 from byte {}", error.valid_up_to());
+            self.seen.note("field.type", path, message);
+            ""
+        })
+    }
+
+    fn boolean(&mut self, path: &Path<'_>) -> Result<bool, Stop> {
+        let byte = self.byte(path, "a boolean")?;
+        if byte > 1 {
+            self.seen.note("field.type", path, format!("expected a boolean, found the byte {byte}"));
+        }
+        Ok(byte == 1)
+    }
+
+    fn branch<'p>(&mut self, branches: &'p [OpId], path: &Path<'_>) -> Result<&'p OpId, Stop> {
+        let at = self.long(path, "the branch of a union")?;
+        let branch = usize::try_from(at).ok().and_then(|at| branches.get(at));
+        branch.ok_or_else(|| {
+            let message = format!("expected the branch of a union, 0 to {}, found {at}", branches.len() - 1);
+            self.malformed(path, message)
+        })
+    }
+
+    fn symbol(&mut self, symbols: &[Symbol], path: &Path<'_>) -> Result<u32, Stop> {
+        let at = self.long(path, "an enum")?;
+        let Some(symbol) = usize::try_from(at).ok().and_then(|at| symbols.get(at)) else {
+            let message = format!("expected an enum of {} symbols, found {at}", symbols.len());
+            self.seen.note("field.type", path, message);
+            return Ok(0);
+        };
+        if symbol.is_default {
+            self.seen.unknown_symbol = Some((path.pointer(), symbol.name.clone()));
+        }
+        Ok(symbol.is.unwrap_or_else(|| {
+            self.seen.note("field.type", path, format!("the symbol {:?} is not known", symbol.name));
+            0
+        }))
+    }
+
+    /// How many items a block of an array or a map has; 0 ends it.
+    fn block(&mut self, path: &Path<'_>) -> Result<usize, Stop> {
+        let count = self.long(path, "the number of items")?;
+        if count < 0 {
+            // The block's length in bytes, for whoever skips it.
+            self.long(path, "the length of items")?;
+        }
+        let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+        self.items = self.items.saturating_add(count);
+        if self.items > MAX_ITEMS {
+            let message = format!("expected at most {MAX_ITEMS} items in all arrays and maps, found {}", self.items);
+            return Err(self.malformed(path, message));
+        }
+        Ok(count)
+    }
+
+    fn check_depth(&mut self, path: &Path<'_>) -> Result<(), Stop> {
+        match path.depth() > MAX_DEPTH {
+            true => Err(self.malformed(path, format!("expected at most {MAX_DEPTH} records in each other"))),
+            false => Ok(()),
+        }
+    }
+
+    fn skip(&mut self, plan: &Plan, op: &Op, path: &Path<'_>) -> Result<(), Stop> {
+        match op {
+            Op::Null | Op::Unfinished => {}
+            Op::Boolean => drop(self.byte(path, "a boolean")?),
+            Op::Int | Op::Long | Op::IntToLong | Op::IntToDouble | Op::LongToDouble => {
+                self.long(path, "a number")?;
+            }
+            Op::Float | Op::FloatToDouble => drop(self.exact::<4>(path, "a float")?),
+            Op::Double => drop(self.exact::<8>(path, "a double")?),
+            Op::Bytes | Op::String | Op::BytesToString | Op::StringToBytes => {
+                self.with_length(path, "bytes")?;
+            }
+            Op::Fixed(size) => drop(self.take(*size, path, "bytes")?),
+            Op::Enum(_) => drop(self.long(path, "an enum")?),
+            Op::Array(items) | Op::Map(items) => loop {
+                let count = self.block(path)?;
+                if count == 0 {
+                    return Ok(());
+                }
+                for at in 0..count {
+                    if matches!(op, Op::Map(_)) {
+                        self.with_length(path, "a key")?;
+                    }
+                    self.skip(plan, plan.get(*items), &Path::Item(path, at))?;
+                }
+            },
+            Op::Record(steps) => {
+                self.check_depth(path)?;
+                for step in steps {
+                    if let Step::Read { name, op, .. } | Step::Skip { name, op } = step {
+                        self.skip(plan, plan.get(*op), &Path::Member(path, name))?;
+                    }
+                }
+            }
+            Op::Branches(branches) => {
+                let branch = *self.branch(branches, path)?;
+                self.skip(plan, plan.get(branch), path)?;
+            }
+            Op::Branch { inner, .. } => self.skip(plan, plan.get(*inner), path)?,
+            Op::Never(why) => return Err(self.never(why, path)),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn never(&mut self, why: &str, path: &Path<'_>) -> Stop {
+        self.seen.note("schema.mismatch", path, why);
+        Stop::Noted
+    }
+}
+
+/// The tenant, where it was read before reading ended: whose the record's letter is.
+pub(super) fn tenant(seen: &Seen, bytes: &[u8]) -> Option<String> {
+    let at = bytes.len().checked_sub(seen.tenant_at?)?;
+    let mut again = Seen::default();
+    let tenant = Bytes::of(&bytes[at..], &mut again).text(&Path::Whole).ok()?.to_owned();
+    again.findings.is_empty().then_some(tenant)
+}
+
+/// The value that is read next.
+pub(super) struct At<'b, 's, 'd, 'p, L> {
+    pub(super) bytes: &'b mut Bytes<'d, 's>,
+    pub(super) plan: &'p Plan,
+    pub(super) reader: &'p Schema,
+    pub(super) op: &'p Op,
+    pub(super) path: &'b Path<'b>,
+    pub(super) lend: PhantomData<L>,
+}
+
+impl<L> At<'_, '_, '_, '_, L> {
+    /// The operation behind the writer's branch.
+    fn chosen(mut self) -> Result<Self, Stop> {
+        while let Op::Branches(branches) = self.op {
+            self.op = self.plan.get(*self.bytes.branch(branches, self.path)?);
+        }
+        Ok(self)
+    }
+
+    fn inner(self, op: OpId) -> Self {
+        Self { op: self.plan.get(op), ..self }
+    }
+}
+
+impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
+    type Error = Stop;
+
+    fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        let path = self.path;
+        match self.op {
+            Op::Null => visitor.visit_unit(),
+            Op::Boolean => visitor.visit_bool(self.bytes.boolean(path)?),
+            Op::Int => visitor.visit_i32(self.bytes.int(path)?),
+            Op::Long => visitor.visit_i64(self.bytes.long(path, "a long")?),
+            Op::IntToLong => visitor.visit_i64(self.bytes.int(path)?.into()),
+            Op::IntToDouble => visitor.visit_f64(self.bytes.int(path)?.into()),
+            Op::LongToDouble => visitor.visit_f64(self.bytes.long(path, "a long")? as f64),
+            Op::Float | Op::FloatToDouble => {
+                visitor.visit_f64(f32::from_le_bytes(self.bytes.exact(path, "a float")?).into())
+            }
+            Op::Double => visitor.visit_f64(f64::from_le_bytes(self.bytes.exact(path, "a double")?)),
+            Op::String => {
+                let text = self.bytes.text(path)?;
+                L::text(text, visitor)
+            }
+            Op::BytesToString => {
+                let bytes = self.bytes.with_length(path, "bytes")?;
+                let text = self.bytes.utf8(bytes, path);
+                L::text(text, visitor)
+            }
+            Op::Bytes => {
+                let bytes = self.bytes.with_length(path, "bytes")?;
+                L::bytes(bytes, visitor)
+            }
+            Op::StringToBytes => {
+                let text = self.bytes.text(path)?;
+                L::bytes(text.as_bytes(), visitor)
+            }
+            Op::Fixed(size) => {
+                let bytes = self.bytes.take(*size, path, "bytes")?;
+                L::bytes(bytes, visitor)
+            }
+            Op::Enum(symbols) => visitor.visit_u32(self.bytes.symbol(symbols, path)?),
+            Op::Array(items) => {
+                let op = self.plan.get(*items);
+                visitor.visit_seq(Items { at: self, op, in_block: 0, next: 0 })
+            }
+            Op::Map(values) => {
+                let op = self.plan.get(*values);
+                visitor.visit_map(Items { at: self, op, in_block: 0, next: 0 })
+            }
+            Op::Record(steps) => {
+                self.bytes.check_depth(path)?;
+                visitor.visit_map(Fields { at: self, steps, current: None })
+            }
+            Op::Branches(_) => self.chosen()?.deserialize_any(visitor),
+            Op::Branch { inner, .. } => {
+                let inner = *inner;
+                self.inner(inner).deserialize_any(visitor)
+            }
+            Op::Never(why) => Err(self.bytes.never(why, path)),
+            Op::Unfinished => Err(self.bytes.never("the schema cannot be read", path)),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        let chosen = self.chosen()?;
+        match chosen.op {
+            Op::Null => visitor.visit_none(),
+            Op::Branch { inner, .. } => match chosen.plan.get(*inner) {
+                Op::Null => visitor.visit_none(),
+                _ => {
+                    let inner = *inner;
+                    visitor.visit_some(chosen.inner(inner))
+                }
+            },
+            _ => visitor.visit_some(chosen),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'a>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let chosen = self.chosen()?;
+        match chosen.op {
+            Op::Branch { at, inner } => {
+                let (at, inner) = (*at, *inner);
+                visitor.visit_enum(Variant { at, inner: Some(chosen.inner(inner)) })
+            }
+            Op::Enum(symbols) => {
+                let at = chosen.bytes.symbol(symbols, chosen.path)?;
+                visitor.visit_enum(Variant::<Self> { at, inner: None })
+            }
+            Op::Never(why) => Err(chosen.bytes.never(why, chosen.path)),
+            _ => Err(de::Error::custom("a union or an enum is read of something else")),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Stop> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        <V: Visitor<'a>>
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The fields of a record, by their places among the reader's.
+struct Fields<'b, 's, 'd, 'p, L> {
+    at: At<'b, 's, 'd, 'p, L>,
+    steps: &'p [Step],
+    current: Option<&'p Step>,
+}
+
+impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Fields<'_, '_, 'd, '_, L> {
+    type Error = Stop;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Stop> {
+        while let Some((step, rest)) = self.steps.split_first() {
+            self.steps = rest;
+            let place = match step {
+                Step::Skip { name, op } => {
+                    let path = Path::Member(self.at.path, name);
+                    self.at.bytes.skip(self.at.plan, self.at.plan.get(*op), &path)?;
+                    continue;
+                }
+                Step::Read { at, .. } | Step::Default { at, .. } => *at,
+            };
+            self.current = Some(step);
+            let place: U32Deserializer<Stop> = place.into_deserializer();
+            return seed.deserialize(place).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Stop> {
+        let At { bytes, plan, reader, path, .. } = &mut self.at;
+        match self.current.take() {
+            Some(Step::Read { name, op, is_tenant, .. }) => {
+                if *is_tenant {
+                    bytes.seen.tenant_at = Some(bytes.left.len());
+                }
+                let (plan, reader, path) = (*plan, *reader, Path::Member(path, name));
+                seed.deserialize(At { bytes, plan, reader, op: plan.get(*op), path: &path, lend: PhantomData::<L> })
+            }
+            Some(Step::Default { at, name, record }) => {
+                let path = Path::Member(path, name);
+                let field = match reader.get(*record) {
+                    Type::Record { fields, .. } => fields.get(*at as usize),
+                    _ => None,
+                };
+                match field.and_then(|field| Some((field, field.default.as_ref()?))) {
+                    Some((field, default)) => {
+                        let (schema, of, seen) = (*reader, field.of, &mut *bytes.seen);
+                        seed.deserialize(JsonAt { value: Some(default), schema, of, path: &path, seen })
+                    }
+                    None => Err(de::Error::custom("a default is missing")),
+                }
+            }
+            Some(Step::Skip { .. }) | None => Err(de::Error::custom("a value without a field")),
+        }
+    }
+}
+
+/// The items of an array or a map.
+struct Items<'b, 's, 'd, 'p, L> {
+    at: At<'b, 's, 'd, 'p, L>,
+    op: &'p Op,
+    in_block: usize,
+    next: usize,
+}
+
+impl<'d, L> Items<'_, '_, 'd, '_, L> {
+    fn has_next(&mut self) -> Result<bool, Stop> {
+        if self.in_block == 0 {
+            self.in_block = self.at.bytes.block(self.at.path)?;
+        }
+        Ok(self.in_block > 0)
+    }
+
+    fn read<'a, V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Stop>
+    where
+        L: Lend<'a, 'd>,
+    {
+        let path = Path::Item(self.at.path, self.next);
+        (self.in_block, self.next) = (self.in_block - 1, self.next + 1);
+        let At { bytes, plan, reader, .. } = &mut self.at;
+        seed.deserialize(At { bytes, plan, reader, op: self.op, path: &path, lend: PhantomData::<L> })
+    }
+}
+
+impl<'a, 'd, L: Lend<'a, 'd>> SeqAccess<'a> for Items<'_, '_, 'd, '_, L> {
+    type Error = Stop;
+
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Stop> {
+        if !self.has_next()? {
+            return Ok(None);
+        }
+        self.read(seed).map(Some)
+    }
+}
+
+impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Items<'_, '_, 'd, '_, L> {
+    type Error = Stop;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Stop> {
+        if !self.has_next()? {
+            return Ok(None);
+        }
+        let text = self.at.bytes.text(self.at.path)?;
+        let key: de::value::StrDeserializer<'_, Stop> = text.into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Stop> {
+        self.read(seed)
+    }
+}
