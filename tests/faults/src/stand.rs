@@ -130,7 +130,8 @@ impl Stand {
             secrets: None,
         };
         let Connected { log, ledger, statements } = direct.prepare(Arc::new(SystemClock)).await?;
-        let topics = REGISTRY.iter().flat_map(|entry| entry.spec.topics);
+        let of_families = REGISTRY.iter().filter(|entry| crate::traffic::FAMILIES.contains(&entry.spec.name));
+        let topics = of_families.flat_map(|entry| entry.spec.topics);
         let topics = topics.map(|topic| (topic.name, topic.partitions));
         for (name, partitions) in topics.chain(dead_letter_topics().map(|topic| (topic, 1))).chain([(GIVEN_UP, 1)]) {
             let spec = TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };

@@ -15,6 +15,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+/// The families whose events there are.
+pub const FAMILIES: [&str; 3] = ["training", "survey", "statement"];
+
 /// When the first record was sent: 2026-03-02T08:15:00Z. Each further one came a millisecond later.
 const BEGINNING_MS: i64 = 1_772_439_300_000;
 /// So many records are produced at once.
