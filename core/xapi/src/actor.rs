@@ -50,9 +50,8 @@ enum Stated {
     Unclear,
 }
 
-/// An Agent that was read, or a Group with its members counted.
-struct Judged<'a> {
-    actor: Actor<'a>,
+/// What of an Agent or a Group is judged when all of it is read.
+struct Judged {
     stated: Stated,
     /// `None` where there is no list of members.
     members: Option<usize>,
@@ -60,28 +59,29 @@ struct Judged<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// An Agent or a Group.
-    pub(super) fn actor(&mut self, role: Role, path: &Path<'_>) -> Read<Actor<'a>> {
-        Ok(self.any_actor(role, path)?.unwrap_or_default())
+    /// An Agent or a Group, of which nothing is kept.
+    pub(super) fn other_actor(&mut self, role: Role, path: &Path<'_>) -> Read<()> {
+        self.actor(role, &mut Actor::default(), path)
     }
 
-    fn any_actor(&mut self, role: Role, path: &Path<'_>) -> Read<Option<Actor<'a>>> {
-        let Some(mut members) = self.members::<ActorKey>(path)? else { return Ok(None) };
-        let mut judged =
-            Judged { actor: Actor::default(), stated: Stated::Agent, members: None, members_with_account: 0 };
+    /// An Agent or a Group, written into `actor`.
+    pub(super) fn actor(&mut self, role: Role, actor: &mut Actor<'a>, path: &Path<'_>) -> Read<()> {
+        let Some(mut members) = self.members::<ActorKey>(path)? else { return Ok(()) };
+        let mut judged = Judged { stated: Stated::Agent, members: None, members_with_account: 0 };
         while let Some(key) = self.next(&mut members, path)? {
             let at = &path.key(key.name());
             match key {
                 ActorKey::ObjectType => judged.stated = self.actor_type(role, at)?,
                 // XAPI-00033.
-                ActorKey::Name => judged.actor.name = self.text(at)?,
-                ActorKey::Mbox => judged.actor.ifi = self.mbox(at)?,
-                ActorKey::MboxSha1 => judged.actor.ifi = self.mbox_sha1(at)?,
-                ActorKey::OpenId => judged.actor.ifi = self.openid(at)?,
-                ActorKey::Account => judged.actor.ifi = self.account(at)?,
+                ActorKey::Name => actor.name = self.text(at)?,
+                ActorKey::Mbox => actor.ifi = self.mbox(at)?,
+                ActorKey::MboxSha1 => actor.ifi = self.mbox_sha1(at)?,
+                ActorKey::OpenId => actor.ifi = self.openid(at)?,
+                ActorKey::Account => actor.ifi = self.account(at)?,
                 ActorKey::Member => {
                     judged.members = self.elements(at, |validator, at| {
-                        let member = validator.actor(Role::Member, at)?;
+                        let mut member = Actor::default();
+                        validator.actor(Role::Member, &mut member, at)?;
                         judged.members_with_account += usize::from(matches!(member.ifi, Some(Ifi::Account { .. })));
                         Ok(())
                     })?;
@@ -94,8 +94,8 @@ impl<'a> Validator<'a> {
             judged.stated = Stated::Unclear;
         }
         self.judge_actor(role, &members, &judged, path);
-        judged.actor.is_group = judged.stated == Stated::Group;
-        Ok(Some(judged.actor))
+        actor.is_group = judged.stated == Stated::Group;
+        Ok(())
     }
 
     /// XAPI-00031, XAPI-00009: absent, or exactly `Agent` or `Group`.
@@ -114,7 +114,7 @@ impl<'a> Validator<'a> {
     }
 
     /// What can be said only when all keys are known, since `objectType` may come last.
-    fn judge_actor(&mut self, role: Role, keys: &Members<'a, ActorKey>, judged: &Judged<'a>, path: &Path<'_>) {
+    fn judge_actor(&mut self, role: Role, keys: &Members<'a, ActorKey>, judged: &Judged, path: &Path<'_>) {
         use ActorKey::{Account, Mbox, MboxSha1, OpenId};
         let identifiers = [Mbox, MboxSha1, OpenId, Account].into_iter().filter(|&key| keys.has(key)).count();
         let has_members = keys.has(ActorKey::Member);

@@ -49,9 +49,9 @@ impl<'a> Validator<'a> {
                 // XAPI-00087.
                 Key::Registration => context.registration = self.uuid(&rules::CONTEXT_REGISTRATION, at)?,
                 // xAPI-Data 2.4.6: an Agent or a Group.
-                Key::Instructor => drop(self.actor(Role::Any, at)?),
+                Key::Instructor => self.other_actor(Role::Any, at)?,
                 // XAPI-00088.
-                Key::Team => drop(self.actor(Role::Team, at)?),
+                Key::Team => self.other_actor(Role::Team, at)?,
                 Key::ContextActivities => self.context_activities(context, keep, at)?,
                 // XAPI-00089.
                 Key::Revision => judged.has_revision = self.text(at)?.is_some(),
@@ -117,7 +117,7 @@ impl<'a> Validator<'a> {
             let at = &path.key(key.name());
             match key {
                 ContextAgentKey::ObjectType => self.constant("contextAgent", &rules::CONTEXT_AGENT_TYPE, at)?,
-                ContextAgentKey::Agent => drop(self.actor(Role::ContextAgent, at)?),
+                ContextAgentKey::Agent => self.other_actor(Role::ContextAgent, at)?,
                 ContextAgentKey::RelevantTypes => self.relevant_types(at)?,
             }
         }
@@ -137,7 +137,7 @@ impl<'a> Validator<'a> {
             let at = &path.key(key.name());
             match key {
                 ContextGroupKey::ObjectType => self.constant("contextGroup", &rules::CONTEXT_GROUP_TYPE, at)?,
-                ContextGroupKey::Group => drop(self.actor(Role::ContextGroup, at)?),
+                ContextGroupKey::Group => self.other_actor(Role::ContextGroup, at)?,
                 ContextGroupKey::RelevantTypes => self.relevant_types(at)?,
             }
         }

@@ -44,7 +44,7 @@ impl<'a> Validator<'a> {
                 }
                 // XAPI-00027, 28, 29, 30.
                 Key::Id => statement.id = self.uuid(&rules::STATEMENT_ID, at)?,
-                Key::Actor => statement.actor = self.actor(Role::Any, at)?,
+                Key::Actor => self.actor(Role::Any, &mut statement.actor, at)?,
                 Key::Verb => statement.verb = self.verb(at)?,
                 Key::Object => has_known_object = self.object(nested, &mut statement.object, at)?,
                 Key::Result => self.result(!nested, &mut statement.result, at)?,
@@ -54,7 +54,7 @@ impl<'a> Validator<'a> {
                 // XAPI-00023.
                 Key::Stored => drop(self.timestamp(&rules::STATEMENT_STORED, at)?),
                 // XAPI-00024.
-                Key::Authority => drop(self.actor(Role::Authority, at)?),
+                Key::Authority => self.other_actor(Role::Authority, at)?,
                 Key::Version => self.statement_version(at)?,
                 Key::Attachments => self.attachments(at)?,
                 // `shape` has seen that it is "SubStatement", be it under a key in another letter case.

@@ -9,7 +9,7 @@ use super::json::{Kind, Read};
 use super::keys::keys;
 use super::path::Path;
 use super::rules::{self, Rule};
-use super::statement::{Activity, Object, Statement};
+use super::statement::{Activity, Actor, Object, Statement};
 use super::validator::{FreeMembers, Validator};
 
 keys!(StatementRefKey { ObjectType = "objectType", Id = "id" });
@@ -108,7 +108,9 @@ impl<'a> Validator<'a> {
     }
 
     fn object_actor(&mut self, is_group: bool, path: &Path<'_>) -> Read<Option<Object<'a>>> {
-        Ok(Some(Object::Actor(self.actor(Role::Object { is_group }, path)?)))
+        let mut actor = Actor::default();
+        self.actor(Role::Object { is_group }, &mut actor, path)?;
+        Ok(Some(Object::Actor(actor)))
     }
 
     fn sub_statement(&mut self, path: &Path<'_>) -> Read<Option<Object<'a>>> {
