@@ -85,7 +85,17 @@ impl<'d, 's> Bytes<'d, 's> {
         Ok(*byte)
     }
 
+    #[inline]
     fn long(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
+        // Most are of one byte.
+        if let Some((byte @ ..0x80, rest)) = self.left.split_first() {
+            self.left = rest;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
+        self.long_of_more(path, expected)
+    }
+
+    fn long_of_more(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
         let mut raw = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(path, expected)?;
@@ -428,14 +438,7 @@ impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Fields<'_, '_, 'd, '_, L> {
                     bytes.seen.tenant_at = Some(bytes.left.len());
                 }
                 let (plan, reader, path) = (*plan, *reader, Path::Member(path, name));
-                seed.deserialize(At {
-                    bytes: &mut **bytes,
-                    plan,
-                    reader,
-                    op: plan.get(*op),
-                    path: &path,
-                    lend: PhantomData::<L>,
-                })
+                seed.deserialize(At { bytes, plan, reader, op: plan.get(*op), path: &path, lend: PhantomData::<L> })
             }
             Some(Step::Default { at, name, record }) => {
                 let path = Path::Member(path, name);
@@ -479,7 +482,7 @@ impl<'d, L> Items<'_, '_, 'd, '_, L> {
         let path = Path::Item(self.at.path, self.next);
         (self.in_block, self.next) = (self.in_block - 1, self.next + 1);
         let At { bytes, plan, reader, .. } = &mut self.at;
-        seed.deserialize(At { bytes: &mut **bytes, plan, reader, op: self.op, path: &path, lend: PhantomData::<L> })
+        seed.deserialize(At { bytes, plan, reader, op: self.op, path: &path, lend: PhantomData::<L> })
     }
 }
 
