@@ -85,6 +85,8 @@ pub enum ObjectIs {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     families: Vec<&'static FamilySpec>,
+    /// Every event type, by its name: each record is looked up.
+    by_name: Vec<Known>,
 }
 
 /// What an event type's name means.
@@ -104,7 +106,13 @@ pub const STATEMENT: &str = "statement";
 impl Catalog {
     /// The catalog of these families.
     pub fn new(families: Vec<&'static FamilySpec>) -> Self {
-        Self { families }
+        let mut catalog = Self { families, by_name: Vec::new() };
+        let mut by_name: Vec<Known> = catalog.event_types().map(known).collect();
+        // Of two of one name the first one is meant.
+        by_name.sort_by_key(|known| known.name);
+        by_name.dedup_by_key(|known| known.name);
+        catalog.by_name = by_name;
+        catalog
     }
 
     /// The families, in the registry's order.
@@ -135,7 +143,8 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        self.event_types().find(|(_, event_type)| event_type.name == name).map(known)
+        let at = self.by_name.binary_search_by_key(&name, |known| known.name).ok()?;
+        self.by_name.get(at).copied()
     }
 
     /// Where a statement goes that no family claims.

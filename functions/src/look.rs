@@ -73,9 +73,15 @@ impl Look {
         self.forms.iter().any(|entry| (entry.looks_like)(value))
     }
 
-    /// What events of these families have, a text a form.
+    /// What events of these families have, each text once: forms that differ in their schemas alone have the same one.
     pub fn looks(&self) -> Vec<&'static str> {
-        self.forms.iter().map(|entry| entry.looks).collect()
+        let mut looks: Vec<&str> = Vec::new();
+        for entry in &*self.forms {
+            if !looks.contains(&entry.looks) {
+                looks.push(entry.looks);
+            }
+        }
+        looks
     }
 
     /// Whether a value that is wrong names an event type of a family of that form.

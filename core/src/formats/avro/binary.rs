@@ -85,7 +85,17 @@ impl<'d, 's> Bytes<'d, 's> {
         Ok(*byte)
     }
 
+    #[inline]
     fn long(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
+        // Most are of one byte.
+        if let Some((byte @ ..0x80, rest)) = self.left.split_first() {
+            self.left = rest;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
+        self.long_of_more(path, expected)
+    }
+
+    fn long_of_more(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
         let mut raw = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(path, expected)?;

@@ -19,19 +19,18 @@ impl Bounds {
 
     /// An id: not empty, at most [`MAX_ID_BYTES`].
     pub fn id(&mut self, name: &str, text: &Text<'_>) -> String {
-        self.id_at(&format!("/payload/{name}"), name, text)
+        self.id_at(name, None, text)
     }
 
     /// Ids, each once, at most so many.
     pub fn ids(&mut self, name: &str, texts: &[Text<'_>], most: usize) -> Vec<String> {
         if texts.len() > most {
-            let message = format!("{name} has {} items, and may have {most}", texts.len());
-            self.wrong(&format!("/payload/{name}"), message);
+            self.wrong(name, None, format!("{name} has {} items, and may have {most}", texts.len()));
             return Vec::new();
         }
         let mut ids: Vec<String> = Vec::with_capacity(texts.len());
         for (at, text) in texts.iter().enumerate() {
-            let id = self.id_at(&format!("/payload/{name}/{at}"), name, text);
+            let id = self.id_at(name, Some(at), text);
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -47,7 +46,7 @@ impl Bounds {
     /// A whole number of at least so much; a unit is part of its name.
     pub fn at_least(&mut self, name: &str, number: i64, least: i64) -> i64 {
         if number < least {
-            self.wrong(&format!("/payload/{name}"), format!("{name} must be at least {least}, and is {number}"));
+            self.wrong(name, None, format!("{name} must be at least {least}, and is {number}"));
         }
         number
     }
@@ -56,7 +55,7 @@ impl Bounds {
     pub fn between(&mut self, name: &str, number: f64, least: f64, most: f64) -> f64 {
         // What is no number is within nothing.
         if !(least..=most).contains(&number) {
-            self.wrong(&format!("/payload/{name}"), format!("{name} must be {least} to {most}, and is {number}"));
+            self.wrong(name, None, format!("{name} must be {least} to {most}, and is {number}"));
         }
         number
     }
@@ -69,16 +68,18 @@ impl Bounds {
         if self.findings.is_empty() { Ok(event) } else { Err(self.findings) }
     }
 
-    fn id_at(&mut self, pointer: &str, name: &str, Text(text): &Text<'_>) -> String {
+    fn id_at(&mut self, name: &str, item: Option<usize>, Text(text): &Text<'_>) -> String {
         if text.is_empty() || text.len() > MAX_ID_BYTES {
             let message = format!("{name} must be a text of 1 to {MAX_ID_BYTES} bytes, and has {}", text.len());
-            self.wrong(pointer, message);
+            self.wrong(name, item, message);
         }
-        text.to_string()
+        text.as_ref().to_owned()
     }
 
-    fn wrong(&mut self, pointer: &str, message: String) {
-        self.findings.push(finding("field.range", pointer, message));
+    #[cold]
+    fn wrong(&mut self, name: &str, item: Option<usize>, message: String) {
+        let item = item.map(|at| format!("/{at}")).unwrap_or_default();
+        self.findings.push(finding("field.range", &format!("/payload/{name}{item}"), message));
     }
 }
 

@@ -70,11 +70,6 @@ pub(super) fn is_json(value: &[u8]) -> bool {
     value.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// Whether a value begins as a framed one does.
-pub(super) fn is_framed(value: &[u8]) -> bool {
-    matches!(value, [0, _, _, _, _, ..] | [3, 0 | 5, ..] | [0xC3, 1, ..])
-}
-
 fn of_value(value: &[u8]) -> Framed<'_> {
     match value {
         [0, rest @ ..] => match rest.split_first_chunk::<4>() {

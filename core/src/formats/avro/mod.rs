@@ -9,7 +9,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
@@ -94,7 +93,8 @@ pub struct BuiltIn {
     reader: Schema,
     /// Of each symbol of `event_type` the catalog's name.
     event_types: Vec<String>,
-    plans: HashMap<u64, Plan>,
+    /// By the fingerprints of their writers' schemas: a few.
+    plans: Vec<(u64, Plan)>,
 }
 
 impl BuiltIn {
@@ -107,11 +107,11 @@ impl BuiltIn {
         let reader = schemas.last().ok_or("there is no schema")?.clone();
         let symbols = reader.symbols_of("event_type").ok_or("a schema has no enum event_type")?;
         let event_types = symbols.iter().map(|symbol| symbol.replace('_', ".")).collect();
-        let mut plans = HashMap::new();
+        let mut plans = Vec::new();
         for schema in &schemas {
             let plan = Plan::of(schema, &reader).map_err(|wrong| format!("{wrong:?}"))?;
-            plans.insert(schema.wrapped_fingerprint(), plan.clone());
-            plans.insert(schema.fingerprint(), plan);
+            plans.push((schema.wrapped_fingerprint(), plan.clone()));
+            plans.push((schema.fingerprint(), plan));
         }
         Ok(Self { reader, event_types, plans })
     }
@@ -151,7 +151,10 @@ impl<E: AvroEvents> Format for Avro<E> {
 
     fn looks_like(value: &[u8]) -> bool {
         if !framing::is_json(value) {
-            return framing::is_framed(value);
+            // Of other framings nothing but a registry tells whether they are any: a film may begin so.
+            let print = value.strip_prefix(&[0xC3, 1]).and_then(|rest| rest.first_chunk::<8>());
+            return print
+                .is_some_and(|print| built_in::<E>(&SchemaRef::Fingerprint(u64::from_le_bytes(*print))).is_some());
         }
         // Two of them that no other form has.
         let (has_time, has_user) = (Cell::new(false), Cell::new(false));
@@ -202,7 +205,7 @@ impl<E: AvroEvents> Format for Avro<E> {
 
 fn built_in<E: AvroEvents>(schema: &SchemaRef) -> Option<&'static Plan> {
     match schema {
-        SchemaRef::Fingerprint(print) => E::schemas().plans.get(print),
+        SchemaRef::Fingerprint(print) => E::schemas().plans.iter().find(|(of, _)| of == print).map(|(_, plan)| plan),
         SchemaRef::Id(_) | SchemaRef::Guid(_) | SchemaRef::Version(_) => None,
     }
 }
@@ -233,7 +236,7 @@ fn read<'a, E: AvroEvents>(
             let none = Mismatch {
                 pointer: String::new(),
                 message: format!(
-                    "it is written by {schema}, which no schema registry of this deployment has; register it there, or name the registry (SCHEMA_REGISTRY_URL), and replay the letter"
+                    "it is written by {schema}, which is none of this release's and which no schema registry of this deployment has; register it and replay the letter, or send the event as a single object by a schema of this release, or in JSON"
                 ),
             };
             let mismatches = by.and_then(Result::err).map_or(std::slice::from_ref(&none), Vec::as_slice);
