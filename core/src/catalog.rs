@@ -59,6 +59,10 @@ pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
     database: "nlj.errors.database",
 };
 
+/// The dead-letter topic of the modules' families (envelopes of Charter v1.0), for all kinds.
+pub const MODULE_DEAD_LETTERS: DeadLetterTopics =
+    DeadLetterTopics { validation: "modules.dlq.v1", processing: "modules.dlq.v1", database: "modules.dlq.v1" };
+
 /// How a bare statement says an event type.
 #[derive(Debug, PartialEq)]
 pub struct StatementForm {

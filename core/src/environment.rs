@@ -203,12 +203,18 @@ const DEAD_LETTER_FORMAT: Variable<DeadLetterFormat> = choice(
     "where a dead letter has its context: in headers beside the original value, or around it as JSON, for readers that know no headers",
 );
 const DEFAULT_TENANT: Variable<String> = text("DEFAULT_TENANT", "default", "the tenant of an event that names none");
+const MAX_HOPS: Variable<u32> = whole(
+    "MAX_HOPS",
+    16,
+    1..=1_000,
+    "so many events may follow one from another; the next one becomes a dead letter, so that a circle of reactions ends",
+);
 const RETRY_ATTEMPTS: Variable<u32> = whole("RETRY_ATTEMPTS", 3, 0..=20, "attempts after the first one, in place");
 const RETRY_BASE: Variable<Duration> =
     milliseconds("RETRY_BASE_MS", 1000, 1..=60_000, "the wait before the first of them; each further one doubles");
 
 /// How events are processed.
-pub const PROCESS_VARIABLES: Table = &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &RETRY_ATTEMPTS, &RETRY_BASE];
+pub const PROCESS_VARIABLES: Table = &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &MAX_HOPS, &RETRY_ATTEMPTS, &RETRY_BASE];
 
 /// `METRICS_NAMESPACE`
 pub const METRICS_NAMESPACE: Variable<String> =
@@ -359,7 +365,7 @@ impl<'a> Reading<'a> {
 pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
     let default_tenant = reading.read(&DEFAULT_TENANT).into();
     ProcessConfig {
-        envelope: EnvelopeConfig { default_tenant, ..EnvelopeConfig::default() },
+        envelope: EnvelopeConfig { default_tenant, hops: reading.read(&MAX_HOPS), ..EnvelopeConfig::default() },
         retry: RetryPolicy {
             attempts: reading.read(&RETRY_ATTEMPTS),
             base: reading.read(&RETRY_BASE),

@@ -16,6 +16,7 @@ use crate::ports::schemas::{SchemaRef, Schemas};
 use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::{Position, Record};
 
+pub mod charter;
 pub mod statement;
 
 /// A wire form.

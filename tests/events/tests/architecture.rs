@@ -156,6 +156,7 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
         "catalog",
         "envelope",
         "family",
+        "follow_up",
         "subscription",
         "states",
         "record",
@@ -312,7 +313,7 @@ fn short(verb: &str) -> String {
 }
 
 fn stateful_families() -> impl Iterator<Item = &'static FamilySpec> {
-    REGISTRY.iter().map(|entry| entry.spec).filter(|spec| !spec.kinds.is_empty())
+    REGISTRY.iter().filter(|entry| entry.subscription.effect.keeps_state()).map(|entry| entry.spec)
 }
 
 fn source_of(family: &FamilySpec) -> PathBuf {
