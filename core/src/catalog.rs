@@ -62,6 +62,9 @@ pub const PLATFORM_DEAD_LETTERS: DeadLetterTopics = DeadLetterTopics {
 /// The dead-letter topic of the analytics families (Avro): one for all kinds.
 pub const ANALYTICS_DEAD_LETTERS: DeadLetterTopics =
     DeadLetterTopics { validation: "analytics.dlq.v1", processing: "analytics.dlq.v1", database: "analytics.dlq.v1" };
+/// The dead-letter topic of the modules' families (envelopes of Charter v1.0), for all kinds.
+pub const MODULE_DEAD_LETTERS: DeadLetterTopics =
+    DeadLetterTopics { validation: "modules.dlq.v1", processing: "modules.dlq.v1", database: "modules.dlq.v1" };
 
 /// How a bare statement says an event type.
 #[derive(Debug, PartialEq)]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::catalog::DeadLetterTopics;
-use crate::envelope::{REPLAY_COUNT_HEADER, SOURCE_HEADER, letter_id, others_letter_id, source_of};
+use crate::envelope::{REPLAY_COUNT_HEADER, SECRET_RULE, SOURCE_HEADER, letter_id, others_letter_id, source_of};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_xapi::utc_time::UtcTime;
@@ -144,7 +144,10 @@ pub fn write(
         DeadLetterFormat::Envelope => Some(envelope(record, failure, findings)),
     };
     let record = NewRecord { partition: None, key: record.key.clone(), value, headers, timestamp_ms: None };
-    Publication { topic: topic_for(failure.kind, topics).to_owned(), record }
+    let letter = Publication { topic: topic_for(failure.kind, topics).to_owned(), record };
+    // A letter lives longer than its record and is shown to people: no copy of a secret is made.
+    let holds_a_secret = failure.findings.iter().any(|finding| finding.rule == SECRET_RULE);
+    if holds_a_secret { without_value(letter) } else { letter }
 }
 
 /// Writes the letter for an entry of a Lambda event that is no record: its value is the entry's JSON.
@@ -273,7 +276,7 @@ pub struct DeadLetter {
     pub last_failed_at: Option<String>,
     /// How often it was sent again before this letter.
     pub replay_count: u32,
-    /// Whether the original was too large for the letter: its value is missing, and its key and headers may be.
+    /// Whether the original was too large for the letter, or holds a secret: its value is missing, and its key and headers may be.
     pub value_omitted: bool,
     /// Whether the value is the entry of a Lambda event that was no readable record, instead of a record's value.
     pub value_is_entry: bool,
@@ -519,6 +522,19 @@ mod tests {
             (letter.original.key.is_some(), letter.original.headers.len())
         };
         assert_eq!((kept(100), kept(KEPT_BYTES + 1)), ((true, 1), (false, 0)));
+    }
+
+    #[test]
+    fn a_letter_about_a_secret_has_no_copy_of_it_in_either_format() {
+        let findings =
+            [finding("field.required", "/meta", "it is missing"), finding(SECRET_RULE, "/payload/token", "raw")];
+        for format in [DeadLetterFormat::Headers, DeadLetterFormat::Envelope] {
+            let original = record(b"{\"token\": \"s3cr3t\"}", vec![]);
+            let letter = write(&original, &failure(&findings), &PLATFORM_DEAD_LETTERS, format);
+            assert!(!format!("{letter:?}").contains("s3cr3t"), "{format:?}");
+            let letter = read(&sent(&letter)).unwrap();
+            assert!(letter.value_omitted && letter.findings.len() == 2);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What a subscription writes whose effect is other than state or documents, which are a family's own ([`crate::family`]). Each is pure
 //! but for the port that is called.
 
-use crate::family::{AggregateRef, AggregateState, Family, FollowUp, Occurrence, TypedEvent};
+use crate::family::{AggregateRef, AggregateState, Decision, Family, FollowUp, Occurrence, TypedEvent};
 use crate::outcome::Refusal;
+use crate::states::States;
 use crate::subscription::Subscription;
 
 /// A subscription that answers an event with others: it keeps no state, so that those change it where they are consumed.
@@ -15,6 +16,26 @@ pub trait Reaction: Send + Sync + 'static {
 
     /// What follows from the event. Pure.
     fn react(event: &Self::Event, at: &Occurrence) -> Result<Vec<FollowUp>, Refusal>;
+}
+
+/// A subscription that keeps state of its own of what it reads on topics of others, and may answer with events: what happened how often
+/// lately, and who is to know of it.
+pub trait Watching: Send + Sync + 'static {
+    /// The subscription as data.
+    const SUBSCRIPTION: &'static Subscription;
+
+    /// Its events, which name the aggregates that it keeps.
+    type Event: TypedEvent;
+
+    /// The state of any of its aggregates.
+    type State: AggregateState;
+
+    /// Decides, given the states of [`TypedEvent::aggregates`]. Pure.
+    fn decide(
+        states: &States<'_, Self::State>,
+        event: &Self::Event,
+        at: &Occurrence,
+    ) -> Result<Decision<Self::State>, Refusal>;
 }
 
 /// A subscription that asks a port about an event, and answers it with what follows from the port's answer.

@@ -27,6 +27,11 @@ pub const REPLAY_COUNT_HEADER: &str = "lyceum-replay-count";
 
 /// Where `LEARNER_HOME_PAGE` names no other.
 pub const LEARNER_HOME_PAGE: &str = "http://nlj.platform/users";
+/// How many events one after another led to a record, each a follow-up of the one before; none for an event that follows from none.
+pub const HOPS_HEADER: &str = "lyceum-hops";
+
+/// The rule of a finding about a secret that stands where it must not: the letter goes without the value.
+pub const SECRET_RULE: &str = "payload.secret";
 
 /// Names that are derived here: UUIDv5 within this namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c79_6365_756d_5e00_8000_0000_0000_0001);
@@ -48,6 +53,8 @@ pub struct EnvelopeConfig {
     pub header_bytes: usize,
     /// Of headers in number.
     pub header_count: usize,
+    /// Of events that follow one from another: by it a circle of reactions ends.
+    pub hops: u32,
 }
 
 impl Default for EnvelopeConfig {
@@ -60,6 +67,7 @@ impl Default for EnvelopeConfig {
             state_record_bytes: 256 * 1024,
             header_bytes: 32 * 1024,
             header_count: 64,
+            hops: 16,
         }
     }
 }
@@ -137,6 +145,23 @@ fn replay_headers(record: &Record) -> Result<(Option<Position>, Option<u32>), Fi
     let count = read(REPLAY_COUNT_HEADER)
         .map(|text| text.parse().map_err(|_| damaged(REPLAY_COUNT_HEADER, text, "the number of replays")));
     Ok((source.transpose()?, count.transpose()?))
+}
+
+/// How many events led to a record: what stands in its header [`HOPS_HEADER`], else none.
+///
+/// # Errors
+/// The header is there and no number: taken for none, it would let a circle of reactions begin anew.
+pub fn hops_of(record: &Record) -> Result<u32, Finding> {
+    let Some(header) = record.headers.iter().rfind(|header| header.name == HOPS_HEADER) else { return Ok(0) };
+    let text = header.value.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(64).collect();
+        let message = format!(
+            "the header {HOPS_HEADER} is {shown:?} and must be the number of events that led to this one; leave it out \
+             where the event follows from none"
+        );
+        finding("hops.header", "", message)
+    })
 }
 
 /// The id of an event that brings none: from its source position, so that a redelivery and a replay give the same one.
@@ -225,6 +250,18 @@ impl<'a, 'c> Opening<'a, 'c> {
             return Err(opening.invalid(DeadLetterKind::Oversized));
         }
         opening.findings.extend(replay_headers(record).err());
+        match hops_of(record) {
+            Err(damaged) => opening.findings.push(damaged),
+            Ok(hops) if hops > hint.config.hops => {
+                let message = format!(
+                    "{hops} events led to this one, each a follow-up of the one before, and MAX_HOPS allows {}: reactions that \
+                     answer each other in a circle; find them by the correlation id, and end the circle in one of them",
+                    hint.config.hops
+                );
+                opening.finding("hops.limit", "", message);
+            }
+            Ok(_) => {}
+        }
         Ok(opening)
     }
 
@@ -474,17 +511,23 @@ pub const RULES: &[&str] = &[
     "field.range",
     "field.required",
     "field.type",
+    "hops.header",
+    "hops.limit",
+    "key.duplicate",
     "limit.headers",
     "limit.record",
     "limit.violations",
     "message.json",
     "message.metadata",
     "message.xapi-data",
+    "payload.secret",
     "record.malformed",
     "replay.headers",
     "schema.framing",
     "schema.mismatch",
     "schema.unknown",
+    "schema-version.differs",
+    "schema-version.unknown",
     "tenant.differs",
     "tenant.format",
 ];

@@ -208,13 +208,19 @@ const LEARNER_HOME_PAGE: Variable<String> = text(
     envelope::LEARNER_HOME_PAGE,
     "the home page of a learner who is named by an account's name only",
 );
+const MAX_HOPS: Variable<u32> = whole(
+    "MAX_HOPS",
+    16,
+    1..=1_000,
+    "so many events may follow one from another; the next one becomes a dead letter, so that a circle of reactions ends",
+);
 const RETRY_ATTEMPTS: Variable<u32> = whole("RETRY_ATTEMPTS", 3, 0..=20, "attempts after the first one, in place");
 const RETRY_BASE: Variable<Duration> =
     milliseconds("RETRY_BASE_MS", 1000, 1..=60_000, "the wait before the first of them; each further one doubles");
 
 /// How events are processed.
 pub const PROCESS_VARIABLES: Table =
-    &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &LEARNER_HOME_PAGE, &RETRY_ATTEMPTS, &RETRY_BASE];
+    &[&DEAD_LETTER_FORMAT, &DEFAULT_TENANT, &LEARNER_HOME_PAGE, &MAX_HOPS, &RETRY_ATTEMPTS, &RETRY_BASE];
 
 /// `METRICS_NAMESPACE`
 pub const METRICS_NAMESPACE: Variable<String> =
@@ -366,7 +372,12 @@ pub fn process_config(reading: &mut Reading<'_>) -> ProcessConfig {
     let default_tenant = reading.read(&DEFAULT_TENANT).into();
     let learner_home_page = reading.read(&LEARNER_HOME_PAGE).into();
     ProcessConfig {
-        envelope: EnvelopeConfig { default_tenant, learner_home_page, ..EnvelopeConfig::default() },
+        envelope: EnvelopeConfig {
+            default_tenant,
+            learner_home_page,
+            hops: reading.read(&MAX_HOPS),
+            ..EnvelopeConfig::default()
+        },
         retry: RetryPolicy {
             attempts: reading.read(&RETRY_ATTEMPTS),
             base: reading.read(&RETRY_BASE),

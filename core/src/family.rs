@@ -11,9 +11,10 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::catalog::FamilySpec;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, follow_up_id};
 use crate::formats::{Format, Stored};
 use crate::outcome::{Anomaly, Finding, Refusal};
+use crate::ports::ledger::Home;
 use crate::ports::statements::StatementDocument;
 use crate::record::Position;
 use crate::states::{Changes, States};
@@ -35,12 +36,26 @@ pub struct Occurrence {
     pub event_id: Uuid,
     /// Its type.
     pub event_type: &'static str,
+    /// Whose it is.
+    pub tenant: SmolStr,
+    /// Travels with everything that follows from it.
+    pub correlation_id: SmolStr,
+    /// Where its key is at home, on which the ids of its follow-ups depend.
+    pub home: Option<Home>,
     /// The record that brought it first (a replay names the original).
     pub source: Position,
     /// The statement's timestamp, else the record's; milliseconds since 1970 UTC.
     pub occurred_at_ms: i64,
     /// Milliseconds since 1970 UTC, read once a batch.
     pub now_ms: i64,
+}
+
+impl Occurrence {
+    /// The id of the event's follow-up of that type in that place among the follow-ups: what a wire form writes into the value has to be
+    /// what stands in its header.
+    pub fn follow_up_id(&self, event_type: &str, place: usize) -> Uuid {
+        follow_up_id(self.event_id, self.home.as_ref(), event_type, place)
+    }
 }
 
 /// What a family decided.

@@ -12,6 +12,7 @@ pub mod effects;
 pub mod envelope;
 pub mod environment;
 pub mod family;
+pub mod follow_up;
 pub mod formats;
 pub mod metrics;
 pub mod outcome;

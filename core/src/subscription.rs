@@ -7,6 +7,7 @@
 //! | documents | a document is stored | its create-only id: [`Family`](crate::family::Family) |
 //! | reaction | follow-ups go out | a key: [`Reaction`](crate::effects::Reaction) |
 //! | calling | a port is asked, and follow-ups of its answer go out | a lease, and a key that records the answer: [`Calling`](crate::effects::Calling) |
+//! | watching | states of its own change by what is on topics of others, and follow-ups go out | state and key in one commit: [`Watching`](crate::effects::Watching) |
 //! | counted | numbers change | the offset up to which they hold, after a document whose id makes it once: [`Counted`](crate::effects::Counted) |
 
 use crate::catalog::{DeadLetterTopics, FamilySpec};
@@ -59,6 +60,11 @@ pub enum Effect {
     Documents,
     /// Follow-ups, which a key records.
     Reaction,
+    /// States of its own, of what it reads on topics of others, and follow-ups: in one commit with a key, each an item of its own.
+    Watching {
+        /// The kinds of aggregate that it keeps.
+        kinds: &'static [&'static str],
+    },
     /// A call of a port under a lease, whose answer's follow-ups a key records.
     Calling,
     /// Numbers, each with the offset up to which it holds, of events whose documents are stored.
@@ -68,7 +74,12 @@ pub enum Effect {
 impl Effect {
     /// Whether every event has an idempotency key.
     pub fn has_keys(self) -> bool {
-        matches!(self, Self::Stateful { .. } | Self::Reaction | Self::Calling)
+        matches!(self, Self::Stateful { .. } | Self::Watching { .. } | Self::Reaction | Self::Calling)
+    }
+
+    /// Whether an event changes the aggregates that it names.
+    pub fn keeps_state(self) -> bool {
+        matches!(self, Self::Stateful { .. } | Self::Watching { .. })
     }
 
     /// Whether keys lie with the aggregate that their event names first, while that has few.
@@ -120,7 +131,11 @@ impl Subscription {
 
     /// The kinds of aggregate that it keeps.
     pub fn kinds(&self) -> &'static [&'static str] {
-        self.family().map_or(&[], |family| family.kinds)
+        match self.effect {
+            Effect::Watching { kinds } => kinds,
+            Effect::Stateful { .. } | Effect::Counted => self.family().map_or(&[], |family| family.kinds),
+            Effect::Documents | Effect::Reaction | Effect::Calling => &[],
+        }
     }
 
     /// Whether it wants events of that type from that topic.

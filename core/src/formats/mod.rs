@@ -17,6 +17,7 @@ use crate::ports::statements::{StatementDocument, StatementFields};
 use crate::record::{Position, Record};
 
 pub mod avro;
+pub mod charter;
 pub mod statement;
 
 /// A wire form.

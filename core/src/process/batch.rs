@@ -65,6 +65,9 @@ impl<E: TypedEvent> Item<'_, E> {
         Occurrence {
             event_id: self.envelope.id,
             event_type: self.envelope.event_type,
+            tenant: self.envelope.tenant.clone(),
+            correlation_id: self.envelope.correlation_id.clone(),
+            home: self.key.home.clone(),
             source: self.envelope.source.clone(),
             occurred_at_ms: self.envelope.occurred_at_ms,
             now_ms,

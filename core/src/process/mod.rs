@@ -10,7 +10,7 @@
 //! | 6. settle: what is redelivered | `settle.rs` |
 //!
 //! Steps 1, 5 and 6 are those of every effect. Which steps stand between them is told by the effect, a file each:
-//! `stateful.rs`, `documents.rs`, `reaction.rs`, `calling.rs`, `counted.rs`. Those that have idempotency keys share `keyed/`.
+//! `stateful.rs`, `documents.rs`, `reaction.rs`, `watching.rs`, `calling.rs`, `counted.rs`. Those that have idempotency keys share `keyed/`.
 //! What all of them share of an invocation (its time, and how often something is tried again) is in `invocation.rs`, what a
 //! key keeps of a decision in `recording.rs`, what a person is shown in `show.rs`.
 //!
@@ -53,6 +53,7 @@ mod schemas;
 mod settle;
 mod show;
 mod stateful;
+mod watching;
 
 use batch::{Batch, Item};
 pub use calling::CallingProcessor;
@@ -64,6 +65,7 @@ pub use read::{content_hash, key_id};
 pub use recording::{Emits, look_into};
 use schemas::SchemaSource;
 pub use stateful::StatefulProcessor;
+pub use watching::WatchingProcessor;
 
 /// The ports that processing uses, whatever the effect.
 #[derive(Clone)]

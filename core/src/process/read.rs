@@ -17,7 +17,7 @@ use crate::outcome::{DeadLetterKind, Report};
 use crate::ports::ledger::{AggregateId, KeyId, placed};
 use crate::ports::schemas::SchemaRef;
 use crate::record::{Position, Record};
-use crate::subscription::{Effect, Subscription};
+use crate::subscription::Subscription;
 use crate::trace;
 
 /// What a record is.
@@ -166,7 +166,7 @@ impl<E: TypedEvent> Shell<E> {
     ) -> Result<Item<'a, E>, Failed> {
         let effect = self.subscription.effect;
         let mut aggregates: Vec<AggregateId> = Vec::new();
-        let named = if matches!(effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
+        let named = if effect.keeps_state() { event.aggregates() } else { Vec::new() };
         for AggregateRef { kind, id } in named {
             let id = AggregateId { tenant: envelope.tenant.clone(), kind: SmolStr::new_static(kind), id };
             if !aggregates.contains(&id) {

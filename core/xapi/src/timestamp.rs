@@ -61,6 +61,21 @@ impl FromStr for UtcTime {
     }
 }
 
+impl UtcTime {
+    /// An instant that is written as RFC 3339 asks, to the letter.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence.
+    pub fn from_rfc3339(text: &str) -> Result<Self, NoTime> {
+        let timestamp = parse(text).map_err(NoTime)?;
+        match timestamp.fault_in(Version::V2_0) {
+            Some(fault) => Err(NoTime(fault)),
+            None if !timestamp.has_zone => Err(NoTime("has no zone: add Z or an offset such as +01:00")),
+            None => Ok(timestamp.instant()),
+        }
+    }
+}
+
 /// Reads a timestamp in any way that 1.0.3 accepts; otherwise tells what is wrong, as the end of a sentence.
 ///
 /// Date and time are both extended or both basic; seconds may be missing, and so may the zone, which is UTC then; the

@@ -5,12 +5,22 @@ use lyceum_core::catalog::{Catalog, FamilySpec};
 
 #[path = "../../content/catalog.rs"]
 pub mod content;
+#[path = "../../course/catalog.rs"]
+pub mod course;
+#[path = "../../distribution/catalog.rs"]
+pub mod distribution;
 #[path = "../../engagement/catalog.rs"]
 pub mod engagement;
 #[path = "../../generation/catalog.rs"]
 pub mod generation;
+#[path = "../../governance/catalog.rs"]
+pub mod governance;
 #[path = "../../learning/catalog.rs"]
 pub mod learning;
+#[path = "../../mission/catalog.rs"]
+pub mod mission;
+#[path = "../../security/catalog.rs"]
+pub mod security;
 #[path = "../../statement/catalog.rs"]
 pub mod statement;
 #[path = "../../survey/catalog.rs"]
@@ -27,6 +37,11 @@ pub const FAMILIES: &[&FamilySpec] = &[
     &learning::SPEC,
     &content::SPEC,
     &engagement::SPEC,
+    &course::SPEC,
+    &distribution::SPEC,
+    &governance::SPEC,
+    &security::SPEC,
+    &mission::SPEC,
 ];
 
 /// The schemas of what each topic of Avro carries, oldest first.

@@ -112,6 +112,9 @@ mod tests {
         Occurrence {
             event_id: Uuid::from_u128(7),
             event_type: "content.generation.requested",
+            tenant: "acme".into(),
+            correlation_id: "c".into(),
+            home: None,
             source: Position::new(TOPIC, 0, 3),
             occurred_at_ms: 1_772_355_600_000,
             now_ms: 0,

@@ -99,6 +99,9 @@ mod tests {
             let at = Occurrence {
                 event_id: Uuid::nil(),
                 event_type: "any",
+                tenant: "acme".into(),
+                correlation_id: "c".into(),
+                home: None,
                 source: Position::new("t", 0, offset),
                 occurred_at_ms: offset,
                 now_ms: 0,

@@ -208,7 +208,7 @@ impl DeadLetterIndex {
         }
         if letter.value_omitted {
             return Ok(Err(format!(
-                "the letter does not hold its event's value, which was too large; it is at {}",
+                "the letter does not hold its event's value, which was too large or has a secret in it; it is at {}",
                 letter.source
             )));
         }

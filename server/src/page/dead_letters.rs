@@ -441,7 +441,7 @@ pub(super) fn render_letter(frame: &Frame, letter: &ShownLetter, may_operate: bo
         (render_findings(&letter.findings))
         (render_state(frame, letter))
         @if letter.value_omitted {
-            p.quiet { "Its value was too large for the letter and stands where it came from; it cannot be sent again from here." }
+            p.quiet { "Its value was too large for the letter, or has a secret in it, and stands where it came from; it cannot be sent again from here." }
         }
         @if may_operate && letter.state.is_open() {
             (render_form(frame, &DeadLetterFilter::default(), Some(letter), html! {

@@ -157,6 +157,7 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
         "catalog",
         "envelope",
         "family",
+        "follow_up",
         "subscription",
         "states",
         "record",
@@ -195,7 +196,7 @@ fn families_of_one_effect_have_the_same_files() {
         let wanted: &[&str] = match entry.subscription.effect {
             Effect::Stateful { .. } => &["decide.rs", "events.rs", "lib.rs", "state.rs"],
             Effect::Counted => &["events.rs", "lib.rs", "numbers.rs"],
-            Effect::Documents | Effect::Reaction | Effect::Calling => &["lib.rs"],
+            Effect::Documents | Effect::Reaction | Effect::Calling | Effect::Watching { .. } => &["lib.rs"],
         };
         let files: Vec<String> = fs::read_dir(source_of(family))
             .unwrap_or_else(|error| panic!("functions/{} is no folder: {error}", family.name))

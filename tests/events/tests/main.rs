@@ -5,6 +5,7 @@ mod avro;
 mod cost;
 mod event_fields;
 mod lambda_batches;
+mod modules;
 mod plain_statements;
 #[path = "processing/main.rs"]
 mod processing;

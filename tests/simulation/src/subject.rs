@@ -16,7 +16,7 @@ use lyceum_core::ports::statements::StatementDocument;
 use lyceum_core::process::{ProcessConfig, Services, StatefulProcessor, Subscriber, content_hash, key_id};
 use lyceum_core::record::{Position, Record};
 use lyceum_core::states::States;
-use lyceum_core::subscription::{Effect, Subscription};
+use lyceum_core::subscription::Subscription;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -108,7 +108,7 @@ pub fn read<E: TypedEvent>(
     }
     let Ok(event) = E::read(&envelope) else { return invalid(DeadLetterKind::Validation) };
     let tenant = envelope.tenant.to_string();
-    let named = if matches!(subscription.effect, Effect::Stateful { .. }) { event.aggregates() } else { Vec::new() };
+    let named = if subscription.effect.keeps_state() { event.aggregates() } else { Vec::new() };
     let named = named.into_iter();
     let aggregates: Vec<_> =
         named.map(|of| AggregateId { tenant: tenant.clone().into(), kind: of.kind.into(), id: of.id }).collect();
@@ -229,6 +229,9 @@ impl<F: StatefulFamily> Subject for Of<F> {
             let at = Occurrence {
                 event_id: envelope.id,
                 event_type: envelope.event_type,
+                tenant: envelope.tenant.clone(),
+                correlation_id: envelope.correlation_id.clone(),
+                home: fact.key.home.clone(),
                 source,
                 occurred_at_ms: envelope.occurred_at_ms,
                 now_ms,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::load::{KnownKey, WorkingSet};
 use super::{Decide, Keyed};
 use crate::dead_letter::{Publication, without_value};
-use crate::envelope::follow_up_id;
+use crate::envelope::{HOPS_HEADER, follow_up_id, hops_of};
 use crate::family::{Decision, FollowUp, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Refusal};
 use crate::ports::ledger::placed::{Draft, Seen, home_of};
@@ -251,6 +251,7 @@ pub(in crate::process) fn publication<E: TypedEvent>(
         Header::new("event-type", follow_up.event_type),
         Header::new("correlation-id", item.envelope.correlation_id.to_string()),
         Header::new("tenant-id", item.envelope.tenant.to_string()),
+        Header::new(HOPS_HEADER, (hops_of(item.record).unwrap_or(0) + 1).to_string()),
     ];
     headers.extend(trace::context_of(&item.record.headers).cloned());
     let record = NewRecord {

@@ -21,6 +21,9 @@ impl World {
         let at = Occurrence {
             event_id: Uuid::nil(),
             event_type: "any",
+            tenant: "acme".into(),
+            correlation_id: "c".into(),
+            home: None,
             source: Position::new("t", 0, 0),
             occurred_at_ms: 0,
             now_ms: 0,
