@@ -4,21 +4,30 @@ use std::any::Any;
 use std::sync::Arc;
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
-use lyceum_core::effects::{Calling, Reaction};
+use lyceum_core::effects::{Calling, Reaction, Watching};
 use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{
     CallingProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
+    WatchingProcessor,
 };
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
+use lyceum_course::Courses;
+use lyceum_distribution::Distributions;
 use lyceum_generation::Generations;
 use lyceum_generator::Generator;
+use lyceum_governance::Governance;
+use lyceum_intake_distribution::Intake;
+use lyceum_mission::Missions;
+use lyceum_security::Security;
+use lyceum_staging_course::Staging;
 use lyceum_statement::Statement;
 use lyceum_survey::Survey;
 use lyceum_training::Training;
+use lyceum_watch_security::SecurityWatch;
 use uuid::Uuid;
 
 mod look;
@@ -27,11 +36,21 @@ use look::Reader;
 pub use look::{Look, Looked, Reading, Seen};
 
 /// Every family of this release.
-pub const REGISTRY: &[Entry] =
-    &[stateful::<Training>(), stateful::<Generations>(), stateful::<Survey>(), documents::<Statement>()];
+pub const REGISTRY: &[Entry] = &[
+    stateful::<Training>(),
+    stateful::<Generations>(),
+    stateful::<Survey>(),
+    documents::<Statement>(),
+    stateful::<Courses>(),
+    stateful::<Distributions>(),
+    stateful::<Governance>(),
+    documents::<Security>(),
+    stateful::<Missions>(),
+];
 
 /// The subscriptions of this release that read topics of others, each a function of its own.
-pub const OTHERS: &[Function] = &[calling_generator()];
+pub const OTHERS: &[Function] =
+    &[calling_generator(), reaction::<Staging>(), reaction::<Intake>(), watching::<SecurityWatch>()];
 
 /// Every function of this release: the families' own, and the others.
 pub fn functions() -> impl Iterator<Item = Function> {
@@ -75,6 +94,12 @@ impl Function {
 pub const fn reaction<R: Reaction>() -> Function {
     let build = |services, catalog, config| Arc::new(ReactionProcessor::<R>::new(services, catalog, config)) as _;
     Function { subscription: R::SUBSCRIPTION, build: Build::OfServices(build) }
+}
+
+/// The function of a subscription that keeps state of others' events.
+pub const fn watching<W: Watching>() -> Function {
+    let build = |services, catalog, config| Arc::new(WatchingProcessor::<W>::new(services, catalog, config)) as _;
+    Function { subscription: W::SUBSCRIPTION, build: Build::OfServices(build) }
 }
 
 /// The function that asks the content generator.

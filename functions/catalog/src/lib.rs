@@ -3,8 +3,18 @@
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
 
+#[path = "../../course/catalog.rs"]
+pub mod course;
+#[path = "../../distribution/catalog.rs"]
+pub mod distribution;
 #[path = "../../generation/catalog.rs"]
 pub mod generation;
+#[path = "../../governance/catalog.rs"]
+pub mod governance;
+#[path = "../../mission/catalog.rs"]
+pub mod mission;
+#[path = "../../security/catalog.rs"]
+pub mod security;
 #[path = "../../statement/catalog.rs"]
 pub mod statement;
 #[path = "../../survey/catalog.rs"]
@@ -13,7 +23,17 @@ pub mod survey;
 pub mod training;
 
 /// Every family of this release.
-pub const FAMILIES: &[&FamilySpec] = &[&training::SPEC, &generation::SPEC, &survey::SPEC, &statement::SPEC];
+pub const FAMILIES: &[&FamilySpec] = &[
+    &training::SPEC,
+    &generation::SPEC,
+    &survey::SPEC,
+    &statement::SPEC,
+    &course::SPEC,
+    &distribution::SPEC,
+    &governance::SPEC,
+    &security::SPEC,
+    &mission::SPEC,
+];
 
 /// Which event type belongs where.
 pub fn catalog() -> Catalog {

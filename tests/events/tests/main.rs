@@ -4,6 +4,7 @@ mod architecture;
 mod cost;
 mod event_fields;
 mod lambda_batches;
+mod modules;
 mod plain_statements;
 #[path = "processing/main.rs"]
 mod processing;

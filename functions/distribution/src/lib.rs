@@ -1,0 +1,45 @@
+//! Event family: how courses are distributed.
+//!
+//! [`events`] reads an event from a module's envelope, [`state`] is what is kept, [`decide`] is the state machine.
+
+pub use lyceum_catalog::distribution::{SPEC, SUBSCRIPTION};
+use lyceum_core::catalog::FamilySpec;
+use lyceum_core::family::{Decision, EnvelopeOf, Family, Occurrence, StatefulFamily};
+use lyceum_core::formats::{Stored, document};
+use lyceum_core::outcome::Refusal;
+use lyceum_core::ports::statements::StatementDocument;
+use lyceum_core::states::States;
+use lyceum_core::subscription::Subscription;
+
+pub mod decide;
+pub mod events;
+pub mod state;
+
+use events::Event;
+use state::Distribution;
+
+/// The distribution family.
+#[derive(Debug)]
+pub struct Distributions;
+
+impl Family for Distributions {
+    const SPEC: &'static FamilySpec = &SPEC;
+    const SUBSCRIPTION: &'static Subscription = &SUBSCRIPTION;
+    type Event = Event;
+
+    fn document(envelope: &EnvelopeOf<'_, Event>, _: &Event, stored: &Stored<'_>) -> StatementDocument {
+        document(envelope, None, stored)
+    }
+}
+
+impl StatefulFamily for Distributions {
+    type State = Distribution;
+
+    fn decide(
+        states: &States<'_, Distribution>,
+        event: &Event,
+        at: &Occurrence,
+    ) -> Result<Decision<Distribution>, Refusal> {
+        decide::decide(states, event, at)
+    }
+}
