@@ -3,7 +3,8 @@
 //!
 //! Two worlds take turns: [`academy`] runs the families training and survey and compares with a plain fold; [`counter`]
 //! runs a family of this package that remembers what its decisions saw. A third one, [`toys`], has the effects and wire forms
-//! that no family of this release has. [`run`] is one seed, [`defect`] what can be
+//! that no family of this release has, [`content`] generation, and [`modules`] the modules' families with their reactions. [`run`] is one seed,
+//! [`defect`] what can be
 //! planted, [`check`] what is checked.
 
 pub mod academy;
@@ -14,6 +15,7 @@ pub mod counter;
 pub mod defect;
 mod executor;
 pub mod fault;
+pub mod modules;
 mod ports;
 pub mod random;
 pub mod run;

@@ -10,7 +10,7 @@ use crate::defect::Defect;
 use crate::fault::Fault;
 use crate::stage::Stage;
 use crate::watch::has_key;
-use crate::{academy, content, counter, toys};
+use crate::{academy, content, counter, modules, toys};
 
 /// The worlds that are attacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum World {
     Toys,
     /// Of these the numbers of one learner alone, whom several workers count at once: too rare among the others.
     Crowded,
+    /// The modules' families with their reactions and the watch.
+    Modules,
 }
 
 impl World {
@@ -90,6 +92,7 @@ impl Order {
             World::Content => content::run(self),
             World::Toys => toys::run(self, false),
             World::Crowded => toys::run(self, true),
+            World::Modules => modules::run(self),
         };
         let state = stage.state();
         Outcome {
