@@ -92,7 +92,7 @@ fn events() -> Vec<Avro> {
                 let fields = vec![
                     ("question_id", text(format!("question-{}", number % 300))),
                     ("concept_ids", Avro::Array(concepts)),
-                    ("correct", Avro::Boolean(number % 3 > 0)),
+                    ("correct", Avro::Boolean(!number.is_multiple_of(3))),
                     ("response_ms", Avro::Long(1_000 + (number * 7919 % 30_000) as i64)),
                     ("attempt", Avro::Int(1 + (number % 3) as i32)),
                     ("score", some(Avro::Double(0.5))),

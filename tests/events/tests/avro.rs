@@ -153,9 +153,9 @@ fn content_is_read_with_either_schema_and_a_comment_in_bytes_is_a_text() {
 #[test]
 fn engagement_is_read_with_either_schema_and_every_channel_is_the_one_that_was_written() {
     let channels: [&[&str]; 2] = [&["email", "push", "sms"], &["email", "push", "in_app", "sms", "other"]];
-    for version in 0..2 {
+    for (version, channels) in channels.into_iter().enumerate() {
         let writer = Writer::of(engagement::SCHEMAS[version]);
-        for (at, channel) in (0..).zip(channels[version]) {
+        for (at, channel) in (0..).zip(channels) {
             for (kind, symbol, is_opened) in [(0, "notification_sent", false), (1, "notification_opened", true)] {
                 let channel_value = Avro::Enum(at, (*channel).to_owned());
                 let sent = record(vec![("notification_id", text("n1")), ("channel", channel_value)]);
