@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use self::schema::{IndexSchema, Version};
+use self::schema::{Encoded, IndexSchema, Version};
 use self::view::{Scanned, View};
 use self::writer::{Call, Writer, open_writer};
 use lyceum_core::ports::statements::semantics::StatementEquality;
@@ -276,7 +276,7 @@ fn write_durably(path: &Path, text: &str) -> io::Result<()> {
 struct Opened {
     index: Index,
     reader: IndexReader,
-    writer: IndexWriter,
+    writer: IndexWriter<Encoded>,
     view: View,
 }
 

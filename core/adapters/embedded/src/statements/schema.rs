@@ -1,18 +1,22 @@
 //! How a statement document becomes a tantivy document and back.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::{iter, slice};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use sha2::{Digest as _, Sha256};
+use tantivy::Term;
 use tantivy::error::DataCorruption;
 use tantivy::schema::document::{
-    DeserializeError, DocumentDeserialize, DocumentDeserializer, ValueDeserialize, ValueDeserializer, ValueVisitor,
+    DeserializeError, Document, DocumentDeserialize, DocumentDeserializer, ReferenceValue, ReferenceValueLeaf, Value,
+    ValueDeserialize, ValueDeserializer, ValueVisitor,
 };
 use tantivy::schema::{
     BytesOptions, FAST, Field as IndexField, INDEXED, IndexRecordOption, NumericOptions, STORED, Schema,
     TextFieldIndexing, TextOptions,
 };
-use tantivy::{TantivyDocument, Term};
 use uuid::Uuid;
 
 use lyceum_core::ports::statements::StatementDocument;
@@ -104,11 +108,16 @@ impl IndexSchema {
     }
 
     pub(super) fn key_term(&self, key: &Key) -> Term {
-        Term::from_field_bytes(self.key, &self.indexed(key))
+        self.indexed_term(&self.indexed(key))
+    }
+
+    /// The term of a key, by what stands for it.
+    pub(super) fn indexed_term(&self, indexed: &[u8]) -> Term {
+        Term::from_field_bytes(self.key, indexed)
     }
 
     /// What stands for a key in the index: random bytes are what its dictionary keeps worst, and merges anew each time.
-    fn indexed<'a>(&self, key: &'a Key) -> Cow<'a, [u8]> {
+    pub(super) fn indexed<'a>(&self, key: &'a Key) -> Cow<'a, [u8]> {
         match self.version {
             Version::First => Cow::Borrowed(&key.0),
             _ => Cow::Owned(Sha256::digest(&key.0)[..KEY_BYTES].to_vec()),
@@ -125,27 +134,38 @@ impl IndexSchema {
         self.fields[at.expect("the code names fields of the table only")]
     }
 
-    pub(super) fn encode(&self, document: &StatementDocument) -> Result<TantivyDocument, serde_json::Error> {
-        let mut encoded = TantivyDocument::new();
-        let (high, low) = document.id.as_u64_pair();
-        encoded.add_bytes(self.key, &self.indexed(&Key::of(document)));
-        encoded.add_u64(self.id_high, high);
-        encoded.add_u64(self.id_low, low);
+    /// The document under its key, of which `indexed` is what stands for it.
+    pub(super) fn encode(&self, document: &StatementDocument, indexed: &[u8]) -> Result<Encoded, serde_json::Error> {
         let about = serde_json::to_string(&About::of(document))?;
-        match (self.version, std::str::from_utf8(&document.raw)) {
-            (Version::First, _) | (_, Err(_)) => encoded.add_bytes(self.raw_bytes, &document.raw),
-            (_, Ok(text)) => encoded.add_text(self.raw, text),
-        }
-        match self.version {
-            Version::First => encoded.add_bytes(self.about, about.as_bytes()),
-            _ => encoded.add_text(self.about, about),
-        }
+        let is_text = self.version > Version::First;
+        let raw = ByteString::try_from(document.raw.clone()).ok().filter(|_| is_text).map(Long::Text);
+        let mut encoded = Encoded {
+            values: Vec::with_capacity(ENCODED_VALUES),
+            texts: String::with_capacity(ENCODED_TEXT_BYTES),
+            key: indexed.into(),
+            raw: raw.unwrap_or_else(|| Long::Bytes(document.raw.clone())),
+            about: if is_text { Long::Text(about.into()) } else { Long::Bytes(about.into()) },
+        };
+        let raw_field = if matches!(encoded.raw, Long::Text(_)) { self.raw } else { self.raw_bytes };
+        let (high, low) = document.id.as_u64_pair();
+        encoded.values.push((self.key, Part::Key));
+        encoded.values.push((self.id_high, Part::Unsigned(high)));
+        encoded.values.push((self.id_low, Part::Unsigned(low)));
+        encoded.values.push((raw_field, Part::Raw));
+        encoded.values.push((self.about, Part::About));
         for (field, &index_field) in FIELDS.iter().zip(&self.fields) {
-            field.for_each_value(document, |value| match value {
-                FieldValue::Text(text) => encoded.add_text(index_field, text),
-                FieldValue::Long(number) => encoded.add_i64(index_field, number),
-                FieldValue::Double(number) => encoded.add_f64(index_field, number),
-                FieldValue::Boolean(truth) => encoded.add_bool(index_field, truth),
+            field.for_each_value(document, |value| {
+                let part = match value {
+                    FieldValue::Text(text) => {
+                        let start = encoded.texts.len();
+                        encoded.texts.push_str(&text);
+                        Part::Text(start..encoded.texts.len())
+                    }
+                    FieldValue::Long(number) => Part::Long(number),
+                    FieldValue::Double(number) => Part::Double(number),
+                    FieldValue::Boolean(truth) => Part::Boolean(truth),
+                };
+                encoded.values.push((index_field, part));
             });
         }
         Ok(encoded)
@@ -165,6 +185,102 @@ impl IndexSchema {
         let about: About<'_> =
             serde_json::from_slice(&about).map_err(|error| corrupt(&format!("cannot be read: {error}")))?;
         Ok(about.with(Bytes::from(raw)))
+    }
+}
+
+/// So many values a document has room for before it grows.
+const ENCODED_VALUES: usize = 24;
+/// And so many bytes of text beside what it shares.
+const ENCODED_TEXT_BYTES: usize = 512;
+
+/// A document as it is indexed. What is long of it is shared with the statement document and not copied: tantivy's own kind of document
+/// copies every value into one memory that grows.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    values: Vec<(IndexField, Part)>,
+    /// The texts that it is searched and counted by, one behind the other.
+    texts: String,
+    key: Box<[u8]>,
+    raw: Long,
+    about: Long,
+}
+
+/// What is stored and not indexed.
+#[derive(Debug)]
+enum Long {
+    Text(ByteString),
+    Bytes(Bytes),
+}
+
+impl Long {
+    fn leaf(&self) -> ReferenceValueLeaf<'_> {
+        match self {
+            Self::Text(text) => ReferenceValueLeaf::Str(text),
+            Self::Bytes(bytes) => ReferenceValueLeaf::Bytes(bytes),
+        }
+    }
+}
+
+/// Where a value is.
+#[derive(Debug)]
+enum Part {
+    Key,
+    Raw,
+    About,
+    /// In [`Encoded::texts`].
+    Text(Range<usize>),
+    Unsigned(u64),
+    Long(i64),
+    Double(f64),
+    Boolean(bool),
+}
+
+impl Document for Encoded {
+    type Value<'a> = EncodedValue<'a>;
+    type FieldsValuesIter<'a> = EncodedValues<'a>;
+
+    fn iter_fields_and_values(&self) -> EncodedValues<'_> {
+        EncodedValues { document: self, left: self.values.iter() }
+    }
+}
+
+/// The values of a document, one after the other.
+pub(super) struct EncodedValues<'a> {
+    document: &'a Encoded,
+    left: slice::Iter<'a, (IndexField, Part)>,
+}
+
+impl<'a> Iterator for EncodedValues<'a> {
+    type Item = (IndexField, EncodedValue<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        use ReferenceValueLeaf as Leaf;
+        let document = self.document;
+        let (field, part) = self.left.next()?;
+        let leaf = match part {
+            Part::Key => Leaf::Bytes(&document.key),
+            Part::Raw => document.raw.leaf(),
+            Part::About => document.about.leaf(),
+            Part::Text(range) => Leaf::Str(&document.texts[range.clone()]),
+            Part::Unsigned(number) => Leaf::U64(*number),
+            Part::Long(number) => Leaf::I64(*number),
+            Part::Double(number) => Leaf::F64(*number),
+            Part::Boolean(truth) => Leaf::Bool(*truth),
+        };
+        Some((*field, EncodedValue(leaf)))
+    }
+}
+
+/// One value, which has no values in it.
+#[derive(Clone, Debug)]
+pub(super) struct EncodedValue<'a>(ReferenceValueLeaf<'a>);
+
+impl<'a> Value<'a> for EncodedValue<'a> {
+    type ArrayIter = iter::Empty<Self>;
+    type ObjectIter = iter::Empty<(&'a str, Self)>;
+
+    fn as_value(&self) -> ReferenceValue<'a, Self> {
+        ReferenceValue::Leaf(self.0.clone())
     }
 }
 

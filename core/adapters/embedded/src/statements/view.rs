@@ -93,8 +93,9 @@ impl View {
         Ok(Keys(segments.map(|segment| segment.inverted_index(field)).collect::<Result<_, _>>()?))
     }
 
-    pub(super) fn find(&self, keys: &Keys, key: &Key) -> tantivy::Result<Option<StatementDocument>> {
-        for address in keys.find(&self.schema.key_term(key))? {
+    /// The statement of that key, of which `indexed` is what stands for it in the index.
+    pub(super) fn find(&self, keys: &Keys, key: &Key, indexed: &[u8]) -> tantivy::Result<Option<StatementDocument>> {
+        for address in keys.find(&self.schema.indexed_term(indexed))? {
             let document = self.document(address)?;
             if Key::of(&document) == *key {
                 return Ok(Some(document));
@@ -104,7 +105,9 @@ impl View {
     }
 
     pub(super) fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        let found = self.keys().and_then(|keys| self.find(&keys, &Key::new(tenant, id))).map_err(refuse_or_retry)?;
+        let key = Key::new(tenant, id);
+        let found = self.keys().and_then(|keys| self.find(&keys, &key, &self.schema.indexed(&key)));
+        let found = found.map_err(refuse_or_retry)?;
         Ok(found.map(|document| self.stored(document)))
     }
 
