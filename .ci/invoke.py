@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import sys
+import time
 import urllib.request
 import uuid
 
@@ -93,11 +94,13 @@ def main(stack):
             continue
         family = file.name.split("-")[0]
         payload = file.read_bytes()
-        before = None
+        before, took = None, []
         for delivery in (1, 2):
+            began = time.monotonic()
             # The alias, as the mappings do.
             answer = lambda_.invoke(FunctionName=outputs[f"{family.capitalize()}Function"], Payload=payload)
             body = json.loads(answer["Payload"].read())
+            took.append(f"{(time.monotonic() - began) * 1e3:.0f}")
             invoked += 1
             if answer.get("FunctionError") or body.get("batchItemFailures") != expected["batchItemFailures"]:
                 wrong.append(f"{file.name}, delivery {delivery}: {json.dumps(body)[:600]}")
@@ -105,6 +108,7 @@ def main(stack):
             if before is not None and now != before:
                 wrong.append(f"{file.name}: the second delivery changed the table")
             before = now
+        print(f"{file.name}: {json.dumps(body)[:300]}, after {' and '.join(took)} ms")
         settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
         applied = set(events(json.loads(payload), settled))
         stored |= applied

@@ -1,6 +1,10 @@
-"""Starts ministack, with what CloudFormation does and it does not: the transforms of a stack's template are applied where the
-stack is one of another stack, too."""
+"""Starts ministack, with what AWS does and it does not: CloudFormation applies the transforms of a stack's template where the stack is
+one of another stack, too; and Lambda runs a function on the machine that its binary is for, here by the emulator of FUNCTIONS_UNDER
+where that is set (`qemu-aarch64-static -L ROOT`)."""
 
+import os
+import shlex
+import subprocess
 import threading
 
 from ministack.app import main
@@ -25,4 +29,20 @@ def transform_and_resolve(template, given, *previous):
 
 
 engine._resolve_parameters = transform_and_resolve
+
+emulator = shlex.split(os.environ.get("FUNCTIONS_UNDER", ""))
+
+
+class Started(subprocess.Popen):
+    """A process; that of a function is told, and started by the emulator."""
+
+    def __init__(self, command, *arguments, **options):
+        if isinstance(command, list) and os.path.basename(command[0]) == "bootstrap":
+            command = [*emulator, *command]
+            function = options["env"]["AWS_LAMBDA_FUNCTION_NAME"]
+            print(f"function {function} started: {os.path.basename(command[0])}", flush=True)
+        super().__init__(command, *arguments, **options)
+
+
+subprocess.Popen = Started
 main()

@@ -11,7 +11,8 @@ import sys
 PRICES = {
     "poller_unit_hour": 0.185,
     "lambda_million_requests": 0.20,
-    "lambda_gb_second": 0.0000166667,
+    # Of arm64; x86_64 is 0.0000166667.
+    "lambda_gb_second": 0.0000133334,
     "dynamodb_million_writes": 0.625,
     "dynamodb_million_reads": 0.125,
     "log_gb": 0.50,
