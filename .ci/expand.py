@@ -65,7 +65,7 @@ def load(folder, name):
 
 # What template.yaml gives a subscription's stack, where it has no default itself.
 OF_THE_ROOT = {
-    "Family": "training", "Binary": "lyceum-training", "Name": "academy-training", "KeepsState": "true", "DestinationService": "",
+    "Family": "training", "Binary": "lyceum-training", "Name": "academy-training", "KeepsState": "true", "DestinationService": "", "FollowUpTopic": "",
     "OpenSearchService": "",
     "DeadLetterTopics": "nlj.errors.validation,nlj.errors.processing,nlj.errors.database", "PollerGroup": "academy",
     "LedgerTable": "academy-Ledger", "MetricsNamespace": "Lyceum/academy", "AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:alarms"}
