@@ -1,7 +1,7 @@
 //! Avro: events of one record schema for each family, in binary behind any of the framings that name its writer's schema, or in
 //! JSON. The reader's schema is the newest of those that are built in (`functions/<family>/schemas/*.avsc`); the writer's is one of
 //! them, known by its fingerprint, or one that a registry has. What the writer's schema says is resolved against the reader's once a
-//! schema ([`plan`]); from there an event is read straight into the family's own types ([`binary`], [`json`]).
+//! schema (`plan.rs`); from there an event is read straight into the family's own types (`binary.rs`, `json.rs`).
 //!
 //! Every event has `event_id` (a UUID as text), `event_type` (an enum: the catalog's name with `_` for `.`), `occurred_at`
 //! (milliseconds since 1970 UTC), `user_id`, `tenant_id`, `correlation_id` (or null) and `payload`, a union whose branch is told by
