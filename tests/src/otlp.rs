@@ -67,6 +67,8 @@ struct Taken {
     connections: usize,
     heads: Vec<String>,
     spans: Vec<Span>,
+    /// What must be in the head of a request; whatever lacks it is answered with 401.
+    asks_for: Option<String>,
 }
 
 impl Collector {
@@ -87,6 +89,11 @@ impl Collector {
             }
         });
         Self { url, taken }
+    }
+
+    /// From now on it takes only what shows it this header, `name: value`.
+    pub fn ask_for(&self, header: &str) {
+        lock(&self.taken).asks_for = Some(header.to_lowercase());
     }
 
     /// The spans that came so far.
@@ -127,8 +134,11 @@ fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
 
 fn serve(mut stream: TcpStream, mood: Mood, taken: &Mutex<Taken>) -> Option<()> {
     let (head, body) = read_request(&mut BufReader::new(stream.try_clone().ok()?))?;
+    let asks_for = lock(taken).asks_for.clone();
+    let is_shown = asks_for.is_none_or(|header| head.to_lowercase().lines().any(|line| line == header));
     lock(taken).heads.push(head);
     let status = match mood {
+        Mood::Takes if !is_shown => "401 Unauthorized",
         Mood::Takes => {
             let request = ExportTraceServiceRequest::decode(&*body).expect("it is OTLP");
             lock(taken).spans.extend(spans(request));

@@ -11,9 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lyceum_core::clock::ms_since_1970;
 use lyceum_services::{Endpoints, Service, Suite};
+use lyceum_tests::academy::answered;
+use lyceum_tests::otlp::{Collector, Mood};
 use lyceum_tests::requests::read_request;
 use lyceum_tests::workplace::{Running, Workplace};
 use lyceum_tests::{aws, binary, block_on};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -25,6 +29,7 @@ const HUSH: &str = "hush";
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("a_functions_secrets_are_used_and_show_nowhere", &[Service::Aws], used_and_nowhere);
     suite.test("a_secret_that_cannot_be_used_is_named_and_not_shown", &[Service::Aws], named);
+    suite.test("a_collectors_secret_that_is_rotated_loses_no_span", &[Service::Aws], rotated_for_a_collector);
     suite.test("a_process_uses_what_its_secrets_hold_as_a_function_does", &[], used_by_a_process);
     suite.test("what_a_processs_variables_hold_is_in_no_log_metric_or_argument", &[], variables);
 }
@@ -232,6 +237,40 @@ fn named(endpoints: &Endpoints) {
     let [half] = put(endpoint, [r#"{"certificate": "hush"}"#]);
     let ended = function(&stand, endpoint, &[("KAFKA_CERTIFICATE_SECRET_ARN", &half)]).wait().expect_code(1);
     assert!(ended.stderr.contains("KAFKA_SSL_KEY_PEM") && !ended.stderr.contains(HUSH), "{}", ended.stderr);
+}
+
+fn rotated_for_a_collector(endpoints: &Endpoints) {
+    let endpoint = endpoints.url(Service::Aws);
+    let [arn] = put(endpoint, [r#"{"headers": "api-key=hush-one"}"#]);
+    let collector = Collector::start(Mood::Takes);
+    collector.ask_for("api-key: hush-one");
+    let own = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_SECRET_ARN", &arn),
+        ("LOG_LEVEL", "debug"),
+    ];
+    let workplace = Workplace::new();
+    let server = workplace.up(&[&aws::VARIABLES[..], &own].concat());
+    // A survey's answer, and the span of its batch, in its sender's trace.
+    let traced = |trace: &str| {
+        let answer = answered(&mut StdRng::seed_from_u64(7), "q1", Uuid::new_v4(), 4);
+        let event = json!([{"key": "one", "value": answer, "headers": {"traceparent": format!("00-{trace}-00f067aa0ba902b7-01")}}]);
+        assert_eq!(block_on(server.post("/events/nlj.survey.responses", &event, None)).0, 202);
+        collector.wait_for(|span| span.name == "invocation" && span.trace == trace);
+    };
+    traced(&"a".repeat(32));
+    block_on(async {
+        let client = aws_sdk_secretsmanager::Client::new(&aws::config(endpoint).await);
+        let text = r#"{"headers": "api-key=hush-two"}"#;
+        client.put_secret_value().secret_id(&arn).secret_string(text).send().await.expect("it is rotated");
+    });
+    collector.ask_for("api-key: hush-two");
+    traced(&"b".repeat(32));
+    let (_, metrics) = block_on(server.get("/metrics", None));
+    assert!(!metrics.to_string().contains("lyceum_spans_lost_total{"), "{metrics}");
+    let ended = server.stop().expect_code(0);
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(HUSH), "{}", ended.stderr);
 }
 
 /// The store refuses, whatever it is shown: here it only notes what that was.

@@ -43,7 +43,8 @@ impl Environment {
         let of_function = FunctionLog::read(&mut reading);
         let spans = SpansSettings::read(&mut reading);
         let settings = ProductionSettings { secrets: Some(self.0.clone()), ..reading.finish(settings)? };
-        let telemetry = Telemetry::start(&settings.log, of_function, spans, namespace)?;
+        let shown = lyceum_connect::shown_to_collector(spans.as_ref(), settings.secrets.as_ref());
+        let telemetry = Telemetry::start(&settings.log, of_function, spans, shown, namespace)?;
         Ok((settings, own, telemetry))
     }
 }

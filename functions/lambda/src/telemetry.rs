@@ -5,11 +5,12 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use lyceum_around::lazily::Settings;
 use lyceum_core::environment::{FunctionLog, LogConfig};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_log::{Invocations, LogObserver};
-use lyceum_spans::{Spans, SpansSettings};
+use lyceum_spans::{Headers, Spans, SpansSettings};
 
 use crate::emf;
 
@@ -23,7 +24,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Begins to log to standard error, to keep metrics, and to make spans where they go somewhere.
+    /// Begins to log to standard error, to keep metrics, and to make spans where they go somewhere; `shown` is what a collector is
+    /// shown, where that may change.
     ///
     /// # Errors
     /// Where `LOG_LEVEL` is no filter, the process logs already, or no span can be sent.
@@ -31,9 +33,10 @@ impl Telemetry {
         log: &LogConfig,
         of_function: FunctionLog,
         spans: Option<SpansSettings>,
+        shown: Option<Box<dyn Settings<Headers>>>,
         namespace: String,
     ) -> anyhow::Result<Self> {
-        let (spans, layer) = Spans::start(spans)?;
+        let (spans, layer) = Spans::start(spans, shown)?;
         let invocations = lyceum_log::start_function(log, of_function, layer)?;
         let metrics = Arc::new(Metrics::with_samples());
         spans.count_in(&metrics);

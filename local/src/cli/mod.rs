@@ -159,7 +159,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         // What the collector is shown may be in a secret.
         config = runtime.block_on(config.with_secrets())?;
     }
-    let (spans, layer) = Spans::start(config.server.spans.clone().filter(|_| processes))?;
+    let settings = config.server.spans.clone().filter(|_| processes);
+    let shown = lyceum_connect::shown_to_collector(settings.as_ref(), config.server.stores.secrets.as_ref());
+    let (spans, layer) = Spans::start(settings, shown)?;
     lyceum_log::start(&config.server.log, layer, std::io::stderr().is_terminal())?;
     runtime.spawn(spans.clone().send_for_ever());
     config.spans = spans.clone();

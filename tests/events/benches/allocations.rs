@@ -67,7 +67,7 @@ fn main() {
     let mut reading = Reading::new(&variable);
     let settings = SpansSettings::read(&mut reading);
     let settings = reading.finish(settings).expect("they are right");
-    let (spans, layer) = Spans::start(settings).expect("nothing is sent yet");
+    let (spans, layer) = Spans::start(settings, None).expect("nothing is sent yet");
     tracing_subscriber::registry().with(layer.expect("spans are on")).init();
     for load in &loads {
         measure(load, "with spans", true, &spans);

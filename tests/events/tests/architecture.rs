@@ -70,6 +70,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
         // What any process has, long-running or a function.
         "core/adapters/log" => on == "core",
         "core/adapters/secrets" => matches!(on, "core" | "core/adapters/aws"),
+        // What a collector is shown changes as a store's credentials do.
+        "core/adapters/spans" => matches!(on, "core" | "core/adapters/aws" | "core/adapters/around"),
         "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
         // Its key may be rotated.
         "core/adapters/content_generator" => matches!(on, "core" | "core/adapters/around"),

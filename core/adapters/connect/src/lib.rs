@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lyceum_around::around::Source;
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
-use lyceum_around::lazily::Lazily;
+use lyceum_around::lazily::{Lazily, Settings};
 use lyceum_around::measured::Measured;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::catalog::FamilySpec;
@@ -26,6 +26,7 @@ use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;
 use lyceum_secrets::Secrets;
+use lyceum_spans::{Headers, SpansSettings, Way};
 use lyceum_xapi::equality;
 
 pub mod generator;
@@ -92,7 +93,7 @@ pub fn kafka(
         ..KafkaSettings::read(reading).unwrap_or_else(|| first.clone())
     };
     let brokers = ("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers.clone());
-    Lazily::of(settings_with(secrets, settings.clone(), brokers, read), |settings| async move {
+    Lazily::of(settings_with(secrets, settings.clone(), Some(brokers), read), |settings| async move {
         KafkaEventLog::connect(&settings).map(Arc::new)
     })
 }
@@ -105,7 +106,7 @@ pub fn elasticsearch(
     prepares: bool,
 ) -> Lazily<Elasticsearch, StatementsError, ElasticsearchSettings> {
     let url = ("ELASTICSEARCH_URL", settings.url.clone());
-    let settings = settings_with(secrets, settings.clone(), url, ElasticsearchSettings::read);
+    let settings = settings_with(secrets, settings.clone(), Some(url), ElasticsearchSettings::read);
     Lazily::of(settings, move |settings| async move {
         let statements = Elasticsearch::connect(&settings, equality::same)?;
         if prepares {
@@ -114,6 +115,15 @@ pub fn elasticsearch(
         }
         Ok(Arc::new(statements))
     })
+}
+
+/// What a collector of spans is shown, which changes with its secret; `None` where no secret or no collector is named.
+pub fn shown_to_collector(
+    spans: Option<&SpansSettings>,
+    secrets: Option<&Arc<Secrets>>,
+) -> Option<Box<dyn Settings<Headers>>> {
+    let Way::Otlp { headers, .. } = &spans?.way else { return None };
+    Some(settings_with(Some(secrets?), headers.clone(), None, SpansSettings::headers))
 }
 
 /// What stands around each client, the same in every process: a guard, and around that the measuring, so that what the guard

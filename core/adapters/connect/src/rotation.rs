@@ -18,18 +18,18 @@ struct WithSecrets<S> {
     last: Mutex<(Arc<Environment>, Arc<S>)>,
 }
 
-/// The settings, which change with the secrets where there are any. What is `given` of a variable was said elsewhere than in
-/// the environment.
+/// The settings, which change with the secrets where there are any. What is `given` of a variable, where one is, was said elsewhere
+/// than in the environment.
 pub(crate) fn settings_with<S: PartialEq + Send + Sync + 'static>(
     secrets: Option<&Arc<Secrets>>,
     first: S,
-    given: (&'static str, String),
+    given: Option<(&'static str, String)>,
     read: impl Fn(&mut Reading<'_>) -> S + Send + Sync + 'static,
 ) -> Box<dyn Settings<S>> {
     let Some(secrets) = secrets else { return Box::new(Fixed(Arc::new(first))) };
     let read = move |environment: &Environment| {
-        let (name, value) = &given;
-        let variable = |of: &str| if of == *name { Some(value.clone()) } else { environment.variable(of) };
+        let given = |of: &str| given.as_ref().filter(|(name, _)| *name == of).map(|(_, value)| value.clone());
+        let variable = |of: &str| given(of).or_else(|| environment.variable(of));
         let mut reading = Reading::new(&variable);
         let settings = read(&mut reading);
         reading.finish(settings)
@@ -79,6 +79,7 @@ mod tests {
     use lyceum_elasticsearch::{ElasticsearchSettings, SearchCredentials};
     use lyceum_kafka::settings::{KafkaSettings, Sasl};
     use lyceum_secrets::ReadSecrets;
+    use lyceum_spans::SpansSettings;
 
     use super::*;
 
@@ -108,7 +109,7 @@ mod tests {
         settings_with(
             Some(secrets),
             first,
-            ("ELASTICSEARCH_URL", "http://127.0.0.1:1".to_owned()),
+            Some(("ELASTICSEARCH_URL", "http://127.0.0.1:1".to_owned())),
             ElasticsearchSettings::read,
         )
     }
@@ -145,7 +146,7 @@ mod tests {
         let named = KafkaSettings::plaintext("given:9092");
         let brokers = ("KAFKA_BOOTSTRAP_SERVERS", "given:9092".to_owned());
         let read = |reading: &mut Reading<'_>| KafkaSettings::read(reading).unwrap();
-        let settings = settings_with(Some(&secrets), named, brokers, read);
+        let settings = settings_with(Some(&secrets), named, Some(brokers), read);
         let first = settings.current().await;
         *vault.0.lock() = text("two");
         assert!(settings.have_others(&first).await);
@@ -153,5 +154,25 @@ mod tests {
         assert_eq!(now.bootstrap_servers, "given:9092");
         let Some(Sasl::Password { password, .. }) = &now.sasl else { panic!("{now:?}") };
         assert_eq!(password.reveal(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_collector_is_shown_what_its_secret_holds_now() {
+        let (vault, secrets) = Vault::of("OTEL_EXPORTER_OTLP_SECRET_ARN", r#"{"headers": "api-key=one"}"#).await;
+        let environment = secrets.environment();
+        let variable = |name: &str| match name {
+            "OTEL_TRACES_EXPORTER" => Some("otlp".to_owned()),
+            _ => environment.variable(name),
+        };
+        let spans = SpansSettings::read(&mut Reading::new(&variable));
+        let shown = crate::shown_to_collector(spans.as_ref(), Some(&secrets)).unwrap();
+        let first = shown.current().await;
+        assert_eq!(*first, [("api-key".to_owned(), "one".to_owned())]);
+        *vault.0.lock() = r#"{"headers": "api-key=two%21,team=learning"}"#.to_owned();
+        assert!(shown.have_others(&first).await);
+        let now = shown.current().await;
+        let [(_, key), (_, team)] = &now[..] else { panic!("{now:?}") };
+        assert_eq!([key.as_str(), team], ["two!", "learning"]);
+        assert!(crate::shown_to_collector(spans.as_ref(), None).is_none(), "what no secret holds does not change");
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_around::lazily::{Fixed, Settings};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::process::Subscriber;
 use lyceum_core::trace::{INVOCATION, SPANS};
@@ -36,7 +37,7 @@ pub use invocation::Caller;
 use invocation::Spanned;
 use queue::{Intake, Queue};
 use sending::{Exporter, Sending};
-pub use settings::{SPAN_VARIABLES, SpansSettings, Way};
+pub use settings::{Headers, SPAN_VARIABLES, SpansSettings, Way};
 
 /// How often a long-running process sends, where there are not enough to be sent together before.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -49,11 +50,15 @@ pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 pub struct Spans(Option<Arc<Sending>>);
 
 impl Spans {
-    /// Begins to take spans, by a layer that goes into the process's log; nothing of it where there are no settings.
+    /// Begins to take spans, by a layer that goes into the process's log; nothing of it where there are no settings. A collector is
+    /// shown what `shown` holds at the time, and without it always what the settings have.
     ///
     /// # Errors
     /// Where the settings name a place to which nothing can be sent.
-    pub fn start(settings: Option<SpansSettings>) -> anyhow::Result<(Self, Option<SpanLayer>)> {
+    pub fn start(
+        settings: Option<SpansSettings>,
+        shown: Option<Box<dyn Settings<Headers>>>,
+    ) -> anyhow::Result<(Self, Option<SpanLayer>)> {
         let Some(settings) = settings else { return Ok((Self(None), None)) };
         let attributes = settings.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
         let resource =
@@ -68,7 +73,8 @@ impl Spans {
             .with_span_processor(Intake(queue.clone()));
         let (exporter, provider) = match &settings.way {
             Way::Otlp { url, headers } => {
-                let mut exporter = otlp::exporter(url, headers)?;
+                let shown = shown.unwrap_or_else(|| Box::new(Fixed(Arc::new(headers.clone()))));
+                let mut exporter = otlp::exporter(url, shown)?;
                 exporter.set_resource(&resource);
                 (Exporter::Otlp(Box::new(exporter)), provider)
             }

@@ -87,6 +87,9 @@ enum Part {
     None,
 }
 
+/// What a collector is shown: names and values of headers. Values may be secrets.
+pub type Headers = Vec<(String, String)>;
+
 /// Where spans go, and which.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpansSettings {
@@ -113,8 +116,8 @@ pub enum Way {
     Otlp {
         /// Where, with its path.
         url: String,
-        /// What it is shown; secrets.
-        headers: Vec<(String, String)>,
+        /// What it is shown at first.
+        headers: Headers,
     },
     /// To the X-Ray daemon, as segment documents by UDP.
     XRay {
@@ -137,11 +140,16 @@ impl fmt::Debug for Way {
 }
 
 impl SpansSettings {
+    /// Reads what a collector is shown, and nothing else.
+    pub fn headers(reading: &mut Reading<'_>) -> Headers {
+        pairs(reading, &HEADERS)
+    }
+
     /// Reads [`SPAN_VARIABLES`]; `None` where no span is to be made.
     pub fn read(reading: &mut Reading<'_>) -> Option<Self> {
         let is_disabled = reading.read(&DISABLED);
         let url = url(reading);
-        let headers = pairs(reading, &HEADERS);
+        let headers = Self::headers(reading);
         let daemon = daemon(reading);
         let mut resource = pairs(reading, &RESOURCE);
         let Sampling { obeys_parent, part } = reading.read(&SAMPLER);
