@@ -62,6 +62,8 @@ fn behind_and_silent(endpoints: &Endpoints) {
         ("ALERT_ERROR_PERCENT", "0"),
         ("ALERT_CPU_PERCENT", "0"),
         ("ALERT_MEMORY_PERCENT", "0"),
+        // That a broker is gone is known when a call has had no answer for so long.
+        ("KAFKA_TIMEOUT_MS", "3000"),
     ];
     let watched = told.iter().fold(tenant.clone(), |tenant, (name, value)| tenant.with(name, value));
     let watched = with_stores(&watched, &kafka.address(), &format!("http://{}", dynamodb.address()));
