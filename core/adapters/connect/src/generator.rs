@@ -20,7 +20,7 @@ pub fn connect(settings: &GeneratorSettings, secrets: Option<&Arc<Secrets>>) -> 
         GeneratorSettings::Messages(of) => of.clone(),
     };
     let (given, before) = (("CONTENT_GENERATOR_URL", first.url.clone()), first.clone());
-    let settings = settings_with(secrets, first, given, move |reading| match GeneratorSettings::read(reading) {
+    let settings = settings_with(secrets, first, Some(given), move |reading| match GeneratorSettings::read(reading) {
         GeneratorSettings::Messages(of) => of,
         // A key that is gone is used until it is refused.
         GeneratorSettings::Offline => before.clone(),
