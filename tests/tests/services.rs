@@ -2,6 +2,7 @@
 
 mod doctor;
 mod real_services;
+mod rotation;
 mod secrets;
 mod stalls;
 
@@ -11,6 +12,7 @@ fn main() {
     let mut suite = Suite::default();
     doctor::add(&mut suite);
     real_services::add(&mut suite);
+    rotation::add(&mut suite);
     secrets::add(&mut suite);
     stalls::add(&mut suite);
     suite.run()

@@ -102,6 +102,7 @@ fn missing(folder: &Folder, service: Service, runs_as: RunsAs) -> Option<String>
     static NO_ENGINE: OnceLock<Option<String>> = OnceLock::new();
     match runs_as {
         RunsAs::Process => prepare::missing(service, &folder.cache()),
+        RunsAs::Container if service == Service::Secured => Some("it runs as a process alone".to_owned()),
         RunsAs::Container => NO_ENGINE.get_or_init(container::missing).clone(),
     }
 }

@@ -163,6 +163,7 @@ fn plan(service: Service, cache: &Path, folder: &Path) -> Result<Plan> {
                 ("OPENSEARCH_JAVA_OPTS", "-Xms512m -Xmx512m"),
             ],
         ),
+        Service::Secured => bail!("{service} runs as a process alone"),
         Service::Registry => (&[8080], &[]),
         Service::Aws => (&[4566], &[]),
     };

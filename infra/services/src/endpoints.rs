@@ -20,6 +20,10 @@ pub enum Service {
     Elasticsearch,
     /// OpenSearch.
     OpenSearch,
+    /// OpenSearch with its security plugin, which asks who somebody is: user `admin`, password `admin`. A test's own alone, as a
+    /// process.
+    #[value(skip)]
+    Secured,
     /// A schema registry with Confluent's API.
     Registry,
     /// A stand-in for AWS: S3, SQS, Secrets Manager, CloudFormation, Lambda, DynamoDB.
@@ -27,7 +31,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// Every service, in the order in which they are shown.
+    /// Every service that tests share, in the order in which they are shown.
     pub const ALL: [Self; 6] =
         [Self::Kafka, Self::DynamoDb, Self::Elasticsearch, Self::OpenSearch, Self::Registry, Self::Aws];
 
@@ -38,6 +42,7 @@ impl Service {
             Self::DynamoDb => ("dynamodb", "DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB"),
             Self::Elasticsearch => ("elasticsearch", "Elasticsearch", "ELASTICSEARCH_URL"),
             Self::OpenSearch => ("opensearch", "OpenSearch", "OPENSEARCH_URL"),
+            Self::Secured => ("secured", "OpenSearch with its security plugin", "LYCEUM_TEST_SECURED_URL"),
             Self::Registry => ("registry", "a schema registry", "SCHEMA_REGISTRY_URL"),
             Self::Aws => ("aws", "an AWS endpoint", "AWS_ENDPOINT_URL"),
         }

@@ -81,6 +81,21 @@ pub(crate) fn archive(cache: &Path, name: &str, artifact: &str, sha256: Option<&
     })
 }
 
+/// OpenSearch with its security plugin where a release has its plugins.
+pub(crate) fn secured(cache: &Path, name: &str) -> Result<PathBuf> {
+    folder(cache, name, |folder| {
+        let project = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let version = pinned::OPENSEARCH_SECURED;
+        let core = format!("-Dartifact=org.opensearch.distribution.integ-test-zip:opensearch:{version}:zip");
+        maven(cache, project.path(), &["unpack", &core], folder)?;
+        let plugin =
+            format!("-Dartifact=org.opensearch.plugin:opensearch-security:{}:zip", pinned::OPENSEARCH_SECURITY);
+        let place = folder.join(format!("opensearch-{version}/plugins/opensearch-security"));
+        maven(cache, project.path(), &["unpack", &plugin], &place)?;
+        open_to_all(folder)
+    })
+}
+
 /// Refuses a folder unless it has one file, and that with this SHA-256.
 fn must_have(folder: &Path, sha256: &str) -> Result<()> {
     let files: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;

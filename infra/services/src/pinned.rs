@@ -13,6 +13,11 @@ pub const ECJ: &str = "3.33.0";
 pub const OPENSEARCH: &str = "3.6.0";
 /// The major version before, where `LYCEUM_TEST_OPENSEARCH_MAJOR=2` asks for it.
 pub const OPENSEARCH_2: &str = "2.19.6";
+/// OpenSearch with its security plugin: the newest version of which Maven Central has both, and the core lacks nothing that the
+/// plugin needs.
+pub const OPENSEARCH_SECURED: &str = "2.19.4";
+/// That plugin.
+pub const OPENSEARCH_SECURITY: &str = "2.19.4.0";
 /// Elasticsearch.
 pub const ELASTICSEARCH: &str = "8.19.21";
 /// The major version after, where `LYCEUM_TEST_ELASTICSEARCH_MAJOR=9` asks for it.
@@ -38,6 +43,7 @@ pub const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
 /// Where that names one that is not pinned.
 pub fn search_engine(service: Service, variable: impl Fn(&str) -> Option<String>) -> Result<&'static str, String> {
     let (name, versions) = match service {
+        Service::Secured => return Ok(OPENSEARCH_SECURED),
         Service::OpenSearch => ("LYCEUM_TEST_OPENSEARCH_MAJOR", [("3", OPENSEARCH), ("2", OPENSEARCH_2)]),
         _ => ("LYCEUM_TEST_ELASTICSEARCH_MAJOR", [("8", ELASTICSEARCH), ("9", ELASTICSEARCH_9)]),
     };
@@ -67,6 +73,7 @@ pub const fn image(service: Service) -> Image {
         Service::DynamoDb => ("ghcr.io/nubo-db/dynoxide", DYNOXIDE),
         Service::Elasticsearch => ("docker.elastic.co/elasticsearch/elasticsearch", ELASTICSEARCH),
         Service::OpenSearch => ("opensearchproject/opensearch", OPENSEARCH),
+        Service::Secured => ("opensearchproject/opensearch", OPENSEARCH_SECURED),
         Service::Registry => ("apicurio/apicurio-registry", REGISTRY),
         Service::Aws => ("ministackorg/ministack", MINISTACK),
     };

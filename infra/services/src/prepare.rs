@@ -29,7 +29,7 @@ pub(crate) fn missing(service: Service, cache: &Path) -> Option<String> {
             return (!there).then(|| "python3 is missing".to_owned());
         }
         Service::Kafka => (17, vec![maven::kafka_name(), maven::msk_iam_name()]),
-        Service::Elasticsearch | Service::OpenSearch => match search::version(service) {
+        Service::Elasticsearch | Service::OpenSearch | Service::Secured => match search::version(service) {
             Ok(version) => (search::java(version), vec![search::name(service, version)]),
             Err(why) => return Some(why),
         },
@@ -47,7 +47,7 @@ pub(crate) fn missing(service: Service, cache: &Path) -> Option<String> {
 pub(crate) fn prepare(service: Service, cache: &Path, folder: &Path) -> Result<(Launch, Endpoints, Vec<u16>)> {
     let ports = free_ports(match service {
         Service::Kafka => 6,
-        Service::Elasticsearch | Service::OpenSearch => 2,
+        Service::Elasticsearch | Service::OpenSearch | Service::Secured => 2,
         Service::DynamoDb | Service::Registry | Service::Aws => 1,
     })?;
     let place = Place { cache, folder, ports: &ports };
@@ -57,7 +57,7 @@ pub(crate) fn prepare(service: Service, cache: &Path, folder: &Path) -> Result<(
             return Ok((launch, Endpoints::of_kafka(endpoint), ports));
         }
         Service::DynamoDb => dynamodb(&place)?,
-        Service::Elasticsearch | Service::OpenSearch => search::prepare(service, &place)?,
+        Service::Elasticsearch | Service::OpenSearch | Service::Secured => search::prepare(service, &place)?,
         Service::Registry => registry(&place)?,
         Service::Aws => aws(&place)?,
     };

@@ -39,6 +39,10 @@ impl Prober {
             Service::Elasticsearch | Service::OpenSearch => {
                 get("/_cluster/health?wait_for_status=yellow&timeout=1s", "\"timed_out\":false")
             }
+            Service::Secured => {
+                let health = self.client.get(format!("{url}/_cluster/health?wait_for_status=yellow&timeout=1s"));
+                self.holds(health.basic_auth("admin", Some("admin")), "\"timed_out\":false")
+            }
             Service::Registry => get("/subjects", "["),
         }
     }

@@ -1,4 +1,4 @@
-//! Elasticsearch and OpenSearch: one node, without security, on this machine alone.
+//! Elasticsearch and OpenSearch: one node, on this machine alone; without security, but for the one that is there for it.
 
 use std::env;
 use std::fs;
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 
 use crate::folder::must_be_open;
 use crate::launch::{Launch, Place};
-use crate::{Service, java, maven, pinned, program};
+use crate::{Service, certificates, java, maven, pinned, program};
 
 /// The version that the environment asks for.
 pub(crate) fn version(service: Service) -> Result<&'static str, String> {
     pinned::search_engine(service, |name| env::var(name).ok())
 }
 
-/// The folder in the cache, and the folder within the archive.
+/// The folder in the cache.
 pub(crate) fn name(service: Service, version: &str) -> String {
     format!("{}-{version}", service.name())
 }
@@ -27,13 +27,18 @@ pub(crate) fn java(version: &str) -> u32 {
 }
 
 pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
-    let is_opensearch = service == Service::OpenSearch;
+    let is_opensearch = service != Service::Elasticsearch;
     let version = version(service).map_err(anyhow::Error::msg)?;
-    let product = service.name();
-    let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
+    let product = if is_opensearch { "opensearch" } else { "elasticsearch" };
     let name = name(service, version);
-    let sha256 = (version == pinned::ELASTICSEARCH_9).then_some(pinned::ELASTICSEARCH_9_SHA256);
-    let program = maven::archive(place.cache, &name, &artifact, sha256)?.join(&name);
+    let fetched = if service == Service::Secured {
+        maven::secured(place.cache, &name)?
+    } else {
+        let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
+        let sha256 = (version == pinned::ELASTICSEARCH_9).then_some(pinned::ELASTICSEARCH_9_SHA256);
+        maven::archive(place.cache, &name, &artifact, sha256)?
+    };
+    let program = fetched.join(format!("{product}-{version}"));
     let home = java::home(java(version), place.cache)?;
     if rustix::process::geteuid().is_root() {
         for reached in [place.folder, &program, &home] {
@@ -50,6 +55,9 @@ pub(crate) fn prepare(service: Service, place: &Place<'_>) -> Result<Launch> {
         if let Some(name) = file.file_name().filter(|_| file.is_file()) {
             fs::copy(&file, config.join(name))?;
         }
+    }
+    if service == Service::Secured {
+        secure(&program, &config)?;
     }
     fs::write(config.join(format!("{product}.yml")), settings(service, place))?;
     fs::write(config.join("jvm.options"), jvm_options(&program, &home, place.folder)?)?;
@@ -92,10 +100,39 @@ cluster.routing.allocation.disk.threshold_enabled: false
         transport = place.ports[1],
         folder = place.folder.display(),
     );
-    if service == Service::Elasticsearch {
-        settings += "xpack.security.enabled: false\n";
+    match service {
+        Service::Elasticsearch => settings += "xpack.security.enabled: false\n",
+        Service::Secured => settings += SECURITY,
+        _ => {}
     }
     settings
+}
+
+/// Whoever asks over HTTP shows a name and a password; between nodes the plugin wants TLS, also of a single one. Its users, roles and
+/// rights are made at the first start from the files beside the settings, and may be changed by who has all access.
+const SECURITY: &str = "plugins.security.ssl.transport.pemcert_filepath: certificates/node.pem
+plugins.security.ssl.transport.pemkey_filepath: certificates/node.key
+plugins.security.ssl.transport.pemtrustedcas_filepath: certificates/ca.pem
+plugins.security.ssl.transport.enforce_hostname_verification: false
+plugins.security.ssl.http.enabled: false
+plugins.security.nodes_dn: [CN=node]
+plugins.security.allow_default_init_securityindex: true
+plugins.security.restapi.roles_enabled: [all_access]
+";
+
+/// The node's certificate, and the plugin's own users and roles, `admin` among them.
+fn secure(program: &Path, config: &Path) -> Result<()> {
+    certificates::write(&config.join("certificates"))?;
+    let own = config.join("opensearch-security");
+    fs::create_dir_all(&own)?;
+    let delivered = program.join("plugins/opensearch-security/config");
+    for entry in fs::read_dir(&delivered).with_context(|| format!("the plugin has no {}", delivered.display()))? {
+        let file = entry?.path();
+        if let Some(name) = file.file_name().filter(|_| file.extension().is_some_and(|of| of == "yml")) {
+            fs::copy(&file, own.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Options of our own: the delivered ones write into the program's folder, which is shared and may not be writable.
