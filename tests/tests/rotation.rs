@@ -69,8 +69,9 @@ impl Store {
     }
 }
 
+/// The plugin refuses one that is like the name.
 fn password(user: &str) -> String {
-    format!("Hush-9f41c7-of-{user}")
+    format!("Hush-9f41c7-{}", if user == "first" { "Plum!" } else { "Kiwi!" })
 }
 
 /// What a secret holds of a user.
