@@ -146,7 +146,7 @@ fn taken_away(endpoints: &Endpoints) {
     assert!(before < all / 2, "all that was sent had been stored before the user was gone: {before}");
     until("the second user has stored the rest", || store.count() == all);
     let (_, status) = block_on(server.get("/events/status", None));
-    assert_eq!(status["totals"]["dead_lettered"], json!({}), "{status}");
+    assert_eq!(status["totals"]["dead_letters"], json!({}), "{status}");
     let (_, overview) = block_on(server.get("/api/analytics/platform/overview", None));
     assert_eq!(overview["total"], all, "{overview}");
     let ended = server.stop().expect_code(0);
