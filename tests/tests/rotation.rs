@@ -118,6 +118,8 @@ fn taken_away(endpoints: &Endpoints) {
         ("ELASTICSEARCH_SECRET_ARN", &arn),
         ("ELASTICSEARCH_REPLICAS", "0"),
         ("BATCH_SIZE", "20"),
+        // It says where secrets were read again.
+        ("LOG_LEVEL", "info"),
     ];
     let workplace = Workplace::new();
     let server = workplace.up(&[&aws::VARIABLES[..], &own].concat());
