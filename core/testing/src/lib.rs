@@ -3,6 +3,7 @@
 
 pub mod analytics;
 pub mod clock;
+pub mod decide;
 pub mod event_log_contract;
 pub mod generator_contract;
 pub mod ledger_contract;

@@ -128,33 +128,15 @@ fn transition(before: Option<Course>, event: &Event, from: Status, to: Status) -
 mod tests {
     use lyceum_core::family::AggregateState;
     use lyceum_core::record::Position;
+    use lyceum_testing::decide::decide_each;
     use uuid::Uuid;
 
     use super::*;
     use crate::state::COURSE;
 
     fn run(whats: impl IntoIterator<Item = What>) -> Result<Course, &'static str> {
-        let mut state: Option<Course> = None;
-        for (offset, what) in (0..).zip(whats) {
-            let event = Event { course_id: "rust".into(), title: None, language: None, what };
-            let at = Occurrence {
-                event_id: Uuid::nil(),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            let decided = decide(&States::new([(COURSE, "rust", state.as_ref())]), &event, &at);
-            state = match decided {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(other) => panic!("{other:?}"),
-            };
-        }
-        Ok(state.expect("at least one event"))
+        let event = |what| Event { course_id: "rust".into(), title: None, language: None, what };
+        decide_each(whats.into_iter().map(event), |_| (COURSE, "rust".into()), decide)
     }
 
     fn lesson(id: &str) -> What {

@@ -117,8 +117,7 @@ impl Distribution {
 #[cfg(test)]
 mod tests {
     use lyceum_core::family::AggregateState;
-    use lyceum_core::record::Position;
-    use uuid::Uuid;
+    use lyceum_testing::decide::decide_each;
 
     use super::*;
     use crate::state::{DISTRIBUTION, Version};
@@ -129,25 +128,7 @@ mod tests {
     }
 
     fn run(events: impl IntoIterator<Item = Event>) -> Result<Distribution, &'static str> {
-        let mut state: Option<Distribution> = None;
-        for (offset, event) in (0..).zip(events) {
-            let at = Occurrence {
-                event_id: Uuid::nil(),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            state = match decide(&States::new([(DISTRIBUTION, "d", state.as_ref())]), &event, &at) {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(other) => panic!("{other:?}"),
-            };
-        }
-        Ok(state.expect("at least one event"))
+        decide_each(events, |_| (DISTRIBUTION, "d".into()), decide)
     }
 
     fn created() -> What {

@@ -94,7 +94,7 @@ impl Generation {
 
 #[cfg(test)]
 mod tests {
-    use lyceum_core::record::Position;
+    use lyceum_testing::decide::decide_each;
     use uuid::Uuid;
 
     use super::*;
@@ -121,27 +121,8 @@ mod tests {
 
     /// Each with the request that it names; the id of an event is its place.
     fn run_of(events: impl IntoIterator<Item = (What, Option<Uuid>)>) -> Result<Generation, &'static str> {
-        let mut state: Option<Generation> = None;
-        for (offset, what) in (0..).zip(events) {
-            let (what, request_id) = what;
-            let event = Event { generation_id: "g".into(), request_id, what };
-            let at = Occurrence {
-                event_id: Uuid::from_u128(offset as u128),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            state = match decide(&States::new([(GENERATION, "g", state.as_ref())]), &event, &at) {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(Refusal::Transient { reason: wrong } | Refusal::Faulty { message: wrong }) => panic!("{wrong}"),
-            };
-        }
-        Ok(state.expect("at least one event"))
+        let event = |(what, request_id)| Event { generation_id: "g".into(), request_id, what };
+        decide_each(events.into_iter().map(event), |_| (GENERATION, "g".into()), decide)
     }
 
     #[test]

@@ -104,9 +104,8 @@ fn of_ir(mut ir: Ir, event: &Event, at: &Occurrence) -> Ir {
 #[cfg(test)]
 mod tests {
     use lyceum_core::family::AggregateState;
-    use lyceum_core::record::Position;
+    use lyceum_testing::decide::decide_each;
     use serde_json::{Value, json};
-    use uuid::Uuid;
 
     use super::*;
     use crate::state::{IR, Reason, Verdict};
@@ -126,26 +125,7 @@ mod tests {
 
     /// What a person is then shown.
     fn run(events: impl IntoIterator<Item = Event>) -> Result<Value, &'static str> {
-        let mut state: Option<State> = None;
-        for (offset, event) in (0..).zip(events) {
-            let at = Occurrence {
-                event_id: Uuid::from_u128(offset as u128),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            let (kind, id) = event.subject();
-            state = match decide(&States::new([(kind, &*id, state.as_ref())]), &event, &at) {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(other) => panic!("{other:?}"),
-            };
-        }
-        Ok(state.expect("at least one event").view(&[]))
+        decide_each(events, Event::subject, decide).map(|state| state.view(&[]))
     }
 
     fn status(whats: &[What]) -> Result<Value, &'static str> {

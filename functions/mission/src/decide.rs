@@ -69,33 +69,14 @@ fn step(before: Option<Mission>, event: &Event) -> Result<Mission, Refusal> {
 #[cfg(test)]
 mod tests {
     use lyceum_core::family::AggregateState;
-    use lyceum_core::record::Position;
-    use uuid::Uuid;
+    use lyceum_testing::decide::decide_each;
 
     use super::*;
     use crate::state::MISSION;
 
     fn run<'w>(whats: impl IntoIterator<Item = &'w What>) -> Result<Mission, &'static str> {
-        let mut state: Option<Mission> = None;
-        for (offset, what) in (0..).zip(whats) {
-            let event = Event { mission_id: "m".into(), what: what.clone() };
-            let at = Occurrence {
-                event_id: Uuid::nil(),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            state = match decide(&States::new([(MISSION, "m", state.as_ref())]), &event, &at) {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(other) => panic!("{other:?}"),
-            };
-        }
-        Ok(state.expect("at least one event"))
+        let events = whats.into_iter().map(|what| Event { mission_id: "m".into(), what: what.clone() });
+        decide_each(events, |_| (MISSION, "m".into()), decide)
     }
 
     const CREATED: What = What::Created { title: None };

@@ -78,7 +78,7 @@ pub fn decide(states: &States<'_, Response>, event: &Event, at: &Occurrence) -> 
 #[cfg(test)]
 mod tests {
     use lyceum_core::family::AggregateState;
-    use lyceum_core::record::Position;
+    use lyceum_testing::decide::decide_each;
     use uuid::Uuid;
 
     use super::*;
@@ -94,27 +94,7 @@ mod tests {
     }
 
     fn run(events: impl IntoIterator<Item = Event>) -> Result<Response, &'static str> {
-        let mut state: Option<Response> = None;
-        for (offset, event) in (0..).zip(events) {
-            let at = Occurrence {
-                event_id: Uuid::nil(),
-                event_type: "any",
-                tenant: "acme".into(),
-                correlation_id: "c".into(),
-                home: None,
-                source: Position::new("t", 0, offset),
-                occurred_at_ms: offset,
-                now_ms: 0,
-            };
-            let id = event.response_id();
-            let decided = decide(&States::new([(RESPONSE, &*id, state.as_ref())]), &event, &at);
-            state = match decided {
-                Ok(decision) => decision.changes.into_iter().next().and_then(|change| change.state),
-                Err(Refusal::Rejected { rule, .. }) => return Err(rule),
-                Err(Refusal::Transient { reason: wrong } | Refusal::Faulty { message: wrong }) => panic!("{wrong}"),
-            };
-        }
-        Ok(state.expect("at least one event"))
+        decide_each(events, |event| (RESPONSE, event.response_id()), decide)
     }
 
     #[test]
