@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lyceum_around::system_clock::SystemClock;
+use lyceum_connect::ProductionSettings;
+use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::process::Subscriber;
+use lyceum_core::process::{ProcessConfig, Services, Subscriber};
 use lyceum_lambda_event::brake::{Brake, LEFT_FOR_ANSWERING};
 use lyceum_lambda_event::handler::{Ended, HandlerError, process};
 use lyceum_lambda_event::lag;
@@ -54,6 +56,17 @@ where
                 code
             }
         }
+    })
+}
+
+/// Runs a function that uses a ledger: `make` gets its services, the catalog of all families, and how events are processed.
+pub fn serve<S: Subscriber + 'static>(make: impl FnOnce(Services, Arc<Catalog>, ProcessConfig) -> S) -> ExitCode {
+    run(async |environment| {
+        let (settings, telemetry) = environment.read(ProductionSettings::read)?;
+        let catalog = Arc::new(lyceum_catalog::catalog());
+        let services =
+            lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
+        telemetry.serve(make(services.into(), catalog, settings.process)).await
     })
 }
 
