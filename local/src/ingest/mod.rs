@@ -168,13 +168,13 @@ async fn settle_what_follows(pipeline: &Pipeline) -> Result<()> {
             let ranges = pipeline.event_log.offsets(topic).await?;
             let held = (0..).zip(&ranges).filter(|(_, range)| range.start < range.end);
             let ends: BTreeMap<i32, i64> = held.map(|(partition, range)| (partition, range.end)).collect();
-            let waiting = mapping.wait_until_settled(&ends);
-            if let Some(()) = waiting.now_or_never() {
+            let mut waiting = std::pin::pin!(mapping.wait_until_settled(&ends));
+            if waiting.as_mut().now_or_never().is_some() {
                 continue;
             }
             is_settled = false;
             let limit = STANDSTILL + *function_timeout;
-            tokio::time::timeout(limit, mapping.wait_until_settled(&ends)).await.map_err(|_| {
+            tokio::time::timeout(limit, waiting).await.map_err(|_| {
                 anyhow::anyhow!(
                     "all events are settled, and not what follows from them: {name} has not settled {topic} within {} s. It is \
                      published and stays, and is settled at the next start: `lyceum status` shows stores and functions",
