@@ -19,9 +19,9 @@ import boto3
 from confluent_kafka.admin import AdminClient, NewTopic
 
 # Whose events are documents alone, or counted by their documents.
-WITHOUT_KEYS = {"statement", "learning", "content", "engagement", "security"}
+WITHOUT_KEYS = {"statement", "learning", "content", "engagement", "security", "audit"}
 # Who reads topics of others, and stores no document of what it reads.
-BESIDE_FAMILIES = {"generator", "staging-course", "intake-distribution", "watch-security"}
+BESIDE_FAMILIES = {"generator", "staging-course", "intake-distribution", "watch-security", "audit"}
 
 EVENTS = pathlib.Path(__file__).parent.parent / "events" / "aws"
 

@@ -17,6 +17,9 @@ use lyceum_xapi::{Limits, Version};
 /// Names the tenant.
 pub const TENANT_HEADER: &str = "tenant-id";
 
+/// Names the event.
+pub const EVENT_ID_HEADER: &str = "event-id";
+
 /// Says that the header `tenant-id` is that of the credential by which it was published: nobody else can set this one over HTTP.
 pub const TENANT_GIVEN_HEADER: &str = "lyceum-tenant-given";
 
@@ -291,7 +294,7 @@ impl<'a, 'c> Opening<'a, 'c> {
     /// Finds the event's id: the body's own, there, or in the header `event-id`.
     pub fn find_id(&mut self, own: Option<Uuid>, source: Source<'a>) {
         self.id = own;
-        for (pointer, text) in [source, self.header("event-id")] {
+        for (pointer, text) in [source, self.header(EVENT_ID_HEADER)] {
             let Some(text) = text else { continue };
             match (self.id, lyceum_xapi::uuid::parse(&text)) {
                 (_, None) => {

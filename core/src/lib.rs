@@ -4,6 +4,7 @@
 //! in [`family`]; what the core asks of the world is in [`ports`]. Who answers lies beside it, a crate each, in `core/adapters/`.
 
 pub mod analytics;
+pub mod audit;
 pub mod capacity;
 pub mod catalog;
 pub mod clock;

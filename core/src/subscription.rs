@@ -9,6 +9,7 @@
 //! | calling | a port is asked, and follow-ups of its answer go out | a lease, and a key that records the answer: [`Calling`](crate::effects::Calling) |
 //! | watching | states of its own change by what is on topics of others, and follow-ups go out | state and key in one commit: [`Watching`](crate::effects::Watching) |
 //! | counted | numbers change | the offset up to which they hold, after a document whose id makes it once: [`Counted`](crate::effects::Counted) |
+//! | audit | a record is an entry of its log | the offset up to which the log holds, after a document: [`AuditProcessor`](crate::process::AuditProcessor) |
 
 use crate::catalog::{DeadLetterTopics, FamilySpec};
 
@@ -69,6 +70,8 @@ pub enum Effect {
     Calling,
     /// Numbers, each with the offset up to which it holds, of events whose documents are stored.
     Counted,
+    /// An entry of the audit log for each record, readable or not; logs have the offset up to which they hold.
+    Audit,
 }
 
 impl Effect {
@@ -134,7 +137,7 @@ impl Subscription {
         match self.effect {
             Effect::Watching { kinds } => kinds,
             Effect::Stateful { .. } | Effect::Counted => self.family().map_or(&[], |family| family.kinds),
-            Effect::Documents | Effect::Reaction | Effect::Calling => &[],
+            Effect::Documents | Effect::Reaction | Effect::Calling | Effect::Audit => &[],
         }
     }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use lyceum_catalog::audit::SUBSCRIPTION as AUDIT;
 use lyceum_content::Content;
 use lyceum_core::catalog::{Catalog, FamilySpec};
 use lyceum_core::effects::{Calling, Counted, Reaction, Watching};
@@ -10,8 +11,9 @@ use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
 use lyceum_core::ports::generator::ContentGenerator;
+use lyceum_core::ports::statements::StoreDocuments;
 use lyceum_core::process::{
-    CallingProcessor, CountedProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services,
+    AuditProcessor, CallingProcessor, CountedProcessor, DocumentProcessor, ProcessConfig, ReactionProcessor, Services,
     StatefulProcessor, Subscriber, WatchingProcessor,
 };
 use lyceum_core::record::Record;
@@ -33,6 +35,7 @@ use lyceum_training::Training;
 use lyceum_watch_security::SecurityWatch;
 use uuid::Uuid;
 
+mod labels;
 mod look;
 
 use look::Reader;
@@ -56,7 +59,7 @@ pub const REGISTRY: &[Entry] = &[
 
 /// The subscriptions of this release that read topics of others, each a function of its own.
 pub const OTHERS: &[Function] =
-    &[calling_generator(), reaction::<Staging>(), reaction::<Intake>(), watching::<SecurityWatch>()];
+    &[calling_generator(), reaction::<Staging>(), reaction::<Intake>(), watching::<SecurityWatch>(), audit()];
 
 /// Every function of this release: the families' own, and the others.
 pub fn functions() -> impl Iterator<Item = Function> {
@@ -70,6 +73,8 @@ pub struct Ports {
     pub services: Services,
     /// Asked by those that generate content.
     pub generator: Arc<ContentGenerator>,
+    /// Where the audit log has its entries.
+    pub audit: Arc<dyn StoreDocuments>,
 }
 
 /// A subscription and how its function is made.
@@ -110,11 +115,20 @@ pub const fn watching<W: Watching>() -> Function {
 
 /// The function that asks the content generator.
 const fn calling_generator() -> Function {
-    let build = |Ports { services, generator }, catalog, config| {
+    let build = |Ports { services, generator, .. }, catalog, config| {
         // No two processes are one holder of a lease.
         Arc::new(CallingProcessor::<Generator>::new(services, generator, Uuid::new_v4(), catalog, config)) as _
     };
     Function { subscription: Generator::SUBSCRIPTION, build: Build::OfPorts(build) }
+}
+
+/// The function that keeps the audit log.
+const fn audit() -> Function {
+    let build = |Ports { services, audit, .. }, _, config: ProcessConfig| {
+        let labels = Arc::new(Look::new(config.envelope.clone()));
+        Arc::new(AuditProcessor::new(&AUDIT, services, audit, labels, &config)) as _
+    };
+    Function { subscription: &AUDIT, build: Build::OfPorts(build) }
 }
 
 /// A family and how its function is made.
@@ -196,7 +210,7 @@ mod tests {
             assert!(names.insert(subscription.name), "two functions are called {}", subscription.name);
             for topic in subscription.topics() {
                 assert!(
-                    catalog.family_of_topic(topic).is_some(),
+                    catalog.family_of_topic(topic).is_some() || catalog.dead_letter_topics().contains(&topic),
                     "{} reads {topic}, which nobody owns",
                     subscription.name
                 );

@@ -25,6 +25,7 @@ pub struct Look {
     /// One of them a form.
     forms: Arc<[&'static Entry]>,
     catalog: Arc<Catalog>,
+    dead_letter_topics: Arc<[&'static str]>,
     config: EnvelopeConfig,
 }
 
@@ -39,7 +40,8 @@ impl Look {
         let catalog = Arc::new(Catalog::new(entries.iter().map(|entry| entry.spec).collect()));
         let mut seen: HashSet<TypeId> = HashSet::new();
         let forms = entries.iter().filter(|entry| seen.insert(entry.reader.type_id())).collect();
-        Self { entries, forms, catalog, config }
+        let dead_letter_topics = catalog.dead_letter_topics().into();
+        Self { entries, forms, catalog, dead_letter_topics, config }
     }
 
     /// What a record says. On a topic of a family it is read by that one's form; a record on none by the form that it looks like: of
@@ -66,6 +68,16 @@ impl Look {
         let takes_all = of_form.find(|entry| entry.spec.event_types.is_empty());
         let of_name = || self.catalog.event_type(event_type).map(|known| known.topic);
         takes_all.and_then(first_topic).or_else(of_name).or_else(|| first_topic(form))
+    }
+
+    /// The name of the family that owns a topic.
+    pub(crate) fn family_of(&self, topic: &str) -> Option<&'static str> {
+        self.catalog.family_of_topic(topic).map(|spec| spec.name)
+    }
+
+    /// The topics for dead letters.
+    pub(crate) fn dead_letter_topics(&self) -> &[&'static str] {
+        &self.dead_letter_topics
     }
 
     /// Whether a value looks like an event of any form.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{Reading, Row, Table, Variable, milliseconds, optional, optional_whole, whole};
+use lyceum_core::environment::{Reading, Row, Table, Variable, choice, milliseconds, optional, optional_whole, whole};
 use lyceum_secrets::Secrets;
 use lyceum_server::config::{Config as ServerConfig, VARIABLES};
 use lyceum_spans::Spans;
@@ -17,6 +17,8 @@ use crate::functions::RemoteFunctions;
 pub struct Config {
     /// Those of any process.
     pub server: ServerConfig,
+    /// `AUDIT`: whether the audit log is kept.
+    pub audits: bool,
     /// `BATCH_SIZE`: records a batch, 1 to 10,000.
     pub batch_size: usize,
     /// `WINDOW_SIZE_MS`: how long a batch that is not full waits for more.
@@ -49,6 +51,11 @@ impl fmt::Debug for CommandToken {
     }
 }
 
+const AUDIT: Variable<bool> = choice(
+    "AUDIT",
+    &[("on", true), ("off", false)],
+    "whether every record of every topic goes into the audit log; what comes while it is off is in no log, unless it is on again before the topics have dropped it",
+);
 const BATCH_SIZE: Variable<usize> = whole("BATCH_SIZE", 500, 1..=10_000, "records a batch");
 const LYCEUM_DATA: Variable<Option<String>> =
     optional("LYCEUM_DATA", "the data folder where `--data` names none; without both it is `.lyceum`");
@@ -60,7 +67,7 @@ const WORKERS: Variable<Option<usize>> =
     optional_whole("WORKERS", 1..=256, "the threads on which events are processed; without it one for each processor")
         .alias("FASTSTREAM_WORKERS");
 
-const LOCAL_VARIABLES: Table = &[&BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE, &WORKERS];
+const LOCAL_VARIABLES: Table = &[&AUDIT, &BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE, &WORKERS];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.
 pub fn variables() -> impl Iterator<Item = Row> {
@@ -105,6 +112,7 @@ impl Config {
         let mut reading = Reading::new(&variable);
         let config = Self {
             server: ServerConfig::read(&mut reading),
+            audits: reading.read(&AUDIT),
             batch_size: reading.read(&BATCH_SIZE),
             batching_window: reading.read(&WINDOW_SIZE),
             data: reading.read(&LYCEUM_DATA).map(PathBuf::from),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use lyceum_around::around::Source;
 use lyceum_around::guarded::{Guard, GuardLimits};
-use lyceum_connect::Wiring;
+use lyceum_connect::{Index, Wiring};
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
@@ -55,6 +55,8 @@ pub struct Stores {
     pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
     pub statements: Arc<dyn Statements>,
+    /// Entries of the audit log.
+    pub audit: Arc<dyn Statements>,
     /// Before each store that is a service.
     pub guards: Vec<Arc<Guard>>,
     /// Where each store is, for people.
@@ -139,9 +141,18 @@ impl<'a> Connecting<'a> {
 
     /// The statements.
     pub async fn statements(&mut self) -> Result<Option<Arc<dyn Statements>>> {
+        self.documents(Index::Statements).await
+    }
+
+    /// The entries of the audit log.
+    pub async fn audit(&mut self) -> Result<Option<Arc<dyn Statements>>> {
+        self.documents(Index::Audit).await
+    }
+
+    async fn documents(&mut self, index: Index) -> Result<Option<Arc<dyn Statements>>> {
         let Some(settings) = &self.config.elasticsearch else { return Ok(None) };
         let prepares = self.purpose == Purpose::Process;
-        let statements = lyceum_connect::elasticsearch(settings, self.config.secrets.as_ref(), prepares);
+        let statements = lyceum_connect::elasticsearch(settings, self.config.secrets.as_ref(), prepares, index);
         statements.adapter().await.with_context(|| {
             let place = &self.places.statements;
             format!("the statement store ({place}) cannot be used; ELASTICSEARCH_URL says where it is")
@@ -156,10 +167,11 @@ impl<'a> Connecting<'a> {
         event_log: Arc<dyn EventLog>,
         ledger: Arc<dyn Ledger>,
         statements: Arc<dyn Statements>,
+        audit: Arc<dyn Statements>,
         catalog: &Catalog,
     ) -> Result<Stores> {
         let Self { config, purpose, places, wiring, .. } = self;
-        let stores = Stores { event_log, ledger, statements, guards: wiring.into_guards(), places };
+        let stores = Stores { event_log, ledger, statements, audit, guards: wiring.into_guards(), places };
         let is_shared = config.kafka.is_some();
         if !(is_shared && purpose == Purpose::Look) {
             stores.prepare_topics(is_shared, catalog).await?;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::LedgerError;
 use lyceum_core::ports::statements::StatementsError;
+use lyceum_core::process::audit::AuditError;
 use serde::Serialize;
 
 use crate::questions::AskError;
@@ -157,6 +158,15 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         let kind = if error.is_transient() { Kind::UNAVAILABLE } else { Kind::INTERNAL };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Entries(error) => error.into(),
+            AuditError::Ledger(error) => error.into(),
+        }
     }
 }
 

@@ -91,7 +91,8 @@ impl World {
         };
         let catalog = Arc::new(catalog());
         let build = |of: lyceum_functions::Function| {
-            let ports = Ports { services: services.clone(), generator: Arc::new(Offline) };
+            let ports =
+                Ports { services: services.clone(), generator: Arc::new(Offline), audit: self.statements.clone() };
             (of.subscription.name, of.build(ports, catalog.clone(), ProcessConfig::default()))
         };
         functions().map(build).collect()

@@ -83,6 +83,8 @@ fn example_of(path: &str) -> String {
         "/api/dead-letters/{topic}/{partition}/{offset}" => format!("/api/dead-letters/{LETTERS}/0/0"),
         "/api/state/{kind}/{id}" => "/api/state/session/s-1".to_owned(),
         "/state/{kind}/{id}" => "/state/session/s-1".to_owned(),
+        "/api/audit/proof" => format!("/api/audit/proof?event={BOOKINGS}/0/0"),
+        "/audit/{topic}/{partition}/{offset}" => format!("/audit/{BOOKINGS}/0/0"),
         "/api/statements/{id}" => format!("/api/statements/{STATEMENT_ID}"),
         "/statements/{id}" => format!("/statements/{STATEMENT_ID}"),
         other => other.to_owned(),
@@ -754,7 +756,9 @@ async fn no_route_shows_or_moves_what_is_another_tenants() {
         let text = as_acme(get(&example_of(route.path))).await.text;
         assert!(!text.contains("globex"), "{} tells acme of globex:\n{text}", route.path);
         if route.query.iter().any(|(name, _)| *name == "tenant") {
-            let answer = as_acme(get(&format!("{}?tenant=globex", example_of(route.path)))).await;
+            let path = example_of(route.path);
+            let sign = if path.contains('?') { '&' } else { '?' };
+            let answer = as_acme(get(&format!("{path}{sign}tenant=globex"))).await;
             answer.is_problem(403, "forbidden-tenant", "so ask for no other");
         }
     }
@@ -767,6 +771,10 @@ async fn no_route_shows_or_moves_what_is_another_tenants() {
         format!("/events/{BOOKINGS}/0/5000"),
     ] {
         as_acme(get(&path)).await.is_problem(404, "not-found", "of yours");
+    }
+    for position in [format!("{BOOKINGS}/0/1"), format!("{LETTERS}/0/1")] {
+        as_acme(get(&format!("/audit/{position}"))).await.is_problem(404, "not-found", "no entry");
+        as_acme(get(&format!("/api/audit/proof?event={position}"))).await.is_problem(404, "not-found", "has no event");
     }
     let foreign = json!({"positions": [format!("{LETTERS}/0/0"), format!("{LETTERS}/0/1")]}).to_string();
     as_acme(post("/api/dead-letters/replay", foreign)).await.is_problem(404, "not-found", "/0/1");
@@ -787,6 +795,8 @@ fn foreign_request(method: &str, path: &str) -> Option<Request<Body>> {
     let positions = || json!({"positions": [format!("{LETTERS}/0/1")]}).to_string();
     match (method, path) {
         ("GET", "/events/{topic}/{partition}/{offset}") => Some(get(&format!("/events/{BOOKINGS}/0/1"))),
+        ("GET", "/audit/{topic}/{partition}/{offset}") => Some(get(&format!("/audit/{BOOKINGS}/0/1"))),
+        ("GET", "/api/audit/proof") => Some(get(&format!("{path}?event={BOOKINGS}/0/1"))),
         ("GET", "/api/dead-letters/{topic}/{partition}/{offset}") => {
             Some(get(&format!("/api/dead-letters/{LETTERS}/0/1")))
         }

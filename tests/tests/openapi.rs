@@ -131,6 +131,15 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     document.check("post", replay, server.post(replay, &json!({"positions": [letter], "wait": true}), None).await);
     let discard = "/api/dead-letters/discard";
     document.check("post", discard, server.post(discard, &json!({"all": true, "limit": 1}), None).await);
+    // The audit log comes behind what it is about.
+    let sealed = loop {
+        let answer = server.post("/api/audit/seal", &json!({}), None).await;
+        if answer.0 != 200 || answer.1["sealed"].as_array().is_some_and(|sealed| !sealed.is_empty()) {
+            break answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    document.check("post", "/api/audit/seal", sealed);
     let id = sample_json(events[3])["id"].as_str().map(str::to_owned);
     let actor = encode("account:http://nlj.platform/users|u-2041");
     for (template, path) in [
@@ -149,6 +158,10 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/dead-letters", "/api/dead-letters?state=discarded".to_owned()),
         ("/api/dead-letters/summary", "/api/dead-letters/summary".to_owned()),
         ("/api/tenants", "/api/tenants".to_owned()),
+        ("/api/audit", "/api/audit?kind=event".to_owned()),
+        ("/api/audit/logs", "/api/audit/logs".to_owned()),
+        ("/api/audit/verify", "/api/audit/verify".to_owned()),
+        ("/api/audit/proof", "/api/audit/proof?event=nlj.training.programs/0/0".to_owned()),
         ("/api/topics", "/api/topics".to_owned()),
         ("/api/topics/{topic}/records", "/api/topics/nlj.xapi.statements/records?limit=10".to_owned()),
     ] {

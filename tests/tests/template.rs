@@ -417,6 +417,8 @@ const PLACE: &[(&str, &str)] =
     &[("BootstrapServers", "b-1.example:9098,b-2.example:9098"), ("ElasticsearchUrl", "https://search.example")];
 /// What only a function on one machine, or nothing in a function, reads.
 const NOT_OF_A_FUNCTION: &[&str] = &[
+    // A stack has the function or not.
+    "AUDIT",
     // Lambda sets it.
     "AWS_XRAY_DAEMON_ADDRESS",
     "OTEL_EXPORTER_OTLP_HEADERS",

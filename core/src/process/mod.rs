@@ -10,7 +10,7 @@
 //! | 6. settle: what is redelivered | `settle.rs` |
 //!
 //! Steps 1, 5 and 6 are those of every effect. Which steps stand between them is told by the effect, a file each:
-//! `stateful.rs`, `documents.rs`, `reaction.rs`, `watching.rs`, `calling.rs`, `counted.rs`. Those that have idempotency keys share `keyed/`.
+//! `stateful.rs`, `documents.rs`, `reaction.rs`, `watching.rs`, `calling.rs`, `counted.rs`; `audit/` reads records by itself, since it takes those that are no events. Those that have idempotency keys share `keyed/`.
 //! What all of them share of an invocation (its time, and how often something is tried again) is in `invocation.rs`, what a
 //! key keeps of a decision in `recording.rs`, what a person is shown in `show.rs`.
 //!
@@ -39,6 +39,7 @@ use crate::retry::RetryPolicy;
 use crate::subscription::Subscription;
 use crate::trace::SPANS;
 
+pub mod audit;
 mod batch;
 mod calling;
 mod counted;
@@ -55,6 +56,7 @@ mod show;
 mod stateful;
 mod watching;
 
+pub use audit::AuditProcessor;
 use batch::{Batch, Item};
 pub use calling::CallingProcessor;
 pub use counted::{CountedProcessor, row_id as counted_row};

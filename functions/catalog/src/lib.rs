@@ -3,6 +3,8 @@
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
 
+#[path = "../../audit/catalog.rs"]
+pub mod audit;
 #[path = "../../content/catalog.rs"]
 pub mod content;
 #[path = "../../course/catalog.rs"]
@@ -71,6 +73,14 @@ mod tests {
         ] {
             assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
         }
+    }
+
+    #[test]
+    fn the_audit_log_reads_every_topic_and_every_dead_letter() {
+        let catalog = catalog();
+        let mut every: Vec<&str> = FAMILIES.iter().flat_map(|spec| spec.topics).map(|topic| topic.name).collect();
+        every.extend(catalog.dead_letter_topics());
+        assert_eq!(audit::SUBSCRIPTION.topics().collect::<Vec<_>>(), every);
     }
 
     #[test]

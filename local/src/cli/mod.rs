@@ -12,6 +12,7 @@ use lyceum_spans::Spans;
 use crate::config::Config;
 use crate::ingest::Unreadable;
 
+mod audit;
 mod capacity;
 mod dead_letters;
 mod doctor;
@@ -84,6 +85,10 @@ enum Command {
     Query(inspect::Query),
     /// Looks at dead letters, sends them again, and marks them as done with
     DeadLetters(dead_letters::Options),
+    /// Looks into the audit log, and tells whether it is whole
+    Audit(audit::Options),
+    /// Prints a receipt for one event: what became of it, and what shows that
+    Prove(audit::Prove),
     /// Prints the records of a topic
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
@@ -177,6 +182,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Show(options) => inspect::show(options, config).await,
             Command::Query(options) => inspect::query(options, config).await,
             Command::DeadLetters(options) => dead_letters::run(options, config).await,
+            Command::Audit(options) => audit::run(options, config).await,
+            Command::Prove(options) => audit::prove(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,

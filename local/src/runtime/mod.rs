@@ -12,7 +12,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};
-use lyceum_core::subscription::Subscription;
+use lyceum_core::subscription::{Effect, Subscription};
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
 use lyceum_functions::Ports;
@@ -139,9 +139,12 @@ impl Runtime {
         let mut elsewhere = remote::connect(&config.functions)?;
         let secrets = config.server.stores.secrets.as_ref();
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
-        let ports = Ports { services, generator };
+        let ports = Ports { services, generator, audit: stores.audit.clone() };
         for of in lyceum_functions::functions() {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
+            if subscription.effect == Effect::Audit && !config.audits {
+                continue;
+            }
             let function = of.build(ports.clone(), catalog.clone(), config_of_process);
             functions.insert(subscription.name, function.clone());
             let invoked: Arc<dyn Invoke> = match elsewhere.remove(subscription.name) {
@@ -188,7 +191,7 @@ impl Runtime {
 
     /// What the page and the API are given.
     pub fn http_services(&self, access: Access) -> http::Services {
-        let Stores { event_log, ledger, statements, guards, .. } = self.stores.clone();
+        let Stores { event_log, ledger, statements, audit, guards, .. } = self.stores.clone();
         let process = &self.config.server.process;
         let sources = dead_letters::Sources {
             event_log: event_log.clone(),
@@ -206,6 +209,7 @@ impl Runtime {
             event_log,
             ledger,
             statements,
+            audit,
             guards,
             window: self.window.clone(),
             process: self.process.clone(),

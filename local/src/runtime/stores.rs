@@ -51,15 +51,18 @@ pub(super) async fn open(
             (Arc::new(Measured::new(ledger, metrics.clone())) as Arc<dyn Ledger>, Some(embedded))
         }
     };
+    let embedded = |name: &str, what: &str| -> Result<Arc<dyn Statements>> {
+        let store = EmbeddedStatements::open(&folder.join(name), StatementsOptions::new(equality::same));
+        let store = Arc::new(KnowingItsWrites::of(Arc::new(store.with_context(|| opening(what))?)));
+        Ok(Arc::new(Measured::new(store, metrics.clone())))
+    };
     let statements = match services.statements().await? {
         Some(service) => service,
-        None => {
-            let options = StatementsOptions::new(equality::same);
-            let statements = EmbeddedStatements::open(&folder.join("statements"), options)
-                .with_context(|| opening("statement store"))?;
-            let statements = Arc::new(KnowingItsWrites::of(Arc::new(statements)));
-            Arc::new(Measured::new(statements, metrics.clone())) as Arc<dyn Statements>
-        }
+        None => embedded("statements", "statement store")?,
     };
-    Ok((services.finish(event_log, ledger, statements, catalog).await?, embedded_dynamodb))
+    let audit = match services.audit().await? {
+        Some(service) => service,
+        None => embedded("audit", "audit log")?,
+    };
+    Ok((services.finish(event_log, ledger, statements, audit, catalog).await?, embedded_dynamodb))
 }

@@ -27,7 +27,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use lyceum_around::guarded::Guard;
-use lyceum_core::catalog::Catalog;
+use lyceum_core::catalog::{Catalog, STATEMENT};
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Role, check_where_from};
 use crate::alerts::window::Window;
+use crate::audit::Audit;
 use crate::consumers::Consumers;
 use crate::dead_letters::letters::DeadLetters;
 use crate::live::Live;
@@ -52,6 +53,7 @@ use crate::usage::ThisProcess;
 use crate::work::Work;
 
 mod analytics;
+mod audit;
 mod body;
 mod dead_letters;
 mod events;
@@ -98,6 +100,8 @@ pub struct Services {
     pub ledger: Arc<dyn Ledger>,
     /// Where statements are found by id.
     pub statements: Arc<dyn Statements>,
+    /// Entries of the audit log.
+    pub audit: Arc<dyn Statements>,
     /// The last minutes.
     pub live: Arc<Live>,
     /// For Prometheus.
@@ -201,6 +205,12 @@ impl FromRef<App> for page::Feeds {
     }
 }
 
+impl FromRef<App> for Audit {
+    fn from_ref(App(served): &App) -> Self {
+        audit::of(&served.services)
+    }
+}
+
 impl FromRef<App> for health::Parts {
     fn from_ref(App(served): &App) -> Self {
         let Services { event_log, ledger, statements, guards, clock, catalog, .. } = &served.services;
@@ -241,6 +251,7 @@ impl FromRef<App> for page::Sources {
             statements: statements.clone(),
             keys: keys.clone(),
             kinds: catalog.kinds().collect(),
+            event_types: catalog.event_types().map(|(_, of)| of.name).chain([STATEMENT]).collect(),
             health: FromRef::from_ref(app),
             data: data.clone(),
         }
@@ -268,6 +279,13 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html";
 const CSV: &str = "text/csv";
 const TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else all of them");
+const EVENT_TYPE: (&str, &str) = ("type", "Of this event type alone");
+const ENTRY_KIND: (&str, &str) = ("kind", "event, invalid, tombstone or dead-letter");
+const EVENT: (&str, &str) = ("event", "Of the event with this id");
+const CORRELATION: (&str, &str) = ("correlation", "Of this correlation id");
+const POSITION: (&str, &str) = ("position", "Of this record and its dead letters: topic/partition/offset");
+const RECORDS_FROM: (&str, &str) = ("from", "Records of this time on: RFC 3339, or a UTC date");
+const RECORDS_TO: (&str, &str) = ("to", "Records before this time: RFC 3339; of a UTC date, that day included");
 const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
 const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
 const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
@@ -306,6 +324,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/learners/{learner_id}", needs: Some(Role::Read), summary: "The page of one learner", query: &[TENANT], answer: HTML, handler: || get(learning::show_learner) },
     Route { method: "GET", path: "/statements/{id}", needs: Some(Role::Read), summary: "The page of one stored statement", query: &[OF_TENANT], answer: HTML, handler: || get(search::show_statement) },
     Route { method: "GET", path: "/search", needs: Some(Role::Read), summary: "The page of what a text names; where that is one thing alone, the way to it", query: &[TENANT, SOUGHT], answer: HTML, handler: || get(search::show) },
+    Route { method: "GET", path: "/audit", needs: Some(Role::Read), summary: "The page of the audit log", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, CURSOR], answer: HTML, handler: || get(audit::show_page) },
+    Route { method: "GET", path: "/audit/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one entry of the audit log", query: &[TENANT], answer: HTML, handler: || get(audit::show_entry) },
     Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
@@ -328,6 +348,11 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/api/dead-letters/import", needs: Some(Role::Operate), summary: "Makes dead letters of an on-failure record of AWS Lambda: for `lyceum dead-letters import`", query: &[], answer: JSON, handler: || post(dead_letters::import) },
     Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and answers how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
     Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },
+    Route { method: "GET", path: "/api/audit", needs: Some(Role::Read), summary: "Entries of the audit log, the newest first", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(audit::search) },
+    Route { method: "GET", path: "/api/audit/logs", needs: Some(Role::Read), summary: "The logs of each tenant, with how many entries each has and the root over them", query: &[TENANT], answer: JSON, handler: || get(audit::logs) },
+    Route { method: "GET", path: "/api/audit/verify", needs: Some(Role::Read), summary: "What is wrong with one log; without one, with the seals of a tenant", query: &[TENANT, ("log", "day/topic/partition"), ("seal", "The hash of a seal that was kept elsewhere, and must be there")], answer: JSON, handler: || get(audit::verify) },
+    Route { method: "POST", path: "/api/audit/seal", needs: Some(Role::Operate), summary: "Seals what has grown since the last seal", query: &[TENANT], answer: JSON, handler: || post(audit::seal) },
+    Route { method: "GET", path: "/api/audit/proof", needs: Some(Role::Read), summary: "A receipt for one event: what became of it, and what shows that", query: &[TENANT, ("event", "The event's id, or its record's position")], answer: JSON, handler: || get(audit::prove) },
     Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
     Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
 ];
@@ -482,7 +507,7 @@ async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> 
 
 fn time_limit(path: &str) -> Duration {
     match path {
-        "/api/ingest" => INGEST_TIME_LIMIT,
+        "/api/ingest" | "/api/audit/verify" | "/api/audit/proof" => INGEST_TIME_LIMIT,
         _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
         _ => TIME_LIMIT,
     }

@@ -69,6 +69,7 @@ pub(super) struct Sources {
     pub(super) keys: Arc<dyn Keys>,
     /// Of what state is kept.
     pub(super) kinds: Vec<&'static str>,
+    pub(super) event_types: Vec<&'static str>,
     pub(super) health: health::Parts,
     /// Where the data is, for people.
     pub(super) data: String,

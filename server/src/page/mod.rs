@@ -10,6 +10,7 @@ use lyceum_xapi::utc_time::UtcTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+pub mod audit;
 pub mod dead_letters;
 pub mod event;
 pub mod learning;
@@ -75,7 +76,8 @@ impl Frame {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 3] = [("/", "Overview"), ("/learning", "Learning"), ("/dead-letters", "Dead letters")];
+const PAGES: [(&str, &str); 4] =
+    [("/", "Overview"), ("/learning", "Learning"), ("/dead-letters", "Dead letters"), ("/audit", "Audit")];
 
 /// A whole document. `bar` stands in the head line, at its right.
 fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup {

@@ -26,6 +26,7 @@ use lyceum_core::ports::statements::{
     Filter, Page, QueryDocuments, StatementDocument, StatementFields, StatementsError, StoreDocuments, StoreOutcome,
     StoredStatement,
 };
+use lyceum_core::process::Delivery;
 use lyceum_core::record::{Header, NewRecord, Position, Record};
 use lyceum_server::access::Access;
 use lyceum_server::alerts::window::Window;
@@ -36,6 +37,8 @@ use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
 use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use lyceum_testing::clock::ManualClock;
+use lyceum_testing::memory::ledger::MemoryLedger;
+use lyceum_testing::memory::statements::MemoryStatements;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -162,20 +165,21 @@ impl Administer for FakeLog {
 #[derive(Default)]
 pub struct FakeLedger {
     pub hangs: AtomicBool,
+    kept: MemoryLedger,
 }
 
 #[async_trait]
 impl Ledger for FakeLedger {
-    async fn load(&self, _: &[AggregateId], _: &[KeyId]) -> Result<Loaded, LedgerError> {
-        Ok(Loaded::default())
+    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
+        self.kept.load(aggregates, keys).await
     }
 
     async fn load_settled_keys(&self, _: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
         Ok(Vec::new())
     }
 
-    async fn commit(&self, _: Commit) -> Result<(), LedgerError> {
-        Ok(())
+    async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+        self.kept.commit(commit).await
     }
 
     async fn count_attempt(&self, _: &KeyId, _: u32) -> Result<u32, LedgerError> {
@@ -186,8 +190,13 @@ impl Ledger for FakeLedger {
         unreachable!("the page claims nothing")
     }
 
-    async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        Ok(Vec::new())
+    async fn list(
+        &self,
+        tenant: &str,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
+        self.kept.list(tenant, kind, limit).await
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
@@ -575,6 +584,7 @@ pub fn empty(access: Access) -> Fakes {
         event_log: log.clone(),
         ledger: ledger.clone(),
         statements: statements.clone(),
+        audit: Arc::new(MemoryStatements::new(lyceum_xapi::equality::same)),
         live: live.clone(),
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),
@@ -593,6 +603,33 @@ pub fn empty(access: Access) -> Fakes {
         data: ".lyceum".to_owned(),
     };
     Fakes { clock, log, ledger, statements, consumers, dead_letters, live, services }
+}
+
+/// The audit log reads what there is.
+async fn audit(fakes: &Fakes, topics: &[&str]) {
+    let services = lyceum_core::process::Services {
+        event_log: fakes.log.clone(),
+        ledger: fakes.ledger.clone(),
+        statements: fakes.statements.clone(),
+        schemas: None,
+        clock: fakes.clock.clone(),
+        observer: fakes.live.clone(),
+    };
+    let ports = lyceum_functions::Ports {
+        services,
+        generator: Arc::new(lyceum_content_generator::Offline),
+        audit: fakes.services.audit.clone(),
+    };
+    let function = lyceum_functions::functions().find(|of| of.subscription.name == "audit").unwrap();
+    let function = function.build(ports, fakes.services.catalog.clone(), <_>::default());
+    let mut batch = Vec::new();
+    for topic in topics {
+        let records = fakes.log.fetch(topic, 0, 0, 100, usize::MAX).await.unwrap();
+        batch.extend(records.into_iter().map(Delivery::Record));
+    }
+    let invocation = function.invocation(i64::MAX);
+    let reports = function.process(&batch, &invocation).await;
+    assert!(reports.iter().all(|report| report.outcome.is_settled()), "{reports:?}");
 }
 
 /// A few things have happened at two tenants, `acme` and `globex`.
@@ -615,6 +652,7 @@ pub async fn busy(access: Access) -> Fakes {
     let records = vec![record("acme", raw), record("globex", br#"{"secret": "of globex"}"#)];
     fakes.log.produce(BOOKINGS, records).await.unwrap();
     fakes.log.produce(LETTERS, vec![record("acme", raw), record("globex", b"\xff\x00")]).await.unwrap();
+    audit(&fakes, &[BOOKINGS, LETTERS]).await;
     let document = StatementDocument {
         tenant: "acme".into(),
         id: STATEMENT_ID,

@@ -82,6 +82,8 @@ pub struct World {
     pub ledger: Faulty<MemoryLedger>,
     /// Accepted statements.
     pub statements: Faulty<MemoryStatements>,
+    /// Entries of the audit log.
+    pub audit: Faulty<MemoryStatements>,
     /// Its time.
     pub clock: Arc<VirtualClock>,
     /// Which event type belongs where; the registry's families and [`Probe`].
@@ -110,6 +112,7 @@ impl World {
             event_log,
             ledger: Faulty::new(MemoryLedger::default()),
             statements: Faulty::new(MemoryStatements::new(equality::same)),
+            audit: Faulty::new(MemoryStatements::new(equality::same)),
             clock,
             catalog: Arc::new(Catalog::new(families)),
             reports: Arc::default(),
@@ -143,7 +146,11 @@ impl World {
         let services = change(self.services());
         let (catalog, config) = (self.catalog.clone(), ProcessConfig::default());
         match functions().find(|of| of.subscription.name == family) {
-            Some(function) => function.build(Ports { services, generator: Arc::new(Offline) }, catalog, config),
+            Some(function) => function.build(
+                Ports { services, generator: Arc::new(Offline), audit: self.audit.port() },
+                catalog,
+                config,
+            ),
             None if family == Probe::FAMILY.name => {
                 Arc::new(StatefulProcessor::<Probe>::new(services, catalog, config))
             }

@@ -198,7 +198,9 @@ fn families_of_one_effect_have_the_same_files() {
         let wanted: &[&str] = match entry.subscription.effect {
             Effect::Stateful { .. } => &["decide.rs", "events.rs", "lib.rs", "state.rs"],
             Effect::Counted => &["events.rs", "lib.rs", "numbers.rs"],
-            Effect::Documents | Effect::Reaction | Effect::Calling | Effect::Watching { .. } => &["lib.rs"],
+            Effect::Documents | Effect::Reaction | Effect::Calling | Effect::Watching { .. } | Effect::Audit => {
+                &["lib.rs"]
+            }
         };
         let files: Vec<String> = fs::read_dir(source_of(family))
             .unwrap_or_else(|error| panic!("functions/{} is no folder: {error}", family.name))

@@ -1,6 +1,7 @@
 //! Every sample event, the promises of processing, what an event costs, and what the code must not become.
 
 mod architecture;
+mod audit;
 mod avro;
 mod cost;
 mod event_fields;

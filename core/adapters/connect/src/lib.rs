@@ -98,15 +98,30 @@ pub fn kafka(
     })
 }
 
+/// What an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// Statements, and the documents of families whose events are none.
+    Statements,
+    /// Entries of the audit log.
+    Audit,
+}
+
 /// Elasticsearch or OpenSearch, connected by its first call, and anew when other secrets hold. One that prepares looks for
 /// its index, and makes it where it is not there.
 pub fn elasticsearch(
     settings: &ElasticsearchSettings,
     secrets: Option<&Arc<Secrets>>,
     prepares: bool,
+    index: Index,
 ) -> Lazily<Elasticsearch, StatementsError, ElasticsearchSettings> {
     let url = ("ELASTICSEARCH_URL", settings.url.clone());
-    let settings = settings_with(secrets, settings.clone(), Some(url), ElasticsearchSettings::read);
+    let of_index = move |settings: ElasticsearchSettings| match index {
+        Index::Statements => settings,
+        Index::Audit => settings.for_audit(),
+    };
+    let read = move |reading: &mut Reading<'_>| of_index(ElasticsearchSettings::read(reading));
+    let settings = settings_with(secrets, of_index(settings.clone()), Some(url), read);
     Lazily::of(settings, move |settings| async move {
         let statements = Elasticsearch::connect(&settings, equality::same)?;
         if prepares {
@@ -248,8 +263,14 @@ pub fn connect_stateless<L>(
             Err(EventLogError::Refused(why.to_owned()))
         })),
     };
-    let statements = wiring.statements(elasticsearch(&settings.elasticsearch, secrets, true));
+    let statements = wiring.statements(elasticsearch(&settings.elasticsearch, secrets, true, Index::Statements));
     ConnectedDocuments { event_log, statements, clock: Arc::new(SystemClock), observer }
+}
+
+/// Where the audit log has its entries. Nothing is called yet.
+pub fn audit_entries<L>(settings: &ProductionSettings<L>, metrics: &Arc<Metrics>) -> Arc<dyn Statements> {
+    let store = elasticsearch(&settings.elasticsearch, settings.secrets.as_ref(), true, Index::Audit);
+    Wiring::new(settings.guards, metrics).statements(store)
 }
 
 #[cfg(test)]

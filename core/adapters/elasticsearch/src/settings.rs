@@ -36,7 +36,7 @@ const COMPRESSION: Variable<bool> = choice(
 const INDEX: Variable<String> = text(
     "ELASTICSEARCH_INDEX",
     "xapi-statements",
-    "the alias under which statements are stored; the index behind it is called this and `-v1`",
+    "the alias under which statements are stored; the index behind it is called this and `-v1`. Entries of the audit log are stored under this and `-audit`",
 );
 const PASSWORD: Variable<Option<String>> =
     optional("ELASTICSEARCH_PASSWORD", "the password of `ELASTICSEARCH_USERNAME`");
@@ -154,6 +154,13 @@ impl ElasticsearchSettings {
         let mut settings = Self::read(&mut Reading::new(&|_| None));
         settings.url = url.into();
         settings
+    }
+
+    /// The same for the entries of the audit log, which have an index of their own.
+    #[must_use]
+    pub fn for_audit(mut self) -> Self {
+        self.index.push_str("-audit");
+        self
     }
 
     /// Whether the environment says where it is.

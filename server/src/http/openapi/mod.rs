@@ -252,6 +252,9 @@ fn schema_in_query(name: &str, path: &str) -> Value {
     match name {
         "limit" if path == "/api/dead-letters/export" => json!({"type": "integer", "minimum": 1}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+        "kind" if path.contains("/audit") => or_left_out(
+            &json!({"type": "string", "enum": lyceum_core::audit::entry::Kind::ALL.map(|kind| kind.name())}),
+        ),
         "kind" => or_left_out(&json!({"$ref": "#/components/schemas/DeadLetterKind"})),
         "from" if path.starts_with("/api/topics/") => json!({"anyOf": [
             {"type": "string", "enum": ["beginning", "end"], "default": "beginning"},
@@ -264,6 +267,7 @@ fn schema_in_query(name: &str, path: &str) -> Value {
             {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
         "state" => or_left_out(&json!({"$ref": "#/components/schemas/LetterState"})),
+        "cursor" if path.contains("/audit") => json!({"type": "string"}),
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
         "reach" => or_left_out(&json!({"type": "string", "enum": Reach::ALL.map(Reach::name)})),
         "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
