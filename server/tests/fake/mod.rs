@@ -575,6 +575,7 @@ pub fn empty(access: Access) -> Fakes {
         event_log: log.clone(),
         ledger: ledger.clone(),
         statements: statements.clone(),
+        schemas: None,
         live: live.clone(),
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),
