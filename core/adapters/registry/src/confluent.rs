@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::registry::{Look, Registered};
+use crate::said::{Look, Registered};
 use crate::settings::{Credentials, RegistrySettings};
 
 const JSON: &str = "application/vnd.schemaregistry.v1+json";

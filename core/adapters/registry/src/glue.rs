@@ -10,7 +10,7 @@ use lyceum_core::ports::schemas::{SchemaRef, SchemasError};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::registry::{Look, Registered};
+use crate::said::{Look, Registered};
 
 /// A version that was registered is judged within a moment; so often it is looked at again, and after so long.
 const LOOKS: u32 = 10;

@@ -8,8 +8,10 @@ mod cached;
 mod confluent;
 mod glue;
 mod registry;
+mod said;
 mod settings;
 
 pub use cached::{Cached, NONE_HOLDS_FOR};
-pub use registry::{Look, Registered, Registry};
+pub use registry::Registry;
+pub use said::{Look, Registered};
 pub use settings::{Credentials, Place, REGISTRY_VARIABLES, RegistrySettings};
