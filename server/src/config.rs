@@ -10,6 +10,7 @@ use lyceum_core::process::ProcessConfig;
 use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
 use lyceum_elasticsearch::{ELASTICSEARCH_VARIABLES, ElasticsearchSettings};
 use lyceum_kafka::{KAFKA_VARIABLES, KafkaSettings};
+use lyceum_registry::{REGISTRY_VARIABLES, RegistrySettings};
 use lyceum_secrets::SECRET_VARIABLES;
 use lyceum_spans::{SPAN_VARIABLES, SpansSettings};
 
@@ -63,6 +64,7 @@ pub const VARIABLES: &[Table] = &[
     KAFKA_VARIABLES,
     DYNAMODB_VARIABLES,
     ELASTICSEARCH_VARIABLES,
+    REGISTRY_VARIABLES,
     GUARD_VARIABLES,
 ];
 
@@ -83,6 +85,7 @@ impl Config {
                 kafka: KafkaSettings::read(reading),
                 dynamodb: DynamoDbSettings::are_given(reading).then(|| DynamoDbSettings::read(reading)),
                 elasticsearch: ElasticsearchSettings::are_given(reading).then(|| ElasticsearchSettings::read(reading)),
+                registry: RegistrySettings::read(reading),
                 guards: GuardLimits::read(reading),
                 secrets: None,
             },

@@ -14,10 +14,12 @@ use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::schemas::FindSchema;
 use lyceum_core::ports::statements::Statements;
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::ElasticsearchSettings;
 use lyceum_kafka::KafkaSettings;
+use lyceum_registry::RegistrySettings;
 use lyceum_secrets::Secrets;
 
 use crate::topics::topics;
@@ -31,6 +33,8 @@ pub struct StoresConfig {
     pub dynamodb: Option<DynamoDbSettings>,
     /// `ELASTICSEARCH_URL`
     pub elasticsearch: Option<ElasticsearchSettings>,
+    /// `SCHEMA_REGISTRY_URL`: where senders register their schemas.
+    pub registry: Option<RegistrySettings>,
     /// How much of the process's time and room each service may take.
     pub guards: GuardLimits,
     /// Where the secrets among these come from, so that they are read again; `None` where there is none.
@@ -57,6 +61,8 @@ pub struct Stores {
     pub statements: Arc<dyn Statements>,
     /// Entries of the audit log.
     pub audit: Arc<dyn Statements>,
+    /// The schemas that senders registered, where a registry is named.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// Before each store that is a service.
     pub guards: Vec<Arc<Guard>>,
     /// Where each store is, for people.
@@ -72,11 +78,18 @@ pub struct Places {
     pub ledger: String,
     /// Of the statement store.
     pub statements: String,
+    /// Of the registry of schemas, where one is named.
+    pub schemas: Option<String>,
 }
 
 impl std::fmt::Display for Places {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Event log: {}; ledger: {}; statements: {}.", self.event_log, self.ledger, self.statements)
+        let Self { event_log, ledger, statements, schemas } = self;
+        write!(f, "Event log: {event_log}; ledger: {ledger}; statements: {statements}")?;
+        match schemas {
+            Some(schemas) => write!(f, "; schemas: {schemas}."),
+            None => f.write_str("."),
+        }
     }
 }
 
@@ -97,6 +110,7 @@ impl Places {
                 .elasticsearch
                 .as_ref()
                 .map_or_else(elsewhere, |search| format!("index {} at {}", search.index, search.url)),
+            schemas: config.registry.as_ref().map(|registry| format!("registry {}", registry.shown())),
         }
     }
 }
@@ -170,8 +184,11 @@ impl<'a> Connecting<'a> {
         audit: Arc<dyn Statements>,
         catalog: &Catalog,
     ) -> Result<Stores> {
-        let Self { config, purpose, places, wiring, .. } = self;
-        let stores = Stores { event_log, ledger, statements, audit, guards: wiring.into_guards(), places };
+        let Self { config, purpose, places, mut wiring, .. } = self;
+        // Not asked yet: what is read by the schemas that are built in needs no registry.
+        let registry = config.registry.as_ref();
+        let schemas = registry.map(|named| wiring.schemas(lyceum_connect::registry(named, config.secrets.as_ref())));
+        let stores = Stores { event_log, ledger, statements, audit, schemas, guards: wiring.into_guards(), places };
         let is_shared = config.kafka.is_some();
         if !(is_shared && purpose == Purpose::Look) {
             stores.prepare_topics(is_shared, catalog).await?;

@@ -16,11 +16,13 @@ use lyceum_core::capacity;
 use lyceum_core::envelope::letter_id;
 use lyceum_core::outcome::{DeadLetterKind, Outcome};
 use lyceum_core::ports::event_log::Publish;
+use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::record::{Header, NewRecord, Position, header_text};
 use lyceum_server::access::{Access, Role, Token, bind_address};
 use lyceum_server::consumers::ConsumerState;
 use lyceum_server::dead_letters::letters::LetterState;
 use lyceum_server::http::{ROUTES, TimeLimits, router, serve, serve_within};
+use lyceum_testing::memory::schemas::MemorySchemas;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -1153,6 +1155,38 @@ async fn a_store_that_is_a_service_shows_its_name_and_its_circuit() {
     for part in ["kafka", "dynamodb", "elasticsearch"] {
         assert_eq!(services[part]["circuit"], "closed", "{services}");
     }
+}
+
+/// A registry that gives no access.
+struct ClosedRegistry;
+
+#[async_trait::async_trait]
+impl FindSchema for ClosedRegistry {
+    async fn find(&self, _: &SchemaRef) -> Result<Option<String>, SchemasError> {
+        self.ping().await.map(|()| None)
+    }
+
+    async fn ping(&self) -> Result<(), SchemasError> {
+        Err(SchemasError::Unauthorized("it answered with 401".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_gives_no_access_degrades_what_is_read_and_no_registry_is_no_part() {
+    let mut fakes = empty(Access::open());
+    let without = send(&fakes, get("/health")).await.json();
+    assert!(without["status"] == "healthy" && without["components"]["schema_registry"].is_null(), "{without}");
+    fakes.services.schemas = Some(std::sync::Arc::new(MemorySchemas::default()));
+    let well = send(&fakes, get("/health")).await.json();
+    assert_eq!(
+        (&well["status"], &well["components"]["schema_registry"]["status"]),
+        (&json!("healthy"), &json!("healthy"))
+    );
+    fakes.services.schemas = Some(std::sync::Arc::new(ClosedRegistry));
+    let answer = send(&fakes, get("/health")).await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::OK, &json!("degraded")));
+    let error = answer.json()["components"]["schema_registry"]["error"].clone();
+    assert_eq!(error, "the schema registry gives no access: it answered with 401");
 }
 
 /// What a page leads to on this server, its feed and its forms among them; what concerns the whole process apart.

@@ -44,6 +44,11 @@ pub(crate) fn add(suite: &mut Suite) {
         &[Service::OpenSearch],
         signed_requests,
     );
+    suite.test(
+        "an_event_is_read_by_the_schema_that_a_registry_has_of_its_id_and_is_a_letter_where_it_has_none",
+        &[Service::Registry],
+        schemas_of_a_registry,
+    );
     suite.test("what_lambda_gave_up_is_imported_from_s3_and_sqs", &[Service::Aws], given_up);
     suite.test_private("what_lambda_gave_up_is_imported_from_a_topic", &[Service::Kafka], &[], given_up_to_a_topic);
 }
@@ -292,6 +297,57 @@ fn one_real_store(endpoints: &Endpoints) {
     assert_eq!(tenant.total(&workplace), academy.events.len() as u64);
     let components = ask(&server, "/health")["components"].clone();
     assert!(components["event_log"].is_object() && components["elasticsearch"]["circuit"] == "closed", "{components}");
+    server.stop().expect_code(0);
+}
+
+fn schemas_of_a_registry(endpoints: &Endpoints) {
+    let variables = [("SCHEMA_REGISTRY_URL", endpoints.url(Service::Registry))];
+    let workplace = Workplace::new();
+    workplace.run(&["schemas", "list"]).expect_code(0).expect_print(&["learning.events.v1", "No registry is named"]);
+    workplace.run(&["schemas", "register"]).expect_code(1).expect_report(&["SCHEMA_REGISTRY_URL"]);
+    workplace.run_with(&variables, &["schemas", "register", "--dry-run"]).expect_code(0).expect_print(&["A trial"]);
+    workplace.run_with(&variables, &["schemas", "register"]).expect_code(0);
+    let listed = workplace.run_with(&variables, &["schemas", "list", "--format", "json"]).expect_code(0).json();
+    let schemas = listed["schemas"].as_array().expect("schemas");
+    assert!(
+        schemas.iter().all(|of| of["registry"].as_str().is_some_and(|of| of.starts_with("there: id "))),
+        "{listed}"
+    );
+
+    // As single object: C3 01, the fingerprint, the event.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/aws/learning-single-msk.json");
+    let sample = std::fs::read(sample).expect("a sample");
+    let sample: Value = serde_json::from_slice(&sample).expect("JSON");
+    let value = sample["records"]["learning.events.v1-0"][0]["value"].as_str().expect("a value");
+    let value = BASE64.decode(value).expect("base64");
+    let print = format!("{:016x}", u64::from_le_bytes(value[2..10].try_into().expect("eight bytes")));
+    let of_sample = schemas.iter().find(|of| of["fingerprint"] == print).expect("its schema is built in");
+    let said = of_sample["registry"].as_str().and_then(|of| of.strip_prefix("there: id ")).expect("an id");
+    let id: i32 = said.split(',').next().and_then(|id| id.parse().ok()).expect("a number");
+    let server = workplace.up(&variables);
+    server.running.wait_for_line("schemas: registry http://");
+    let health = ask(&server, "/health");
+    assert_eq!(health["components"]["schema_registry"]["circuit"], "closed", "{health}");
+    for id in [id, i32::MAX] {
+        let framed = [&[0][..], &id.to_be_bytes(), &value[10..]].concat();
+        let body = json!({"value": {"base64": BASE64.encode(framed)}});
+        let (status, answer) = block_on(server.post("/events/learning.events.v1", &body, None));
+        assert!((200..300).contains(&status), "{answer}");
+    }
+    let told = |wanted: &str| ask(&server, "/metrics").as_str().is_some_and(|of| of.contains(wanted));
+    let began = Instant::now();
+    let applied = r#"lyceum_events_total{family="learning",event_type="question.answered",outcome="applied"} 1"#;
+    while !told(applied) {
+        assert!(began.elapsed() < PATIENCE, "{}", ask(&server, "/metrics"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let letters = workplace.run(&["dead-letters", "list", "--rule", "schema.unknown", "--tenant", "*"]);
+    letters.expect_code(0).expect_print(&["learning.events.v1"]);
+    assert!(
+        told(r#"lyceum_store_duration_seconds_count{store="schemas",operation="find"} 2"#),
+        "{}",
+        ask(&server, "/metrics")
+    );
     server.stop().expect_code(0);
 }
 

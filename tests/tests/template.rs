@@ -26,7 +26,7 @@ type Files = BTreeMap<String, Value>;
 /// What AWS's own libraries read; the tables list the rest.
 const READ_BY_AWS: &[&str] = &["AWS_ENDPOINT_URL"];
 /// The statements whose actions take no resource: Lambda's documentation has them with `*`, too.
-const WITHOUT_RESOURCE: &[&str] = &["JoinNetwork", "SeeNetwork", "SendTraces"];
+const WITHOUT_RESOURCE: &[&str] = &["JoinNetwork", "ReadSchemas", "SeeNetwork", "SendTraces"];
 const TEMPLATES: [&str; 4] = ["template.yaml", "infra/foundation.yaml", "infra/family.yaml", "infra/monitor.yaml"];
 
 fn root() -> PathBuf {
@@ -451,6 +451,11 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     "KAFKA_SSL_KEY_LOCATION",
     "KAFKA_SSL_KEY_PASSWORD",
     "KAFKA_SSL_KEY_PEM",
+    "SCHEMA_REGISTRY_CA_FILE",
+    "SCHEMA_REGISTRY_CA_PEM",
+    "SCHEMA_REGISTRY_PASSWORD",
+    "SCHEMA_REGISTRY_TOKEN",
+    "SCHEMA_REGISTRY_USERNAME",
     "LYCEUM_DATA",
     "LYCEUM_TOKEN",
     "WINDOW_SIZE_MS",
@@ -459,6 +464,7 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
 const CLUSTER: &str = "arn:aws:kafka:eu-central-1:123456789012:cluster/academy/1-2";
 const DOMAIN: &str = "arn:aws:es:eu-central-1:123456789012:domain/academy";
 const COLLECTION: &str = "arn:aws:aoss:eu-central-1:123456789012:collection/07tjusf2h91cunochc";
+const REGISTRY: &str = "arn:aws:glue:eu-central-1:123456789012:registry/academy";
 const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AmazonMSK_lyceum";
 const CA: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:authority";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1";
@@ -798,6 +804,60 @@ fn the_alarm_of_a_lag_watches_the_functions_own_seconds() {
 }
 
 #[test]
+fn mappings_decode_avro_by_a_registry_where_that_is_asked_for_and_never_without_a_destination() {
+    let url = "https://registry.example";
+    let glue = &[("MskClusterArn", CLUSTER), ("GlueRegistryArn", REGISTRY)][..];
+    let confluent = &[
+        ("MskClusterArn", CLUSTER),
+        ("SchemaRegistryUrl", url),
+        ("SchemaRegistrySecretArn", SECRET),
+        ("SchemaRegistryCaSecretArn", CA),
+    ][..];
+    let decodes = &[("SchemaRecordFormat", "SOURCE"), ("OnFailureDestination", BUCKET)][..];
+    let access = json!([{"Type": "BASIC_AUTH", "URI": SECRET}, {"Type": "SERVER_ROOT_CA_CERTIFICATE", "URI": CA}]);
+    let of_glue = &["FindSchemaRegistry", "ReadSchemas"][..];
+    let of_confluent = &["ReadSchemaRegistryCa", "ReadSchemaRegistrySecret"][..];
+    for (given, place, access, wanted) in
+        [(glue, REGISTRY, Value::Null, of_glue), (confluent, url, access, of_confluent)]
+    {
+        for decodes in [&[][..], decodes] {
+            let deployed = deployed(&[given, decodes].concat());
+            assert_eq!(deployed.broken_rules(), [""; 0], "{given:?}");
+            for (of, family) in families(&deployed) {
+                let at = format!("{}, {given:?}, {decodes:?}", of.name);
+                assert_eq!(family.broken_rules(), [""; 0], "{at}");
+                let rights = rights(&family);
+                let schemas: Vec<&str> = rights.keys().map(String::as_str).filter(|of| of.contains("Schema")).collect();
+                assert_eq!(schemas, if of.reads_avro { wanted } else { &[] }, "{at}");
+                assert_eq!(family.variables()["SCHEMA_REGISTRY_URL"], if of.reads_avro { place } else { "" }, "{at}");
+                let mappings = family.of_type("AWS::Lambda::EventSourceMapping");
+                assert_eq!(mappings.len(), of.topics.len(), "{at}");
+                for (_, mapping) in mappings {
+                    let config = &mapping["SchemaRegistryConfig"];
+                    if !of.reads_avro || decodes.is_empty() {
+                        assert!(config.is_null(), "{at}: {config}");
+                        continue;
+                    }
+                    assert_eq!(config["SchemaRegistryURI"], place, "{at}");
+                    assert_eq!(config["EventRecordFormat"], "SOURCE", "{at}");
+                    assert_eq!(config["SchemaValidationConfigs"], json!([{"Attribute": "VALUE"}]), "{at}");
+                    assert_eq!(config["AccessConfigs"], access, "{at}");
+                    assert!(!mapping["ProvisionedPollerConfig"]["MinimumPollers"].is_null(), "{at}: {mapping}");
+                    assert_eq!(mapping["DestinationConfig"]["OnFailure"]["Destination"], BUCKET, "{at}");
+                }
+            }
+        }
+    }
+    let own = [glue, decodes, &[("LearningSettings", "OnFailureDestination=")]].concat();
+    let learning = deployed(&own).nested("Learning");
+    let broken = learning.broken_rules();
+    assert!(
+        matches!(&*broken, [one] if one.starts_with("SchemaRecordFormat needs OnFailureDestination.")),
+        "{broken:?}"
+    );
+}
+
+#[test]
 fn mappings_can_be_paused_or_left_out_and_their_groups_stay() {
     let of = |consuming: &str| deployed(&[("MskClusterArn", CLUSTER), ("Consuming", consuming)]);
     for (consuming, is_enabled) in [("true", true), ("false", false)] {
@@ -882,6 +942,22 @@ fn parameters_that_cannot_work_together_are_refused() {
         (&[secret, is("SCRAM-SHA-512"), open], "Only NONE goes without KafkaEncryption."),
         (&[msk, ("SubnetIds", "subnet-1,subnet-2")], "SubnetIds need SecurityGroupIds."),
         (&[msk, ("OpenSearchArn", DOMAIN), ("ElasticsearchSecretArn", SECRET)], "OpenSearchArn signs requests."),
+        (
+            &[msk, ("GlueRegistryArn", REGISTRY), ("SchemaRegistryUrl", "https://registry.example")],
+            "Either GlueRegistryArn or SchemaRegistryUrl.",
+        ),
+        (
+            &[msk, ("GlueRegistryArn", REGISTRY), ("SchemaRegistrySecretArn", SECRET)],
+            "SchemaRegistrySecretArn and SchemaRegistryCaSecretArn are for SchemaRegistryUrl.",
+        ),
+        (
+            &[msk, ("SchemaRecordFormat", "JSON"), ("OnFailureDestination", BUCKET)],
+            "SchemaRecordFormat needs GlueRegistryArn or SchemaRegistryUrl.",
+        ),
+        (
+            &[msk, ("SchemaRecordFormat", "SOURCE"), ("GlueRegistryArn", REGISTRY)],
+            "SchemaRecordFormat needs OnFailureDestination.",
+        ),
         (&[msk, ("Spans", "xray")], "Spans=xray stand in X-Ray's trace"),
         (&[msk, ("OtlpEndpoint", "http://collector:4318")], "OtlpEndpoint and OtlpSecretArn are for Spans=otlp."),
         (&[msk, ("OtlpSecretArn", SECRET), ("Spans", "none")], "OtlpEndpoint and OtlpSecretArn are for Spans=otlp."),
@@ -1201,6 +1277,7 @@ fn fifteen() -> Vec<Deployable> {
         keeps_state: true,
         publishes: None,
         calls: false,
+        reads_avro: false,
     };
     let mut all: Vec<Deployable> = (1..=14)
         .map(|at| {

@@ -20,6 +20,10 @@ pub mod condition {
     pub const RECORD_AGE_EXCEEDED: &str = "RecordAgeExceeded";
     /// A record alone makes more JSON than an invocation may have.
     pub const MAXIMUM_PAYLOAD_SIZE_EXCEEDED: &str = "MaximumPayloadSizeExceeded";
+    /// The mapping decodes values by a registry, which has no schema of the record's. The function was not asked.
+    pub const SCHEMA_NOT_FOUND: &str = "SCHEMA_NOT_FOUND";
+    /// The mapping decodes values by a registry, and this one is not what its schema says. The function was not asked.
+    pub const DESERIALIZATION_ERROR: &str = "DESERIALIZATION_ERROR";
 }
 
 /// An on-failure record, from whichever destination.
@@ -67,6 +71,15 @@ impl OnFailureRecord {
     /// A sentence for a person: why Lambda gave up.
     pub fn reason(&self) -> String {
         let mut reason = format!("AWS Lambda gave the record up: {}", self.condition);
+        match self.condition.as_str() {
+            condition::SCHEMA_NOT_FOUND => reason.push_str(
+                ", since the registry of its event source mapping had no schema of the record's id: register it, and replay",
+            ),
+            condition::DESERIALIZATION_ERROR => reason.push_str(
+                ", since its event source mapping could not decode the record by its schema: its sender wrote something else",
+            ),
+            _ => {}
+        }
         if let Some(invocations) = self.invocations {
             reason.push_str(&format!(", after {invocations} invocations"));
         }
@@ -340,6 +353,22 @@ mod tests {
         assert_eq!(delivered.record, record());
         assert_eq!((read.condition.as_str(), read.invocations), ("RetryAttemptsExhausted", Some(3)));
         assert!(read.reason().contains("after 3 invocations"), "{}", read.reason());
+    }
+
+    #[test]
+    fn what_a_mapping_could_not_decode_by_its_registry_says_what_to_do() {
+        let source = EventSource { bootstrap_servers: "b:9092".to_owned(), ..EventSource::default() };
+        for (condition, told) in [
+            (condition::SCHEMA_NOT_FOUND, "register it, and replay"),
+            (condition::DESERIALIZATION_ERROR, "wrote something else"),
+        ] {
+            let given_up = GivenUp { condition, invocations: 0, error: None, ..given_up(&source) };
+            let read = parse(&write(&record(), &given_up, true)).unwrap();
+            assert_eq!(read.condition, condition);
+            assert!(read.reason().contains(told), "{}", read.reason());
+            let Lost::Entries(entries) = &read.lost else { panic!("{read:?}") };
+            assert!(matches!(&entries[..], [Entry::Record(delivered)] if delivered.record == record()));
+        }
     }
 
     #[test]

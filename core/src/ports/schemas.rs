@@ -31,16 +31,35 @@ impl fmt::Display for SchemaRef {
     }
 }
 
-/// The registry did not answer now.
+/// Why a registry says nothing about a schema. What is read by it is undecided, whichever this is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the schema registry is unavailable: {0}")]
-pub struct SchemasUnavailable(pub String);
+pub enum SchemasError {
+    /// It did not answer now.
+    #[error("the schema registry is unavailable: {0}")]
+    Unavailable(String),
+    /// It does not accept the credentials, or they lack a right.
+    #[error("the schema registry gives no access: {0}")]
+    Unauthorized(String),
+    /// It will answer the same until a person acts: what answers is no registry, or it is asked in a wrong way.
+    #[error("the schema registry refuses: {0}")]
+    Refused(String),
+}
+
+impl SchemasError {
+    /// Whether the same question may be answered later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
 
 /// Finds schemas.
 #[async_trait]
 pub trait FindSchema: Send + Sync {
-    /// The schema as it was registered; `None` where there is none of that name.
-    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable>;
+    /// The schema as it was registered; `None` where there is none of that name, now.
+    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasError>;
+
+    /// Whether it answers, and would answer about schemas.
+    async fn ping(&self) -> Result<(), SchemasError>;
 }
 
 /// Schemas that were looked for, parsed.

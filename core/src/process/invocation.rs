@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::outcome::Observer;
 use crate::ports::event_log::EventLogError;
 use crate::ports::ledger::LedgerError;
-use crate::ports::schemas::SchemasUnavailable;
+use crate::ports::schemas::SchemasError;
 use crate::ports::statements::StatementsError;
 use crate::retry::{Backoff, RetryPolicy};
 
@@ -45,9 +45,9 @@ impl Transient for EventLogError {
     }
 }
 
-impl Transient for SchemasUnavailable {
+impl Transient for SchemasError {
     fn is_transient(&self) -> bool {
-        true
+        self.is_transient()
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
         assert!(!may_pass(&EventLogError::UnknownTopic("t".into())));
         assert!(may_pass(&StatementsError::Unavailable("away".into())));
         assert!(!may_pass(&StatementsError::Refused("no".into())));
-        assert!(may_pass(&SchemasUnavailable("away".into())));
+        assert!(may_pass(&SchemasError::Unavailable("away".into())));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::batch::{Batch, Disposition};
 use super::{Delivery, Invocation, Shell};
 use crate::family::TypedEvent;
 use crate::formats::Format;
-use crate::ports::schemas::{FindSchema, SchemaRef, Schemas, SchemasUnavailable};
+use crate::ports::schemas::{FindSchema, SchemaRef, Schemas, SchemasError};
 
 /// The schemas of an event's format.
 pub(super) type SchemasOf<E> = Schemas<<<E as TypedEvent>::Format as Format>::Schema>;
@@ -74,7 +74,8 @@ impl<E: TypedEvent> Shell<E> {
         // Without a registry nobody will ever have it: one record must not hold up its partition for that.
         let Some(registry) = &self.schemas.registry else { return Ok(None) };
         let find = || registry.find(&schema);
-        let found = invocation.until_it_succeeds(SchemasUnavailable, find).await.map_err(|error| error.to_string())?;
+        let found =
+            invocation.until_it_succeeds(SchemasError::Unavailable, find).await.map_err(|error| error.to_string())?;
         let Some(text) = found else { return Ok(None) };
         let parsed = E::Format::parse(&text)
             .map_err(|error| format!("{schema} cannot be read by this release, as it was registered: {error}"))?;

@@ -8,4 +8,5 @@ pub mod event_log_contract;
 pub mod generator_contract;
 pub mod ledger_contract;
 pub mod memory;
+pub mod schemas_contract;
 pub mod statements_contract;

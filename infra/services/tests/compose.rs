@@ -58,6 +58,8 @@ fn the_compose_file_for_people_restarts_bounds_and_orders_what_it_starts_and_tak
         let name = name.as_str().expect("a name");
         assert_eq!(of(service, "restart").and_then(Yaml::as_str), Some("unless-stopped"), "{name}");
         assert!(of(service, "profiles").and_then(Yaml::as_sequence).is_some_and(|of| !of.is_empty()), "{name}");
+        let limits = of(service, "deploy").map(|deploy| &deploy["resources"]["limits"]);
+        assert!(limits.is_some_and(|of| of["memory"].as_str().is_some()), "{name} may take all memory");
         if !name.starts_with("lyceum") {
             let taken = of(service, "extends").expect("it is taken over");
             assert_eq!(

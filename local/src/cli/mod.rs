@@ -19,6 +19,7 @@ mod doctor;
 mod ingest;
 mod inspect;
 mod invoke;
+mod schemas;
 mod session;
 mod table;
 mod tail;
@@ -99,6 +100,8 @@ enum Command {
     Status(inspect::Status),
     /// Says what is wrong with an installation, and what to do
     Doctor(doctor::Options),
+    /// Lists the schemas that are built in, and registers them
+    Schemas(schemas::Options),
 }
 
 /// Where the data is.
@@ -189,6 +192,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Topics(options) => inspect::topics(options, config).await,
             Command::Status(options) => inspect::status(options, config).await,
             Command::Doctor(options) => doctor::run(options).await,
+            Command::Schemas(options) => schemas::run(options, config).await,
         }
     });
     runtime.block_on(spans.flush(LAST_SPANS));

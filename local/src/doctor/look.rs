@@ -209,6 +209,11 @@ impl Look {
                 needed.push((action, arn.clone()));
             }
         }
+        if let Some(registry) = variables.get("SCHEMA_REGISTRY_URL").filter(|of| of.starts_with("arn:")) {
+            needed.push(("glue:GetRegistry", registry.clone()));
+            // A version is asked for by its own id, which is below no ARN.
+            needed.push(("glue:GetSchemaVersion", "*".to_owned()));
+        }
         if variables.get("AWS_MSK_IAM").is_some_and(|of| of == "true") {
             for cluster in read.iter().filter_map(|of| of.cluster.clone()).collect::<BTreeSet<_>>() {
                 needed.push(("kafka-cluster:Connect", cluster));

@@ -129,7 +129,7 @@ impl Runtime {
             event_log: stores.event_log.clone(),
             ledger: stores.ledger.clone(),
             statements: stores.statements.clone(),
-            schemas: None,
+            schemas: stores.schemas.clone(),
             clock: clock.clone(),
             observer: Arc::new(Observers(observers)),
         };
@@ -191,7 +191,7 @@ impl Runtime {
 
     /// What the page and the API are given.
     pub fn http_services(&self, access: Access) -> http::Services {
-        let Stores { event_log, ledger, statements, audit, guards, .. } = self.stores.clone();
+        let Stores { event_log, ledger, statements, audit, schemas, guards, .. } = self.stores.clone();
         let process = &self.config.server.process;
         let sources = dead_letters::Sources {
             event_log: event_log.clone(),
@@ -210,6 +210,7 @@ impl Runtime {
             ledger,
             statements,
             audit,
+            schemas,
             guards,
             window: self.window.clone(),
             process: self.process.clone(),

@@ -14,6 +14,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::metrics::CircuitState;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::schemas::{FindSchema, SchemasError};
 use lyceum_core::ports::statements::Statements;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
     Healthy,
-    /// Records are taken and state is kept, but statements are not found.
+    /// Records are taken and state is kept, but statements are not found, or schemas that are not built in.
     Degraded,
     Unhealthy,
 }
@@ -47,20 +48,24 @@ pub(super) struct Component {
 pub(super) struct Health {
     status: Status,
     timestamp: String,
-    /// By `event_log` or, where it is one, `kafka`; `ledger` or `dynamodb`; `search` or `elasticsearch`. What an older reader
+    /// By `event_log` or, where it is one, `kafka`; `ledger` or `dynamodb`; `search` or `elasticsearch`; `schema_registry`, where one is
+    /// named. What an older reader
     /// knows as `database` is the second of them once more.
     components: BTreeMap<&'static str, Component>,
 }
 
 /// What people call the parts, in the order in which they are shown.
-const LABELS: [(&str, &str); 6] = [
+const LABELS: [(&str, &str); 7] = [
     ("event_log", "event log"),
     ("kafka", "Kafka"),
     ("ledger", "state"),
     ("dynamodb", "state"),
     ("search", "search"),
     ("elasticsearch", "search"),
+    (SCHEMA_REGISTRY, "schemas"),
 ];
+
+const SCHEMA_REGISTRY: &str = "schema_registry";
 
 impl Health {
     /// Each part with its name for people and, where it does not answer, why.
@@ -78,6 +83,7 @@ pub(super) struct Parts {
     pub(super) topic: &'static str,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) statements: Arc<dyn Statements>,
+    pub(super) schemas: Option<Arc<dyn FindSchema>>,
     pub(super) guards: Vec<Arc<Guard>>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -102,19 +108,22 @@ pub(super) async fn probe_all(parts: &Parts) -> Health {
         let guard = parts.guards.iter().find(|guard| guard.circuit().dependency == dependency);
         guard.map(|guard| guard.circuit())
     };
-    let [kafka, dynamodb, elasticsearch] =
-        [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch].map(circuit);
+    let [kafka, dynamodb, elasticsearch, registry] =
+        [Dependency::Kafka, Dependency::DynamoDb, Dependency::Elasticsearch, Dependency::SchemaRegistry].map(circuit);
     let names = [
         if kafka.is_some() { "kafka" } else { "event_log" },
         if dynamodb.is_some() { "dynamodb" } else { "ledger" },
         if elasticsearch.is_some() { "elasticsearch" } else { "search" },
     ];
-    let (event_log, state, search) = tokio::join!(
+    let (event_log, state, search, schemas) = tokio::join!(
         probe(ask_the_log(&*parts.event_log, parts.topic, kafka.is_some()), kafka),
         probe(parts.ledger.ping(), dynamodb),
         probe(parts.statements.ping(), elasticsearch),
+        probe(ask_the_registry(parts.schemas.as_deref()), registry),
     );
-    let status = match (event_log.status.max(state.status), search.status) {
+    let schemas = parts.schemas.is_some().then_some(schemas);
+    let read = schemas.as_ref().map_or(Status::Healthy, |schemas| schemas.status);
+    let status = match (event_log.status.max(state.status), search.status.max(read)) {
         (Status::Unhealthy, _) => Status::Unhealthy,
         (Status::Healthy, Status::Healthy) => Status::Healthy,
         _ => Status::Degraded,
@@ -122,6 +131,7 @@ pub(super) async fn probe_all(parts: &Parts) -> Health {
     let timestamp = format_time(parts.clock.now_ms());
     let mut components: BTreeMap<_, _> = names.into_iter().zip([event_log, state.clone(), search]).collect();
     components.insert("database", state);
+    components.extend(schemas.map(|schemas| (SCHEMA_REGISTRY, schemas)));
     Health { status, timestamp, components }
 }
 
@@ -134,6 +144,13 @@ async fn ask_the_log(log: &dyn EventLog, topic: &str, is_kafka: bool) -> Result<
     match log.offsets(topic).await {
         Ok(_) | Err(EventLogError::UnknownTopic(_)) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+async fn ask_the_registry(registry: Option<&dyn FindSchema>) -> Result<(), SchemasError> {
+    match registry {
+        Some(registry) => registry.ping().await,
+        None => Ok(()),
     }
 }
 

@@ -32,6 +32,7 @@ use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
+use lyceum_core::ports::schemas::FindSchema;
 use lyceum_core::ports::statements::Statements;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -102,6 +103,8 @@ pub struct Services {
     pub statements: Arc<dyn Statements>,
     /// Entries of the audit log.
     pub audit: Arc<dyn Statements>,
+    /// The registry of schemas, where one is named: asked for its health.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// The last minutes.
     pub live: Arc<Live>,
     /// For Prometheus.
@@ -213,12 +216,13 @@ impl FromRef<App> for Audit {
 
 impl FromRef<App> for health::Parts {
     fn from_ref(App(served): &App) -> Self {
-        let Services { event_log, ledger, statements, guards, clock, catalog, .. } = &served.services;
+        let Services { event_log, ledger, statements, schemas, guards, clock, catalog, .. } = &served.services;
         Self {
             event_log: event_log.clone(),
             topic: catalog.dead_letter_topics().first().copied().unwrap_or_default(),
             ledger: ledger.clone(),
             statements: statements.clone(),
+            schemas: schemas.clone(),
             guards: guards.clone(),
             clock: clock.clone(),
         }

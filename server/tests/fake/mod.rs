@@ -585,6 +585,7 @@ pub fn empty(access: Access) -> Fakes {
         ledger: ledger.clone(),
         statements: statements.clone(),
         audit: Arc::new(MemoryStatements::new(lyceum_xapi::equality::same)),
+        schemas: None,
         live: live.clone(),
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),

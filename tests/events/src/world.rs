@@ -163,7 +163,8 @@ impl World {
         self.invoke_function(&self.function(family), payload)
     }
 
-    fn invoke_function(&self, function: &Arc<dyn Subscriber>, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
+    /// The same, of a function with other ports.
+    pub fn invoke_function(&self, function: &Arc<dyn Subscriber>, payload: &[u8]) -> (BatchResponse, Vec<Report>) {
         let deadline_ms = self.clock.now_ms() + INVOCATION.as_millis() as i64;
         let answer = block_on(handle(&**function, payload, deadline_ms)).expect("the batch is one of Kafka's");
         (answer, std::mem::take(&mut *self.reports.0.lock().unwrap_or_else(PoisonError::into_inner)))

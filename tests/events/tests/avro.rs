@@ -1,14 +1,20 @@
 //! Events in Avro as another implementation writes them, with every schema that is built in, through the families' own readers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use apache_avro::types::Value as Avro;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use lyceum_catalog::{SCHEMAS, content, engagement, learning};
 use lyceum_core::envelope::EnvelopeConfig;
+use lyceum_core::ports::schemas::SchemaRef;
+use lyceum_core::process::Services;
 use lyceum_core::record::{Position, Record};
 use lyceum_events_tests::avro::{Writer, event, or_null, record};
+use lyceum_events_tests::world::World;
 use lyceum_functions::{Look, Looked};
+use lyceum_testing::memory::schemas::MemorySchemas;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -204,4 +210,46 @@ fn a_canonical_form_and_its_fingerprint_are_those_of_another_implementation() {
         let print = without_logical.schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
         assert_eq!(own.fingerprint().to_le_bytes().as_slice(), print);
     }
+}
+
+#[test]
+fn records_that_a_mapping_decoded_by_its_registry_are_read_by_its_word_on_their_schema() {
+    let world = World::new();
+    let registry = Arc::new(MemorySchemas::default());
+    let version = uuid::Uuid::from_u128(7);
+    for name in [SchemaRef::Id(7), SchemaRef::Version(version)] {
+        registry.register(name, learning::SCHEMAS[1]);
+    }
+    let function = world.function_with("learning", |services| Services { schemas: Some(registry), ..services });
+    let bare = |id: &str, learner: &str| {
+        let mastery =
+            record(vec![("concept_id", text("c")), ("before", Avro::Double(0.25)), ("after", Avro::Double(0.5))]);
+        Writer::of(learning::SCHEMAS[1]).bare(event(id, (3, "mastery_updated"), 5, learner, (2, mastery)))
+    };
+    let json = json!({
+        "event_id": "6f1c2c1e-7d0b-4a54-9f6d-0d8a5c7a1b13", "event_type": "mastery_updated", "occurred_at": 5, "user_id": "ada",
+        "tenant_id": "acme", "correlation_id": null, "payload": {"concept_id": "c", "before": 0.25, "after": 0.5},
+    });
+    let values = [
+        (bare("6f1c2c1e-7d0b-4a54-9f6d-0d8a5c7a1b11", "ada"), "7".to_owned()),
+        (bare("6f1c2c1e-7d0b-4a54-9f6d-0d8a5c7a1b12", "ben"), version.to_string()),
+        (serde_json::to_vec(&json).unwrap(), "7".to_owned()),
+        (bare("6f1c2c1e-7d0b-4a54-9f6d-0d8a5c7a1b14", "eve"), "9".to_owned()),
+    ];
+    let records = values.iter().enumerate().map(|(offset, (value, schema))| {
+        json!({
+            "topic": "learning.events.v1", "partition": 0, "offset": offset, "timestamp": 5, "timestampType": "CREATE_TIME",
+            "value": BASE64_STANDARD.encode(value), "headers": [],
+            "valueSchemaMetadata": {"dataFormat": "AVRO", "schemaId": schema},
+        })
+    });
+    let payload = json!({"eventSource": "aws:kafka", "records": {"learning.events.v1-0": records.collect::<Vec<_>>()}});
+    let (answer, reports) = world.invoke_function(&function, payload.to_string().as_bytes());
+    assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
+    let outcomes: Vec<String> = reports.iter().map(|report| format!("{:?}", report.outcome)).collect();
+    assert!(outcomes[..3].iter().all(|outcome| outcome.starts_with("Applied")), "{outcomes:?}");
+    assert!(outcomes[3].contains("Decode"), "{outcomes:?}");
+    let [letter] = &world.letters()[..] else { panic!("{:?}", world.letters()) };
+    let told = format!("{letter:?}");
+    assert!(told.contains("schema 9") && told.contains("lyceum-value-schema"), "{told}");
 }

@@ -14,7 +14,7 @@ use lyceum_core::family::{AggregateRef, StatefulFamily};
 use lyceum_core::ports::call::CallError;
 use lyceum_core::ports::event_log::{Administer, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{AggregateWrite, Claim, Commit, Content, KeyId, Ledger, MAX_COMMIT_BYTES};
-use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasUnavailable};
+use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::ports::statements::QueryDocuments;
 use lyceum_core::process::{
     CallingProcessor, CountedProcessor, ProcessConfig, ReactionProcessor, Services, StatefulProcessor, Subscriber,
@@ -53,9 +53,13 @@ struct Registry(AtomicU64);
 
 #[async_trait]
 impl FindSchema for Registry {
-    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(avro::registered(schema))
+    }
+
+    async fn ping(&self) -> Result<(), SchemasError> {
+        Ok(())
     }
 }
 
@@ -154,11 +158,15 @@ fn a_record_whose_schema_cannot_be_fetched_now_is_redelivered_and_where_there_is
     struct Slow(AtomicU64);
     #[async_trait]
     impl FindSchema for Slow {
-        async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasUnavailable> {
+        async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasError> {
             match self.0.fetch_add(1, Ordering::SeqCst) {
-                0..4 => Err(SchemasUnavailable("no connection".into())),
+                0..4 => Err(SchemasError::Unavailable("no connection".into())),
                 _ => Ok(avro::registered(schema)),
             }
+        }
+
+        async fn ping(&self) -> Result<(), SchemasError> {
+            Ok(())
         }
     }
     let world = world();

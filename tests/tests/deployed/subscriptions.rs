@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lyceum_catalog::SCHEMAS;
 use lyceum_core::subscription::Effect;
 use lyceum_functions::REGISTRY;
 
@@ -42,6 +43,8 @@ pub(crate) struct Deployable {
     pub(crate) publishes: Option<String>,
     /// Whether it asks a port, as the content generator is asked.
     pub(crate) calls: bool,
+    /// Whether its events come in Avro.
+    pub(crate) reads_avro: bool,
 }
 
 /// A topic that a subscription reads.
@@ -97,6 +100,9 @@ pub(crate) fn of_the_catalog() -> Vec<Deployable> {
                 _ => panic!("{} publishes on several topics, and its role has a right for one", of.name),
             },
             calls: of.effect == Effect::Calling,
+            reads_avro: SCHEMAS
+                .iter()
+                .any(|(family, _)| of.topics().any(|topic| family.topics.iter().any(|of| of.name == topic))),
         }
     };
     lyceum_functions::functions().map(deployable).collect()
@@ -240,6 +246,12 @@ fn given(of: &Deployable, parameter: &str) -> String {
         "DeadLetterTopics" => return of.letters.join(","),
         "FollowUpTopic" => return of.publishes.clone().unwrap_or_else(|| "\"\"".to_owned()),
         "ContentGeneratorSecretArn" if !of.calls => return "\"\"".to_owned(),
+        "SchemaRecordFormat" if !of.reads_avro => return "none".to_owned(),
+        "GlueRegistryArn" | "SchemaRegistryUrl" | "SchemaRegistrySecretArn" | "SchemaRegistryCaSecretArn"
+            if !of.reads_avro =>
+        {
+            return "\"\"".to_owned();
+        }
         "DestinationService" => {
             let destination = given(of, "OnFailureDestination");
             return format!("!Select [2, !Split [\":\", !Join [\"\", [{destination}, \":::\"]]]]");

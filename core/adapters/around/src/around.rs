@@ -17,6 +17,7 @@ use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Membershi
 use lyceum_core::ports::ledger::{
     AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
 };
+use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::ports::statements::{
     Filter, Page, QueryDocuments, ScanPart, ScanPlace, StatementDocument, StatementsError, StoreDocuments,
     StoreOutcome, StoredStatement,
@@ -26,7 +27,7 @@ use lyceum_core::record::{NewRecord, Position, Record};
 /// One call of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// `event_log`, `ledger` or `statements`.
+    /// `event_log`, `ledger`, `statements` or `schemas`.
     pub store: &'static str,
     /// The port's method.
     pub operation: &'static str,
@@ -251,9 +252,37 @@ impl StoreError for StatementsError {
     }
 }
 
+impl StoreError for SchemasError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    fn is_refusal_of_all(&self, _: Call) -> bool {
+        // A record may name any schema, but whoever lacks a right lacks it for every one.
+        matches!(self, Self::Unauthorized(_))
+    }
+
+    fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Unauthorized(_))
+    }
+
+    fn not_answered(_: Effect, reason: String) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
 pub(crate) const LOG: &str = "event_log";
 pub(crate) const LEDGER: &str = "ledger";
 const STATEMENTS: &str = "statements";
+pub(crate) const SCHEMAS: &str = "schemas";
 const PRODUCE: &str = "produce";
 /// The question whether a store is well.
 pub const PING: &str = "ping";
@@ -436,5 +465,19 @@ where
 
     async fn ping(&self) -> Result<(), StatementsError> {
         self.calls(Call::read(STATEMENTS, PING), |statements| async move { statements.ping().await }).await
+    }
+}
+
+#[async_trait]
+impl<S, W: Around> FindSchema for Wrapped<S, W>
+where
+    S: Source<SchemasError, Adapter: FindSchema>,
+{
+    async fn find(&self, schema: &SchemaRef) -> Result<Option<String>, SchemasError> {
+        self.calls(Call::read(SCHEMAS, "find"), |registry| async move { registry.find(schema).await }).await
+    }
+
+    async fn ping(&self) -> Result<(), SchemasError> {
+        self.calls(Call::read(SCHEMAS, PING), |registry| async move { registry.ping().await }).await
     }
 }

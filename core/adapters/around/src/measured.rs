@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::around::{Around, Call, LEDGER, LOG, StoreError, Wrapped};
+use crate::around::{Around, Call, LEDGER, LOG, SCHEMAS, StoreError, Wrapped};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::Effect;
 use lyceum_core::trace::SPANS;
@@ -59,6 +59,18 @@ fn span(call: Call) -> Span {
             otel.kind = kind,
             messaging.system = "kafka",
             messaging.operation.name = operation,
+            lyceum.store = store,
+            error.r#type = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+    }
+    if store == SCHEMAS {
+        return tracing::info_span!(
+            target: SPANS,
+            "schemas",
+            otel.name = format_args!("{store} {operation}"),
+            otel.kind = "client",
             lyceum.store = store,
             error.r#type = Empty,
             otel.status_code = Empty,

@@ -1,11 +1,16 @@
 //! Calls of services of AWS that no client is linked for: signed, sent, and answered as they come.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::{AggregatedBytes, ByteStream};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tokio::time::timeout;
 
 use crate::sign::{Signer, SigningError, Unsigned};
@@ -27,11 +32,35 @@ pub struct Connections(Box<dyn HttpConnector>);
 
 impl Default for Connections {
     fn default() -> Self {
-        Self(Box::new(crate::connector(None, None)))
+        Self(Box::new(crate::connector(None, None, ProxyConfig::from_env(), TlsContext::default())))
     }
 }
 
 impl Connections {
+    /// The same, to this address: of this machine none goes by a proxy, and the authorities of `pem` are trusted beside the public ones.
+    ///
+    /// # Errors
+    /// Where `pem` holds no certificate of an authority, and why.
+    pub fn to(url: &str, pem: Option<&[u8]>) -> Result<Self, String> {
+        let mut trusted = TrustStore::default();
+        if let Some(pem) = pem {
+            // What cannot be read is found here: the connector takes for granted that it can.
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            let certificates = certificates.map_err(|error| format!("it is no PEM: {error}"))?;
+            if certificates.is_empty() {
+                return Err("it holds no certificate".to_owned());
+            }
+            for certificate in &certificates {
+                webpki::anchor_from_trusted_cert(certificate)
+                    .map_err(|error| format!("it holds no certificate of an authority: {error}"))?;
+            }
+            trusted = trusted.with_pem_certificate(pem);
+        }
+        let trusted = TlsContext::builder().with_trust_store(trusted).build().map_err(|error| error.to_string())?;
+        let proxy = if is_loopback(url) { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        Ok(Self(Box::new(crate::connector(None, None, proxy, trusted))))
+    }
+
     /// Sends a request and waits for all of the answer, whatever its status, as long as it takes.
     ///
     /// # Errors
@@ -54,6 +83,17 @@ impl Connections {
         let body = ByteStream::new(response.into_body()).collect().await;
         Ok((status, body.map_err(|error| crate::sign::in_full(&error))?))
     }
+}
+
+/// Whether the address is this machine's own.
+pub fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => host.split(':').next(),
+    };
+    name.is_some_and(|name| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// What a service answered.
@@ -98,6 +138,17 @@ impl Service {
         Self { name: name.to_owned(), endpoint, signer, connections }
     }
 
+    /// The same, whose requests this one signs.
+    #[must_use]
+    pub fn signed_by(self, signer: Signer) -> Self {
+        Self { signer, ..self }
+    }
+
+    /// Where it answers.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -139,6 +190,30 @@ fn place(name: &str, region: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_this_machine_is_known_and_what_only_looks_like_one_is_not() {
+        for own in ["http://127.0.0.1:8081/a", "http://localhost", "https://[::1]:1/", "http://127.8.0.1"] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in ["http://127.0.0.1.example.org", "https://registry/localhost", "http://10.0.0.1", "http://[::2]"] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_of_an_authority_is_told_before_anything_is_connected() {
+        let block = |der: &str| format!("-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n");
+        for (pem, why) in [
+            (String::new(), "no certificate"),
+            ("certificate".to_owned(), "no certificate"),
+            (block("bm90aGluZw=="), "of an authority"),
+            (block("%%%%"), "no PEM"),
+        ] {
+            let told = Connections::to("https://registry.example", Some(pem.as_bytes())).unwrap_err();
+            assert!(told.contains(why), "{pem}: {told}");
+        }
+    }
 
     #[test]
     fn a_service_is_where_the_environment_says_and_else_where_aws_has_it() {

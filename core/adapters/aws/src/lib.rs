@@ -7,7 +7,7 @@
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector, ConnectorBuilder};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
 
@@ -29,14 +29,21 @@ pub fn loader() -> ConfigLoader {
 /// come from [`loader`] needs it, since without one the SDK refuses every call.
 pub fn https_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
-        connector(settings.cloned(), components.and_then(|components| components.sleep_impl()))
+        let sleep = components.and_then(|components| components.sleep_impl());
+        connector(settings.cloned(), sleep, ProxyConfig::from_env(), TlsContext::default())
     })
 }
 
-fn connector(settings: Option<HttpConnectorSettings>, sleep: Option<SharedAsyncSleep>) -> Connector {
+fn connector(
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+    proxy: ProxyConfig,
+    trusted: TlsContext,
+) -> Connector {
     let mut connector = ConnectorBuilder::default()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .proxy_config(ProxyConfig::from_env());
+        .tls_context(trusted)
+        .proxy_config(proxy);
     connector.set_connector_settings(settings);
     connector.set_sleep_impl(sleep);
     connector.build()

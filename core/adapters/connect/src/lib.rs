@@ -1,4 +1,5 @@
-//! The services of a deployment, connected by what the environment says: Kafka, DynamoDB, and Elasticsearch or OpenSearch.
+//! The services of a deployment, connected by what the environment says: Kafka, DynamoDB, Elasticsearch or OpenSearch, and a registry
+//! of schemas.
 //!
 //! Each is connected by its first call, so that a process that does not need one neither waits for it nor fails by it, and
 //! each stands behind a [guard](lyceum_around::guarded) and is [measured](lyceum_around::measured).
@@ -19,12 +20,14 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::Observer;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Ledger, LedgerError};
+use lyceum_core::ports::schemas::{FindSchema, SchemasError};
 use lyceum_core::ports::statements::{Statements, StatementsError};
 use lyceum_core::process::{DocumentServices, ProcessConfig, Services};
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use lyceum_kafka::event_log::KafkaEventLog;
 use lyceum_kafka::settings::KafkaSettings;
+use lyceum_registry::{Cached, Registry, RegistrySettings};
 use lyceum_secrets::Secrets;
 use lyceum_spans::{Headers, SpansSettings, Way};
 use lyceum_xapi::equality;
@@ -43,6 +46,8 @@ pub struct ProductionSettings<L = DynamoDbSettings> {
     pub elasticsearch: ElasticsearchSettings,
     /// Where state is kept.
     pub ledger: L,
+    /// Where senders register their schemas; `None` where no registry is named.
+    pub registry: Option<RegistrySettings>,
     /// How much of the process's time and room each of them may take.
     pub guards: GuardLimits,
     /// How events are processed.
@@ -57,9 +62,9 @@ impl ProductionSettings {
     /// Reads the settings of an effect that uses a ledger. Every wrong value is reported together by [`Reading::finish`].
     pub fn read(reading: &mut Reading<'_>) -> Self {
         let ledger = DynamoDbSettings::read(reading);
-        let ProductionSettings { kafka, elasticsearch, ledger: (), guards, process, log, secrets } =
+        let ProductionSettings { kafka, elasticsearch, ledger: (), registry, guards, process, log, secrets } =
             Self::read_stateless(reading);
-        Self { kafka, elasticsearch, ledger, guards, process, log, secrets }
+        Self { kafka, elasticsearch, ledger, registry, guards, process, log, secrets }
     }
 
     /// Reads the settings of an effect that uses no ledger.
@@ -73,6 +78,7 @@ impl ProductionSettings {
             kafka,
             elasticsearch: ElasticsearchSettings::read(reading),
             ledger: (),
+            registry: RegistrySettings::read(reading),
             guards: GuardLimits::read(reading),
             process: process_config(reading),
             log: LogConfig::read(reading),
@@ -132,6 +138,19 @@ pub fn elasticsearch(
     })
 }
 
+/// The registry of schemas, connected by its first call, and anew when other secrets hold.
+pub fn registry(
+    settings: &RegistrySettings,
+    secrets: Option<&Arc<Secrets>>,
+) -> Lazily<Registry, SchemasError, RegistrySettings> {
+    let first = settings.clone();
+    let given = ("SCHEMA_REGISTRY_URL", settings.shown().to_owned());
+    let read = move |reading: &mut Reading<'_>| RegistrySettings::read(reading).unwrap_or_else(|| first.clone());
+    Lazily::of(settings_with(secrets, settings.clone(), Some(given), read), |settings| async move {
+        Registry::connect(&settings).map(Arc::new)
+    })
+}
+
 /// What a collector of spans is shown, which changes with its secret; `None` where no secret or no collector is named.
 pub fn shown_to_collector(
     spans: Option<&SpansSettings>,
@@ -177,6 +196,15 @@ impl Wiring {
         Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
     }
 
+    /// A registry of schemas, which is a service. What it said is kept outside of what is measured.
+    pub fn schemas<C: Source<SchemasError, Adapter: FindSchema> + 'static>(
+        &mut self,
+        client: C,
+    ) -> Arc<dyn FindSchema> {
+        let guarded = Guarded::new(client, self.guard(Dependency::SchemaRegistry));
+        Arc::new(Cached::new(Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))))
+    }
+
     /// The guards of what was wired: they know how each service is.
     pub fn into_guards(self) -> Vec<Arc<Guard>> {
         self.guards
@@ -197,6 +225,8 @@ pub struct Connected {
     pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
     pub statements: Arc<dyn Statements>,
+    /// The schemas that senders registered, where a registry is named.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// The machine's.
     pub clock: Arc<dyn Clock>,
     /// Gets the report of every record.
@@ -204,8 +234,8 @@ pub struct Connected {
 }
 
 impl From<Connected> for Services {
-    fn from(Connected { event_log, ledger, statements, clock, observer }: Connected) -> Self {
-        Self { event_log, ledger, statements, schemas: None, clock, observer }
+    fn from(Connected { event_log, ledger, statements, schemas, clock, observer }: Connected) -> Self {
+        Self { event_log, ledger, statements, schemas, clock, observer }
     }
 }
 
@@ -215,6 +245,8 @@ pub struct ConnectedDocuments {
     pub event_log: Arc<dyn EventLog>,
     /// Accepted statements.
     pub statements: Arc<dyn Statements>,
+    /// The schemas that senders registered, where a registry is named.
+    pub schemas: Option<Arc<dyn FindSchema>>,
     /// The machine's.
     pub clock: Arc<dyn Clock>,
     /// Gets the report of every record.
@@ -222,8 +254,8 @@ pub struct ConnectedDocuments {
 }
 
 impl From<ConnectedDocuments> for DocumentServices {
-    fn from(ConnectedDocuments { event_log, statements, clock, observer }: ConnectedDocuments) -> Self {
-        Self { event_log, statements, schemas: None, clock, observer }
+    fn from(ConnectedDocuments { event_log, statements, schemas, clock, observer }: ConnectedDocuments) -> Self {
+        Self { event_log, statements, schemas, clock, observer }
     }
 }
 
@@ -235,7 +267,8 @@ pub fn connect(
     families: &[&'static FamilySpec],
 ) -> Connected {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let ConnectedDocuments { event_log, statements, observer, .. } = connect_stateless(settings, observer, metrics);
+    let ConnectedDocuments { event_log, statements, schemas, observer, .. } =
+        connect_stateless(settings, observer, metrics);
     let dynamodb = settings.ledger.clone();
     let (counting, families) = (metrics.clone(), families.to_vec());
     let connecting = clock.clone();
@@ -245,7 +278,7 @@ pub fn connect(
         async move { Ok(Arc::new(DynamoDbLedger::connect(&dynamodb, clock).await?.counting_in(metrics, &families))) }
     });
     let ledger = Wiring::new(settings.guards, metrics).ledger(ledger);
-    Connected { event_log, ledger, statements, clock, observer }
+    Connected { event_log, ledger, statements, schemas, clock, observer }
 }
 
 /// The services of an effect that uses no ledger. Nothing is called yet.
@@ -264,7 +297,8 @@ pub fn connect_stateless<L>(
         })),
     };
     let statements = wiring.statements(elasticsearch(&settings.elasticsearch, secrets, true, Index::Statements));
-    ConnectedDocuments { event_log, statements, clock: Arc::new(SystemClock), observer }
+    let schemas = settings.registry.as_ref().map(|named| wiring.schemas(registry(named, secrets)));
+    ConnectedDocuments { event_log, statements, schemas, clock: Arc::new(SystemClock), observer }
 }
 
 /// Where the audit log has its entries. Nothing is called yet.
@@ -279,6 +313,7 @@ mod tests {
 
     use super::*;
     use lyceum_core::environment::WrongEnvironment;
+    use lyceum_core::ports::schemas::SchemaRef;
     use lyceum_core::record::NewRecord;
 
     fn read<L>(
@@ -336,6 +371,29 @@ mod tests {
         let services = connect_stateless(&settings, Arc::new(Nobody), &Arc::new(Metrics::new()));
         assert!(services.event_log.topics().await.unwrap_err().is_transient(), "nobody answers there, now");
         assert!(services.statements.ping().await.unwrap_err().is_transient(), "nobody answers there, now");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_is_named_is_guarded_and_measured_and_where_none_is_named_there_is_none() {
+        let needed = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"), ("ELASTICSEARCH_URL", "http://127.0.0.1:1")];
+        let metrics = Arc::new(Metrics::new());
+        let settings = read(&needed, ProductionSettings::read_stateless).unwrap();
+        assert!(connect_stateless(&settings, Arc::new(Nobody), &metrics).schemas.is_none());
+        let named = [&needed[..], &[("SCHEMA_REGISTRY_URL", "http://127.0.0.1:1")]].concat();
+        let settings = read(&named, ProductionSettings::read_stateless).unwrap();
+        let services: DocumentServices = connect_stateless(&settings, Arc::new(Nobody), &metrics).into();
+        let refused = services.schemas.unwrap().find(&SchemaRef::Id(1)).await.unwrap_err();
+        assert!(refused.is_transient() && refused.to_string().contains("http://127.0.0.1:1"), "{refused}");
+        let told = metrics.encode();
+        for line in [
+            r#"lyceum_store_errors_total{store="schemas",kind="unavailable"} 1"#,
+            r#"lyceum_circuit_state{dependency="schema_registry"} 0"#,
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+        let wrong =
+            read(&[&needed[..], &[("SCHEMA_REGISTRY_URL", "registry")]].concat(), ProductionSettings::read_stateless);
+        assert!(wrong.unwrap_err().to_string().contains("SCHEMA_REGISTRY_URL"));
     }
 
     #[tokio::test]

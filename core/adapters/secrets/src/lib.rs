@@ -46,6 +46,15 @@ const OTLP_SECRET_ARN: Variable<Option<String>> = optional(
     "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `headers`, in place of `OTEL_EXPORTER_OTLP_HEADERS`",
 );
 
+const SCHEMA_REGISTRY_CA_SECRET_ARN: Variable<Option<String>> = optional(
+    "SCHEMA_REGISTRY_CA_SECRET_ARN",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `certificate` (PEM), in place of `SCHEMA_REGISTRY_CA_PEM`",
+);
+const SCHEMA_REGISTRY_SECRET_ARN: Variable<Option<String>> = optional(
+    "SCHEMA_REGISTRY_SECRET_ARN",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `username` and `password`, or `token`; in place of the variables of those names",
+);
+
 const CREDENTIALS_TTL: Variable<Duration> = seconds(
     "CREDENTIALS_TTL_SECONDS",
     3_600,
@@ -63,6 +72,8 @@ pub const SECRET_VARIABLES: Table = &[
     &KAFKA_CA_SECRET_ARN,
     &KAFKA_CERTIFICATE_SECRET_ARN,
     &OTLP_SECRET_ARN,
+    &SCHEMA_REGISTRY_CA_SECRET_ARN,
+    &SCHEMA_REGISTRY_SECRET_ARN,
 ];
 
 /// Which field of which secret stands in for which variable.
@@ -86,6 +97,15 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
             ("certificate", "KAFKA_SSL_CERTIFICATE_PEM"),
             ("privateKey", "KAFKA_SSL_KEY_PEM"),
             ("privateKeyPassword", "KAFKA_SSL_KEY_PASSWORD"),
+        ],
+    ),
+    ("SCHEMA_REGISTRY_CA_SECRET_ARN", &[("certificate", "SCHEMA_REGISTRY_CA_PEM")]),
+    (
+        "SCHEMA_REGISTRY_SECRET_ARN",
+        &[
+            ("token", "SCHEMA_REGISTRY_TOKEN"),
+            ("username", "SCHEMA_REGISTRY_USERNAME"),
+            ("password", "SCHEMA_REGISTRY_PASSWORD"),
         ],
     ),
     ("KAFKA_SASL_SECRET_ARN", &[("username", "KAFKA_SASL_USERNAME"), ("password", "KAFKA_SASL_PASSWORD")]),

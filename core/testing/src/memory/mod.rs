@@ -2,4 +2,5 @@
 
 pub mod event_log;
 pub mod ledger;
+pub mod schemas;
 pub mod statements;

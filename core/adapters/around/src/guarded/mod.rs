@@ -44,6 +44,8 @@ pub enum Dependency {
     Elasticsearch,
     /// The event log's.
     Kafka,
+    /// The registry of schemas.
+    SchemaRegistry,
 }
 
 impl Dependency {
@@ -53,6 +55,7 @@ impl Dependency {
             Self::DynamoDb => "dynamodb",
             Self::Elasticsearch => "elasticsearch",
             Self::Kafka => "kafka",
+            Self::SchemaRegistry => "schema_registry",
         }
     }
 }
@@ -63,6 +66,7 @@ impl fmt::Display for Dependency {
             Self::DynamoDb => "DynamoDB",
             Self::Elasticsearch => "Elasticsearch",
             Self::Kafka => "Kafka",
+            Self::SchemaRegistry => "the schema registry",
         })
     }
 }
