@@ -3,7 +3,7 @@
 mod architecture;
 mod avro;
 mod cost;
-mod event_fields;
+mod documents;
 mod lambda_batches;
 mod modules;
 mod plain_statements;
@@ -11,4 +11,8 @@ mod plain_statements;
 mod processing;
 mod rooms;
 mod samples;
+mod schemas;
 mod toys;
+
+/// Whoever writes docs/events.md anew writes a part of it, and reads the whole before.
+static EVENTS_DOCUMENT: std::sync::Mutex<()> = std::sync::Mutex::new(());
