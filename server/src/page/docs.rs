@@ -187,7 +187,7 @@ impl EventTypeView<'_> {
                                         th scope="row" { code { (text(field, "name")) } }
                                         td { code { (text(field, "place")) } }
                                         td { (text(field, "holds")) }
-                                        td { (text(field, "required")) }
+                                        td { (presence(&text(field, "required"))) }
                                         td { (text(field, "about")) }
                                     }
                                 }
@@ -240,6 +240,15 @@ impl EventTypeView<'_> {
                 Some(Tried::Refused(why)) => p.why role="alert" { (why) }
             }
         }
+    }
+}
+
+/// Words that say enough where the table's head is not seen.
+fn presence(required: &str) -> &str {
+    match required {
+        "yes" => "required",
+        "no" => "may be left out",
+        other => other,
     }
 }
 

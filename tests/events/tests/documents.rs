@@ -48,14 +48,23 @@ fn judge(program: &str, arguments: &[&str], text: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-#[test]
-fn how_to_publish_an_event_is_well_formed_in_every_language() {
+fn judge_shell_and_python() {
     judge("bash", &["-n"], &events().map(|event| snippets::curl(event.topic)).collect::<String>());
     // Each in a function of its own, so that all are compiled at once.
     let indented = |text: String| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     let python: String =
         topics().map(|(_, topic)| format!("def of():\n{}", indented(snippets::python(topic)))).collect();
     judge("python3", &["-c", "import ast, sys; ast.parse(sys.stdin.read())"], &python);
+}
+
+#[test]
+fn how_to_publish_an_event_is_well_formed_in_every_language() {
+    let is_left_out = std::env::var("LYCEUM_TEST_DOCUMENTS").is_ok_and(|value| value == "skip");
+    if is_left_out {
+        eprintln!("NOT RUN: LYCEUM_TEST_DOCUMENTS=skip; neither bash nor Python has read how to publish an event");
+    } else {
+        judge_shell_and_python();
+    }
     // They differ by the topic alone; one of them is a program of tests/, which is compiled and run.
     let compiled = fs::read_to_string(samples::root().join("../tests/documents/publish.rs")).expect("it is there");
     let mut texts = topics().map(|(_, topic)| (topic.name, snippets::rust(topic)));
