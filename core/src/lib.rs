@@ -17,6 +17,7 @@ pub mod follow_up;
 pub mod formats;
 pub mod metrics;
 pub mod outcome;
+pub mod payload;
 pub mod ports;
 pub mod process;
 pub mod record;

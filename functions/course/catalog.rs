@@ -1,6 +1,7 @@
 //! The course family as data: topic, event types, kinds of aggregate.
 
 use lyceum_core::catalog::{EventType, FamilySpec, MODULE_DEAD_LETTERS, TopicOf};
+use lyceum_core::payload::{Criticality, Field, Form, Kind, Payload, Payloads};
 use lyceum_core::subscription::{Effect, KeyPlace, Reads, Subscription, Wanted};
 
 /// Kind of the aggregate that keeps a course.
@@ -67,6 +68,84 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: EVENT_TYPES,
     dead_letters: MODULE_DEAD_LETTERS,
     kinds: &[COURSE],
+};
+
+const COURSE_ID: Field = Field::required("course_id", Kind::Id, "The course");
+const TITLE: Field = Field::optional("title", Kind::Text(2_048), "What people call the course");
+const LANGUAGE: Field = Field::optional("language", Kind::Text(35), "A language tag");
+const STATUSES: &[&str] = &["requested", "outlined", "generating", "completed", "failed", "deployed_staging"];
+
+/// What its events carry.
+pub const PAYLOADS: Payloads = Payloads {
+    form: Form::Charter,
+    of: &[
+        Payload {
+            event_type: "course.generation.requested",
+            purpose: "An author wants a course to be made, or a failed one to be tried again.",
+            criticality: Criticality::High,
+            fields: &[COURSE_ID, TITLE, LANGUAGE],
+        },
+        Payload {
+            event_type: "course.outline.created",
+            purpose: "The course has an outline.",
+            criticality: Criticality::Normal,
+            fields: &[COURSE_ID, TITLE, LANGUAGE],
+        },
+        Payload {
+            event_type: "course.lesson.generated",
+            purpose: "A lesson of the course is written.",
+            criticality: Criticality::Normal,
+            fields: &[COURSE_ID, TITLE, LANGUAGE, Field::required("lesson_id", Kind::Id, "The lesson")],
+        },
+        Payload {
+            event_type: "course.quiz.created",
+            purpose: "A quiz of the course is written.",
+            criticality: Criticality::Normal,
+            fields: &[COURSE_ID, TITLE, LANGUAGE, Field::required("quiz_id", Kind::Id, "The quiz")],
+        },
+        Payload {
+            event_type: "course.landing_page.created",
+            purpose: "The page that sells the course is there.",
+            criticality: Criticality::Normal,
+            fields: &[COURSE_ID, TITLE, LANGUAGE, Field::required("page_url", Kind::Location, "Where the page is")],
+        },
+        Payload {
+            event_type: "course.generation.completed",
+            purpose: "The course is whole, and can be distributed.",
+            criticality: Criticality::High,
+            fields: &[COURSE_ID, TITLE, LANGUAGE],
+        },
+        Payload {
+            event_type: "course.generation.failed",
+            purpose: "The course could not be made.",
+            criticality: Criticality::High,
+            fields: &[COURSE_ID, TITLE, LANGUAGE, Field::required("error", Kind::Text(2_048), "Why, for a person")],
+        },
+        Payload {
+            event_type: "course.workflow.transitioned",
+            purpose: "A module without an event of its own moved the course on.",
+            criticality: Criticality::Normal,
+            fields: &[
+                COURSE_ID,
+                TITLE,
+                LANGUAGE,
+                Field::required("from", Kind::Words(STATUSES), "The status before"),
+                Field::required("to", Kind::Words(STATUSES), "The status after"),
+            ],
+        },
+        Payload {
+            event_type: "course.deployed.staging",
+            purpose: "The course can be looked at before it is published.",
+            criticality: Criticality::High,
+            fields: &[
+                COURSE_ID,
+                TITLE,
+                LANGUAGE,
+                Field::required("url", Kind::Location, "Where it is"),
+                Field::optional("distribution_id", Kind::Id, "The distribution that it was deployed for"),
+            ],
+        },
+    ],
 };
 
 /// Its own subscription. A course has an event for each of its lessons.

@@ -1,6 +1,7 @@
 //! The learning family as data: its topic, event types, schemas, and kinds of what it counts.
 
 use lyceum_core::catalog::{ANALYTICS_DEAD_LETTERS, EventType, FamilySpec, TopicOf};
+use lyceum_core::payload::{Criticality, Field, Form, Kind, Payload, Payloads};
 use lyceum_core::subscription::{Effect, Subscription};
 
 /// Kind of what is counted of a learner.
@@ -46,6 +47,61 @@ pub const SPEC: FamilySpec = FamilySpec {
     event_types: EVENT_TYPES,
     dead_letters: ANALYTICS_DEAD_LETTERS,
     kinds: &[LEARNER, CONCEPT],
+};
+
+const SESSION_ID: Field = Field::required("session_id", Kind::Name, "The session");
+const ACTIVITY_ID: Field = Field::optional("activity_id", Kind::Name, "What is learned in it");
+const DURATION_MS: Field =
+    Field::optional("duration_ms", Kind::Whole(0, i64::MAX as u64), "How long it took, milliseconds");
+
+/// What its events carry.
+pub const PAYLOADS: Payloads = Payloads {
+    form: Form::Avro,
+    of: &[
+        Payload {
+            event_type: "question.answered",
+            purpose: "A learner answered a question of an exercise.",
+            criticality: Criticality::Normal,
+            fields: &[
+                Field::required("question_id", Kind::Name, "The question"),
+                Field::required("concept_ids", Kind::Names(32), "What it is about"),
+                Field::required("correct", Kind::Boolean, "Whether the answer is right"),
+                Field::required(
+                    "response_ms",
+                    Kind::Whole(0, i64::MAX as u64),
+                    "From the question to the answer, milliseconds",
+                ),
+                Field::required(
+                    "attempt",
+                    Kind::Whole(1, i32::MAX as u64),
+                    "Which answer of the learner to it this is, from 1",
+                ),
+                Field::optional("score", Kind::Number(0.0, 1.0), "How good the answer is"),
+            ],
+        },
+        Payload {
+            event_type: "session.started",
+            purpose: "A learner sat down to learn.",
+            criticality: Criticality::Low,
+            fields: &[SESSION_ID, ACTIVITY_ID, DURATION_MS],
+        },
+        Payload {
+            event_type: "session.ended",
+            purpose: "A learner got up.",
+            criticality: Criticality::Low,
+            fields: &[SESSION_ID, ACTIVITY_ID, DURATION_MS],
+        },
+        Payload {
+            event_type: "mastery.updated",
+            purpose: "The tutor thinks that a learner knows a concept better, or worse.",
+            criticality: Criticality::Normal,
+            fields: &[
+                Field::required("concept_id", Kind::Name, "The concept"),
+                Field::required("before", Kind::Number(0.0, 1.0), "What was thought"),
+                Field::required("after", Kind::Number(0.0, 1.0), "What is thought now"),
+            ],
+        },
+    ],
 };
 
 /// Its own subscription.

@@ -95,6 +95,13 @@ fn example_of(path: &str) -> String {
         .replace("{survey_id}", "s")
         .replace("{learner_id}", "l")
         .replace("{function}", "training")
+        .replace("{event}", "booking.confirmed")
+}
+
+/// What a browser sends of the form of an event's page.
+fn form(path: &str, event: &str) -> Request<Body> {
+    let body = serde_urlencoded::to_string([("event", event)]).unwrap();
+    with(post(path, body), "content-type", "application/x-www-form-urlencoded")
 }
 
 fn example_request(method: &str, path: &str) -> Request<Body> {
@@ -104,6 +111,7 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
+        ("POST", path) if path.starts_with("/docs/") => form(path, r#"{"an": "event"}"#),
         ("POST", _) => post(&path, r#"{"an": "event"}"#),
         _ => get(&path),
     }
@@ -173,7 +181,8 @@ async fn every_route_has_a_name_of_its_own_and_says_what_it_takes_and_answers() 
             .collect();
         schemas.extend(operation["parameters"].as_array().unwrap().iter().map(|parameter| &parameter["schema"]));
         if route.method == "POST" {
-            schemas.push(&operation["requestBody"]["content"]["application/json"]["schema"]);
+            let content = operation["requestBody"]["content"].as_object().unwrap();
+            schemas.extend(content.values().map(|of| &of["schema"]));
         }
         for schema in schemas {
             assert!(schema.as_object().is_some_and(|of| !of.is_empty()), "{} {}: {what}", route.method, route.path);
@@ -863,6 +872,36 @@ async fn on_every_route_a_credential_that_names_another_tenant_in_any_way_gets_a
         matrix.push('\n');
     }
     insta::assert_snapshot!("tenants", matrix);
+}
+
+#[tokio::test]
+async fn the_form_of_an_events_page_publishes_it_and_says_where_or_why_not() {
+    let fakes = empty(tokens());
+    let send_form = async |event: &str| send(&fakes, by(form("/docs/booking.confirmed", event), "acme does all")).await;
+    let page = send(&fakes, by(get("/docs/booking.confirmed"), "acme reads")).await.text;
+    assert!(page.contains("lacks the role publish") && page.contains("session_id"), "{page}");
+    let page = send_form(r#"{"id": "<b>"}"#).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains(&format!("href=\"/events/{BOOKINGS}/0/0?tenant=acme\"")), "{}", page.text);
+    assert!(page.text.contains("&lt;b&gt;") && !page.text.contains("<b>"), "what was sent stays in the form, escaped");
+    let records = fakes.log.records(BOOKINGS);
+    assert_eq!(records[0].value.as_deref(), Some(br#"{"id": "<b>"}"#.as_slice()));
+    assert_eq!(header_text(&records[0].headers, "tenant-id"), Some("acme"));
+    for (event, why) in [
+        ("{", "is no JSON"),
+        ("[]", "array is empty"),
+        (r#"{"value": {}, "headers": {"tenant-id": "globex"}}"#, "leave it out"),
+    ] {
+        let page = send_form(event).await;
+        assert!(page.status == StatusCode::OK && page.text.contains(why), "{}", page.text);
+    }
+    assert_eq!(fakes.log.records(BOOKINGS).len(), 1);
+    let as_json = by(post("/docs/booking.confirmed", "{}"), "acme does all");
+    send(&fakes, as_json).await.is_problem(400, "bad-request", "POST /events/nlj.training.bookings");
+    let unknown = by(form("/docs/nothing.happened", "{}"), "acme does all");
+    send(&fakes, unknown).await.is_problem(404, "not-found", "GET /docs lists them");
+    let list = send(&fakes, by(get("/docs?q=booking%20seat"), "acme reads")).await.text;
+    assert!(list.contains("booking.confirmed") && !list.contains("course.deployed"), "{list}");
 }
 
 #[tokio::test]

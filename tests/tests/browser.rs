@@ -27,6 +27,8 @@ const FLAGS: &[&str] = &[
 ];
 /// WebDriver's key code of Tab.
 const TAB: &str = "\u{E004}";
+/// And of Enter.
+const ENTER: &str = "\u{E007}";
 
 /// Where a program is on the path.
 fn find_program(name: &str) -> Option<PathBuf> {
@@ -159,6 +161,7 @@ async fn walk(browser: &Browser, server: &Server) {
     look_at_an_event(browser).await;
     reach_replay_by_keyboard(browser).await;
     replay(browser).await;
+    try_an_event_by_keyboard(browser, server).await;
     look_in_the_dark(browser, server).await;
     look_through_a_narrow_window(browser, server).await;
 }
@@ -226,6 +229,55 @@ async fn reach_replay_by_keyboard(browser: &Browser) {
     panic!("Tab does not reach the replay button of a kind of dead letters");
 }
 
+impl Browser {
+    /// Sends keys to what has the focus.
+    async fn press(&self, keys: &str) {
+        let focused = self.client.active_element().await.expect("something has the focus");
+        focused.send_keys(keys).await.expect("keys are taken");
+    }
+
+    /// Goes on by Tab until what a selector means has the focus, which is seen.
+    async fn tab_to(&self, selector: &str) {
+        let is_reached = format!("return document.activeElement.matches({selector:?})");
+        for _ in 0..200 {
+            self.press(TAB).await;
+            if self.client.execute(&is_reached, Vec::new()).await.expect("the script runs") == json!(true) {
+                let outline = "return getComputedStyle(document.activeElement).outlineStyle";
+                let outline = self.client.execute(outline, Vec::new()).await.expect("a style");
+                assert_eq!(outline, json!("solid"), "the focus on {selector} is seen");
+                return;
+            }
+        }
+        panic!("Tab does not reach {selector}");
+    }
+}
+
+/// Finds an event by a word, reads what it needs, and publishes its example: by keys alone.
+async fn try_an_event_by_keyboard(browser: &Browser, server: &Server) {
+    browser.client.goto(&format!("{}/docs", server.base)).await.expect("the page opens");
+    browser.tab_to("form.docs input[type=search]").await;
+    browser.press("program.created").await;
+    browser.press(ENTER).await;
+    browser
+        .wait_for(
+            "what was found",
+            "return location.search.includes('q=') && document.querySelectorAll('tbody tr').length === 1",
+        )
+        .await;
+    browser.tab_to("tbody th a").await;
+    browser.press(ENTER).await;
+    browser.wait_for("the form", "return document.querySelector('#try textarea') !== null").await;
+    assert!(browser.text("#content").await.contains("program_id"), "its fields are told");
+    browser.tab_to("#try textarea").await;
+    browser.tab_to("#try button").await;
+    browser.press(ENTER).await;
+    browser.wait_for("the answer", "return document.querySelector('#try .sent') !== null").await;
+    assert!(browser.text("#try .sent").await.contains("nlj.training.programs/"));
+    browser.tab_to("#try .sent a").await;
+    browser.press(ENTER).await;
+    browser.wait_for("the record", "return location.pathname.startsWith('/events/nlj.training.programs/')").await;
+}
+
 async fn replay(browser: &Browser) {
     browser.click("#kind-validation a.button").await;
     browser.wait_for("the letters", "return document.querySelector('table.rows tbody tr') !== null").await;
@@ -287,6 +339,9 @@ async fn look_through_a_narrow_window(browser: &Browser, server: &Server) {
         &format!("/events/{letter}"),
         &format!("/events/{source}"),
         &state,
+        "/docs",
+        "/docs/session.scheduled",
+        "/docs/question.answered",
         "/nowhere",
     ] {
         browser.client.goto(&format!("{}{path}", server.base)).await.expect("the page opens");

@@ -1,7 +1,9 @@
 //! What the program can do, a file a capability.
 
 mod alerts;
+mod asyncapi;
 mod browser;
+mod check;
 mod command_line;
 mod crash;
 mod dead_letters;

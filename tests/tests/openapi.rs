@@ -145,6 +145,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     for (template, path) in [
         ("/health", "/health".to_owned()),
         ("/openapi.json", "/openapi.json".to_owned()),
+        ("/asyncapi.json", "/asyncapi.json".to_owned()),
         ("/events/status", "/events/status".to_owned()),
         ("/api/analytics/platform/overview", "/api/analytics/platform/overview?from=2020-01-01".to_owned()),
         ("/api/analytics/learning", "/api/analytics/learning?from=2020-01-01".to_owned()),

@@ -2,6 +2,7 @@
 //! belongs elsewhere from a plain statement, and links no other family's code for it.
 
 use lyceum_core::catalog::{Catalog, FamilySpec};
+use lyceum_core::payload::Payloads;
 
 #[path = "../../audit/catalog.rs"]
 pub mod audit;
@@ -53,6 +54,22 @@ pub const SCHEMAS: &[(&FamilySpec, &[&str])] = &[
     (&engagement::SPEC, &engagement::SCHEMAS),
 ];
 
+/// What the events of each family carry.
+pub const PAYLOADS: &[(&FamilySpec, &Payloads)] = &[
+    (&training::SPEC, &training::PAYLOADS),
+    (&generation::SPEC, &generation::PAYLOADS),
+    (&survey::SPEC, &survey::PAYLOADS),
+    (&statement::SPEC, &statement::PAYLOADS),
+    (&learning::SPEC, &learning::PAYLOADS),
+    (&content::SPEC, &content::PAYLOADS),
+    (&engagement::SPEC, &engagement::PAYLOADS),
+    (&course::SPEC, &course::PAYLOADS),
+    (&distribution::SPEC, &distribution::PAYLOADS),
+    (&governance::SPEC, &governance::PAYLOADS),
+    (&security::SPEC, &security::PAYLOADS),
+    (&mission::SPEC, &mission::PAYLOADS),
+];
+
 /// Which event type belongs where.
 pub fn catalog() -> Catalog {
     Catalog::new(FAMILIES.to_vec())
@@ -81,6 +98,20 @@ mod tests {
         let mut every: Vec<&str> = FAMILIES.iter().flat_map(|spec| spec.topics).map(|topic| topic.name).collect();
         every.extend(catalog.dead_letter_topics());
         assert_eq!(audit::SUBSCRIPTION.topics().collect::<Vec<_>>(), every);
+    }
+
+    #[test]
+    fn every_event_type_says_what_it_carries() {
+        let families: Vec<&str> = PAYLOADS.iter().map(|(spec, _)| spec.name).collect();
+        assert_eq!(families, FAMILIES.iter().map(|spec| spec.name).collect::<Vec<_>>());
+        for (spec, payloads) in PAYLOADS {
+            let carried: Vec<&str> = payloads.of.iter().map(|of| of.event_type).collect();
+            let mut known: Vec<&str> = spec.event_types.iter().map(|of| of.name).collect();
+            if known.is_empty() {
+                known.push(lyceum_core::catalog::STATEMENT);
+            }
+            assert_eq!(carried, known, "PAYLOADS of functions/{}/catalog.rs", spec.name);
+        }
     }
 
     #[test]

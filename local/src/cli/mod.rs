@@ -12,8 +12,10 @@ use lyceum_spans::Spans;
 use crate::config::Config;
 use crate::ingest::Unreadable;
 
+mod asyncapi;
 mod audit;
 mod capacity;
+mod check;
 mod dead_letters;
 mod doctor;
 mod ingest;
@@ -98,6 +100,10 @@ enum Command {
     Topics(inspect::Topics),
     /// Shows how each part is
     Status(inspect::Status),
+    /// Prints topics, who reads and writes them, and every event as an AsyncAPI document
+    Asyncapi(asyncapi::Options),
+    /// Says what the events of a checkout still lack: samples, schemas, documents, tests
+    Check(check::Options),
     /// Says what is wrong with an installation, and what to do
     Doctor(doctor::Options),
     /// Lists the schemas that are built in, and registers them
@@ -191,6 +197,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,
             Command::Status(options) => inspect::status(options, config).await,
+            Command::Asyncapi(options) => asyncapi::run(&options, &config),
+            Command::Check(options) => check::run(options, config).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Schemas(options) => schemas::run(options, config).await,
         }

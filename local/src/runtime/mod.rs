@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::data_folder::DataFolder;
+use crate::documents::deployment;
 use crate::functions::{InProcess, remote, time_limit};
 use crate::ingest::{Pipeline, Tally};
 use crate::routing::Router;
@@ -222,6 +223,7 @@ impl Runtime {
             keys: Arc::new(self.pipeline.router.clone()),
             work: Arc::new(work::Here { pipeline: self.pipeline.clone(), invoked: self.invoked.clone() }),
             clock: self.clock.clone(),
+            asyncapi: Arc::new(lyceum_documents::asyncapi::document(&deployment(&self.config, &self.catalog))),
             catalog: self.catalog.clone(),
             access,
             default_tenant: process.envelope.default_tenant.to_string(),

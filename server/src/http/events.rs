@@ -83,7 +83,7 @@ pub(super) struct Published {
 }
 
 pub(super) async fn publish(
-    State(Publishing { log, keys, catalog, room }): State<Publishing>,
+    State(publishing): State<Publishing>,
     caller: Caller,
     At(topic): At<String>,
     uri: Uri,
@@ -91,7 +91,7 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<Published>), Problem> {
     let query: Query = read_query(&uri)?;
     let tenant = caller.scope(query.tenant.as_deref())?;
-    if catalog.dead_letter_topics().contains(&topic.as_str()) {
+    if publishing.catalog.dead_letter_topics().contains(&topic.as_str()) {
         let detail = format!(
             "{topic} holds dead letters, which Lyceum alone writes: publish to the topic of the event's family \
              (GET /api/topics lists them), or send letters again by POST /api/dead-letters/replay"
@@ -99,10 +99,22 @@ pub(super) async fn publish(
         return Err(Problem::bad_request(detail));
     }
     // Before anything of it is read: whoever floods costs little.
-    room.reserve(&caller, 1).await?;
+    publishing.room.reserve(&caller, 1).await?;
     let body = read_body(&caller, body, PUBLISH_LIMIT_BYTES).await?;
-    let of_topic = topic.clone();
-    let records = read_aside(&caller, body, move |body| {
+    let positions = publish_these(&publishing, &caller, &topic, tenant, body).await?;
+    Ok((StatusCode::ACCEPTED, Json(Published { positions })))
+}
+
+/// Publishes what a body holds, one event or an array of them: all or none.
+pub(super) async fn publish_these(
+    Publishing { log, keys, room, .. }: &Publishing,
+    caller: &Caller,
+    topic: &str,
+    tenant: Option<String>,
+    body: Bytes,
+) -> Result<Vec<Position>, Problem> {
+    let (of_topic, keys) = (topic.to_owned(), keys.clone());
+    let records = read_aside(caller, body, move |body| {
         let mut records = read_records(body, &of_topic, &*keys)?;
         if let Some(tenant) = tenant {
             records.iter_mut().try_for_each(|record| claim_for_tenant(record, &tenant))?;
@@ -110,13 +122,13 @@ pub(super) async fn publish(
         Ok(records)
     });
     let records = records.await?;
-    let reserved = room.reserve(&caller, records.len()).await?;
-    match log.produce(&topic, records).await {
+    let reserved = room.reserve(caller, records.len()).await?;
+    match log.produce(topic, records).await {
         Ok(positions) => {
             if let Some(reserved) = reserved {
                 reserved.published(&positions);
             }
-            Ok((StatusCode::ACCEPTED, Json(Published { positions })))
+            Ok(positions)
         }
         Err(EventLogError::UnknownTopic(_)) => {
             let names: Vec<_> = log.topics().await?.into_iter().map(|topic| topic.name).collect();

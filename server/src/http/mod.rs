@@ -36,6 +36,7 @@ use lyceum_core::ports::schemas::FindSchema;
 use lyceum_core::ports::statements::Statements;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -54,9 +55,11 @@ use crate::usage::ThisProcess;
 use crate::work::Work;
 
 mod analytics;
+mod asyncapi;
 mod audit;
 mod body;
 mod dead_letters;
+mod docs;
 mod events;
 mod health;
 mod history;
@@ -131,6 +134,8 @@ pub struct Services {
     pub guards: Vec<Arc<Guard>>,
     /// Which topics there are.
     pub catalog: Arc<Catalog>,
+    /// The AsyncAPI document of the topics and events, but for where this process is asked.
+    pub asyncapi: Arc<Value>,
     /// Who may.
     pub access: Access,
     /// Whose state and statements are meant where nobody says.
@@ -166,6 +171,7 @@ macro_rules! parts {
 parts! {
     access: Access,
     analytics: Arc<dyn Analytics>,
+    asyncapi: Arc<Value>,
     catalog: Arc<Catalog>,
     consumers: Arc<dyn Consumers>,
     dead_letters: Arc<dyn DeadLetters>,
@@ -190,6 +196,13 @@ impl FromRef<App> for events::Publishing {
     fn from_ref(app: &App) -> Self {
         let Services { event_log, keys, catalog, .. } = &app.0.services;
         Self { log: event_log.clone(), keys: keys.clone(), catalog: catalog.clone(), room: FromRef::from_ref(app) }
+    }
+}
+
+impl FromRef<App> for docs::Docs {
+    fn from_ref(app: &App) -> Self {
+        let Services { asyncapi, data, .. } = &app.0.services;
+        Self { document: asyncapi.clone(), publishing: FromRef::from_ref(app), data: data.clone() }
     }
 }
 
@@ -311,6 +324,8 @@ const REACH: (&str, &str) = ("reach", "How far back: minutes, day, month or year
 const DAYS: (&str, &str) = ("days", "Of how many days, up to today: 7, 30 or 90");
 const SOUGHT: (&str, &str) = ("q", "An event id, a position, a learner, a survey, a program, a session, a booking …");
 
+const FOUND: (&str, &str) = ("q", "Words of an event type's name, topic, family or purpose");
+
 /// Every route of the process.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
@@ -330,9 +345,13 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/search", needs: Some(Role::Read), summary: "The page of what a text names; where that is one thing alone, the way to it", query: &[TENANT, SOUGHT], answer: HTML, handler: || get(search::show) },
     Route { method: "GET", path: "/audit", needs: Some(Role::Read), summary: "The page of the audit log", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, CURSOR], answer: HTML, handler: || get(audit::show_page) },
     Route { method: "GET", path: "/audit/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one entry of the audit log", query: &[TENANT], answer: HTML, handler: || get(audit::show_entry) },
+    Route { method: "GET", path: "/docs", needs: Some(Role::Read), summary: "The page of events: every event type, found by name", query: &[TENANT, FOUND], answer: HTML, handler: || get(docs::show) },
+    Route { method: "GET", path: "/docs/{event}", needs: Some(Role::Read), summary: "The page of one event type: fields, schema, example, and a form to try it", query: &[TENANT], answer: HTML, handler: || get(docs::show_event_type) },
+    Route { method: "POST", path: "/docs/{event}", needs: Some(Role::Publish), summary: "Publishes what stands in the form of that page, and shows the answer", query: &[TENANT], answer: HTML, handler: || post(docs::publish) },
     Route { method: "GET", path: "/health", needs: None, summary: "Whether each part answers; 503 where records cannot be processed", query: &[], answer: JSON, handler: || get(health::show) },
     Route { method: "GET", path: "/metrics", needs: Some(Role::Operate), summary: "Metrics of the whole process, for Prometheus", query: &[], answer: "application/openmetrics-text", handler: || get(metrics::show) },
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
+    Route { method: "GET", path: "/asyncapi.json", needs: Some(Role::Read), summary: "Topics, who reads and writes them, and every event with its schema and examples, as an AsyncAPI 3.1 document", query: &[], answer: JSON, handler: || get(asyncapi::show) },
     Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
     Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?} with {\"base64\"} for a value that is no text; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
     Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements, and what other documents are stored beside them", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },

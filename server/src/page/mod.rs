@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 pub mod audit;
 pub mod dead_letters;
+pub mod docs;
 pub mod event;
 pub mod learning;
 pub mod overview;
@@ -115,6 +116,7 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
                     nav aria-label="Interfaces" {
                         a href="/health" { "health" } " "
                         a href="/metrics" { "metrics" } " "
+                        a href=(frame.path("/docs", &[])) { "events" } " "
                         a href="/openapi.json" { "API" }
                     }
                 }

@@ -599,6 +599,13 @@ pub fn empty(access: Access) -> Fakes {
         window: Arc::new(Window::new(clock.clone())),
         process: Arc::default(),
         catalog: Arc::new(lyceum_catalog::catalog()),
+        asyncapi: Arc::new(lyceum_documents::asyncapi::document(&lyceum_documents::asyncapi::Deployment {
+            topics: lyceum_server::topics::topics(&lyceum_catalog::catalog()),
+            group: "lyceum".to_owned(),
+            kafka: None,
+            http: "127.0.0.1:8080".to_owned(),
+            asks_for_token: !access.is_open(),
+        })),
         access,
         default_tenant: "acme".to_owned(),
         data: ".lyceum".to_owned(),

@@ -58,8 +58,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
     if on == "core/xapi" && folder != "core/xapi" && !folder.starts_with("infra/") {
         return true;
     }
-    let is_family =
-        |folder: &str| folder.starts_with("functions/") && !matches!(folder, "functions/lambda" | "functions/catalog");
+    let is_family = |folder: &str| {
+        folder.starts_with("functions/")
+            && !matches!(folder, "functions/lambda" | "functions/catalog" | "functions/documents")
+    };
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
     let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
     let is_core = |folder: &str| matches!(folder, "core" | "core/lambda");
@@ -83,11 +85,13 @@ fn may_depend(folder: &str, on: &str) -> bool {
                 || is_adapter(on) && on != "core/adapters/embedded"
                 || is_family(on)
         }
+        // Made of the families as data, and of who subscribes.
+        "functions/documents" => matches!(on, "core" | "functions" | "functions/catalog"),
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
         // Who runs the process brings the functions.
         "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
         "local" => {
-            matches!(on, "functions" | "functions/catalog" | "server")
+            matches!(on, "functions" | "functions/catalog" | "functions/documents" | "server")
                 || is_core(on)
                 || is_adapter(on)
                 || is_part_of_local(on)
@@ -110,7 +114,7 @@ fn reads_others(folder: &str) -> bool {
 /// Contracts, models and proxies are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
     // A server's tests show and replay what the registry's functions did.
-    let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog");
+    let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog" | "functions/documents");
     // And the local runner's route the events of forms that no family of the release has.
     let tests_toys = folder == "local" && on == "tests/simulation";
     tests_functions
@@ -164,6 +168,7 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
         "states",
         "record",
         "outcome",
+        "payload",
         "dead_letter",
         "retry",
         "trace",
@@ -275,6 +280,7 @@ fn no_file_names_a_path_of_one_machine() {
 fn the_event_table_of_the_documentation_is_the_registrys() {
     let (begin, end) = ("<!-- begin event table -->\n", "<!-- end event table -->");
     let file = root().join("docs/events.md");
+    let _alone = crate::EVENTS_DOCUMENT.lock();
     let text = read(&file);
     let (before, rest) = text.split_once(begin).expect("docs/events.md has the mark of the table's beginning");
     let (found, after) = rest.split_once(end).expect("docs/events.md has the mark of the table's end");

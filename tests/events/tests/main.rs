@@ -4,7 +4,7 @@ mod architecture;
 mod audit;
 mod avro;
 mod cost;
-mod event_fields;
+mod documents;
 mod lambda_batches;
 mod modules;
 mod plain_statements;
@@ -12,4 +12,8 @@ mod plain_statements;
 mod processing;
 mod rooms;
 mod samples;
+mod schemas;
 mod toys;
+
+/// Whoever writes docs/events.md anew writes a part of it, and reads the whole before.
+static EVENTS_DOCUMENT: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -193,7 +193,11 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         if let Some(example) = known("example") {
             body["example"] = example.clone();
         }
-        operation["requestBody"] = json!({"required": true, "content": {JSON: body}});
+        let content = match text("form") {
+            Some(form) => json!({"application/x-www-form-urlencoded": {"schema": schema(Some(form))}}),
+            None => json!({JSON: body}),
+        };
+        operation["requestBody"] = json!({"required": true, "content": content});
     }
     operation
 }
@@ -201,7 +205,7 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
 /// The statuses of the problems that a route may answer with.
 fn errors(route: &Route, has_place: bool, access: &Access) -> impl Iterator<Item = StatusCode> {
     let takes_body = route.method == "POST";
-    let asks_stores = !matches!(route.path, "/health" | "/openapi.json" | "/assets/{file}");
+    let asks_stores = !matches!(route.path, "/health" | "/openapi.json" | "/asyncapi.json" | "/assets/{file}");
     let asks_for_token = route.needs.is_some() && !access.is_open();
     let all = [
         (StatusCode::BAD_REQUEST, true),
@@ -224,6 +228,10 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
     match (name, path) {
         ("partition", _) => json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX}),
         ("offset", _) => json!({"type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX}),
+        ("event", _) => {
+            let names: Vec<_> = catalog.event_types().map(|(_, of)| of.name).collect();
+            json!({"type": "string", "minLength": 1, "examples": names})
+        }
         ("kind", _) => json!({"type": "string", "enum": catalog.kinds().collect::<Vec<_>>()}),
         ("id", "/api/statements/{id}" | "/statements/{id}") => json!({"type": "string", "format": "uuid"}),
         ("topic", "/events/{topic}") => {
