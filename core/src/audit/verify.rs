@@ -144,7 +144,7 @@ impl Verifying {
         if !expected.tree.is_sound() {
             self.wrong(Wrong::Changed, None, None, "the ledger's tree of the log is none".to_owned());
         }
-        self.findings.sort_by(|one, other| (one.number, one.wrong).cmp(&(other.number, other.wrong)));
+        self.findings.sort_by_key(|of| (of.number, of.wrong));
         Verified { log: self.log, entries: size, root: expected.tree.root(), findings: self.findings }
     }
 

@@ -233,6 +233,7 @@ pub(crate) fn what_it_does(of: &Subscription) -> &'static str {
         Effect::Reaction => "answers events with others",
         Effect::Watching { .. } => "keeps watch over events, and answers some with others",
         Effect::Calling => "asks a service, and publishes its answer",
+        Effect::Audit => "keeps every record, readable or not, in the audit log",
     }
 }
 

@@ -87,6 +87,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
         }
         // Made of the families as data, and of who subscribes.
         "functions/documents" => matches!(on, "core" | "functions" | "functions/catalog"),
+        // It says of every record what it is, and runs on Lambda: unlike a family it is made of the registry.
+        "functions/audit" => {
+            matches!(on, "core" | "core/adapters/connect" | "functions" | "functions/catalog" | "functions/lambda")
+        }
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
         // Who runs the process brings the functions.
         "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
@@ -158,6 +162,7 @@ fn linked(package: &str) -> Vec<String> {
 fn pure_modules_touch_neither_files_network_environment_nor_clock() {
     let core = root().join("core/src");
     let mut files = files_below(&root().join("core/xapi/src"));
+    files.extend(files_below(&core.join("audit")));
     files.extend(files_below(&core.join("formats")));
     let of_the_core = [
         "catalog",

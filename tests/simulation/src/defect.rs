@@ -23,6 +23,7 @@ pub enum Defect {
     KeysExpire,
     LeaseForEveryone,
     NumbersUnconditional,
+    HeadUnconditional,
     // Around the event log.
     LetterIdFromPosition,
     ConflictTakesKeyPath,
@@ -66,6 +67,7 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("14e keys that move are not written", Defect::MovedKeysVanish),
     ("15 a lease is given to everyone", Defect::LeaseForEveryone),
     ("16 numbers are written whatever was read", Defect::NumbersUnconditional),
+    ("17 a log's head is written whatever was read", Defect::HeadUnconditional),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),
     ("capacity rejects", Defect::CapacityRejects),

@@ -8,6 +8,7 @@
 //! planted, [`check`] what is checked.
 
 pub mod academy;
+mod audit;
 pub mod check;
 mod clock;
 pub mod content;

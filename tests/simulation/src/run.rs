@@ -10,7 +10,7 @@ use crate::defect::Defect;
 use crate::fault::Fault;
 use crate::stage::Stage;
 use crate::watch::has_key;
-use crate::{academy, content, counter, modules, toys};
+use crate::{academy, audit, content, counter, modules, toys};
 
 /// The worlds that are attacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum World {
     Crowded,
     /// The modules' families with their reactions and the watch.
     Modules,
+    /// The audit log.
+    Audit,
 }
 
 impl World {
@@ -76,6 +78,7 @@ impl Order {
         let world = match self.defect {
             _ if self.world.is_some() => self.world.unwrap_or(World::Toys),
             Some(Defect::NumbersUnconditional) => World::Crowded,
+            Some(Defect::HeadUnconditional) => World::Audit,
             Some(defect) if defect.is_of_the_toys() => World::Toys,
             Some(defect) if defect.is_of_the_family() => World::Academy,
             // The fold sees it best.
@@ -93,6 +96,7 @@ impl Order {
             World::Toys => toys::run(self, false),
             World::Crowded => toys::run(self, true),
             World::Modules => modules::run(self),
+            World::Audit => audit::run(self),
         };
         let state = stage.state();
         Outcome {

@@ -67,6 +67,8 @@ pub struct Stage {
     pub ledger: MemoryLedger,
     /// Documents.
     pub statements: MemoryStatements,
+    /// Entries of the audit log.
+    pub entries: MemoryStatements,
     /// The families under attack.
     pub subjects: Vec<Arc<dyn Subject>>,
     /// What is planted.
@@ -150,6 +152,7 @@ impl Stage {
             log: MemoryEventLog::new(move || clock.load(Ordering::Relaxed)),
             ledger: MemoryLedger::new(),
             statements: MemoryStatements::new(equality::same),
+            entries: MemoryStatements::new(equality::same),
             subjects,
             defect,
             one_key_a_commit: false,

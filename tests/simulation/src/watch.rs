@@ -8,6 +8,7 @@ use lyceum_core::ports::ledger::{AggregateId, KeyStatus, Ledger, StoredKey};
 use lyceum_core::ports::statements::{QueryDocuments, StatementDocument};
 use lyceum_core::process::look_into;
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
+use lyceum_core::subscription::Effect;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -138,6 +139,10 @@ impl Stage {
             return None;
         }
         drop(state);
+        if subscription.effect == Effect::Audit {
+            let is_entry = self.entries.documents().iter().any(|of| of.document.source == record.position);
+            return (!is_entry).then(|| "it is no entry of the audit log".to_owned());
+        }
         let fact = match fact {
             Fact::Tombstone | Fact::Unwanted => return None,
             Fact::Invalid(kind) => return Some(format!("it is invalid ({}) and no letter says so", kind.name())),

@@ -75,6 +75,22 @@ fn the_modules_with_their_reactions_end_as_if_each_event_had_happened_once() {
 }
 
 #[test]
+fn the_audit_log_has_every_record_once_and_is_whole() {
+    let of_seed = |seed| Order { world: Some(World::Audit), ..Order::of_seed(seed) };
+    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
+        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
+        println!("seed {seed}\n{}", outcome.trace.join("\n"));
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        return;
+    }
+    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
+        if let Some(violation) = of_seed(seed).run().violation {
+            panic!("seed {seed}: {violation}\nreplay it with\n{} audit", how_to_replay(seed));
+        }
+    }
+}
+
+#[test]
 fn who_spends_an_events_attempts_while_another_applies_it_does_not_end_it_twice() {
     for seed in 0..200 {
         let outcome = Order { world: Some(World::Spent), ..Order::of_seed(seed) }.run();

@@ -100,9 +100,11 @@ pub(crate) fn of_the_catalog() -> Vec<Deployable> {
                 _ => panic!("{} publishes on several topics, and its role has a right for one", of.name),
             },
             calls: of.effect == Effect::Calling,
-            reads_avro: SCHEMAS
-                .iter()
-                .any(|(family, _)| of.topics().any(|topic| family.topics.iter().any(|of| of.name == topic))),
+            // Whoever audits keeps the bytes as they came.
+            reads_avro: of.effect != Effect::Audit
+                && SCHEMAS
+                    .iter()
+                    .any(|(family, _)| of.topics().any(|topic| family.topics.iter().any(|of| of.name == topic))),
         }
     };
     lyceum_functions::functions().map(deployable).collect()

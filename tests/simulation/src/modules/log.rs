@@ -19,7 +19,7 @@ const TENANTS: [&str; 2] = ["north", "south"];
 type Draft = (&'static str, String, &'static str, Value);
 
 /// Creates the topics and fills them.
-pub(super) fn fill(stage: &Stage, random: &mut Random) {
+pub(crate) fn fill(stage: &Stage, random: &mut Random) {
     for topic in [COURSES, DISTRIBUTIONS, GOVERNANCE] {
         stage.create_topic(topic, random.between(1, 3) as i32);
     }

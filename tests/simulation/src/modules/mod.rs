@@ -34,6 +34,8 @@ use crate::toys::{Build, Keyed};
 
 mod log;
 
+pub(crate) use log::fill;
+
 fn subject<E: TypedEvent>(
     subscription: &'static Subscription,
     catalog: &Arc<Catalog>,
@@ -68,7 +70,7 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
     let mut stage = Stage::new(subjects(), schedule, plan, order.keep_trace, order.defect);
     stage.one_key_a_commit = sends.one_in(4);
     let stage = Arc::new(stage);
-    log::fill(&stage, &mut sends);
+    fill(&stage, &mut sends);
     stage.create_dead_letter_topics();
     let workers = sends.between(2, 4);
     let result = play(&stage, workers).and_then(|()| check_fold(&stage)).and_then(|()| at_rest(&stage));

@@ -216,7 +216,7 @@ impl FaultyLedger {
                     pause().await;
                 }
             }
-            Some(Defect::NoVersionCheck | Defect::NumbersUnconditional) => {
+            Some(Defect::NoVersionCheck | Defect::NumbersUnconditional | Defect::HeadUnconditional) => {
                 for write in &mut commit.aggregates {
                     write.expected = self.version(&write.id)?;
                 }

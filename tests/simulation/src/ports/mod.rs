@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lyceum_core::outcome::{Observer, Report};
 use lyceum_core::ports::call::CallPort;
+use lyceum_core::ports::statements::StoreDocuments;
 use lyceum_core::process::Services;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use crate::clock::SimulatedClock;
 use crate::executor::pause;
 use crate::stage::Stage;
 
+mod entries;
 mod event_log;
 mod generator;
 mod ledger;
@@ -61,6 +63,11 @@ pub(crate) fn generator<R: Send + Sync + 'static, A: Send + Sync + 'static>(
 ) -> Arc<dyn CallPort<R, A>> {
     let line = Line { stage: Arc::clone(stage), who: who.to_owned() };
     Arc::new(generator::FaultyGenerator { line, event_id, answer })
+}
+
+/// One worker's way to the entries of the audit log.
+pub(crate) fn entries(stage: &Arc<Stage>, who: &str) -> Arc<dyn StoreDocuments> {
+    Arc::new(entries::FaultyEntries(Line { stage: Arc::clone(stage), who: who.to_owned() }))
 }
 
 /// The services of one worker.
