@@ -14,7 +14,7 @@ pub struct Registry(Kind);
 
 enum Kind {
     Confluent(Confluent),
-    Glue(Glue),
+    Glue(Box<Glue>),
 }
 
 impl Registry {
@@ -26,7 +26,7 @@ impl Registry {
         Ok(Self(match &settings.place {
             Place::Confluent { url, credentials } => Kind::Confluent(Confluent::connect(settings, url, credentials)?),
             Place::Glue { region, name, endpoint, .. } => {
-                Kind::Glue(Glue::new(region, name, endpoint.as_deref(), settings.timeout))
+                Kind::Glue(Box::new(Glue::new(region, name, endpoint.as_deref(), settings.timeout)))
             }
         }))
     }
@@ -35,7 +35,7 @@ impl Registry {
     #[must_use]
     pub fn signed_by(self, signer: Signer) -> Self {
         match self.0 {
-            Kind::Glue(glue) => Self(Kind::Glue(glue.signed_by(signer))),
+            Kind::Glue(glue) => Self(Kind::Glue(Box::new(glue.signed_by(signer)))),
             Kind::Confluent(_) => self,
         }
     }
