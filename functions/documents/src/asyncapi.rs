@@ -245,10 +245,13 @@ fn operations(of: &Deployment) -> Value {
             "groupId": {"type": "string", "enum": [format!("{}-{}", of.group, subscription.name)]}, "bindingVersion": BINDINGS,
         });
         for topic in subscription.topics() {
-            let messages: Vec<Value> = messages_on(topic)
+            let mut messages: Vec<Value> = messages_on(topic)
                 .filter(|event| subscription.wants(topic, event.name))
                 .map(|event| reference(topic, event.name))
                 .collect();
+            if messages.is_empty() {
+                messages.push(reference(topic, DEAD_LETTER));
+            }
             let operation = json!({
                 "action": "receive",
                 "channel": {"$ref": format!("#/channels/{topic}")},
@@ -269,6 +272,10 @@ fn operations(of: &Deployment) -> Value {
                 "messages": messages,
             });
             operations.insert(format!("{}.sends.{topic}", subscription.name), operation);
+        }
+        // Whatever a record is, it has an entry.
+        if subscription.effect == Effect::Audit {
+            continue;
         }
         let letters = subscription.dead_letters;
         let mut topics = vec![letters.validation, letters.processing, letters.database];

@@ -20,7 +20,7 @@ pub fn graph() -> String {
     for subscription in functions().map(|function| function.subscription) {
         let name = node("s", subscription.name);
         line(format!("{name}[{}]", subscription.name));
-        for topic in subscription.topics() {
+        for topic in subscription.topics().filter(|of| topics().any(|(_, topic)| topic.name == *of)) {
             line(format!("{} --> {name}", node("t", topic)));
         }
         for topic in subscription.publishes {
