@@ -9,6 +9,7 @@ mod documentation;
 mod first_start;
 mod functions;
 mod garbage;
+mod generate;
 mod openapi;
 mod pages;
 mod spans;
