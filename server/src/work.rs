@@ -52,6 +52,9 @@ pub struct Summary {
     pub duplicate: u64,
     /// Events that were dead-lettered, by kind.
     pub dead_lettered: BTreeMap<String, u64>,
+    /// Records without a value, which are skipped.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub skipped: u64,
     /// Letters of events that were refused before under the same id, of the first hundred that were dead-lettered: what is sent
     /// once more is not decided anew, and a replay of the letter is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,6 +94,10 @@ pub struct Summary {
     pub capacity: Option<Capacity>,
 }
 
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// So many events that were dead-lettered are kept of an ingestion.
 pub const REFUSED: usize = 100;
 
@@ -127,6 +134,7 @@ impl Summary {
         self.read += other.read;
         self.applied += other.applied;
         self.duplicate += other.duplicate;
+        self.skipped += other.skipped;
         for (kind, count) in other.dead_lettered {
             *self.dead_lettered.entry(kind).or_default() += count;
         }

@@ -11,6 +11,7 @@ mod documentation;
 mod first_start;
 mod functions;
 mod garbage;
+mod generate;
 mod openapi;
 mod pages;
 mod spans;

@@ -200,6 +200,9 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
     for (kind, count) in &summary.dead_lettered {
         say!("  {kind:<12} {count:>10}");
     }
+    if summary.skipped > 0 {
+        say!("skipped        {:>10}  (records without a value)", summary.skipped);
+    }
     if summary.elsewhere > 0 {
         say!("elsewhere      {:>10}  (settled by another process or function; its log says how)", summary.elsewhere);
     }
@@ -235,7 +238,7 @@ fn print(summary: &Summary, format: Format) -> Result<()> {
         say!("{number} {were} refused before, under the same id, and that stands. If the cause is mended:");
         say!("  lyceum dead-letters replay {}", shown.join(" "));
     }
-    let settled_here = summary.applied + summary.duplicate + dead + summary.given_up;
+    let settled_here = summary.applied + summary.duplicate + dead + summary.skipped + summary.given_up;
     let accounted = settled_here + summary.elsewhere + summary.unsettled + summary.not_published_total;
     if accounted != summary.read {
         bail!("{} of {} events are accounted for: this is a defect, please report it", accounted, summary.read);

@@ -18,6 +18,7 @@ mod capacity;
 mod check;
 mod dead_letters;
 mod doctor;
+mod generate;
 mod ingest;
 mod inspect;
 mod invoke;
@@ -80,6 +81,8 @@ enum Command {
     Up(up::Options),
     /// Publishes events from files and waits until every one of them is settled
     Ingest(ingest::Options),
+    /// Makes events of a made-up academy, of every family, and says what must come out
+    Generate(generate::Options),
     /// Judges each xAPI statement of files; stores nothing
     Validate(validate::Options),
     /// Shows the state kept of a program, session, booking or survey response
@@ -168,7 +171,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
     // The others only look.
-    let processes = matches!(command, Command::Up(_) | Command::Ingest(_) | Command::Invoke(_));
+    let processes = matches!(command, Command::Up(_) | Command::Ingest(_) | Command::Generate(_) | Command::Invoke(_));
     if processes && config.server.spans.is_some() {
         // What the collector is shown may be in a secret.
         config = runtime.block_on(config.with_secrets())?;
@@ -187,6 +190,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         match command {
             Command::Up(options) => up::run(options, config).await,
             Command::Ingest(options) => ingest::run(options, config).await,
+            Command::Generate(options) => generate::run(options, config).await,
             Command::Validate(options) => validate::run(&options),
             Command::Show(options) => inspect::show(options, config).await,
             Command::Query(options) => inspect::query(options, config).await,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::reader::{Event, Events};
+use super::record_line;
 use crate::routing::Router;
 
 /// So many events are looked at.
@@ -28,7 +29,7 @@ fn suspect_first(first: &[Bytes], router: &Router, has_topic: bool) -> Option<St
     let is_json = |(event, value): (&Bytes, &Option<Value>)| {
         value.is_some() || event.starts_with(b"{") || event.starts_with(b"[")
     };
-    if first.iter().any(|event| router.is_like_an_event(event)) || first.is_empty() {
+    if first.iter().any(|event| router.is_like_an_event(event) || record_line::is_one(event)) || first.is_empty() {
         return None;
     }
     if !first.iter().zip(&parsed).any(is_json) {

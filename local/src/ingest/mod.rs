@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
+use lyceum_catalog::FAMILIES;
 use lyceum_core::envelope::{TENANT_HEADER, ingested_event_id};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Outcome, Report};
@@ -24,12 +25,14 @@ use tempfile::TempPath;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::routing::Router;
+use crate::routing::{Route, Router};
 
 mod look;
 pub mod reader;
+mod record_line;
 
 use reader::{EVENT_LIMIT_BYTES, Event, Events};
+use record_line::RecordLine;
 
 /// So many events, or bytes, are published in one call.
 const CHUNK_EVENTS: usize = 1_000;
@@ -86,16 +89,78 @@ pub async fn ingest(
     options: Options,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Summary, Option<anyhow::Error>)> {
-    let started = Instant::now();
-    let before = (pipeline.metrics.stages(), pipeline.metrics.capacity());
     if let Some(topic) = &options.topic {
         check_topic(pipeline, topic).await?;
     }
-    let (send, mut chunks) = mpsc::channel::<Chunk>(4);
-    let preparing = {
-        let (pipeline, options) = (pipeline.clone(), options.clone());
-        tokio::task::spawn_blocking(move || prepare(&pipeline, &files, &options, &send))
+    let router = pipeline.router.clone();
+    let prepare = move |hand_on: &mut dyn FnMut(Chunk) -> bool| for_each_prepared(&files, &options, &router, hand_on);
+    ingest_chunks(pipeline, prepare, progress).await
+}
+
+/// What a source of events that is no file gives next.
+pub enum Next {
+    /// An event.
+    Event(Prepared),
+    /// None for so long: what came before it is published meanwhile.
+    Pause(Duration),
+}
+
+/// The same with events that are made as they are asked for, in a thread of their own.
+///
+/// # Errors
+/// As of [`ingest`].
+pub async fn ingest_made(
+    pipeline: &Pipeline,
+    made: impl Iterator<Item = Next> + Send + 'static,
+    progress: impl Fn(Progress) + Send + Sync,
+) -> Result<(Summary, Option<anyhow::Error>)> {
+    let prepare = move |hand_on: &mut dyn FnMut(Chunk) -> bool| {
+        for_each_part(made, |events| {
+            let bytes = 0;
+            hand_on(Chunk { read: events.len() as u64, events, bytes, ..Chunk::default() })
+        });
+        Ok(())
     };
+    ingest_chunks(pipeline, prepare, progress).await
+}
+
+/// Hands events on in parts, as they are published.
+pub fn for_each_part(made: impl Iterator<Item = Next>, mut hand_on: impl FnMut(Vec<Prepared>) -> bool) {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for next in made {
+        let pause = match next {
+            Next::Event(event) => {
+                bytes += event.record.value.as_ref().map_or(0, Bytes::len);
+                part.push(event);
+                None
+            }
+            Next::Pause(pause) => Some(pause),
+        };
+        let is_full = part.len() >= CHUNK_EVENTS || bytes >= CHUNK_BYTES || pause.is_some();
+        if is_full && !part.is_empty() {
+            bytes = 0;
+            if !hand_on(std::mem::take(&mut part)) {
+                return;
+            }
+        }
+        if let Some(pause) = pause {
+            std::thread::sleep(pause);
+        }
+    }
+    if !part.is_empty() {
+        hand_on(part);
+    }
+}
+
+async fn ingest_chunks(
+    pipeline: &Pipeline,
+    prepare: impl FnOnce(&mut dyn FnMut(Chunk) -> bool) -> Result<()> + Send + 'static,
+    progress: impl Fn(Progress) + Send + Sync,
+) -> Result<(Summary, Option<anyhow::Error>)> {
+    let started = Instant::now();
+    let before = (pipeline.metrics.stages(), pipeline.metrics.capacity());
+    let (send, mut chunks) = mpsc::channel::<Chunk>(4);
+    let preparing = tokio::task::spawn_blocking(move || prepare(&mut |chunk| send.blocking_send(chunk).is_ok()));
     let run = pipeline.tally.begin();
     let mut summary = Summary::default();
     let mut failed = None;
@@ -257,10 +322,6 @@ struct Chunk {
 }
 
 /// Reads the files and hands their events on, in order; each with topic, key and headers.
-fn prepare(pipeline: &Pipeline, files: &[PathBuf], options: &Options, send: &mpsc::Sender<Chunk>) -> Result<()> {
-    for_each_prepared(files, options, &pipeline.router, |chunk| send.blocking_send(chunk).is_ok())
-}
-
 fn for_each_prepared(
     files: &[PathBuf],
     options: &Options,
@@ -308,40 +369,22 @@ fn for_each_prepared(
             let at = |event: &Event| format!("{}, {}", file.display(), event.told_place());
             match &event.value {
                 Ok(value) => {
-                    let route = router.route(options.topic.as_deref(), value);
-                    let mut headers = Vec::new();
-                    if let Some(tenant) = &options.tenant {
-                        headers.push(Header::new(TENANT_HEADER, tenant.clone()));
-                    }
-                    if route.has_id == Some(false) {
-                        let digest = match &mut digest {
-                            Some(digest) => digest,
-                            none => none.insert(reader::digest(path)?),
-                        };
-                        headers.push(Header::new("event-id", ingested_event_id(digest, event.number).to_string()));
-                    }
-                    let topic = match (&options.topic, route.topic) {
-                        (Some(topic), _) => topic.clone(),
-                        (None, Ok(topic)) => topic.to_owned(),
-                        (None, Err(why)) => {
-                            chunk.not_published.push(format!("{}: {why}", at(&event)));
-                            continue;
-                        }
+                    let of_file = || match digest {
+                        Some(digest) => Ok(digest),
+                        None => Ok(*digest.insert(reader::digest(path)?)),
                     };
-                    let bytes = value.len();
-                    let record = NewRecord {
-                        key: route.key.map(Bytes::from),
-                        value: Some(value.clone()),
-                        headers,
-                        ..NewRecord::default()
-                    };
-                    // One that the log refuses would take the others of its chunk with it.
-                    match check_sizes(std::slice::from_ref(&record), record_limit_bytes) {
-                        Ok(()) => {
-                            chunk.bytes += bytes;
-                            chunk.events.push(Prepared { topic, record });
+                    let prepared = prepare_event(value, options, router, of_file, event.number)?;
+                    let prepared = prepared.and_then(|prepared| {
+                        // One that the log refuses would take the others of its chunk with it.
+                        let fits = check_sizes(std::slice::from_ref(&prepared.record), record_limit_bytes);
+                        fits.map(|()| prepared).map_err(|error| error.to_string())
+                    });
+                    match prepared {
+                        Ok(prepared) => {
+                            chunk.bytes += prepared.record.value.as_ref().map_or(0, Bytes::len);
+                            chunk.events.push(prepared);
                         }
-                        Err(error) => chunk.not_published.push(format!("{}: {error}", at(&event))),
+                        Err(why) => chunk.not_published.push(format!("{}: {why}", at(&event))),
                     }
                 }
                 Err(bytes) => chunk
@@ -360,6 +403,44 @@ fn for_each_prepared(
     hand_on(chunk);
     refused.iter().for_each(|(what, files)| failures.push(tell_refused(what, files)));
     failures.into_result()
+}
+
+/// An event of a file with its topic, key and headers, or why it is not published. `digest` is of its file, for an event without an id.
+fn prepare_event(
+    value: &Bytes,
+    options: &Options,
+    router: &Router,
+    digest: impl FnOnce() -> Result<[u8; 32]>,
+    number: u64,
+) -> Result<Result<Prepared, String>> {
+    let RecordLine { topic, key, mut headers, value } = match record_line::read(value) {
+        Ok(line) => line,
+        Err(why) => return Ok(Err(why)),
+    };
+    // One that nobody reads would take the others of its chunk with it.
+    let is_known = |topic: &String| FAMILIES.iter().any(|spec| spec.topics.iter().any(|of| of.name == topic));
+    if let Some(unknown) = topic.as_ref().filter(|topic| !is_known(topic)) {
+        return Ok(Err(format!("no family has a topic {unknown:?}; `lyceum topics` lists those that are")));
+    }
+    let named = options.topic.as_ref().or(topic.as_ref());
+    let route = match &value {
+        Some(value) => router.route(named.map(String::as_str), value),
+        None => Route { topic: Err("a tombstone needs a topic".to_owned()), key: None, has_id: None },
+    };
+    if let Some(tenant) = &options.tenant {
+        headers.retain(|header| header.name != TENANT_HEADER);
+        headers.push(Header::new(TENANT_HEADER, tenant.clone()));
+    }
+    if route.has_id == Some(false) && !headers.iter().any(|header| header.name == "event-id") {
+        headers.push(Header::new("event-id", ingested_event_id(&digest()?, number).to_string()));
+    }
+    let topic = match (named, route.topic) {
+        (Some(topic), _) => topic.clone(),
+        (None, Ok(topic)) => topic.to_owned(),
+        (None, Err(why)) => return Ok(Err(why)),
+    };
+    let key = key.or(route.key).map(Bytes::from);
+    Ok(Ok(Prepared { topic, record: NewRecord { key, value, headers, ..NewRecord::default() } }))
 }
 
 /// Which files were refused for what they look like.
@@ -510,7 +591,8 @@ impl Counting {
             Outcome::DeadLettered { kind } => {
                 *self.counts.dead_lettered.entry(kind.name().to_owned()).or_default() += 1;
             }
-            Outcome::SkippedTombstone | Outcome::Skipped | Outcome::RetryLater { .. } => {}
+            Outcome::SkippedTombstone => self.counts.skipped += 1,
+            Outcome::Skipped | Outcome::RetryLater { .. } => {}
         }
     }
 
@@ -723,6 +805,7 @@ impl Run {
         let mut counting = lock(&self.counting);
         summary.applied += counting.counts.applied;
         summary.duplicate += counting.counts.duplicate;
+        summary.skipped += counting.counts.skipped;
         summary.dead_lettered.clone_from(&counting.counts.dead_lettered);
         summary.elsewhere += counting.counts.elsewhere;
         summary.refused.clone_from(&counting.counts.refused);

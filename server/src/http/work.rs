@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use lyceum_core::record::{Header, NewRecord};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::body::{Events, read_aside, read_headers, work_aside};
 use super::events::{OWN_HEADERS, Room, claim_for_tenant};
@@ -33,8 +33,9 @@ pub struct PreparedEvent {
     topic: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// Base64: an event may be any bytes.
-    value: String,
+    /// Base64: an event may be any bytes. Null is a tombstone.
+    #[serde(deserialize_with = "read_value")]
+    value: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "read_headers")]
     headers: Vec<(String, String)>,
 }
@@ -45,7 +46,7 @@ impl From<Prepared> for PreparedEvent {
         Self {
             topic,
             key: record.key.as_deref().map(text),
-            value: BASE64.encode(record.value.unwrap_or_default()),
+            value: record.value.map(|value| BASE64.encode(value)),
             headers: record
                 .headers
                 .iter()
@@ -57,7 +58,7 @@ impl From<Prepared> for PreparedEvent {
 
 impl PreparedEvent {
     fn prepared(self) -> Result<Prepared, Problem> {
-        let value = BASE64.decode(&self.value);
+        let value = self.value.map(|value| BASE64.decode(value)).transpose();
         let value = value.map_err(|error| Problem::bad_request(format!("an event's value is no base64: {error}")))?;
         if let Some((name, _)) =
             self.headers.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with(OWN_HEADERS))
@@ -67,12 +68,17 @@ impl PreparedEvent {
         }
         let record = NewRecord {
             key: self.key.map(Bytes::from),
-            value: Some(value.into()),
+            value: value.map(Bytes::from),
             headers: self.headers.into_iter().map(|(name, value)| Header::new(name, value)).collect(),
             ..NewRecord::default()
         };
         Ok(Prepared { topic: self.topic, record })
     }
+}
+
+/// A value that must be there, though it may be null.
+fn read_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
 }
 
 #[derive(Deserialize)]

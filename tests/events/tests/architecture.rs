@@ -100,6 +100,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
                 || is_adapter(on)
                 || is_part_of_local(on)
         }
+        // It makes events of every family, and processes none.
+        "local/generate" => matches!(on, "core" | "functions/catalog"),
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
         // Who reads topics of a family knows its events.
         _ if is_family(folder) => matches!(on, "core" | "functions/catalog") || reads_others(folder) && is_family(on),
