@@ -127,7 +127,7 @@ impl Using {
         if !self.has_viewed {
             self.has_viewed = true;
             let share = logistic(1.5 * now.random.normal() + 0.8);
-            let percent = now.random.happens(0.9).then(|| (share * 100.0) as i64 as f64);
+            let percent = now.random.happens(0.9).then_some((share * 100.0) as i64 as f64);
             let dwell_ms = (share * 600_000.0) as i64 + now.random.between(1_000, 60_000);
             let fields =
                 vec![id, ("dwell_ms", Field::MaybeWhole(Some(dwell_ms))), ("percent", Field::MaybeNumber(percent))];
