@@ -159,7 +159,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(16))]
 
         #[test]
         fn a_tree_that_grew_has_the_root_of_all_its_leaves_and_a_way_to_it_from_each(count in 1_usize..200) {
@@ -186,7 +186,9 @@ mod tests {
                 super::root(&other)
             };
             prop_assert_ne!(root, changed(&|leaves| leaves[at] = leaf(b"another")));
-            prop_assert_ne!(root, changed(&|leaves| drop(leaves.remove(at))));
+            prop_assert_ne!(root, changed(&|leaves| {
+                leaves.remove(at);
+            }));
             prop_assert_ne!(root, changed(&|leaves| leaves.insert(at, leaf(b"another"))));
             prop_assert_ne!(root, changed(&|leaves| leaves.swap(at, at + 1)));
         }
