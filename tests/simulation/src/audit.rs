@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use lyceum_core::audit::verify::{Finding, Wrong};
+use lyceum_core::clock::Clock;
 use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::ports::ledger::{AggregateWrite, Commit, Ledger};
 use lyceum_core::ports::statements::StoreDocuments;
@@ -18,7 +21,6 @@ use lyceum_testing::memory::ledger::MemoryLedger;
 use lyceum_testing::memory::statements::MemoryStatements;
 
 use crate::check::{Check, Violation, fail};
-use crate::clock::SimulatedClock;
 use crate::executor::answer;
 use crate::fault::Plan;
 use crate::modules;
@@ -74,6 +76,22 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
     (stage, result)
 }
 
+/// The time once all is at rest: nobody waits for anything.
+struct AtRest(i64);
+
+#[async_trait]
+impl Clock for AtRest {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+
+    async fn sleep(&self, _: Duration) {}
+
+    fn jitter(&self) -> f64 {
+        0.0
+    }
+}
+
 /// `topic/partition`, as the name of a log ends.
 fn partition_of(position: &Position) -> String {
     format!("/{}/{}", position.topic, position.partition)
@@ -89,7 +107,7 @@ fn check(stage: &Arc<Stage>) -> Result<(), Violation> {
         let aggregates = vec![AggregateWrite { id, expected: None, content: Some(stored.content) }];
         answer(ledger.commit(Commit { aggregates, keys: Vec::new() })).expect("a model takes it");
     }
-    let clock = Arc::new(SimulatedClock(Arc::clone(stage)));
+    let clock = Arc::new(AtRest(stage.now_ms()));
     let entries = Arc::new(MemoryStatements::new(lyceum_xapi::equality::same));
     answer(entries.store(documents)).expect("a model takes it");
     let log = AuditLog { entries, ledger, clock };
