@@ -92,9 +92,8 @@ impl Clock for AtRest {
     }
 }
 
-/// `topic/partition`, as the name of a log ends.
-fn partition_of(position: &Position) -> String {
-    format!("/{}/{}", position.topic, position.partition)
+fn is_at_or_behind(at: &Position, other: &Position) -> bool {
+    (&at.topic, at.partition) == (&other.topic, other.partition) && at.offset >= other.offset
 }
 
 /// The logs are whole, and have the records that were not given up, each once.
@@ -120,30 +119,30 @@ fn check(stage: &Arc<Stage>) -> Result<(), Violation> {
         for (of, _) in &logs.known {
             findings.extend(answer(log.verify(of, &logs)).map_err(|error| failed(&error))?.findings);
         }
-        // What the platform gave up may have been on its way: its entry stands in no log, and that is told.
-        let is_given_up = |of: &Finding| {
-            let of_log =
-                |position: &Position| of.log.as_deref().is_some_and(|log| log.ends_with(&partition_of(position)));
-            let known = |position: &Position| match &of.position {
-                Some(of) => of == position,
-                None => of_log(position),
+        // Where the platform gives a record up, what was on its way with it, and behind it, may have left entries of other numbers:
+        // they stand in no log, and that is told.
+        let is_behind_given_up = |of: &Finding| {
+            let log = of.log.as_deref().unwrap_or_default();
+            let is_behind = |up: &&Position| match &of.position {
+                Some(at) => is_at_or_behind(at, up),
+                None => log.ends_with(&format!("/{}/{}", up.topic, up.partition)),
             };
-            of.wrong == Wrong::Added && given_up.iter().any(known)
+            of.wrong == Wrong::Added && given_up.iter().any(|up| is_behind(&up))
         };
-        if let Some(finding) = findings.iter().find(|of| !is_given_up(of)) {
+        if let Some(finding) = findings.iter().find(|of| !is_behind_given_up(of)) {
             return fail(Check::Value, format!("of the audit log of {tenant:?}: {finding}"));
         }
     }
     let Some(subject) = stage.subject_named("audit") else { return Ok(()) };
     for (partition, range, _) in stage.partitions(subject) {
         for record in stage.records(&partition, range.start, usize::MAX) {
-            let given_up = given_up.contains(&record.position);
+            let is_given_up = given_up.contains(&record.position);
+            let is_behind = given_up.iter().any(|up| is_at_or_behind(&record.position, up));
             match of_record.get(&record.position) {
                 Some(1) => {}
-                // Of one that was given up, and came by another number than what was on its way.
-                Some(_) if given_up => {}
+                Some(_) if is_behind => {}
                 Some(many) => return fail(Check::AppliedTwice, format!("{} has {many} entries", record.position)),
-                None if given_up => {}
+                None if is_given_up => {}
                 None => return fail(Check::Settled, format!("{} is in no log", record.position)),
             }
         }
