@@ -10,6 +10,7 @@ use lyceum_core::outcome::DeadLetterKind;
 use lyceum_core::ports::event_log::{Administer, Follow, OffsetRange, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{KeyId, Ledger, StoredKey};
 use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_core::subscription::Effect;
 use lyceum_testing::memory::event_log::MemoryEventLog;
 use lyceum_testing::memory::ledger::MemoryLedger;
 use lyceum_testing::memory::statements::MemoryStatements;
@@ -333,6 +334,10 @@ impl Stage {
         for (group, position) in given_up {
             let Some(record) = self.record_at(&position) else { continue };
             let Some(subject) = self.subject_named(group) else { continue };
+            // Another record is no entry for this one: what the audit log lacks, it lacks.
+            if subject.subscription().effect == Effect::Audit {
+                continue;
+            }
             // The platform's own record of a failure, in the form in which our replay reads it.
             let failure = Failure {
                 kind: DeadLetterKind::Processing,
