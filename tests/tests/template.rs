@@ -836,7 +836,9 @@ fn mappings_decode_avro_by_a_registry_where_that_is_asked_for_and_never_without_
                 let mappings = family.of_type("AWS::Lambda::EventSourceMapping");
                 assert_eq!(mappings.len(), of.topics.len(), "{at}");
                 for (_, mapping) in mappings {
-                    let config = &mapping["SchemaRegistryConfig"];
+                    let of_source = ["AmazonManagedKafkaEventSourceConfig", "SelfManagedKafkaEventSourceConfig"];
+                    let configs = of_source.map(|source| mapping[source]["SchemaRegistryConfig"].clone());
+                    let config = configs.into_iter().find(|config| !config.is_null()).unwrap_or_default();
                     if !of.reads_avro || decodes.is_empty() {
                         assert!(config.is_null(), "{at}: {config}");
                         continue;
