@@ -29,8 +29,9 @@ fn main() {
         assert!(about.contains("\"distribution\""), "{about}");
     });
     suite.test("the_registry_lists_its_subjects", &[Service::Registry], |endpoints| {
-        let url = endpoints.url(Service::Registry);
-        assert!(get(url, "/subjects").contains("[]"));
+        // Other tests may have registered some.
+        let subjects = get(endpoints.url(Service::Registry), "/subjects");
+        assert!(subjects.contains('['), "{subjects}");
     });
     suite.test("the_aws_endpoint_lists_its_tables", &[Service::Aws], |endpoints| {
         assert!(tables(endpoints.url(Service::Aws)).contains("TableNames"));
