@@ -4,6 +4,7 @@ use bytes::Bytes;
 use lyceum_core::envelope::EnvelopeConfig;
 use lyceum_core::outcome::Finding;
 use lyceum_core::record::{Position, Record};
+use lyceum_core::subscription::{Effect, Subscription};
 use lyceum_functions::{Look, Looked};
 use lyceum_server::questions::{About, Keys};
 
@@ -17,6 +18,13 @@ impl Default for Router {
     fn default() -> Self {
         Self::new(EnvelopeConfig::default())
     }
+}
+
+/// Whether nobody but the audit log reads a topic: it notes what is there, and does nothing about it.
+pub fn is_only_audited(topic: &str) -> bool {
+    let reads = |of: &&Subscription| of.topics().any(|known| known == topic);
+    let mut readers = lyceum_functions::functions().map(|of| of.subscription).filter(reads).peekable();
+    readers.peek().is_some() && readers.all(|of| of.effect == Effect::Audit)
 }
 
 impl Router {

@@ -73,6 +73,8 @@ async fn a_batch_is_a_span_with_its_steps_and_calls_below_and_each_record_one_be
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20secret"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ("WINDOW_SIZE_MS", "1000"),
+        // Whose batches are spans, too.
+        ("AUDIT", "off"),
     ]);
     // One record: the batch's span stands in its sender's trace.
     publish(&server, SURVEYS, json!([traced(&answer(1), Some(&traceparent(TRACE, true)))])).await;

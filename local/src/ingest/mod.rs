@@ -25,7 +25,7 @@ use tempfile::TempPath;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::routing::{Route, Router};
+use crate::routing::{Route, Router, is_only_audited};
 
 mod look;
 pub mod reader;
@@ -279,8 +279,9 @@ pub async fn ingest_prepared(pipeline: &Pipeline, events: Vec<Prepared>) -> Resu
 }
 
 async fn check_topic(pipeline: &Pipeline, topic: &str) -> Result<()> {
+    let is_read = pipeline.mappings.iter().any(|mapping| mapping.config().topic == topic);
     match pipeline.event_log.offsets(topic).await {
-        Ok(_) if pipeline.mappings.iter().any(|mapping| mapping.config().topic == topic) => Ok(()),
+        Ok(_) if is_read && !is_only_audited(topic) => Ok(()),
         Ok(_) => bail!("no function reads topic {topic}; `lyceum topics` shows which ones have a function"),
         Err(error) => Err(error.into()),
     }

@@ -10,6 +10,7 @@ use lyceum_server::questions::AskError;
 use lyceum_server::work::{Prepared, Summary, Watch, Work};
 
 use crate::ingest::{Pipeline, Watching, ingest_prepared};
+use crate::routing::is_only_audited;
 
 pub(super) struct Here {
     pub(super) pipeline: Pipeline,
@@ -19,7 +20,10 @@ pub(super) struct Here {
 #[async_trait]
 impl Work for Here {
     async fn ingest(&self, events: Vec<Prepared>) -> Result<Summary, AskError> {
-        let topics = || self.pipeline.mappings.iter().map(|mapping| mapping.config().topic.as_str());
+        let topics = || {
+            let mappings = self.pipeline.mappings.iter();
+            mappings.map(|mapping| mapping.config().topic.as_str()).filter(|topic| !is_only_audited(topic))
+        };
         if let Some(event) = events.iter().find(|event| topics().all(|topic| topic != event.topic)) {
             let names = topics().collect::<Vec<_>>().join(", ");
             return Err(AskError::Invalid(format!("no function reads topic {:?}; there are {names}", event.topic)));
