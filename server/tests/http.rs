@@ -110,6 +110,7 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
         ("POST", "/api/dead-letters/replay" | "/api/dead-letters/discard") => {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
+        ("POST", "/api/audit/seal") => post(&path, "{}"),
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
         ("POST", path) if path.starts_with("/docs/") => form(path, r#"{"an": "event"}"#),
         ("POST", _) => post(&path, r#"{"an": "event"}"#),

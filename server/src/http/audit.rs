@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Html;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::analytics::read_time;
 use super::page::{Sources, frame};
-use super::{At, Limit, read_query};
+use super::{At, BODY_LIMIT_BYTES, Limit, read_body, read_query};
 use crate::access::Caller;
 use crate::audit::{Audit, Named};
 use crate::page::audit::{AuditView, EntryView};
@@ -141,8 +142,21 @@ pub(super) async fn verify(State(audit): State<Audit>, caller: Caller, uri: Uri)
     Ok(Json(json!(audit.log.verify(&log, &logs).await?)))
 }
 
-pub(super) async fn seal(State(audit): State<Audit>, caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
+/// What is sent with it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+pub(super) async fn seal(
+    State(audit): State<Audit>,
+    caller: Caller,
+    uri: Uri,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
     let query: OfTenant = read_query(&uri)?;
+    let body = read_body(&caller, body, BODY_LIMIT_BYTES).await?;
+    let Nothing {} = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is none of this call: {error}; send {{}}")))?;
     let mut sealed = Vec::new();
     for tenant in tenants(&audit, &caller, query.tenant.as_deref()).await? {
         if let Some(of) = audit.log.seal(&tenant).await? {
