@@ -2,11 +2,16 @@
 
 use lyceum_core::audit::entry::{Kind, Labels, Letter, ReadLabels};
 use lyceum_core::dead_letter;
-use lyceum_core::envelope::{TENANT_HEADER, derived_event_id};
-use lyceum_core::outcome::UNKNOWN;
+use lyceum_core::envelope::{SECRET_RULE, TENANT_HEADER, derived_event_id};
+use lyceum_core::outcome::{Finding, UNKNOWN};
 use lyceum_core::record::{Record, header_text};
 
 use crate::{Look, Looked};
+
+/// Whether a value is refused for a secret in it, which no copy is made of.
+fn has_secret(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.rule == SECRET_RULE)
+}
 
 impl ReadLabels for Look {
     fn labels(&self, record: &Record) -> Labels {
@@ -31,6 +36,7 @@ impl ReadLabels for Look {
             tenant: letter.tenant.map(Into::into),
             correlation_id: letter.correlation_id.map(Into::into),
             letter: Some(Letter { source: letter.source, error: letter.kind }),
+            holds_secret: of_original.holds_secret,
         }
     }
 }
@@ -46,6 +52,7 @@ impl Look {
             tenant: None,
             correlation_id: None,
             letter: None,
+            holds_secret: false,
         };
         match self.at(record) {
             Looked::Tombstone => labels(Kind::Tombstone, UNKNOWN, None),
@@ -53,11 +60,13 @@ impl Look {
                 let is_whole = seen.read.is_ok();
                 let kind = if is_whole { Kind::Event } else { Kind::Invalid };
                 let labels = labels(kind, seen.known.name, Some(seen.id));
-                Labels { tenant: Some(seen.tenant), correlation_id: Some(seen.correlation_id), ..labels }
+                let holds_secret = seen.read.is_err_and(|findings| has_secret(&findings));
+                Labels { tenant: Some(seen.tenant), correlation_id: Some(seen.correlation_id), holds_secret, ..labels }
             }
             Looked::Invalid(invalid) => {
                 let labels = labels(Kind::Invalid, invalid.event_type, None);
-                Labels { tenant: invalid.tenant, correlation_id: invalid.correlation_id, ..labels }
+                let holds_secret = has_secret(&invalid.findings);
+                Labels { tenant: invalid.tenant, correlation_id: invalid.correlation_id, holds_secret, ..labels }
             }
             // Which log it is put into must not hang on a registry that answers one time and not another one.
             Looked::Missing(_) => {

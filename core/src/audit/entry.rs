@@ -43,6 +43,8 @@ pub struct Labels {
     pub correlation_id: Option<SmolStr>,
     /// Of a letter: what it is about.
     pub letter: Option<Letter>,
+    /// Whether a secret stands in its value: then the entry has the hash of it alone.
+    pub holds_secret: bool,
 }
 
 /// What a record is.
@@ -252,7 +254,7 @@ impl<'a> Entry<'a> {
     /// The entry of a record, at that place of its log.
     pub fn of(record: &'a Record, labels: &'a Labels, log: LogId, number: u64) -> Self {
         let value = record.value.as_ref().map(|value| match value.len() {
-            ..=MAX_VALUE_BYTES => Data::of(value),
+            ..=MAX_VALUE_BYTES if !labels.holds_secret => Data::of(value),
             _ => Data::left_out(value),
         });
         let headers = record.headers.iter();
@@ -423,6 +425,7 @@ mod tests {
             tenant: Some("acme".into()),
             correlation_id: Some("c".into()),
             letter: Some(Letter { source: "s/0/9".parse().unwrap(), error: DeadLetterKind::Rejected }),
+            holds_secret: false,
         }
     }
 

@@ -343,6 +343,7 @@ mod tests {
             tenant: Some("acme".into()),
             correlation_id: Some("c".into()),
             letter: None,
+            holds_secret: false,
         };
         Entry::of(&record, &labels, log(), number).document().unwrap().0
     }

@@ -17,6 +17,22 @@ fn how_to_replay(seed: u64) -> String {
     format!("LYCEUM_SIMULATION_SEED={seed} cargo test -p lyceum-simulation --test seeds -- --nocapture")
 }
 
+/// Runs the seeds in their worlds, or replays the one that is asked for; `filter` names this test to whoever replays.
+fn every_seed_of(world: impl Fn(u64) -> World, filter: &str) {
+    let of_seed = |seed| Order { world: Some(world(seed)), ..Order::of_seed(seed) };
+    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
+        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
+        println!("seed {seed}\n{}", outcome.trace.join("\n"));
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        return;
+    }
+    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
+        if let Some(violation) = of_seed(seed).run().violation {
+            panic!("seed {seed}: {violation}\nreplay it with\n{} {filter}", how_to_replay(seed));
+        }
+    }
+}
+
 #[test]
 fn every_schedule_ends_as_if_each_event_had_happened_once() {
     if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
@@ -44,50 +60,17 @@ fn every_effect_without_aggregates_ends_as_if_each_event_had_happened_once() {
         1 => World::Content,
         _ => World::Toys,
     };
-    let of_seed = |seed| Order { world: Some(world(seed)), ..Order::of_seed(seed) };
-    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
-        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
-        println!("seed {seed}\n{}", outcome.trace.join("\n"));
-        assert_eq!(outcome.violation, None, "seed {seed}");
-        return;
-    }
-    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
-        if let Some(violation) = of_seed(seed).run().violation {
-            panic!("seed {seed}: {violation}\nreplay it with\n{} toys", how_to_replay(seed));
-        }
-    }
+    every_seed_of(world, "toys");
 }
 
 #[test]
 fn the_modules_with_their_reactions_end_as_if_each_event_had_happened_once() {
-    let of_seed = |seed| Order { world: Some(World::Modules), ..Order::of_seed(seed) };
-    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
-        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
-        println!("seed {seed}\n{}", outcome.trace.join("\n"));
-        assert_eq!(outcome.violation, None, "seed {seed}");
-        return;
-    }
-    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
-        if let Some(violation) = of_seed(seed).run().violation {
-            panic!("seed {seed}: {violation}\nreplay it with\n{} modules", how_to_replay(seed));
-        }
-    }
+    every_seed_of(|_| World::Modules, "modules");
 }
 
 #[test]
 fn the_audit_log_has_every_record_once_and_is_whole() {
-    let of_seed = |seed| Order { world: Some(World::Audit), ..Order::of_seed(seed) };
-    if let Some(seed) = variable("LYCEUM_SIMULATION_SEED") {
-        let outcome = Order { keep_trace: true, ..of_seed(seed) }.run();
-        println!("seed {seed}\n{}", outcome.trace.join("\n"));
-        assert_eq!(outcome.violation, None, "seed {seed}");
-        return;
-    }
-    for seed in 0..variable("LYCEUM_SIMULATION_SEEDS").unwrap_or(1_000) {
-        if let Some(violation) = of_seed(seed).run().violation {
-            panic!("seed {seed}: {violation}\nreplay it with\n{} audit", how_to_replay(seed));
-        }
-    }
+    every_seed_of(|_| World::Audit, "audit");
 }
 
 #[test]

@@ -108,6 +108,8 @@ impl AuditProcessor {
             tenant: None,
             correlation_id: None,
             letter: None,
+            // Nobody can tell.
+            holds_secret: true,
         });
         Reading { log: LogId::of(record, &labels), record, labels, is_bare: false, is_done: false }
     }
@@ -145,7 +147,7 @@ impl AuditProcessor {
         }
         let ids: Vec<LogId> = logs.keys().copied().cloned().collect();
         let heads = invocation.in_time(LedgerError::Unavailable, keeping::heads(&*self.ledger, &ids)).await?;
-        let (mut grown, mut documents, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut grown, mut documents, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for ((log, mut indexes), stored) in logs.into_iter().zip(heads) {
             let offset = |index: &usize| readings[*index].as_ref().map(|of| of.record.position.offset);
             indexes.sort_by_key(offset);
@@ -161,10 +163,11 @@ impl AuditProcessor {
                 }
             }
             match head.through == before {
-                true => done.extend(indexes),
+                true => known.extend(indexes),
                 false => grown.push(Growth { log: log.clone(), version, head, indexes }),
             }
         }
+        set_done(readings, &known);
         self.store(documents, invocation).await?;
         let opened = invocation.in_time(LedgerError::Uncertain, self.register(&grown)).await?;
         // As many in one transaction as it takes.
@@ -172,13 +175,7 @@ impl AuditProcessor {
             let commit =
                 Commit { aggregates: some.iter().map(Growth::write).collect::<Result<_, _>>()?, keys: Vec::new() };
             invocation.in_time(LedgerError::Uncertain, self.ledger.commit(commit)).await?;
-            done.extend(some.iter().flat_map(|growth| &growth.indexes));
-            for growth in some {
-                growth.indexes.iter().for_each(|&index| readings[index].iter_mut().for_each(|of| of.is_done = true));
-            }
-        }
-        for index in done {
-            readings[index].iter_mut().for_each(|of| of.is_done = true);
+            set_done(readings, some.iter().flat_map(|growth| &growth.indexes));
         }
         for tenant in opened {
             self.seal(&tenant, invocation).await;
@@ -237,6 +234,12 @@ impl AuditProcessor {
             Ok(None) => {}
             Err(error) => tracing::warn!(tenant, %error, "the audit log is sealed a day later"),
         }
+    }
+}
+
+fn set_done<'i>(readings: &mut [Option<Reading<'_>>], indexes: impl IntoIterator<Item = &'i usize>) {
+    for &index in indexes {
+        readings[index].iter_mut().for_each(|of| of.is_done = true);
     }
 }
 
