@@ -4,7 +4,7 @@
 //! [entries](entry::Entry) are numbered in the order of the partition, and over them stands a [Merkle tree](tree) as RFC 9162 has it:
 //! its root says what all of them are, and some twenty hashes prove that one of them is there. Once a day a [seal](seal::Seal) names
 //! the roots of a tenant's logs, and the seal before it. [`verify`](verify::Verifying) compares all of that with what is stored, and a
-//! [proof](proof) shows one entry to somebody who has no access to it.
+//! [proof] shows one entry to somebody who has no access to it.
 //!
 //! Pure; [`crate::process::AuditProcessor`] writes it.
 
