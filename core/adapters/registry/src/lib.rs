@@ -1,5 +1,5 @@
 //! The registries that senders put their schemas into, behind [`FindSchema`](lyceum_core::ports::schemas::FindSchema): one that speaks
-//! Confluent's HTTP API ([`confluent`]), and AWS Glue's ([`glue`]); [`Cached`] stands before either.
+//! Confluent's HTTP API (`confluent.rs`), and AWS Glue's (`glue.rs`); [`Cached`] stands before either.
 //!
 //! A schema that was registered never changes, so that what was found is kept for ever; that there is none of a name holds for a while
 //! ([`Cached`]). Registering the schemas of this release ([`Registry::register`]) is for a person's command alone.
