@@ -74,9 +74,9 @@ def kebab(name):
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
-def count_statements():
-    """Counts what the functions stored."""
-    url, index = os.environ["ELASTICSEARCH_URL"].rstrip("/"), os.environ["DEPLOY_INDEX"]
+def count_documents(of=""):
+    """Counts what the functions stored in that index of theirs: statements and documents, or "-audit", the entries of the audit log."""
+    url, index = os.environ["ELASTICSEARCH_URL"].rstrip("/"), os.environ["DEPLOY_INDEX"] + of
 
     def call(method, path):
         with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", method=method)) as answer:
@@ -106,7 +106,7 @@ def main(stack):
     lambda_, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")
     table = outputs["LedgerTable"]
     functions = {kebab(key.removesuffix("Function")): name for key, name in outputs.items() if key.endswith("Function")}
-    wrong, invoked, keys_found, stored = [], 0, 0, set()
+    wrong, invoked, keys_found, stored, audited = [], 0, 0, set(), set()
     for file in sorted(EVENTS.glob("*.json")):
         if file.name.endswith(".expected.json"):
             continue
@@ -133,6 +133,8 @@ def main(stack):
                 wrong.append(f"{file.name}: the second delivery changed the table")
             before = now
         print(f"{file.name}: {json.dumps(body)[:300]}, after {' and '.join(took)} ms")
+        if family == "audit":
+            audited |= {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
         settled = {of["position"] for of in expected["outcomes"] if of["outcome"] == "applied"}
         applied = set(events(json.loads(payload), settled))
         if family not in BESIDE_FAMILIES:
@@ -145,10 +147,15 @@ def main(stack):
             if not of_event:
                 wrong.append(f"{file.name}: event {event_id} has no key in the table")
     print(f"{invoked} invocations, {keys_found} keys of applied events found, {len(items(dynamodb, table))} items")
-    statements = count_statements()
+    statements = count_documents()
     print(f"{statements} statements in the index, of {len(stored)} events")
     if statements != len(stored) or not stored:
         wrong.append(f"{statements} statements are stored, and {len(stored)} events were applied")
+    if audited:
+        entries = count_documents("-audit")
+        print(f"{entries} entries of the audit log, of {len(audited)} records")
+        if entries != len(audited):
+            wrong.append(f"the audit log has {entries} entries, and {len(audited)} records were applied")
     if keys_found == 0:
         wrong.append("no event was applied")
     if wrong:
