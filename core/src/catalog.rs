@@ -112,7 +112,7 @@ impl Catalog {
         let mut catalog = Self { families, by_name: Vec::new() };
         let mut by_name: Vec<Known> = catalog.event_types().map(known).collect();
         // Of two of one name the first one is meant.
-        by_name.sort_by_key(|known| known.name);
+        by_name.sort_by_key(|known| by_length(known.name));
         by_name.dedup_by_key(|known| known.name);
         catalog.by_name = by_name;
         catalog
@@ -146,7 +146,7 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        let at = self.by_name.binary_search_by_key(&name, |known| known.name).ok()?;
+        let at = self.by_name.binary_search_by_key(&by_length(name), |known| by_length(known.name)).ok()?;
         self.by_name.get(at).copied()
     }
 
@@ -165,6 +165,11 @@ impl Catalog {
     pub fn event_types(&self) -> impl Iterator<Item = (&'static FamilySpec, &'static EventType)> {
         self.families.iter().flat_map(|family| family.event_types.iter().map(|event_type| (*family, event_type)))
     }
+}
+
+/// How names are ordered: most are told apart by their lengths alone.
+fn by_length(name: &str) -> (usize, &str) {
+    (name.len(), name)
 }
 
 /// An event type as the catalog knows it.

@@ -279,7 +279,13 @@ impl<'a, 'c> Opening<'a, 'c> {
 
     /// Judges the tenant that was found.
     pub fn judge_tenant(&mut self, pointer: &str) {
-        let is_odd = |tenant: &str| tenant.is_empty() || tenant.len() > 128 || tenant.chars().any(char::is_control);
+        let is_odd = |tenant: &str| {
+            let has_control = match tenant.is_ascii() {
+                true => tenant.bytes().any(|byte| byte.is_ascii_control()),
+                false => tenant.chars().any(char::is_control),
+            };
+            tenant.is_empty() || tenant.len() > 128 || has_control
+        };
         if self.tenant.as_deref().is_some_and(is_odd) {
             self.finding("tenant.format", pointer, "a tenant is 1 to 128 bytes without control characters");
         }
@@ -366,7 +372,7 @@ impl<'a, 'c> Opening<'a, 'c> {
         raw: &'a [u8],
         pointer: &'static str,
         occurred_at_ms: Option<i64>,
-    ) -> Result<(Known, Envelope<'a, B>), Box<Invalid>> {
+    ) -> Result<(Known, Box<Envelope<'a, B>>), Box<Invalid>> {
         let Some(known) = self.known else { return Err(self.invalid(DeadLetterKind::UnknownType)) };
         if !self.findings.is_empty() {
             return Err(self.invalid(DeadLetterKind::Validation));
@@ -385,7 +391,7 @@ impl<'a, 'c> Opening<'a, 'c> {
             Some(given) => given.into(),
             None => SmolStr::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
         };
-        let envelope = Envelope {
+        let envelope = Box::new(Envelope {
             id,
             event_type: known.name,
             tenant: self.tenant.take().map_or_else(|| self.hint.config.default_tenant.clone(), SmolStr::from),
@@ -396,7 +402,7 @@ impl<'a, 'c> Opening<'a, 'c> {
             body,
             raw,
             pointer,
-        };
+        });
         Ok((known, envelope))
     }
 

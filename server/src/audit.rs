@@ -10,7 +10,7 @@ use lyceum_core::catalog::Catalog;
 use lyceum_core::envelope::EVENT_ID_HEADER;
 use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus, Ledger, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{StatementDocument, Statements};
-use lyceum_core::process::audit::{AuditError, AuditLog, Found};
+use lyceum_core::process::audit::{AuditError, AuditLog, Found, Proofs};
 use lyceum_core::process::look_into;
 use lyceum_core::record::{Header, Position, Record, header_text};
 use serde::Serialize;
@@ -183,7 +183,8 @@ impl Audit {
         let Some((document, entry)) = self.log.search(wanted, LETTERS, None).await?.entries.pop() else {
             return Ok(None);
         };
-        let Some(audit) = self.log.prove(&document, &entry).await? else { return Ok(None) };
+        let mut proofs = self.log.proofs(&entry.log.tenant).await?;
+        let Some(audit) = proofs.prove(&document, &entry).await? else { return Ok(None) };
         let (key, states) = self.key_and_states(&entry).await?;
         let stored = match entry.event_id {
             Some(id) => self.statements.get(&entry.log.tenant, id).await?.map(|stored| stored.document),
@@ -198,7 +199,7 @@ impl Audit {
             for publication in follow_ups.into_iter().take(FOLLOW_UPS) {
                 let id = event_id(&publication.record.headers, publication.record.value.as_deref());
                 let audit = match id {
-                    Some(id) => self.inclusion_of(&entry.log.tenant, id, &publication.topic).await?,
+                    Some(id) => self.inclusion_of(&mut proofs, &entry.log.tenant, id, &publication.topic).await?,
                     None => None,
                 };
                 proved.push(OfFollowUp { topic: publication.topic, id, audit });
@@ -214,7 +215,7 @@ impl Audit {
                 position: entry.position.clone(),
             },
             audit,
-            dead_letters: self.letters_of(&entry).await?,
+            dead_letters: self.letters_of(&mut proofs, &entry).await?,
             document: stored.map(|StatementDocument { id, raw, stored_ms, source, .. }| OfDocument {
                 id,
                 sha256: Hash::of(&[&raw]),
@@ -234,7 +235,7 @@ impl Audit {
         }))
     }
 
-    async fn letters_of(&self, entry: &Entry<'_>) -> Result<Vec<Inclusion>, AuditError> {
+    async fn letters_of(&self, proofs: &mut Proofs<'_>, entry: &Entry<'_>) -> Result<Vec<Inclusion>, AuditError> {
         let wanted = Wanted {
             tenant: Some(entry.log.tenant.to_string()),
             kinds: vec![Kind::DeadLetter],
@@ -243,16 +244,22 @@ impl Audit {
         };
         let mut letters = Vec::new();
         for (document, letter) in self.log.search(wanted, FOLLOW_UPS, None).await?.entries {
-            letters.extend(self.log.prove(&document, &letter).await?);
+            letters.extend(proofs.prove(&document, &letter).await?);
         }
         Ok(letters)
     }
 
-    async fn inclusion_of(&self, tenant: &SmolStr, id: Uuid, topic: &str) -> Result<Option<Inclusion>, AuditError> {
+    async fn inclusion_of(
+        &self,
+        proofs: &mut Proofs<'_>,
+        tenant: &SmolStr,
+        id: Uuid,
+        topic: &str,
+    ) -> Result<Option<Inclusion>, AuditError> {
         let wanted = Wanted { tenant: Some(tenant.to_string()), event_id: Some(id), ..Wanted::default() };
         let found = self.log.search(wanted, FOLLOW_UPS, None).await?.entries;
         match found.into_iter().rev().find(|(_, entry)| entry.log.topic == topic) {
-            Some((document, entry)) => self.log.prove(&document, &entry).await,
+            Some((document, entry)) => proofs.prove(&document, &entry).await,
             None => Ok(None),
         }
     }

@@ -101,11 +101,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, WrongEnvironment> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let config = Config::read(&mut reading);
-        reading.finish(config)
+        lyceum_testing::environment::read(variables, Config::read)
     }
 
     #[test]

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use lyceum_tests::academy::{Academy, QUESTIONS, Size, count_verb, new_id, video_statements};
 use lyceum_tests::binary;
-use lyceum_tests::workplace::{Server, Workplace};
+use lyceum_tests::workplace::{Running, Server, Workplace};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
@@ -90,6 +91,31 @@ fn write_statements(setting: &Setting, workplace: &Workplace) -> (Vec<String>, S
 fn open(corpus: &str) -> Box<dyn Read> {
     let file = std::fs::File::open(corpus).unwrap_or_else(|error| panic!("{corpus} cannot be opened: {error}"));
     if corpus.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) }
+}
+
+/// Who asks holds a lease for the quarter of an hour that asking may take, and here it ends with the process.
+#[test]
+fn a_process_that_was_killed_while_it_asked_for_content_keeps_the_next_one_from_nothing() {
+    let workplace = Workplace::new();
+    let request = include_str!("../../events/generation/valid/content.generation.requested.bare.json");
+    workplace.write("request.json", request);
+    // It takes a request, and never answers it.
+    let generator = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", generator.local_addr().expect("an address"));
+    let asks = [("CLAUDE_API_KEY", "key"), ("CONTENT_GENERATOR_MODEL", "slow"), ("CONTENT_GENERATOR_URL", &*url)];
+    let mut command = workplace.command(&["ingest", "request.json"]);
+    let asking = Running::start(command.envs(asks));
+    let (mut asked, _) = generator.accept().expect("the generator is asked");
+    let mut first = [0; 4];
+    asked.read_exact(&mut first).expect("the request comes");
+    assert_eq!(&first, b"POST");
+    assert!(asking.kill(), "it waited for the answer");
+
+    // The next one has the twin in the process, which answers at once.
+    let summary = workplace.run(&["ingest", "request.json", "--format", "json"]).expect_code(0).json();
+    assert_eq!((&summary["unsettled"], &summary["dead_lettered"]), (&json!(0), &json!({})), "{summary}");
+    let shown = workplace.run(&["show", "generation", "lesson-7", "--format", "json"]).expect_code(0).json();
+    assert!(shown.to_string().contains("\"completed\""), "{shown}");
 }
 
 #[tokio::test]

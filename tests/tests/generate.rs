@@ -88,11 +88,8 @@ async fn every_event_of_every_family_ends_as_it_must_and_so_does_what_follows() 
 #[test]
 fn a_load_in_a_file_is_ingested_as_it_must_be_and_kills_in_between_change_nothing() {
     let workplace = Workplace::new();
-    // Who asks for content holds a lease, which outlives a kill by a quarter of an hour: longer than a test may wait.
-    let families = lyceum_generate::families().filter(|family| *family != "generation").collect::<Vec<_>>().join(",");
     let arguments =
         ["generate", "--events", "2000", "--seed", "6", "--to", "load.jsonl.gz", "--expect", "expected.json"];
-    let arguments = [&arguments[..], &["--families", &families]].concat();
     workplace.run(&[&arguments[..], &SHARES[..]].concat()).expect_code(0);
     let read = std::fs::read_to_string(workplace.path().join("expected.json")).expect("it was written");
     let expected: Value = serde_json::from_str(&read).expect("it is JSON");

@@ -67,10 +67,10 @@ pub enum Opened<'a, B> {
     Missing(SchemaRef),
 }
 
-impl<'a, B> From<Result<(Known, Envelope<'a, B>), Box<Invalid>>> for Opened<'a, B> {
-    fn from(read: Result<(Known, Envelope<'a, B>), Box<Invalid>>) -> Self {
+impl<'a, B> From<Result<(Known, Box<Envelope<'a, B>>), Box<Invalid>>> for Opened<'a, B> {
+    fn from(read: Result<(Known, Box<Envelope<'a, B>>), Box<Invalid>>) -> Self {
         match read {
-            Ok((_, envelope)) => Self::Event(Box::new(envelope)),
+            Ok((_, envelope)) => Self::Event(envelope),
             Err(invalid) => Self::Invalid(invalid),
         }
     }

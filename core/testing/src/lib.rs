@@ -1,9 +1,10 @@
 //! What only tests use: the contract of each port, which every one of its adapters passes, the analytics questions with their
-//! answers, models of the ports in memory, and clocks.
+//! answers, models of the ports in memory, clocks, and settings as an environment says them.
 
 pub mod analytics;
 pub mod clock;
 pub mod decide;
+pub mod environment;
 pub mod event_log_contract;
 pub mod generator_contract;
 pub mod ledger_contract;

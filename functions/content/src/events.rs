@@ -7,6 +7,7 @@ use lyceum_core::formats::avro::field::Bounds;
 use lyceum_core::formats::avro::{Avro, AvroEvents, BuiltIn, Text};
 use lyceum_core::outcome::Finding;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The form of the family's events.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl AvroEvents for ContentEvents {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// Which piece of content.
-    pub content_id: String,
+    pub content_id: SmolStr,
     /// What became of it.
     pub what: What,
 }
@@ -108,7 +109,7 @@ pub enum What {
     /// `content.updated`
     Updated {
         /// Of the content, as its authors name it.
-        version: String,
+        version: SmolStr,
         /// What is different, for a person.
         change: String,
     },
@@ -140,6 +141,6 @@ impl TypedEvent for Event {
     }
 
     fn key(&self, _: &EnvelopeOf<'_, Self>) -> String {
-        self.content_id.clone()
+        self.content_id.to_string()
     }
 }

@@ -48,7 +48,7 @@ impl Counted for Content {
     type Numbers = Numbers;
 
     fn counters(event: &Event) -> Vec<AggregateRef> {
-        vec![AggregateRef { kind: CONTENT, id: event.content_id.as_str().into() }]
+        vec![AggregateRef { kind: CONTENT, id: event.content_id.clone() }]
     }
 
     fn count(numbers: &mut Numbers, _: &AggregateRef, event: &Event, at: &Occurrence) {

@@ -60,7 +60,7 @@ impl Numbers {
             What::Updated { version, change } => {
                 self.updates += 1;
                 let change = change.chars().take(200).collect();
-                self.update(Some(Update { at_ms, version: version.clone(), change }));
+                self.update(Some(Update { at_ms, version: version.to_string(), change }));
             }
         }
     }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn of(what: What) -> Event {
-        Event { content_id: "c1".to_owned(), what }
+        Event { content_id: "c1".into(), what }
     }
 
     fn viewed(dwell_ms: Option<i64>, percent: Option<f64>) -> Event {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn updated(version: &str) -> Event {
-        of(What::Updated { version: version.to_owned(), change: "x".repeat(300) })
+        of(What::Updated { version: version.into(), change: "x".repeat(300) })
     }
 
     fn count(events: &[(Event, i64)]) -> Numbers {

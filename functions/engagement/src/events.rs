@@ -7,6 +7,7 @@ use lyceum_core::formats::avro::field::Bounds;
 use lyceum_core::formats::avro::{Avro, AvroEvents, BuiltIn, Text};
 use lyceum_core::outcome::Finding;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The form of the family's events.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl AvroEvents for EngagementEvents {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// The sender's id of the learner.
-    pub user_id: String,
+    pub user_id: SmolStr,
     /// What happened.
     pub what: What,
 }
@@ -118,7 +119,7 @@ pub enum What {
     /// `notification.sent`, `notification.opened`
     Notification {
         /// Which one.
-        notification_id: String,
+        notification_id: SmolStr,
         /// By what it was sent.
         channel: Channel,
         /// Whether it was opened.
@@ -127,14 +128,14 @@ pub enum What {
     /// `achievement.unlocked`
     Achievement {
         /// Which one.
-        achievement_id: String,
+        achievement_id: SmolStr,
         /// What it is worth.
         points: i64,
     },
     /// `challenge.joined`, `challenge.completed`
     Challenge {
         /// Which one.
-        challenge_id: String,
+        challenge_id: SmolStr,
         /// The learner's, from 1.
         rank: Option<i32>,
         /// Whether it was completed.
@@ -163,10 +164,10 @@ impl TypedEvent for Event {
                 is_completed: envelope.event_type == "challenge.completed",
             },
         };
-        bounds.finish(Event { user_id: envelope.body.user_id.as_str().to_owned(), what })
+        bounds.finish(Event { user_id: envelope.body.user_id.as_str().into(), what })
     }
 
     fn key(&self, _: &EnvelopeOf<'_, Self>) -> String {
-        self.user_id.clone()
+        self.user_id.to_string()
     }
 }

@@ -109,19 +109,19 @@ mod tests {
     use crate::events::Channel;
 
     fn of(what: What) -> Event {
-        Event { user_id: "ada".to_owned(), what }
+        Event { user_id: "ada".into(), what }
     }
 
     fn notification(is_opened: bool) -> Event {
-        of(What::Notification { notification_id: "n1".to_owned(), channel: Channel::Push, is_opened })
+        of(What::Notification { notification_id: "n1".into(), channel: Channel::Push, is_opened })
     }
 
     fn achievement(points: i64) -> Event {
-        of(What::Achievement { achievement_id: "a1".to_owned(), points })
+        of(What::Achievement { achievement_id: "a1".into(), points })
     }
 
     fn challenge(is_completed: bool, rank: Option<i32>) -> Event {
-        of(What::Challenge { challenge_id: "h1".to_owned(), rank, is_completed })
+        of(What::Challenge { challenge_id: "h1".into(), rank, is_completed })
     }
 
     fn count(events: &[Event]) -> Numbers {

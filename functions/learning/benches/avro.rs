@@ -1,6 +1,6 @@
 //! How fast an event in Avro is read and judged, beside apache-avro and serde_avro_fast on the same bytes in the same run.
 //!
-//! `cargo bench -p lyceum-learning --bench avro`. Rounds of the contestants alternate, and the fastest of each is compared:
+//! `cargo bench -p lyceum-learning --bench avro`, with `-- 3` for three rounds under a profiler. Rounds of the contestants alternate, and the fastest of each is compared:
 //! what else the machine does makes a round slower, and none faster. apache-avro reads into its `Value`, resolved against the newest schema or not; serde_avro_fast, which
 //! resolves nothing, into the like of the family's own types. Only `open` and `open and read` do what a function needs: the envelope
 //! with id, tenant and type judged, and the family's fields with their bounds.
@@ -148,7 +148,8 @@ fn main() {
         })
         .collect();
     let bytes: usize = records.iter().map(|record| record.value.as_deref().unwrap_or_default().len()).sum();
-    println!("{} events, {} bytes each, {ROUNDS} rounds", records.len(), bytes / records.len());
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
+    println!("{} events, {} bytes each, {rounds} rounds", records.len(), bytes / records.len());
 
     let (catalog, config, schemas) = (lyceum_catalog::catalog(), EnvelopeConfig::default(), Schemas::default());
     let hint = Hint { family: Some(&SPEC), catalog: &catalog, config: &config };
@@ -174,8 +175,8 @@ fn main() {
         ("apache-avro Value", &value),
         ("apache-avro Value, resolved", &resolved),
     ];
-    let mut times = contestants.map(|_| Vec::with_capacity(ROUNDS));
-    for _ in 0..ROUNDS {
+    let mut times = contestants.map(|_| Vec::with_capacity(rounds));
+    for _ in 0..rounds {
         for ((name, run), times) in contestants.iter().zip(&mut times) {
             let start = Instant::now();
             let accepted = (0..records.len()).filter(|at| run(*at)).count();

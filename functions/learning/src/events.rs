@@ -7,6 +7,7 @@ use lyceum_core::formats::avro::field::Bounds;
 use lyceum_core::formats::avro::{Avro, AvroEvents, BuiltIn, Text};
 use lyceum_core::outcome::Finding;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// So many concepts may a question be about.
 pub const MAX_CONCEPTS: usize = 32;
@@ -89,7 +90,7 @@ impl AvroEvents for LearningEvents {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// The sender's id of the learner.
-    pub user_id: String,
+    pub user_id: SmolStr,
     /// What happened.
     pub what: What,
 }
@@ -100,9 +101,9 @@ pub enum What {
     /// `question.answered`
     Answered {
         /// Which question.
-        question_id: String,
+        question_id: SmolStr,
         /// What it is about; each once.
-        concept_ids: Vec<String>,
+        concept_ids: Vec<SmolStr>,
         /// Whether the answer is right.
         correct: bool,
         /// From the question to the answer, milliseconds.
@@ -115,9 +116,9 @@ pub enum What {
     /// `session.started`, `session.ended`
     Session {
         /// Which session.
-        session_id: String,
+        session_id: SmolStr,
         /// What is learned in it.
-        activity_id: Option<String>,
+        activity_id: Option<SmolStr>,
         /// How long it took, milliseconds.
         duration_ms: Option<i64>,
         /// Whether it ended.
@@ -126,7 +127,7 @@ pub enum What {
     /// `mastery.updated`
     Mastery {
         /// Of what.
-        concept_id: String,
+        concept_id: SmolStr,
         /// 0 to 1.
         before: f64,
         /// 0 to 1.
@@ -160,10 +161,10 @@ impl TypedEvent for Event {
                 after: bounds.between("after", of.after, 0.0, 1.0),
             },
         };
-        bounds.finish(Event { user_id: envelope.body.user_id.as_str().to_owned(), what })
+        bounds.finish(Event { user_id: envelope.body.user_id.as_str().into(), what })
     }
 
     fn key(&self, _: &EnvelopeOf<'_, Self>) -> String {
-        self.user_id.clone()
+        self.user_id.to_string()
     }
 }

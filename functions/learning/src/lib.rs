@@ -53,12 +53,12 @@ impl Counted for Learning {
     type Numbers = Numbers;
 
     fn counters(event: &Event) -> Vec<AggregateRef> {
-        let learner = AggregateRef { kind: LEARNER, id: event.user_id.as_str().into() };
+        let learner = AggregateRef { kind: LEARNER, id: event.user_id.clone() };
         let concepts = match &event.what {
             What::Answered { concept_ids, .. } => concept_ids.as_slice(),
             What::Session { .. } | What::Mastery { .. } => &[],
         };
-        let concepts = concepts.iter().map(|id| AggregateRef { kind: CONCEPT, id: id.as_str().into() });
+        let concepts = concepts.iter().map(|id| AggregateRef { kind: CONCEPT, id: id.clone() });
         std::iter::once(learner).chain(concepts).collect()
     }
 

@@ -242,20 +242,20 @@ mod tests {
     use super::*;
 
     fn of(what: What) -> Event {
-        Event { user_id: "ada".to_owned(), what }
+        Event { user_id: "ada".into(), what }
     }
 
     fn answer(correct: bool, response_ms: i64, attempt: i32) -> Event {
-        let concept_ids = vec!["fractions".to_owned()];
-        of(What::Answered { question_id: "q1".to_owned(), concept_ids, correct, response_ms, attempt, score: None })
+        let concept_ids = vec!["fractions".into()];
+        of(What::Answered { question_id: "q1".into(), concept_ids, correct, response_ms, attempt, score: None })
     }
 
     fn session(is_end: bool, duration_ms: Option<i64>) -> Event {
-        of(What::Session { session_id: "s1".to_owned(), activity_id: None, duration_ms, is_end })
+        of(What::Session { session_id: "s1".into(), activity_id: None, duration_ms, is_end })
     }
 
     fn mastery(concept: &str, after: f64) -> Event {
-        of(What::Mastery { concept_id: concept.to_owned(), before: 0.0, after })
+        of(What::Mastery { concept_id: concept.into(), before: 0.0, after })
     }
 
     fn again<T: Serialize + for<'de> Deserialize<'de>>(of: &T) -> T {

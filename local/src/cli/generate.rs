@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use lyceum_core::clock::ms_since_1970;
 use lyceum_core::record::{Header, NewRecord};
 use lyceum_generate::{Either, Ending, Expected, FROM_MS, Generator, Made, Pace, Plan, Shares, UNFORESEEN};
@@ -21,7 +21,7 @@ use lyceum_server::work::{Prepared, Summary};
 use lyceum_xapi::utc_time::{Day, UtcTime};
 use serde_json::json;
 
-use super::session::{Owned, Session, own_or_find};
+use super::session::{Owned, Session, beside_mappings, own_or_find, progress_line};
 use super::table::{Side, Table};
 use super::{Data, Format, asked_to_end, say};
 use crate::config::Config;
@@ -295,27 +295,12 @@ async fn write_all(mut made: Paced, out: Box<dyn Finish + Send>) -> Result<()> {
 
 /// Publishes the events as `ingest` does, and waits until each is settled.
 async fn through_process(made: Paced, options: &Options, config: Config) -> Result<Summary> {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
+    let bar = progress_line();
     let (summary, failed) = match own_or_find(&options.data.data, &config, Purpose::Process).await? {
         Owned::Here(runtime) => {
-            let runtime = Arc::new(*runtime);
-            let stop = tokio::sync::watch::Sender::new(false);
-            let mut stopped = stop.subscribe();
-            let running = {
-                let runtime = runtime.clone();
-                tokio::spawn(async move {
-                    runtime.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-                })
-            };
             let progress = |at: ingest::Progress| bar.set_message(format!("{} made, {} settled", at.read, at.settled));
-            let done = ingest::ingest_made(&runtime.pipeline, made, progress).await;
-            stop.send_replace(true);
-            running.await.context("the mappings failed")?;
-            done?
+            let runtime = Arc::new(*runtime);
+            beside_mappings(&runtime, ingest::ingest_made(&runtime.pipeline, made, progress)).await?
         }
         Owned::Elsewhere(session) => through_another(made, &session, &bar).await?,
     };

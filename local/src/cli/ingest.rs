@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use lyceum_server::access::Access;
 use lyceum_server::dead_letters::letters::BEHIND;
 use lyceum_server::http::work::PreparedEvent;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::capacity;
 use super::say;
-use super::session::{EVERY_TENANT, Owned, Session, own_or_find};
+use super::session::{EVERY_TENANT, Owned, Session, beside_mappings, own_or_find, progress_line};
 use super::{Data, Format, asked_to_end, code_of};
 use crate::config::Config;
 use crate::ingest::{self, Unreadable};
@@ -57,33 +57,21 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         bail!("an event belongs to one tenant: name that one with --tenant");
     }
     check_any_opens(&options.files)?;
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
+    let bar = progress_line();
     let (summary, failed) = match own_or_find(&options.data.data, &config, Purpose::Process).await? {
         Owned::Here(runtime) => {
-            let runtime = Arc::new(*runtime);
-            let stop = tokio::sync::watch::Sender::new(false);
-            let mut stopped = stop.subscribe();
-            let running = {
-                let runtime = runtime.clone();
-                tokio::spawn(async move {
-                    runtime.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-                })
-            };
             let progress = |at: ingest::Progress| bar.set_message(format!("{} read, {} settled", at.read, at.settled));
-            let done = tokio::select! {
-                done = ingest::ingest(&runtime.pipeline, options.files.clone(), options.how(), progress) => done,
-                () = asked_to_end() => Err(anyhow::anyhow!(
-                    "ended before everything was settled; what was published stays and is settled at the next start. \
-                     Ingesting the files once more is harmless: what was applied counts as duplicate"
-                )),
+            let runtime = Arc::new(*runtime);
+            let work = async {
+                tokio::select! {
+                    done = ingest::ingest(&runtime.pipeline, options.files.clone(), options.how(), progress) => done,
+                    () = asked_to_end() => Err(anyhow::anyhow!(
+                        "ended before everything was settled; what was published stays and is settled at the next start. \
+                         Ingesting the files once more is harmless: what was applied counts as duplicate"
+                    )),
+                }
             };
-            stop.send_replace(true);
-            running.await.context("the mappings failed")?;
-            let (mut summary, failed) = done?;
+            let (mut summary, failed) = beside_mappings(&runtime, work).await?;
             let dead_letters = runtime.http_services(Access::open()).dead_letters;
             if let Err(error) = summary.look_up_refused(&*dead_letters, None).await {
                 tracing::warn!(%error, "it cannot be looked up which events were refused before");

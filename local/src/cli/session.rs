@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -11,6 +12,7 @@ use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use indicatif::{ProgressBar, ProgressStyle};
 use lyceum_server::access::Access;
 use lyceum_server::connect::StoresConfig;
 use lyceum_server::dead_letters::letters::BEHIND;
@@ -78,6 +80,35 @@ pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Does something while the mappings of this process run, which it starts, and ends afterwards.
+///
+/// # Errors
+/// What was to be done failed, or the mappings did.
+pub(super) async fn beside_mappings<T>(runtime: &Arc<Runtime>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let stop = tokio::sync::watch::Sender::new(false);
+    let mut stopped = stop.subscribe();
+    let running = {
+        let runtime = runtime.clone();
+        tokio::spawn(async move {
+            runtime.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
+        })
+    };
+    let done = work.await;
+    stop.send_replace(true);
+    running.await.context("the mappings failed")?;
+    done
+}
+
+/// The line that shows a person how far a command is.
+pub(super) fn progress_line() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 fn absolute(data: &Path) -> PathBuf {

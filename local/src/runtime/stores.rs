@@ -45,7 +45,8 @@ pub(super) async fn open(
         Some(service) => (service, None),
         None => {
             let embedded = EmbeddedDynamoDb::open(&folder.join("ledger.sqlite")).with_context(|| opening("ledger"))?;
-            let ledger = embedded.ledger(clock.clone()).await.with_context(|| opening("ledger"))?;
+            // The folder is locked, and an embedded store is no other process's.
+            let ledger = embedded.sole_ledger(clock.clone()).await.with_context(|| opening("ledger"))?;
             let ledger = Arc::new(ledger.counting_in(metrics.clone(), catalog.families()));
             let ledger = Arc::new(KnowingItsWrites::of(ledger));
             (Arc::new(Measured::new(ledger, metrics.clone())) as Arc<dyn Ledger>, Some(embedded))

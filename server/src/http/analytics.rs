@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use lyceum_xapi::utc_time::{Day, UtcTime};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::parameters::time;
 use super::{At, read_query};
 use crate::access::Caller;
 use crate::problem::Problem;
@@ -63,20 +63,10 @@ fn read_span(caller: &Caller, uri: &Uri) -> Result<Span, Problem> {
 }
 
 fn check_span(caller: &Caller, query: Query) -> Result<Span, Problem> {
-    let read = |name: &str, text: Option<String>, extra_days: i64| {
-        let text = text.filter(|text| !text.is_empty());
-        text.map(|text| {
-            read_time(&text, extra_days).ok_or_else(|| {
-                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
-                Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"))
-            })
-        })
-        .transpose()
-    };
     let span = Span {
         tenant: caller.scope(query.tenant.as_deref())?,
-        from_ms: read("from", query.from, 0)?,
-        to_ms: read("to", query.to, 1)?,
+        from_ms: time("from", query.from, 0)?,
+        to_ms: time("to", query.to, 1)?,
     };
     if let (Some(from), Some(to)) = (span.from_ms, span.to_ms)
         && from >= to
@@ -84,11 +74,4 @@ fn check_span(caller: &Caller, query: Query) -> Result<Span, Problem> {
         return Err(Problem::bad_request("from is not before to, so no time is left: swap them"));
     }
     Ok(span)
-}
-
-/// An instant, or the start of a UTC day that many days later.
-pub(super) fn read_time(text: &str, extra_days: i64) -> Option<i64> {
-    let time = text.parse::<UtcTime>().ok();
-    let time = time.or_else(|| Some(text.parse::<Day>().ok()?.plus(extra_days).start()));
-    time.map(UtcTime::as_millis)
 }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::analytics::read_time;
 use super::page::{Sources, frame};
+use super::parameters::{given, named, time};
 use super::{At, BODY_LIMIT_BYTES, Limit, read_body, read_query};
 use crate::access::Caller;
 use crate::audit::{Audit, Named};
@@ -42,25 +42,10 @@ pub(super) struct Query {
     cursor: Option<String>,
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
 impl Query {
     fn wanted(self, caller: &Caller) -> Result<Wanted, Problem> {
-        let time = |name: &str, text: Option<String>, extra_days: i64| {
-            let read = |text: String| {
-                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
-                let wrong = || Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"));
-                read_time(&text, extra_days).ok_or_else(wrong)
-            };
-            given(text).map(read).transpose()
-        };
-        let kind = |name: String| {
-            let names = EntryKind::ALL.map(EntryKind::name).join(", ");
-            let wrong = || Problem::bad_request(format!("{name:?} is no kind of entry; there are: {names}"));
-            EntryKind::from_name(&name).ok_or_else(wrong)
-        };
+        let kinds = EntryKind::ALL.map(EntryKind::name);
+        let kind = named("kind of entry", self.kind, EntryKind::from_name, &kinds)?;
         let event = |text: String| {
             let wrong = || Problem::bad_request(format!("event is {text:?}, which is no UUID, as an event's id is"));
             text.parse::<Uuid>().map_err(|_| wrong())
@@ -69,7 +54,7 @@ impl Query {
         Ok(Wanted {
             tenant: caller.scope(self.tenant.as_deref())?,
             log: None,
-            kinds: given(self.kind).map(kind).transpose()?.into_iter().collect(),
+            kinds: kind.into_iter().collect(),
             event_types: given(self.r#type).into_iter().collect(),
             event_id: given(self.event).map(event).transpose()?,
             correlation_id: given(self.correlation),
@@ -111,7 +96,7 @@ pub(super) async fn logs(State(audit): State<Audit>, caller: Caller, uri: Uri) -
             .iter()
             .map(|(log, head)| json!({"log": log.name(), "entries": head.tree.size(), "root": head.tree.root()}))
             .collect();
-        let seals = json!({"count": logs.last.count, "last": logs.last.hash});
+        let seals = json!({"count": logs.seals.last.count, "last": logs.seals.last.hash});
         tenants_shown.push(json!({"tenant": tenant, "logs": shown, "seals": seals}));
     }
     Ok(Json(json!({"tenants": tenants_shown})))
@@ -131,15 +116,14 @@ pub(super) async fn verify(State(audit): State<Audit>, caller: Caller, uri: Uri)
     let tenant = caller.scope(query.tenant.as_deref())?.unwrap_or(NOBODY.to_owned());
     let known = given(query.seal).map(|seal| seal.parse::<Hash>()).transpose();
     let known = known.map_err(|error| Problem::bad_request(error.to_string()))?;
-    let logs = audit.log.logs(&tenant).await?;
     let Some(name) = given(query.log) else {
-        return Ok(Json(
-            json!({"tenant": tenant, "seals": logs.last.count, "findings": logs.findings(&tenant, known)}),
-        ));
+        let logs = audit.log.logs(&tenant).await?;
+        let (count, findings) = (logs.seals.last.count, logs.findings(&tenant, known));
+        return Ok(Json(json!({"tenant": tenant, "seals": count, "findings": findings})));
     };
     let no_log = || Problem::not_found(format!("{name:?} is no log: write day/topic/partition"));
     let log = LogId::named(&tenant, &name).ok_or_else(no_log)?;
-    Ok(Json(json!(audit.log.verify(&log, &logs).await?)))
+    Ok(Json(json!(audit.log.verify(&log, &audit.log.seals(&tenant).await?).await?)))
 }
 
 /// What is sent with it.

@@ -16,8 +16,8 @@ use lyceum_core::record::Position;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::analytics::read_time;
 use super::body::{read_aside, work_aside};
+use super::parameters::{given, named, time};
 use super::{At, BODY_LIMIT_BYTES, Limit, PUBLISH_LIMIT_BYTES, read_body, read_query};
 use crate::access::{Access, Caller};
 use crate::dead_letters::letters::{
@@ -87,25 +87,6 @@ macro_rules! with_filters {
 }
 pub(super) use with_filters;
 
-/// A text that says something.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-/// The value of a parameter that is one of a few names.
-fn named<T>(
-    what: &str,
-    name: Option<String>,
-    from_name: impl Fn(&str) -> Option<T>,
-    names: &[&str],
-) -> Result<Option<T>, Problem> {
-    let find = |name: String| {
-        let unknown = || Problem::bad_request(format!("{name:?} is no {what}; there are: {}", names.join(", ")));
-        from_name(&name).ok_or_else(unknown)
-    };
-    given(name).map(find).transpose()
-}
-
 impl Filters {
     pub(super) fn new([topic, kind, rule, state, since, until]: [Option<String>; 6]) -> Self {
         Self { topic, kind, rule, state, since, until }
@@ -121,14 +102,6 @@ impl Filters {
 
     /// The filter, within what the caller may see.
     pub(super) fn read(self, caller: &Caller, tenant: Option<&str>) -> Result<DeadLetterFilter, Problem> {
-        let time = |name: &str, text: Option<String>, extra_days: i64| {
-            let read = |text: String| {
-                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
-                let wrong = || Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"));
-                read_time(&text, extra_days).ok_or_else(wrong)
-            };
-            given(text).map(read).transpose()
-        };
         Ok(DeadLetterFilter {
             tenant: caller.scope(tenant)?,
             topic: given(self.topic),

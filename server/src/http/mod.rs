@@ -68,6 +68,7 @@ mod learning;
 mod metrics;
 mod openapi;
 mod page;
+mod parameters;
 mod search;
 mod state;
 mod statements;

@@ -94,7 +94,7 @@ fn verify(world: &World) -> (u64, Vec<Finding>) {
         let logs = block_on(log.logs(&tenant)).unwrap();
         findings.extend(logs.findings(&tenant, None));
         for (of, _) in &logs.known {
-            let verified = block_on(log.verify(of, &logs)).unwrap();
+            let verified = block_on(log.verify(of, &logs.seals)).unwrap();
             entries += verified.entries;
             findings.extend(verified.findings);
         }
@@ -226,8 +226,8 @@ fn a_newer_day_seals_the_one_before_and_a_seal_that_is_kept_elsewhere_is_known_a
     for tenant in block_on(log.tenants()).unwrap() {
         let logs = block_on(log.logs(&tenant)).unwrap();
         // Where the newer day came first, nothing tells that the older one is over.
-        seen += usize::from(logs.last.count > 0);
-        assert_eq!(logs.findings(&tenant, logs.last.hash), []);
+        seen += usize::from(logs.seals.last.count > 0);
+        assert_eq!(logs.findings(&tenant, logs.seals.last.hash), []);
         block_on(log.seal(&tenant)).unwrap();
         let after = block_on(log.logs(&tenant)).unwrap();
         assert_eq!(after.findings(&tenant, after.last.hash), []);
@@ -284,7 +284,8 @@ fn an_entry_is_proved_by_what_leads_to_the_root_and_to_a_seal() {
     }
     let found = block_on(log.search(Wanted::default(), 1_000, None)).unwrap();
     for (document, entry) in found.entries.iter().step_by(17) {
-        let proof = block_on(log.prove(document, entry)).unwrap().expect("it is in its log");
+        let mut proofs = block_on(log.proofs(&entry.log.tenant)).unwrap();
+        let proof = block_on(proofs.prove(document, entry)).unwrap().expect("it is in its log");
         let root = lyceum_core::audit::tree::root_by(&proof.now.path, proof.leaf, proof.number, proof.now.size);
         assert_eq!(root, Some(proof.now.root));
         let sealed = proof.sealed.expect("it is sealed").way;

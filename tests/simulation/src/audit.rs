@@ -117,7 +117,7 @@ fn check(stage: &Arc<Stage>) -> Result<(), Violation> {
         let logs = answer(log.logs(&tenant)).map_err(|error| failed(&error))?;
         let mut findings = logs.findings(&tenant, None);
         for (of, _) in &logs.known {
-            findings.extend(answer(log.verify(of, &logs)).map_err(|error| failed(&error))?.findings);
+            findings.extend(answer(log.verify(of, &logs.seals)).map_err(|error| failed(&error))?.findings);
         }
         // Where the platform gives a record up, what was on its way with it, and behind it, may have left entries of other numbers:
         // they stand in no log, and that is told.

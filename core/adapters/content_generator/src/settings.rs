@@ -121,11 +121,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<GeneratorSettings, String> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let settings = GeneratorSettings::read(&mut reading);
-        reading.finish(settings).map_err(|wrong| wrong.to_string())
+        lyceum_testing::environment::read(variables, GeneratorSettings::read).map_err(|wrong| wrong.to_string())
     }
 
     #[test]

@@ -469,13 +469,18 @@ impl Ledger for DynamoDbLedger {
     async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
         key.check()?;
         let lease = ItemKey::of_lease(key);
-        let request = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(lease.clone().into_attributes()))
-            .condition_expression("attribute_not_exists(pk) OR h = :h OR u <= :now")
-            .update_expression(format!("SET h = :h, u = :u, s = :s, {EXPIRES_AT} = :expires_at"))
+        let is_free = "attribute_not_exists(pk) OR h = :h OR u <= :now";
+        let is_given = format!("SET h = :h, u = :u, s = :s, {EXPIRES_AT} = :expires_at");
+        let request = self.client.update_item().table_name(&*self.table).set_key(Some(lease.clone().into_attributes()));
+        let request = match self.options.sole {
+            // Whoever was given it under another name has ended.
+            Some(sole) => request
+                .condition_expression(format!("{is_free} OR attribute_not_exists(o) OR o <> :o"))
+                .update_expression(format!("{is_given}, o = :o"))
+                .expression_attribute_values(":o", AttributeValue::S(sole.to_string())),
+            None => request.condition_expression(is_free).update_expression(is_given),
+        };
+        let request = request
             .expression_attribute_values(":h", AttributeValue::S(holder.to_string()))
             .expression_attribute_values(":u", number(until_ms))
             .expression_attribute_values(":now", number(now_ms))

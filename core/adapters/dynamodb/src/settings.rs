@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lyceum_core::environment::{Reading, Table, Variable, milliseconds, optional, text};
+use uuid::Uuid;
 
 const AWS_ENDPOINT_URL_DYNAMODB: Variable<Option<String>> = optional(
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -37,6 +38,9 @@ pub struct LedgerOptions {
     pub attempts: u32,
     /// The longest wait before the second attempt; it doubles from one to the next, and the jitter shortens it.
     pub backoff: Duration,
+    /// Names the one process that may use the table for now, where there is never more than one: then a lease that another one
+    /// was given is nobody's any more, since that one has ended. `None` where others may use it, too.
+    pub sole: Option<Uuid>,
 }
 
 impl Default for LedgerOptions {
@@ -49,6 +53,7 @@ impl Default for LedgerOptions {
             connect_timeout: Duration::from_secs(1),
             attempts: 4,
             backoff: Duration::from_millis(50),
+            sole: None,
         }
     }
 }
@@ -111,11 +116,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<DynamoDbSettings, String> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let settings = DynamoDbSettings::read(&mut reading);
-        reading.finish(settings).map_err(|wrong| wrong.to_string())
+        lyceum_testing::environment::read(variables, DynamoDbSettings::read).map_err(|wrong| wrong.to_string())
     }
 
     #[test]

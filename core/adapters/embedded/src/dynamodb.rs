@@ -33,6 +33,7 @@ use dynoxide::{Database, DynoxideError};
 use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::ledger::LedgerError;
@@ -69,6 +70,8 @@ pub struct EmbeddedDynamoDb {
     calls: Sender<Call>,
     thread: Option<JoinHandle<()>>,
     database: Option<Database>,
+    /// No two that were opened have the same.
+    name: Uuid,
 }
 
 impl EmbeddedDynamoDb {
@@ -86,7 +89,7 @@ impl EmbeddedDynamoDb {
             .name("embedded-dynamodb".to_owned())
             .spawn(move || serve(&served, &log, &received))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { calls, thread: Some(thread), database: Some(database) })
+        Ok(Self { calls, thread: Some(thread), database: Some(database), name: Uuid::new_v4() })
     }
 
     /// A client of it, for whatever the SDK can do that dynoxide can and the ledger uses.
@@ -106,7 +109,21 @@ impl EmbeddedDynamoDb {
 
     /// The ledger in it; its table is created where it is absent.
     pub async fn ledger(&self, clock: Arc<dyn Clock>) -> Result<DynamoDbLedger, EmbeddedDynamoDbError> {
-        let options = LedgerOptions { call_timeout: CALL_TIMEOUT, ..LedgerOptions::default() };
+        self.ledger_of(None, clock).await
+    }
+
+    /// The ledger of a process that nobody shares the file with, as long as this is open: leases that were given before are
+    /// over, since whoever held one has ended, maybe by force, and would have given it back.
+    pub async fn sole_ledger(&self, clock: Arc<dyn Clock>) -> Result<DynamoDbLedger, EmbeddedDynamoDbError> {
+        self.ledger_of(Some(self.name), clock).await
+    }
+
+    async fn ledger_of(
+        &self,
+        sole: Option<Uuid>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<DynamoDbLedger, EmbeddedDynamoDbError> {
+        let options = LedgerOptions { call_timeout: CALL_TIMEOUT, sole, ..LedgerOptions::default() };
         let ledger = DynamoDbLedger::new(&self.client(), TABLE, options, clock);
         ledger.ensure_table().await?;
         Ok(ledger)

@@ -360,11 +360,7 @@ mod tests {
     use lyceum_core::environment::WrongEnvironment;
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<KafkaSettings>, WrongEnvironment> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let settings = KafkaSettings::read(&mut reading);
-        reading.finish(settings)
+        lyceum_testing::environment::read(variables, KafkaSettings::read)
     }
 
     const SERVERS: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "one:9092,two:9092");

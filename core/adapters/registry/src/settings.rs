@@ -224,11 +224,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<RegistrySettings>, String> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let settings = RegistrySettings::read(&mut reading);
-        reading.finish(settings).map_err(|wrong| wrong.to_string())
+        lyceum_testing::environment::read(variables, RegistrySettings::read).map_err(|wrong| wrong.to_string())
     }
 
     #[test]

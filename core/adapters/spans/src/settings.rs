@@ -266,11 +266,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<SpansSettings>, WrongEnvironment> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let settings = SpansSettings::read(&mut reading);
-        reading.finish(settings)
+        lyceum_testing::environment::read(variables, SpansSettings::read)
     }
 
     fn way(variables: &[(&str, &str)]) -> Option<Way> {

@@ -16,11 +16,13 @@ use super::seen::{Path, Seen, Stop, Variant};
 
 /// So many items may arrays and maps of one record have together: an item may take no byte at all.
 const MAX_ITEMS: usize = 100_000;
+
 /// The bytes of a record, and how far they are read.
 pub(super) struct Bytes<'d, 's> {
     left: &'d [u8],
     whole: usize,
     items: usize,
+    fields: usize,
     pub(super) seen: &'s mut Seen,
 }
 
@@ -58,7 +60,7 @@ impl<'a, 'd> Lend<'a, 'd> for Copied {
 
 impl<'d, 's> Bytes<'d, 's> {
     pub(super) fn of(bytes: &'d [u8], seen: &'s mut Seen) -> Self {
-        Self { left: bytes, whole: bytes.len(), items: 0, seen }
+        Self { left: bytes, whole: bytes.len(), items: 0, fields: 0, seen }
     }
 
     /// Bytes behind the value.
@@ -79,6 +81,7 @@ impl<'d, 's> Bytes<'d, 's> {
         Stop::Noted
     }
 
+    #[inline]
     fn byte(&mut self, path: &Path<'_>, expected: &str) -> Result<u8, Stop> {
         let Some((byte, rest)) = self.left.split_first() else { return Err(self.ended(path, expected)) };
         self.left = rest;
@@ -111,6 +114,7 @@ impl<'d, 's> Bytes<'d, 's> {
     }
 
     /// A number outside of an int leaves the next value findable.
+    #[inline]
     fn int(&mut self, path: &Path<'_>) -> Result<i32, Stop> {
         let number = self.long(path, "an int")?;
         Ok(i32::try_from(number).unwrap_or_else(|_| {
@@ -119,12 +123,14 @@ impl<'d, 's> Bytes<'d, 's> {
         }))
     }
 
+    #[inline]
     fn exact<const N: usize>(&mut self, path: &Path<'_>, expected: &str) -> Result<[u8; N], Stop> {
         let Some((bytes, rest)) = self.left.split_first_chunk::<N>() else { return Err(self.ended(path, expected)) };
         self.left = rest;
         Ok(*bytes)
     }
 
+    #[inline]
     fn take(&mut self, length: usize, path: &Path<'_>, expected: &str) -> Result<&'d [u8], Stop> {
         let Some((bytes, rest)) = self.left.split_at_checked(length) else {
             let message = format!("expected {expected} of {length} bytes, and the value has {} more", self.left.len());
@@ -134,6 +140,7 @@ impl<'d, 's> Bytes<'d, 's> {
         Ok(bytes)
     }
 
+    #[inline]
     fn with_length(&mut self, path: &Path<'_>, expected: &str) -> Result<&'d [u8], Stop> {
         let length = self.long(path, expected)?;
         match usize::try_from(length) {
@@ -142,11 +149,13 @@ impl<'d, 's> Bytes<'d, 's> {
         }
     }
 
+    #[inline]
     fn text(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
         let bytes = self.with_length(path, "a string")?;
         Ok(self.utf8(bytes, path))
     }
 
+    #[inline]
     fn utf8(&mut self, bytes: &'d [u8], path: &Path<'_>) -> &'d str {
         std::str::from_utf8(bytes).unwrap_or_else(|error| {
             let message = format!("expected a string, found bytes that are no UTF-8 from byte {}", error.valid_up_to());
@@ -155,6 +164,7 @@ impl<'d, 's> Bytes<'d, 's> {
         })
     }
 
+    #[inline]
     fn boolean(&mut self, path: &Path<'_>) -> Result<bool, Stop> {
         let byte = self.byte(path, "a boolean")?;
         if byte > 1 {
@@ -163,6 +173,7 @@ impl<'d, 's> Bytes<'d, 's> {
         Ok(byte == 1)
     }
 
+    #[inline]
     fn branch<'p>(&mut self, branches: &'p [OpId], path: &Path<'_>) -> Result<&'p OpId, Stop> {
         let at = self.long(path, "the branch of a union")?;
         let branch = usize::try_from(at).ok().and_then(|at| branches.get(at));
@@ -172,6 +183,7 @@ impl<'d, 's> Bytes<'d, 's> {
         })
     }
 
+    #[inline]
     fn symbol(&mut self, symbols: &[Symbol], path: &Path<'_>) -> Result<u32, Stop> {
         let at = self.long(path, "an enum")?;
         let Some(symbol) = usize::try_from(at).ok().and_then(|at| symbols.get(at)) else {
@@ -204,11 +216,19 @@ impl<'d, 's> Bytes<'d, 's> {
         Ok(count)
     }
 
-    fn check_depth(&mut self, path: &Path<'_>) -> Result<(), Stop> {
-        match path.depth() > MAX_DEPTH {
-            true => Err(self.malformed(path, format!("expected at most {MAX_DEPTH} records in each other"))),
-            false => Ok(()),
+    /// Before the fields of a record: neither how deep it lies in others nor how many fields there are without a byte is the
+    /// schema's to say, which a registry may have of anyone.
+    fn enter(&mut self, fields: usize, path: &Path<'_>) -> Result<(), Stop> {
+        if path.depth() > MAX_DEPTH {
+            return Err(self.malformed(path, format!("expected at most {MAX_DEPTH} records in each other")));
         }
+        self.fields += fields;
+        // What has a byte lies in no more records than that.
+        if self.fields > MAX_ITEMS + MAX_DEPTH * self.whole {
+            let message = format!("expected at most {MAX_ITEMS} fields that take no byte, found more");
+            return Err(self.malformed(path, message));
+        }
+        Ok(())
     }
 
     fn skip(&mut self, plan: &Plan, op: &Op, path: &Path<'_>) -> Result<(), Stop> {
@@ -237,8 +257,8 @@ impl<'d, 's> Bytes<'d, 's> {
                     self.skip(plan, plan.get(*items), &Path::Item(path, at))?;
                 }
             },
-            Op::Record(steps) => {
-                self.check_depth(path)?;
+            Op::Record { steps, .. } => {
+                self.enter(steps.len(), path)?;
                 for step in steps {
                     if let Step::Read { name, op, .. } | Step::Skip { name, op } = step {
                         self.skip(plan, plan.get(*op), &Path::Member(path, name))?;
@@ -270,11 +290,16 @@ pub(super) fn tenant(seen: &Seen, bytes: &[u8]) -> Option<String> {
     again.findings.is_empty().then_some(tenant)
 }
 
-/// The value that is read next.
-pub(super) struct At<'b, 's, 'd, 'p, L> {
-    pub(super) bytes: &'b mut Bytes<'d, 's>,
+/// What is read, and how.
+pub(super) struct Source<'d, 's, 'p> {
+    pub(super) bytes: Bytes<'d, 's>,
     pub(super) plan: &'p Plan,
     pub(super) reader: &'p Schema,
+}
+
+/// The value that is read next.
+pub(super) struct At<'b, 's, 'd, 'p, L> {
+    pub(super) source: &'b mut Source<'d, 's, 'p>,
     pub(super) op: &'p Op,
     pub(super) path: &'b Path<'b>,
     pub(super) lend: PhantomData<L>,
@@ -282,15 +307,16 @@ pub(super) struct At<'b, 's, 'd, 'p, L> {
 
 impl<L> At<'_, '_, '_, '_, L> {
     /// The operation behind the writer's branch.
+    #[inline]
     fn chosen(mut self) -> Result<Self, Stop> {
         while let Op::Branches(branches) = self.op {
-            self.op = self.plan.get(*self.bytes.branch(branches, self.path)?);
+            self.op = self.source.plan.get(*self.source.bytes.branch(branches, self.path)?);
         }
         Ok(self)
     }
 
     fn inner(self, op: OpId) -> Self {
-        Self { op: self.plan.get(op), ..self }
+        Self { op: self.source.plan.get(op), ..self }
     }
 }
 
@@ -301,48 +327,48 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
         let path = self.path;
         match self.op {
             Op::Null => visitor.visit_unit(),
-            Op::Boolean => visitor.visit_bool(self.bytes.boolean(path)?),
-            Op::Int => visitor.visit_i32(self.bytes.int(path)?),
-            Op::Long => visitor.visit_i64(self.bytes.long(path, "a long")?),
-            Op::IntToLong => visitor.visit_i64(self.bytes.int(path)?.into()),
-            Op::IntToDouble => visitor.visit_f64(self.bytes.int(path)?.into()),
-            Op::LongToDouble => visitor.visit_f64(self.bytes.long(path, "a long")? as f64),
+            Op::Boolean => visitor.visit_bool(self.source.bytes.boolean(path)?),
+            Op::Int => visitor.visit_i32(self.source.bytes.int(path)?),
+            Op::Long => visitor.visit_i64(self.source.bytes.long(path, "a long")?),
+            Op::IntToLong => visitor.visit_i64(self.source.bytes.int(path)?.into()),
+            Op::IntToDouble => visitor.visit_f64(self.source.bytes.int(path)?.into()),
+            Op::LongToDouble => visitor.visit_f64(self.source.bytes.long(path, "a long")? as f64),
             Op::Float | Op::FloatToDouble => {
-                visitor.visit_f64(f32::from_le_bytes(self.bytes.exact(path, "a float")?).into())
+                visitor.visit_f64(f32::from_le_bytes(self.source.bytes.exact(path, "a float")?).into())
             }
-            Op::Double => visitor.visit_f64(f64::from_le_bytes(self.bytes.exact(path, "a double")?)),
+            Op::Double => visitor.visit_f64(f64::from_le_bytes(self.source.bytes.exact(path, "a double")?)),
             Op::String => {
-                let text = self.bytes.text(path)?;
+                let text = self.source.bytes.text(path)?;
                 L::text(text, visitor)
             }
             Op::BytesToString => {
-                let bytes = self.bytes.with_length(path, "bytes")?;
-                let text = self.bytes.utf8(bytes, path);
+                let bytes = self.source.bytes.with_length(path, "bytes")?;
+                let text = self.source.bytes.utf8(bytes, path);
                 L::text(text, visitor)
             }
             Op::Bytes => {
-                let bytes = self.bytes.with_length(path, "bytes")?;
+                let bytes = self.source.bytes.with_length(path, "bytes")?;
                 L::bytes(bytes, visitor)
             }
             Op::StringToBytes => {
-                let text = self.bytes.text(path)?;
+                let text = self.source.bytes.text(path)?;
                 L::bytes(text.as_bytes(), visitor)
             }
             Op::Fixed(size) => {
-                let bytes = self.bytes.take(*size, path, "bytes")?;
+                let bytes = self.source.bytes.take(*size, path, "bytes")?;
                 L::bytes(bytes, visitor)
             }
-            Op::Enum(symbols) => visitor.visit_u32(self.bytes.symbol(symbols, path)?),
+            Op::Enum(symbols) => visitor.visit_u32(self.source.bytes.symbol(symbols, path)?),
             Op::Array(items) => {
-                let op = self.plan.get(*items);
+                let op = self.source.plan.get(*items);
                 visitor.visit_seq(Items { at: self, op, in_block: 0, next: 0 })
             }
             Op::Map(values) => {
-                let op = self.plan.get(*values);
+                let op = self.source.plan.get(*values);
                 visitor.visit_map(Items { at: self, op, in_block: 0, next: 0 })
             }
-            Op::Record(steps) => {
-                self.bytes.check_depth(path)?;
+            Op::Record { steps, .. } => {
+                self.source.bytes.enter(steps.len(), path)?;
                 visitor.visit_map(Fields { at: self, steps, current: None })
             }
             Op::Branches(_) => self.chosen()?.deserialize_any(visitor),
@@ -350,16 +376,42 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
                 let inner = *inner;
                 self.inner(inner).deserialize_any(visitor)
             }
-            Op::Never(why) => Err(self.bytes.never(why, path)),
-            Op::Unfinished => Err(self.bytes.never("the schema cannot be read", path)),
+            Op::Never(why) => Err(self.source.bytes.never(why, path)),
+            Op::Unfinished => Err(self.source.bytes.never("the schema cannot be read", path)),
         }
     }
 
+    #[inline]
+    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        // A text is most often one that was written as such.
+        match self.op {
+            Op::String => L::text(self.source.bytes.text(self.path)?, visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_i64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Long => visitor.visit_i64(self.source.bytes.long(self.path, "a long")?),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Double => visitor.visit_f64(f64::from_le_bytes(self.source.bytes.exact(self.path, "a double")?)),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
         let chosen = self.chosen()?;
         match chosen.op {
             Op::Null => visitor.visit_none(),
-            Op::Branch { inner, .. } => match chosen.plan.get(*inner) {
+            Op::Branch { inner, .. } => match chosen.source.plan.get(*inner) {
                 Op::Null => visitor.visit_none(),
                 _ => {
                     let inner = *inner;
@@ -383,10 +435,10 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
                 visitor.visit_enum(Variant { at, inner: Some(chosen.inner(inner)) })
             }
             Op::Enum(symbols) => {
-                let at = chosen.bytes.symbol(symbols, chosen.path)?;
+                let at = chosen.source.bytes.symbol(symbols, chosen.path)?;
                 visitor.visit_enum(Variant::<Self> { at, inner: None })
             }
-            Op::Never(why) => Err(chosen.bytes.never(why, chosen.path)),
+            Op::Never(why) => Err(chosen.source.bytes.never(why, chosen.path)),
             _ => Err(de::Error::custom("a union or an enum is read of something else")),
         }
     }
@@ -395,10 +447,53 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_struct<V: Visitor<'a>>(
+        mut self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        self = self.chosen()?;
+        while let Op::Branch { inner, .. } = self.op {
+            self = self.inner(*inner);
+        }
+        let Op::Record { steps, is_in_order: true } = self.op else { return self.deserialize_any(visitor) };
+        self.source.bytes.enter(steps.len(), self.path)?;
+        // A struct has the reader's fields in their order, so that no field needs to be told by its place.
+        let mut fields = InOrder { at: self, steps: steps.iter() };
+        let value = visitor.visit_seq(&mut fields);
+        if value.is_ok() && !fields.steps.as_slice().is_empty() {
+            let mut rest = &mut fields;
+            while rest.next_element::<de::IgnoredAny>()?.is_some() {}
+        }
+        value
+    }
+
     serde::forward_to_deserialize_any! {
         <V: Visitor<'a>>
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 char string bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        identifier ignored_any
+    }
+}
+
+/// The fields of a record, all of the reader's in their order.
+struct InOrder<'b, 's, 'd, 'p, L> {
+    at: At<'b, 's, 'd, 'p, L>,
+    steps: std::slice::Iter<'p, Step>,
+}
+
+impl<'a, 'd, L: Lend<'a, 'd>> SeqAccess<'a> for &mut InOrder<'_, '_, 'd, '_, L> {
+    type Error = Stop;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Stop> {
+        let Some(Step::Read { name, op, is_tenant, .. }) = self.steps.next() else { return Ok(None) };
+        let At { source, path, .. } = &mut self.at;
+        if *is_tenant {
+            source.bytes.seen.tenant_at = Some(source.bytes.left.len());
+        }
+        let (op, path) = (source.plan.get(*op), Path::Member(path, name));
+        seed.deserialize(At { source, op, path: &path, lend: PhantomData::<L> }).map(Some)
     }
 }
 
@@ -418,7 +513,7 @@ impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Fields<'_, '_, 'd, '_, L> {
             let place = match step {
                 Step::Skip { name, op } => {
                     let path = Path::Member(self.at.path, name);
-                    self.at.bytes.skip(self.at.plan, self.at.plan.get(*op), &path)?;
+                    self.at.source.bytes.skip(self.at.source.plan, self.at.source.plan.get(*op), &path)?;
                     continue;
                 }
                 Step::Read { at, .. } | Step::Default { at, .. } => *at,
@@ -431,24 +526,24 @@ impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Fields<'_, '_, 'd, '_, L> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Stop> {
-        let At { bytes, plan, reader, path, .. } = &mut self.at;
+        let At { source, path, .. } = &mut self.at;
         match self.current.take() {
             Some(Step::Read { name, op, is_tenant, .. }) => {
                 if *is_tenant {
-                    bytes.seen.tenant_at = Some(bytes.left.len());
+                    source.bytes.seen.tenant_at = Some(source.bytes.left.len());
                 }
-                let (plan, reader, path) = (*plan, *reader, Path::Member(path, name));
-                seed.deserialize(At { bytes, plan, reader, op: plan.get(*op), path: &path, lend: PhantomData::<L> })
+                let (op, path) = (source.plan.get(*op), Path::Member(path, name));
+                seed.deserialize(At { source, op, path: &path, lend: PhantomData::<L> })
             }
             Some(Step::Default { at, name, record }) => {
                 let path = Path::Member(path, name);
-                let field = match reader.get(*record) {
+                let field = match source.reader.get(*record) {
                     Type::Record { fields, .. } => fields.get(*at as usize),
                     _ => None,
                 };
                 match field.and_then(|field| Some((field, field.default.as_ref()?))) {
                     Some((field, default)) => {
-                        let (schema, of, seen) = (*reader, field.of, &mut *bytes.seen);
+                        let (schema, of, seen) = (source.reader, field.of, &mut *source.bytes.seen);
                         seed.deserialize(JsonAt { value: Some(default), schema, of, path: &path, seen })
                     }
                     None => Err(de::Error::custom("a default is missing")),
@@ -470,7 +565,7 @@ struct Items<'b, 's, 'd, 'p, L> {
 impl<'d, L> Items<'_, '_, 'd, '_, L> {
     fn has_next(&mut self) -> Result<bool, Stop> {
         if self.in_block == 0 {
-            self.in_block = self.at.bytes.block(self.at.path)?;
+            self.in_block = self.at.source.bytes.block(self.at.path)?;
         }
         Ok(self.in_block > 0)
     }
@@ -481,8 +576,7 @@ impl<'d, L> Items<'_, '_, 'd, '_, L> {
     {
         let path = Path::Item(self.at.path, self.next);
         (self.in_block, self.next) = (self.in_block - 1, self.next + 1);
-        let At { bytes, plan, reader, .. } = &mut self.at;
-        seed.deserialize(At { bytes, plan, reader, op: self.op, path: &path, lend: PhantomData::<L> })
+        seed.deserialize(At { source: self.at.source, op: self.op, path: &path, lend: PhantomData::<L> })
     }
 }
 
@@ -504,7 +598,7 @@ impl<'a, 'd, L: Lend<'a, 'd>> MapAccess<'a> for Items<'_, '_, 'd, '_, L> {
         if !self.has_next()? {
             return Ok(None);
         }
-        let text = self.at.bytes.text(self.at.path)?;
+        let text = self.at.source.bytes.text(self.at.path)?;
         let key: de::value::StrDeserializer<'_, Stop> = text.into_deserializer();
         seed.deserialize(key).map(Some)
     }

@@ -1,5 +1,7 @@
 //! The bounds of a payload's fields, which no schema can say: each that is broken is a finding, and all of them are reported.
 
+use smol_str::SmolStr;
+
 use super::Text;
 use crate::envelope::finding;
 use crate::formats::statement::field::MAX_ID_BYTES;
@@ -18,17 +20,17 @@ impl Bounds {
     }
 
     /// An id: not empty, at most [`MAX_ID_BYTES`].
-    pub fn id(&mut self, name: &str, text: &Text<'_>) -> String {
+    pub fn id(&mut self, name: &str, text: &Text<'_>) -> SmolStr {
         self.id_at(name, None, text)
     }
 
     /// Ids, each once, at most so many.
-    pub fn ids(&mut self, name: &str, texts: &[Text<'_>], most: usize) -> Vec<String> {
+    pub fn ids(&mut self, name: &str, texts: &[Text<'_>], most: usize) -> Vec<SmolStr> {
         if texts.len() > most {
             self.wrong(name, None, format!("{name} has {} items, and may have {most}", texts.len()));
             return Vec::new();
         }
-        let mut ids: Vec<String> = Vec::with_capacity(texts.len());
+        let mut ids: Vec<SmolStr> = Vec::with_capacity(texts.len());
         for (at, text) in texts.iter().enumerate() {
             let id = self.id_at(name, Some(at), text);
             if !ids.contains(&id) {
@@ -39,7 +41,7 @@ impl Bounds {
     }
 
     /// An id that may be missing.
-    pub fn id_if_given(&mut self, name: &str, text: Option<&Text<'_>>) -> Option<String> {
+    pub fn id_if_given(&mut self, name: &str, text: Option<&Text<'_>>) -> Option<SmolStr> {
         text.map(|text| self.id(name, text))
     }
 
@@ -68,12 +70,12 @@ impl Bounds {
         if self.findings.is_empty() { Ok(event) } else { Err(self.findings) }
     }
 
-    fn id_at(&mut self, name: &str, item: Option<usize>, Text(text): &Text<'_>) -> String {
+    fn id_at(&mut self, name: &str, item: Option<usize>, Text(text): &Text<'_>) -> SmolStr {
         if text.is_empty() || text.len() > MAX_ID_BYTES {
             let message = format!("{name} must be a text of 1 to {MAX_ID_BYTES} bytes, and has {}", text.len());
             self.wrong(name, item, message);
         }
-        text.as_ref().to_owned()
+        SmolStr::new(text)
     }
 
     #[cold]

@@ -66,9 +66,9 @@ impl<'v, 'a, 's> JsonAt<'v, 'a, 's> {
     }
 
     fn symbol(&mut self, symbols: &[String], default: Option<u32>) -> u32 {
-        let text = match self.value {
+        let (value, text) = match self.value {
             None => return 0,
-            Some(Json::Text(text)) => text,
+            Some(value @ Json::Text(text)) => (value, text),
             Some(_) => {
                 self.wrong();
                 return 0;
@@ -86,7 +86,7 @@ impl<'v, 'a, 's> JsonAt<'v, 'a, 's> {
             self.seen.unknown_symbol = Some((self.path.pointer(), text.to_string()));
             return default;
         }
-        let message = format!("expected one of {}, found the text {text:?}", symbols.join(", "));
+        let message = format!("expected one of {}, found {}", symbols.join(", "), value.told());
         self.seen.note("field.type", self.path, message);
         0
     }

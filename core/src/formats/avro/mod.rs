@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 use super::statement::field::MAX_ID_BYTES;
 use super::{Format, Opened, has_member};
 use crate::catalog::Known;
-use crate::envelope::{Envelope, Hint, Invalid, Opening};
+use crate::envelope::{Envelope, Hint, Invalid, Opening, finding};
 use crate::outcome::{DeadLetterKind, Finding};
 use crate::ports::schemas::{SchemaRef, Schemas};
 use crate::record::Record;
@@ -34,7 +34,7 @@ mod seen;
 mod tests;
 mod value;
 
-use binary::{At, Bytes, Copied, Lend, Lent};
+use binary::{At, Bytes, Copied, Lend, Lent, Source};
 pub use framing::MAPPING_HEADER;
 use framing::{Framed, unframed};
 use json::JsonAt;
@@ -219,13 +219,13 @@ fn read<'a, E: AvroEvents>(
     hint: Hint<'_>,
     framed: &Framed<'a>,
     by: Option<Result<&Plan, &Vec<Mismatch>>>,
-) -> Result<(Known, Envelopes<'a, E>), Box<Invalid>> {
+) -> Result<(Known, Box<Envelopes<'a, E>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
     let mut seen = Seen::default();
     let wire = match (framed, by) {
         (Framed::Binary(_, bytes), Some(Ok(plan))) => match bytes {
-            Cow::Borrowed(bytes) => in_binary::<E, Lent>(bytes, plan, &mut seen),
-            Cow::Owned(bytes) => in_binary::<E, Copied>(bytes, plan, &mut seen),
+            Cow::Borrowed(bytes) => of_bytes::<Wire<'_, _>, Lent>(bytes, plan, &E::schemas().reader, &mut seen),
+            Cow::Owned(bytes) => of_bytes::<Wire<'_, _>, Copied>(bytes, plan, &E::schemas().reader, &mut seen),
         },
         (Framed::Json, _) => return in_json::<E>(opening, value, hint),
         (Framed::Binary(schema, _), by) => {
@@ -252,55 +252,79 @@ fn read<'a, E: AvroEvents>(
             return Err(opening.invalid(DeadLetterKind::Decode));
         }
     };
-    let Some(wire) = wire else {
-        let bytes = match framed {
-            Framed::Binary(_, bytes) => &**bytes,
-            Framed::Json | Framed::Unknown(_) => value,
-        };
-        opening.find_tenant([("/tenant_id", binary::tenant(&seen, bytes).map(Cow::Owned)), ("", None)]);
-        opening.extend(seen.into_findings());
-        return Err(opening.invalid(DeadLetterKind::Decode));
+    let wire = match wire {
+        Ok(wire) if seen.findings.is_empty() => wire,
+        _ => return Err(unread(opening, framed, value, seen)),
     };
     let named = E::schemas().event_types.get(wire.event_type as usize).map(|name| Cow::Borrowed(name.as_str()));
     let named = unknown_type(&seen).map(Cow::Owned).or(named);
     finish::<E>(opening, wire, named, Vec::new(), hint)
 }
 
-/// The event in binary; what is wrong is in `seen`.
-fn in_binary<'a, 'd, E: AvroEvents, L: Lend<'a, 'd>>(
+/// What is no event in binary, by what was seen of it.
+#[cold]
+fn unread(mut opening: Opening<'_, '_>, framed: &Framed<'_>, value: &[u8], seen: Seen) -> Box<Invalid> {
+    let bytes = match framed {
+        Framed::Binary(_, bytes) => &**bytes,
+        Framed::Json | Framed::Unknown(_) => value,
+    };
+    opening.find_tenant([("/tenant_id", binary::tenant(&seen, bytes).map(Cow::Owned)), ("", None)]);
+    opening.extend(seen.into_findings());
+    opening.invalid(DeadLetterKind::Decode)
+}
+
+/// A value in binary; where that is none, or anything is in `seen`, something is wrong with it. It is given back as it was read: a
+/// value is large, and so is each move of it.
+fn of_bytes<'a, 'd, T: Deserialize<'a>, L: Lend<'a, 'd>>(
     bytes: &'d [u8],
     plan: &Plan,
+    reader: &Schema,
     seen: &mut Seen,
-) -> Option<Wire<'a, E::Payload<'a>>> {
-    let mut reading = Bytes::of(bytes, seen);
+) -> Result<T, Stop> {
+    let mut source = Source { bytes: Bytes::of(bytes, seen), plan, reader };
     let path = Path::Whole;
-    let reader = &E::schemas().reader;
-    let at = At { bytes: &mut reading, plan, reader, op: plan.root(), path: &path, lend: PhantomData::<L> };
-    let wire = note_said(Wire::deserialize(at), reading.seen);
-    if wire.is_some() && reading.left() > 0 {
-        let message = format!("{} bytes are left behind the event", reading.left());
-        reading.seen.note("record.malformed", &path, message);
+    let value = T::deserialize(At { source: &mut source, op: plan.root(), path: &path, lend: PhantomData::<L> });
+    let left = source.bytes.left();
+    match &value {
+        Ok(_) if left > 0 => {
+            seen.note("record.malformed", &path, format!("{left} bytes are left behind the event"));
+        }
+        Err(Stop::Said(what)) => note_said(what, seen),
+        Ok(_) | Err(Stop::Noted) => {}
     }
-    wire.filter(|_| seen.findings.is_empty())
+    value
+}
+
+/// What `T` reads of a value without a framing that one schema wrote, resolved against another, which is that of `T`: the fields of a
+/// record are named by their places in it, a symbol by its own.
+///
+/// # Errors
+/// All that is wrong: the schemas do not match, or the bytes are no value of the writer's.
+pub fn read_value<'a, T: Deserialize<'a>>(
+    writer: &Schema,
+    reader: &Schema,
+    bytes: &'a [u8],
+) -> Result<T, Vec<Finding>> {
+    let plan = Plan::of(writer, reader).map_err(|mismatches| -> Vec<Finding> {
+        mismatches.into_iter().map(|of| finding("schema.mismatch", &of.pointer, of.message)).collect()
+    })?;
+    let mut seen = Seen::default();
+    match of_bytes::<T, Lent>(bytes, &plan, reader, &mut seen) {
+        Ok(value) if seen.findings.is_empty() => Ok(value),
+        _ => Err(seen.into_findings()),
+    }
 }
 
 /// What a type says of values that its schema allows: both are built in, so that this is a mistake of theirs.
-fn note_said<T>(read: Result<T, Stop>, seen: &mut Seen) -> Option<T> {
-    match read {
-        Ok(value) => Some(value),
-        Err(Stop::Noted) => None,
-        Err(Stop::Said(what)) => {
-            seen.note("record.malformed", &Path::Whole, format!("the event cannot be read: {what}"));
-            None
-        }
-    }
+fn note_said(what: &str, seen: &mut Seen) {
+    seen.note("record.malformed", &Path::Whole, format!("the event cannot be read: {what}"));
 }
 
 fn in_json<'a, E: AvroEvents>(
     mut opening: Opening<'a, '_>,
     value: &'a [u8],
     hint: Hint<'_>,
-) -> Result<(Known, Envelopes<'a, E>), Box<Invalid>> {
+) -> Result<(Known, Box<Envelopes<'a, E>>), Box<Invalid>> {
     let json: Json<'a> = match serde_json::from_slice(value) {
         Ok(json) => json,
         Err(error) => {
@@ -315,7 +339,14 @@ fn in_json<'a, E: AvroEvents>(
     let mut seen = Seen::of_branch(payload_branch);
     let (reader, path) = (&E::schemas().reader, Path::Whole);
     let at = JsonAt { value: Some(&json), schema: reader, of: reader.root(), path: &path, seen: &mut seen };
-    let wire = note_said(Wire::deserialize(at), &mut seen);
+    let wire = match Wire::deserialize(at) {
+        Ok(wire) => Some(wire),
+        Err(Stop::Noted) => None,
+        Err(Stop::Said(what)) => {
+            note_said(&what, &mut seen);
+            None
+        }
+    };
     // An event of another family is told where it belongs, and not what it lacks to be one of this.
     let is_of_another = named.as_deref().and_then(|name| hint.catalog.event_type(name));
     let is_of_another = is_of_another.filter(|known| !E::schemas().event_types.iter().any(|own| own == known.name));
@@ -349,7 +380,7 @@ fn finish<'a, E: AvroEvents>(
     named: Option<Cow<'a, str>>,
     findings: Vec<Finding>,
     hint: Hint<'_>,
-) -> Result<(Known, Envelopes<'a, E>), Box<Invalid>> {
+) -> Result<(Known, Box<Envelopes<'a, E>>), Box<Invalid>> {
     let Wire { event_id, event_type: _, occurred_at, user_id, tenant_id, correlation_id, payload } = wire;
     let value = opening.value();
     // Of what is missing or no text it is said already.

@@ -8,6 +8,12 @@ use std::collections::HashMap;
 
 use super::schema::{Field, Schema, Type, TypeId};
 
+/// So often may one type be resolved against another: what does not match is tried again wherever it stands, and a schema that a
+/// registry holds is another one's word.
+const MAX_RESOLVED: usize = 20_000;
+/// So many reasons why two schemas do not match are told.
+const MAX_MISMATCHES: usize = 50;
+
 /// Where an operation stands in its plan.
 pub(super) type OpId = usize;
 
@@ -40,7 +46,11 @@ pub(super) enum Op {
     Enum(Vec<Symbol>),
     Array(OpId),
     Map(OpId),
-    Record(Vec<Step>),
+    /// Whether the writer has the reader's fields, all of them and no other, in their order.
+    Record {
+        steps: Vec<Step>,
+        is_in_order: bool,
+    },
     /// The writer has a union: by its branch.
     Branches(Vec<OpId>),
     /// The reader has a union: it is of that branch.
@@ -86,10 +96,13 @@ pub(super) struct Mismatch {
 impl Plan {
     /// Resolves one schema against another.
     pub(super) fn of(writer: &Schema, reader: &Schema) -> Result<Self, Vec<Mismatch>> {
-        let mut resolver = Resolver { writer, reader, ops: Vec::new(), known: HashMap::new() };
-        let root = resolver.resolve(writer.root(), reader.root(), "")?;
+        let mut resolver = Resolver { writer, reader, ops: Vec::new(), known: HashMap::new(), resolved: 0 };
+        let root = resolver.resolve(writer.root(), reader.root(), "").map_err(|mut mismatches| {
+            mismatches.truncate(MAX_MISMATCHES);
+            mismatches
+        })?;
         let mut plan = Self { ops: resolver.ops, root };
-        if let Op::Record(steps) = &mut plan.ops[root] {
+        if let Op::Record { steps, .. } = &mut plan.ops[root] {
             for step in steps {
                 if let Step::Read { name, is_tenant, .. } = step {
                     *is_tenant = name == super::TENANT_FIELD;
@@ -114,6 +127,7 @@ struct Resolver<'s> {
     ops: Vec<Op>,
     /// Records, by which one of the reader's is made of which one of the writer's; none: it is skipped.
     known: HashMap<(TypeId, Option<TypeId>), OpId>,
+    resolved: usize,
 }
 
 type Resolved = Result<OpId, Vec<Mismatch>>;
@@ -131,6 +145,11 @@ impl Resolver<'_> {
     }
 
     fn resolve(&mut self, writer: TypeId, reader: TypeId, pointer: &str) -> Resolved {
+        self.resolved += 1;
+        if self.resolved > MAX_RESOLVED {
+            let message = format!("its writer's schema takes more than {MAX_RESOLVED} steps to be resolved");
+            return Err(vec![Mismatch { pointer: pointer.to_owned(), message }]);
+        }
         let (schemas, of) = ((self.writer, self.reader), (writer, reader));
         let op = match (schemas.0.get(writer), schemas.1.get(reader)) {
             (Type::Union(branches), _) => {
@@ -266,7 +285,9 @@ impl Resolver<'_> {
             self.known.remove(&(writer, Some(reader)));
             return Err(wrong);
         }
-        self.ops[id] = Op::Record(steps);
+        let is_next = |(place, step): (usize, &Step)| matches!(step, Step::Read { at, .. } if *at as usize == place);
+        let is_in_order = steps.len() == known.len() && steps.iter().enumerate().all(is_next);
+        self.ops[id] = Op::Record { steps, is_in_order };
         Ok(id)
     }
 
@@ -296,7 +317,8 @@ impl Resolver<'_> {
                 let at = self.add(Op::Unfinished);
                 self.known.insert((id, None), at);
                 let step = |field: &Field| Step::Skip { name: field.name.clone(), op: self.skip(field.of) };
-                self.ops[at] = Op::Record(fields.iter().map(step).collect());
+                let steps = fields.iter().map(step).collect();
+                self.ops[at] = Op::Record { steps, is_in_order: false };
                 return at;
             }
             Type::Unfinished => Op::Unfinished,

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde::Deserializer;
-use serde::de::{DeserializeOwned, Visitor};
+use serde::de::{self, DeserializeOwned, Visitor};
 use serde_json::{Value, json};
 
 use super::*;
@@ -47,26 +47,10 @@ struct One<T> {
 /// What is read, or all that is wrong: `rule pointer: message`.
 fn read<T: DeserializeOwned>(writer: &str, reader: &str, bytes: &[u8]) -> Result<T, Vec<String>> {
     let (writer, reader) = (Schema::parse(writer).unwrap(), Schema::parse(reader).unwrap());
-    let told = |wrong: Vec<Mismatch>| wrong.iter().map(|of| format!("{}: {}", of.pointer, of.message)).collect();
-    let plan = Plan::of(&writer, &reader).map_err(|wrong| -> Vec<String> { told(wrong) })?;
-    let mut seen = Seen::default();
-    let mut reading = Bytes::of(bytes, &mut seen);
-    let at = At {
-        bytes: &mut reading,
-        plan: &plan,
-        reader: &reader,
-        op: plan.root(),
-        path: &Path::Whole,
-        lend: PhantomData::<Copied>,
-    };
-    let value = note_said(T::deserialize(at), reading.seen);
-    let left = reading.left();
-    assert!(value.is_some() || !seen.findings.is_empty(), "what is not read says why");
-    let findings = seen.into_findings();
-    match value {
-        Some(value) if findings.is_empty() && left == 0 => Ok(value),
-        _ => Err(findings.iter().map(|of| format!("{} {}: {}", of.rule, of.pointer, of.message)).collect()),
-    }
+    read_value(&writer, &reader, bytes).map_err(|wrong| {
+        assert!(!wrong.is_empty(), "what is not read says why");
+        wrong.iter().map(|of| format!("{} {}: {}", of.rule, of.pointer, of.message)).collect()
+    })
 }
 
 fn read_x<T: DeserializeOwned>(writer: &str, reader: &str, bytes: &[u8]) -> Result<T, Vec<String>> {
@@ -287,6 +271,41 @@ fn a_record_may_hold_itself_but_not_without_end() {
     let schema = of_x(r#"["null", "R"]"#);
     assert_eq!(read::<Nest>(&schema, &schema, &[2, 2, 0]).map(|nest| nest.x.unwrap().x.unwrap().x), Ok(None));
     says(read::<Nest>(&schema, &schema, &[2; 5_000]), &["at most 64 records"]);
+}
+
+/// Records of two fields each, and those of two again: of `depth` the fields are two to its power.
+fn doubling(depth: usize, of: &str) -> String {
+    (0..depth).fold(of.to_owned(), |inner, at| {
+        let again = if at == 0 { inner.clone() } else { format!("\"D{}\"", at - 1) };
+        format!(
+            r#"{{"type": "record", "name": "D{at}", "fields": [{{"name": "a", "type": {inner}}}, {{"name": "b", "type": {again}}}]}}"#
+        )
+    })
+}
+
+#[test]
+fn a_schema_that_doubles_itself_takes_no_time_whether_it_is_read_or_passed_over_or_does_not_match() {
+    let (nulls, ints) = (doubling(36, r#""null""#), doubling(36, r#""int""#));
+    let gone = record(&format!(r#"{{"name": "gone", "type": {nulls}}}, {{"name": "x", "type": "int"}}"#));
+    says(read_x::<de::IgnoredAny>(&nulls, &nulls, &[]), &["at most 100000 fields that take no byte"]);
+    says(read::<One<i64>>(&gone, &of_x(r#""int""#), &[2]), &["at most 100000 fields that take no byte"]);
+    let wrong = read_x::<de::IgnoredAny>(&ints, &nulls, &[]).expect_err("an int is no null");
+    assert_eq!(wrong.len(), 50);
+    // Sixteen thousand of them are no more than another record has.
+    assert_eq!(read_x::<de::IgnoredAny>(&doubling(14, r#""null""#), &doubling(14, r#""null""#), &[]).map(drop), Ok(()));
+}
+
+#[test]
+fn an_object_of_very_many_members_is_read_as_fast_as_any_and_a_name_that_is_there_twice_is_found_among_them() {
+    let of = |count: usize| (0..count).map(|at| format!("\"m{at}\": 0")).collect::<Vec<_>>().join(", ");
+    let members = of(100_000);
+    let start = std::time::Instant::now();
+    let with = |more: &str| wrong(format!("{{{members}{more}}}"));
+    assert!(with("").contains(&"field.required /user_id".to_owned()));
+    assert_eq!(with(", \"m99999\": 1"), ["decode", "message.json"]);
+    assert_eq!(wrong(format!("{{{}, \"m3\": 1}}", of(40))), ["decode", "message.json"]);
+    // Each held against all others, they would take a minute.
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! JSON as it stands in a record, or in a schema.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
@@ -47,6 +48,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         deserializer.deserialize_str(Any)
     }
 }
+/// So many members of an object are looked through for a name.
+const FEW: usize = 32;
+
+fn hashed(members: &[(Cow<'_, str>, Json<'_>)]) -> HashSet<String> {
+    members.iter().map(|(name, _)| name.to_string()).collect()
+}
+
 /// A JSON value; texts without escapes are borrowed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json<'a> {
@@ -162,8 +170,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
+                // Of more than a few: each looked for among all others would take a sender's word for how long that lasts.
+                let mut names: Option<HashSet<String>> = None;
                 while let Some(Text(name)) = object.next_key()? {
-                    if members.iter().any(|(of, _)| *of == name) {
+                    let is_there = match members.len() {
+                        0..FEW => members.iter().any(|(of, _)| *of == name),
+                        _ => !names.get_or_insert_with(|| hashed(&members)).insert(name.to_string()),
+                    };
+                    if is_there {
                         return Err(de::Error::custom(format_args!("the member {name:?} is there twice")));
                     }
                     members.push((name, object.next_value()?));

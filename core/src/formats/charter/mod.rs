@@ -111,7 +111,7 @@ fn read<'a>(
     record: &'a Record,
     value: &'a [u8],
     hint: Hint<'_>,
-) -> Result<(Known, Envelope<'a, Charter>), Box<Invalid>> {
+) -> Result<(Known, Box<Envelope<'a, Charter>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint).map_err(|invalid| unread(invalid, value))?;
     let json::Read { value: whole, duplicates, secrets } = match json::read(value) {
         Ok(read) if read.value.is_object() => read,

@@ -63,7 +63,7 @@ impl Format for StatementFormat {
     }
 }
 
-fn read<'a>(record: &'a Record, value: &'a [u8], hint: Hint<'_>) -> Result<(Known, Envelope<'a>), Box<Invalid>> {
+fn read<'a>(record: &'a Record, value: &'a [u8], hint: Hint<'_>) -> Result<(Known, Box<Envelope<'a>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
     let message = match wrapped::read(value) {
         Ok(message) => message,

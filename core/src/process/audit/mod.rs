@@ -26,7 +26,7 @@ mod keeping;
 mod reading;
 
 pub use keeping::{Head, Sealed};
-pub use reading::{AuditError, AuditLog, Found, Logs};
+pub use reading::{AuditError, AuditLog, Found, Logs, Proofs, Seals};
 
 /// Keeps the audit log.
 pub struct AuditProcessor {

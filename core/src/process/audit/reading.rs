@@ -1,6 +1,6 @@
 //! What can be asked of the audit log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,16 +64,24 @@ pub struct Logs {
     pub known: Vec<(LogId, Head)>,
     /// Names of those that the ledger has not, and the store has entries of.
     pub unknown: Vec<String>,
-    /// The last seal.
+    /// Its seals.
+    pub seals: Seals,
+}
+
+/// The seals of a tenant.
+#[derive(Clone, Debug)]
+pub struct Seals {
+    /// The last one.
     pub last: LastSeal,
     /// All of them that are there, by number.
-    pub seals: BTreeMap<u64, StoredSeal>,
+    pub stored: BTreeMap<u64, StoredSeal>,
 }
 
 impl Logs {
     /// What is wrong with the seals, and logs that nobody began; `known` is the hash of a seal that was kept elsewhere.
     pub fn findings(&self, tenant: &str, known: Option<Hash>) -> Vec<Finding> {
-        let mut findings = verify::seals(tenant, self.last.count, &self.seals, self.last.hash, known);
+        let mut findings =
+            verify::seals(tenant, self.seals.last.count, &self.seals.stored, self.seals.last.hash, known);
         findings.extend(self.unknown.iter().map(|log| Finding {
             wrong: Wrong::Added,
             tenant: tenant.into(),
@@ -83,7 +91,7 @@ impl Logs {
             message: "it has entries, and nobody began it".to_owned(),
         }));
         let known: BTreeSet<String> = self.known.iter().map(|(log, _)| log.name()).collect();
-        let sealed = self.seals.values().filter_map(|seal| seal.read().ok()).flat_map(|seal| seal.logs);
+        let sealed = self.seals.stored.values().filter_map(|seal| seal.read().ok()).flat_map(|seal| seal.logs);
         let gone: BTreeSet<String> = sealed.map(|of| of.log).filter(|log| !known.contains(log)).collect();
         findings.extend(gone.into_iter().map(|log| Finding {
             wrong: Wrong::Missing,
@@ -95,11 +103,13 @@ impl Logs {
         }));
         findings
     }
+}
 
-    /// What seals say of a log, with their numbers.
+impl Seals {
+    /// What they say of a log, with their numbers.
     fn sealed(&self, log: &str) -> Vec<(u64, SealedLog, StoredSeal)> {
         let mut sealed = Vec::new();
-        for (number, stored) in &self.seals {
+        for (number, stored) in &self.stored {
             let Ok(seal) = stored.read() else { continue };
             let of_log = seal.logs.into_iter().filter(|of| of.log == log);
             sealed.extend(of_log.map(|of| (*number, of, stored.clone())));
@@ -146,21 +156,29 @@ impl AuditLog {
         let answer = self.entries.aggregate(&wanted.filter(), &asked).await?;
         let names: BTreeSet<String> = known.iter().map(|(log, _)| log.name()).collect();
         let unknown = keys(&answer).filter(|name| !names.contains(name)).collect();
+        Ok(Logs { known, unknown, seals: self.seals(tenant).await? })
+    }
+
+    /// The seals of a tenant, which are all that verifying one log needs of [`AuditLog::logs`].
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn seals(&self, tenant: &str) -> Result<Seals, AuditError> {
         let last = keeping::last_seal(&*self.ledger, tenant).await?;
-        let seals = keeping::seals(&*self.ledger, tenant, last.count).await?;
-        Ok(Logs { known, unknown, last, seals })
+        let stored = keeping::seals(&*self.ledger, tenant, last.count).await?;
+        Ok(Seals { last, stored })
     }
 
     /// What is wrong with one log. Of it a few dozen bytes for each entry are in memory.
     ///
     /// # Errors
     /// The store's, and the ledger's.
-    pub async fn verify(&self, log: &LogId, logs: &Logs) -> Result<Verified, AuditError> {
+    pub async fn verify(&self, log: &LogId, seals: &Seals) -> Result<Verified, AuditError> {
         // The head first: what is stored behind it meanwhile is no entry too many.
         let head = self.head(log).await?;
         let mut verifying = Verifying::of(log.clone());
         self.for_each(log, |document| verifying.add(document)).await?;
-        let sealed = logs.sealed(&log.name()).into_iter().map(|(number, of, _)| (number, of)).collect();
+        let sealed = seals.sealed(&log.name()).into_iter().map(|(number, of, _)| (number, of)).collect();
         let mut verified = verifying.finish(&Expected { tree: head.tree, sealed });
         self.forgive(&mut verified).await?;
         Ok(verified)
@@ -183,32 +201,26 @@ impl AuditLog {
         Ok(())
     }
 
-    /// Shows that an entry is in its log; `None` where it is not in it, or not yet.
+    /// What entries of a tenant are proved by, as the logs are now.
     ///
     /// # Errors
-    /// The store's, and the ledger's.
-    pub async fn prove(
-        &self,
-        document: &StatementDocument,
-        entry: &Entry<'_>,
-    ) -> Result<Option<Inclusion>, AuditError> {
-        let logs = self.logs(&entry.log.tenant).await?;
-        let size = self.head(&entry.log).await?.tree.size();
+    /// The ledger's.
+    pub async fn proofs(&self, tenant: &str) -> Result<Proofs<'_>, AuditError> {
+        Ok(Proofs { log: self, seals: self.seals(tenant).await?, leaves: HashMap::new() })
+    }
+
+    /// The leaves of a log up to its head, of each entry by its number; fewer where it has not all that it must have.
+    async fn leaves(&self, log: &LogId) -> Result<(u64, Vec<Hash>), AuditError> {
+        let size = self.head(log).await?.tree.size();
         let mut leaves: BTreeMap<u64, Hash> = BTreeMap::new();
-        self.for_each(&entry.log, |document| {
+        self.for_each(log, |document| {
             if let Ok(entry) = Entry::read(&document.raw) {
                 leaves.insert(entry.number, leaf(&document.raw));
             }
         })
         .await?;
         drop(leaves.split_off(&size));
-        if leaves.len() as u64 != size || leaves.get(&entry.number) != Some(&leaf(&document.raw)) {
-            return Ok(None);
-        }
-        let leaves: Vec<Hash> = leaves.into_values().collect();
-        let seals = logs.sealed(&entry.log.name()).into_iter().map(|(_, of, stored)| (of, stored));
-        let text = String::from_utf8_lossy(&document.raw).into_owned();
-        Ok(proof::of_entry(entry.log.clone(), entry.number, text, &leaves, &seals.collect::<Vec<_>>()))
+        Ok((size, leaves.into_values().collect()))
     }
 
     /// Seals what has grown, today's logs too.
@@ -242,6 +254,40 @@ impl AuditLog {
                 None => return Ok(()),
             }
         }
+    }
+}
+
+/// Shows of entries of one tenant that they are in their logs: its seals, and each log, are read once. Of an entry of a log a few dozen
+/// bytes are in memory.
+pub struct Proofs<'l> {
+    log: &'l AuditLog,
+    seals: Seals,
+    /// Of each log that was read, how many entries it must have, and their leaves.
+    leaves: HashMap<LogId, (u64, Vec<Hash>)>,
+}
+
+impl Proofs<'_> {
+    /// Shows that an entry is in its log; `None` where it is not in it, or was not when the log was read.
+    ///
+    /// # Errors
+    /// The store's, and the ledger's.
+    pub async fn prove(
+        &mut self,
+        document: &StatementDocument,
+        entry: &Entry<'_>,
+    ) -> Result<Option<Inclusion>, AuditError> {
+        if !self.leaves.contains_key(&entry.log) {
+            self.leaves.insert(entry.log.clone(), self.log.leaves(&entry.log).await?);
+        }
+        let Some((size, leaves)) = self.leaves.get(&entry.log) else { return Ok(None) };
+        let at = usize::try_from(entry.number).ok().and_then(|number| leaves.get(number));
+        // Where one is missing, those behind it have other places.
+        if leaves.len() as u64 != *size || at != Some(&leaf(&document.raw)) {
+            return Ok(None);
+        }
+        let seals = self.seals.sealed(&entry.log.name()).into_iter().map(|(_, of, stored)| (of, stored));
+        let text = String::from_utf8_lossy(&document.raw).into_owned();
+        Ok(proof::of_entry(entry.log.clone(), entry.number, text, leaves, &seals.collect::<Vec<_>>()))
     }
 }
 

@@ -149,7 +149,7 @@ fn read<'a>(
     value: &'a [u8],
     hint: Hint<'_>,
     framed: Option<(&'a [u8], &Vec<String>)>,
-) -> Result<(Known, EnvelopeOf<'a, Scored>), Box<Invalid>> {
+) -> Result<(Known, Box<EnvelopeOf<'a, Scored>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
     let Some((raw, fields)) = framed else {
         opening.finding("record.malformed", "", "the value has no framing that is known, or no schema has its name");

@@ -115,7 +115,7 @@ fn read<'a>(
     record: &'a Record,
     value: &'a [u8],
     hint: Hint<'_>,
-) -> Result<(Known, EnvelopeOf<'a, Event>), Box<Invalid>> {
+) -> Result<(Known, Box<EnvelopeOf<'a, Event>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
     let charter: Charter<'a> = match serde_json::from_slice(value) {
         Ok(charter) => charter,

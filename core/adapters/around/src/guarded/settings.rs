@@ -47,11 +47,7 @@ mod tests {
     use lyceum_core::environment::WrongEnvironment;
 
     fn read(variables: &[(&str, &str)]) -> Result<GuardLimits, WrongEnvironment> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let mut reading = Reading::new(&variable);
-        let limits = GuardLimits::read(&mut reading);
-        reading.finish(limits)
+        lyceum_testing::environment::read(variables, GuardLimits::read)
     }
 
     #[test]

@@ -39,15 +39,17 @@ mod embedded {
     use std::io::{BufRead, BufReader};
     use std::path::Path;
     use std::process::{Command, Stdio};
+    use std::sync::Arc;
 
     use bytes::Bytes;
     use lyceum_core::ports::ledger::{
-        AggregateId, AggregateWrite, Commit, Content, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus, KeyWrite,
-        Ledger, LedgerError, StoredKey,
+        AggregateId, AggregateWrite, Claim, Commit, Content, HomeKey, HomeKeys, KeyExpectation, KeyId, KeyStatus,
+        KeyWrite, Ledger, LedgerError, StoredKey,
     };
     use lyceum_core::record::Position;
-    use lyceum_dynamodb::Operation;
+    use lyceum_dynamodb::{DynamoDbLedger, Operation};
     use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
+    use lyceum_testing::clock::ManualClock;
     use lyceum_testing::memory::ledger::MemoryLedger;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -147,6 +149,44 @@ mod embedded {
         ledger.load(&[aggregate("p")], &[key(1)]).await.unwrap();
         assert_eq!(ledger.capacity().read_units(), 2.0);
         assert_eq!(ledger.capacity().of(Operation::BatchGetItem).calls, 1);
+    }
+
+    /// Who holds the file alone knows that whoever held a lease before has ended; who shares it knows nothing of the kind.
+    #[tokio::test]
+    async fn a_lease_ends_with_the_process_that_held_the_file_alone_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = async |is_sole: bool| {
+            let database = EmbeddedDynamoDb::open(&folder.path().join("ledger.db")).unwrap();
+            let clock = Arc::new(ManualClock::at(1_790_000_000_000));
+            let ledger = if is_sole { database.sole_ledger(clock).await } else { database.ledger(clock).await };
+            (ledger.unwrap(), database)
+        };
+        let claim = async |ledger: &DynamoDbLedger, holder: u128| {
+            ledger.claim(&key(1), Uuid::from_u128(holder), 1_000, 9_000).await.unwrap()
+        };
+        let elsewhere = Claim::Elsewhere { until_ms: 9_000 };
+        {
+            let (ledger, database) = open(true).await;
+            assert_eq!(claim(&ledger, 1).await, Claim::Held);
+            assert_eq!(claim(&ledger, 2).await, elsewhere, "another worker of the same process may ask");
+            let second = database.sole_ledger(Arc::new(ManualClock::at(1_790_000_000_000))).await.unwrap();
+            assert_eq!(claim(&second, 2).await, elsewhere, "that of a second handle, too");
+        }
+        {
+            let (shared, _database) = open(false).await;
+            assert_eq!(claim(&shared, 2).await, elsewhere, "whoever shares the file waits");
+        }
+        {
+            let (ledger, _database) = open(true).await;
+            assert_eq!(claim(&ledger, 2).await, Claim::Held, "who held it has ended");
+            assert_eq!(claim(&ledger, 1).await, elsewhere);
+        }
+        // A lease that somebody was given who shares the file says nothing of a process.
+        let (shared, _database) = open(false).await;
+        assert_eq!(shared.claim(&key(2), Uuid::from_u128(1), 1_000, 9_000).await, Ok(Claim::Held));
+        drop((shared, _database));
+        let (ledger, _database) = open(true).await;
+        assert_eq!(ledger.claim(&key(2), Uuid::from_u128(2), 1_000, 9_000).await, Ok(Claim::Held));
     }
 
     /// The child's side of [`what_was_acknowledged_survives_kill_9`].

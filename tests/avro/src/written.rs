@@ -21,14 +21,19 @@ impl Writer {
 
     /// The event without a framing.
     pub fn bare(&self, event: Value) -> Vec<u8> {
-        let writer = GenericDatumWriter::builder(&self.schema).build().expect("a schema that can be written by");
-        writer.write_value_to_vec(event).expect("an event of the schema")
+        bare(&self.schema, event)
     }
 
     /// The event as a single object.
     pub fn single(&self, event: Value) -> Vec<u8> {
         [&[0xC3, 1], self.fingerprint.as_slice(), &self.bare(event)].concat()
     }
+}
+
+/// A value without a framing.
+pub(crate) fn bare(schema: &Schema, value: Value) -> Vec<u8> {
+    let writer = GenericDatumWriter::builder(schema).build().expect("a schema that can be written by");
+    writer.write_value_to_vec(value).expect("a value of the schema")
 }
 
 /// A record of these fields.
