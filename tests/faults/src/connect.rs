@@ -119,6 +119,14 @@ impl Addresses {
         Ok(Connected { log: Arc::new(Prefixed::new(&self.prefix, event_log)), ledger, statements })
     }
 
+    /// Where the audit log has its entries.
+    ///
+    /// # Errors
+    /// Where a setting is wrong.
+    pub fn connect_audit(&self) -> Result<Arc<dyn Statements>> {
+        Ok(lyceum_connect::audit_entries(&self.settings(None)?, &Arc::new(Metrics::new())))
+    }
+
     /// A log as an event source mapping uses it: without a guard.
     ///
     /// # Errors

@@ -1,18 +1,17 @@
 //! The whole way: Kafka, the local event source mapping, the functions' own binaries under AWS's runtime interface
 //! emulator, DynamoDB and OpenSearch; everything is counted afterwards. `LYCEUM_FAULTS=all` sends four times as much.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::ports::event_log::{Retention, TopicSpec};
 use lyceum_event_source_mapping::EventSourceMapping;
-use lyceum_faults::connect::{Addresses, Connected};
+use lyceum_faults::connect::Connected;
 use lyceum_faults::count::{Stores, compare, dead_letter_topics};
-use lyceum_faults::emulator::{self, Bootstrap, Emulated};
+use lyceum_faults::emulator::{self, Emulated};
 use lyceum_faults::extent;
 use lyceum_faults::oracle;
 use lyceum_faults::traffic::{Amount, FAMILIES, Traffic};
@@ -24,6 +23,8 @@ use lyceum_services::{Endpoints, Service, Suite, private};
 use lyceum_tests::workplace::Workplace;
 use serde_json::json;
 use tokio::task::JoinSet;
+
+use crate::functions::{OWN, STORES, bootstrap, function_environment, last_words, own_addresses, run};
 
 const BY_COMMAND: &str =
     "the lyceum command drives the functions' binaries and every event of each family is counted right";
@@ -39,9 +40,6 @@ const ALL: Amount = Amount {
 };
 const A_PART: Amount = Amount { statements: 5_500, histories: 2_500, ..ALL };
 
-/// A broker of the test's own: what its topics hold is counted.
-const OWN: &[Service] = &[Service::Kafka];
-const STORES: &[Service] = &[Service::DynamoDb, Service::OpenSearch];
 /// How long it may take before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(900);
 
@@ -63,12 +61,6 @@ pub(crate) fn add(suite: &mut Suite) {
 /// The families whose events the academy has.
 fn fed() -> impl Iterator<Item = &'static Entry> {
     REGISTRY.iter().filter(|entry| FAMILIES.contains(&entry.spec.name))
-}
-
-fn run(test: impl Future<Output = Result<()>>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = runtime.expect("a runtime starts").block_on(test);
-    result.unwrap_or_else(|error| panic!("{error:?}"));
 }
 
 /// `lyceum up --kafka … --functions …`, as a person starts it, before one emulator for each family.
@@ -127,30 +119,6 @@ async fn by_command(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
     let difference = compare(&Stores { log, ledger, statements }, &expected).await?;
     ensure!(difference.is_none() && difference.letters == 3, "{difference:#?}\n{}", last_words(logs.path())?);
     Ok(())
-}
-
-/// A broker for the binaries alone, since they know the catalog's topics by their own names; a table and an index.
-fn own_addresses(endpoints: &Endpoints, kafka: &str) -> Addresses {
-    let name = format!("whole{}", uuid::Uuid::new_v4().simple());
-    Addresses {
-        kafka: kafka.to_owned(),
-        dynamodb: endpoints.url(Service::DynamoDb).to_owned(),
-        search: endpoints.url(Service::OpenSearch).to_owned(),
-        prefix: String::new(),
-        table: name.clone(),
-        index: name,
-        dynamodb_timeout_ms: 5_000,
-        secrets: None,
-    }
-}
-
-fn bootstrap<'a>(
-    emulator: &'a Path,
-    binary: &'a Path,
-    environment: &'a BTreeMap<&'static str, String>,
-    logs: &'a Path,
-) -> Bootstrap<'a> {
-    Bootstrap { keeper: Path::new(env!("CARGO_BIN_EXE_fault_worker")), emulator, binary, environment, logs }
 }
 
 async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
@@ -217,23 +185,4 @@ async fn whole_way(endpoints: &Endpoints, emulator: &Path) -> Result<()> {
     );
     ensure!(difference.is_none(), "{difference:#?}\n{}", last_words(logs.path())?);
     Ok(())
-}
-
-/// What a function's environment says: the services, and what the emulator wants.
-fn function_environment(addresses: &Addresses) -> BTreeMap<&'static str, String> {
-    let mut environment = addresses.environment();
-    environment.insert("AWS_LAMBDA_FUNCTION_TIMEOUT", "60".to_owned());
-    environment
-}
-
-/// The ends of the functions' logs.
-fn last_words(logs: &Path) -> Result<String> {
-    let mut words = String::new();
-    for log in logs.read_dir()? {
-        let path = log?.path();
-        let text = String::from_utf8_lossy(&std::fs::read(&path).context("reading a log")?).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        words += &format!("{}:\n{}\n", path.display(), lines[lines.len().saturating_sub(15)..].join("\n"));
-    }
-    Ok(words)
 }
