@@ -114,7 +114,7 @@ fn a_process_that_was_killed_while_it_asked_for_content_keeps_the_next_one_from_
     // The next one has the twin in the process, which answers at once.
     let summary = workplace.run(&["ingest", "request.json", "--format", "json"]).expect_code(0).json();
     assert_eq!((&summary["unsettled"], &summary["dead_lettered"]), (&json!(0), &json!({})), "{summary}");
-    let shown = workplace.run(&["show", "generation", "lesson-7", "--format", "json"]).expect_code(0).json();
+    let shown = workplace.run(&["show", "generation", "lesson-7"]).expect_code(0).json();
     assert!(shown.to_string().contains("\"completed\""), "{shown}");
 }
 

@@ -230,7 +230,7 @@ fn a_newer_day_seals_the_one_before_and_a_seal_that_is_kept_elsewhere_is_known_a
         assert_eq!(logs.findings(&tenant, logs.seals.last.hash), []);
         block_on(log.seal(&tenant)).unwrap();
         let after = block_on(log.logs(&tenant)).unwrap();
-        assert_eq!(after.findings(&tenant, after.last.hash), []);
+        assert_eq!(after.findings(&tenant, after.seals.last.hash), []);
         assert_eq!(block_on(log.seal(&tenant)).unwrap(), None, "nothing has grown");
         let another = "00".repeat(32).parse().ok();
         assert_eq!(after.findings(&tenant, another)[0].wrong, Wrong::Seal);
