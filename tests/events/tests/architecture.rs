@@ -142,7 +142,10 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
         ("lyceum-server", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
-        ("lyceum-publisher", &["lyceum-server", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "axum", "aws-sdk-dynamodb"]),
+        (
+            "lyceum-publisher",
+            &["lyceum-server", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "axum", "aws-sdk-dynamodb"],
+        ),
         ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
     ] {
         let linked = linked(package);

@@ -364,10 +364,10 @@ fn killed_at_each_write_of_the_spill_file_in_turn_nothing_that_was_spilled_is_lo
     });
     assert!(calls > 30, "{calls} writes are too few for a story");
     for kill_at in 0..calls {
-        for torn in [0, 1, 30, 100, 10_000] {
+        let ends = [0, 1, 30, 100, 10_000].map(|torn| (torn, false));
+        for (torn, has_lost_power) in ends.into_iter().chain([(0, true)]) {
             run(async {
                 let mut program = Program::new().await;
-                // Opening it took two calls.
                 program.disk.kill_after(kill_at, torn);
                 for step in &story() {
                     program.take(step).await;
@@ -375,7 +375,7 @@ fn killed_at_each_write_of_the_spill_file_in_turn_nothing_that_was_spilled_is_lo
                         break;
                     }
                 }
-                program.restart(torn % 2 == 0).await;
+                program.restart(has_lost_power).await;
                 program.take(&Step::Publish(5, 0)).await;
                 let (published, sent, safe, _) = program.end().await;
                 let found: HashSet<u64> = sent.values().flatten().copied().collect();
