@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_event_that_may_hold_a_secret_no_copy_is_made() {
+    fn an_event_that_may_hold_a_secret_is_known() {
         let mut approved: Value = serde_json::from_slice(
             &std::fs::read(
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/mission/valid/mission.created.json"),

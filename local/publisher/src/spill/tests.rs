@@ -243,6 +243,11 @@ fn a_file_on_disk_is_read_by_the_next_process_and_by_no_other_beside_it() {
     let path = folder.path().join("of/events");
     let (mut spill, _) = Spill::open(&path, MOST).unwrap();
     append(&mut spill, &[1, 2, 3]).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "nobody else reads events");
+    }
     let in_use = Spill::open(&path, MOST).map(drop).unwrap_err();
     assert!(matches!(&in_use, SpillError::InUse(of) if *of == path), "{in_use}");
     drop(spill);

@@ -457,6 +457,26 @@ fn a_record_that_is_refused_for_ever_is_set_aside_and_holds_up_nothing() {
 }
 
 #[test]
+fn a_refused_event_is_kept_for_a_person_unless_it_may_hold_a_secret() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let stream = Stream::new().await;
+        let spill_file = Some(folder.path().join("spill"));
+        let (publisher, _) = begin(&stream, None, PublisherSettings { check: Check::On, spill_file, ..settings() });
+        let envelope =
+            |payload: &str| format!(r#"{{"id": "no UUID", "type": "mission.created", "payload": {payload}}}"#);
+        for payload in [r#"{"access_token": "0123456789abcdef0123456789abcdef"}"#, r#"{"mission_id": "m"}"#] {
+            let receipt = publisher.publish_and_wait(Event::new("mission.events.v1", envelope(payload))).await;
+            assert!(matches!(receipt, Receipt::Refused(_)), "{receipt:?}");
+        }
+        assert_eq!((publisher.counts().refused, publisher.counts().sent), (2, 0));
+        let kept = std::fs::read_to_string(folder.path().join("spill.refused.jsonl")).unwrap();
+        assert!(kept.lines().count() == 1 && kept.contains("mission_id") && !kept.contains("0123456789"), "{kept}");
+        assert!(stream.calls.lock().is_empty());
+    });
+}
+
+#[test]
 fn a_stream_that_refuses_everything_is_waited_for_before_events_are_given_up() {
     run(async {
         let (stream, disk) = (Stream::new().await, Disk::default());
