@@ -91,7 +91,7 @@ impl Known {
             },
             Step::Settle(count) => {
                 let count = (*count).min(self.read.len());
-                let Some((number, _)) = self.read.drain(..count).last() else { return true };
+                let Some((number, _)) = self.read.drain(..count).next_back() else { return true };
                 self.settling = self.settled + count;
                 spill.settle(number);
                 self.settled = self.settling;
