@@ -16,9 +16,9 @@ use lyceum_kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_publisher::judge::Judge;
 use lyceum_publisher::{Check, Event, Publisher, PublisherSettings};
 
-const EVENTS: usize = 50_000;
+const EVENTS: usize = 20_000;
 /// Between two events, so that it is a program's pace, and not how fast a queue fills.
-const PAUSE: Duration = Duration::from_micros(40);
+const PAUSE: Duration = Duration::from_micros(200);
 
 const SAMPLES: &[(&str, &str, &str)] = &[
     ("statement", "nlj.training.bookings", "training/valid/booking.confirmed.bare.json"),
@@ -136,8 +136,9 @@ fn samples() -> std::io::Result<Vec<Event>> {
 /// How long each call took.
 fn times(events: &[Event], publish: impl Fn(Event)) -> Vec<Duration> {
     let mut times = Vec::with_capacity(EVENTS);
-    for event in events.iter().cycle().take(EVENTS) {
-        let event = event.clone();
+    for (number, event) in events.iter().cycle().take(EVENTS).enumerate() {
+        // A call of the stream has one event of a key.
+        let event = event.clone().with_key((number % 1_000).to_string());
         let begun = Instant::now();
         publish(event);
         times.push(begun.elapsed());

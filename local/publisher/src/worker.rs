@@ -225,7 +225,15 @@ impl Worker {
 
     /// Judges what was put in.
     fn take_in(&mut self) {
-        let given = std::mem::take(&mut self.shared.inbox.lock().events);
+        let given: Vec<Given> = {
+            let mut inbox = self.shared.inbox.lock();
+            let count = inbox.events.len().min(BATCH);
+            inbox.events.drain(..count).collect()
+        };
+        // Not all of a flood at once: what was judged is sent meanwhile, or written to disk.
+        if given.len() == BATCH {
+            self.shared.wake.notify_one();
+        }
         for Given { event, bytes, at_ms, waits } in given {
             let judged = self.judge.judge(event, at_ms);
             if !judged.findings.is_empty() {
@@ -308,8 +316,7 @@ impl Worker {
             return Some(self.spill_pause_ms);
         }
         let after_ms = i64::try_from(self.settings.spill_after.as_millis()).unwrap_or(i64::MAX);
-        let due = first.at_ms.saturating_add(after_ms);
-        Some(inbox.closing_ms.map_or(due, |closing| due.min(closing)).max(self.spill_pause_ms))
+        Some(first.at_ms.saturating_add(after_ms).max(self.spill_pause_ms))
     }
 
     fn spill_what_must(&mut self) {
@@ -595,6 +602,9 @@ impl Worker {
     }
 
     fn end(mut self) {
+        if !self.fresh.is_empty() {
+            self.spill_fresh();
+        }
         let mut inbox = self.shared.inbox.lock();
         inbox.has_ended = true;
         let given: Vec<Given> = inbox.events.drain(..).collect();
