@@ -33,6 +33,14 @@ pub const LEARNER_HOME_PAGE: &str = "http://nlj.platform/users";
 /// How many events one after another led to a record, each a follow-up of the one before; none for an event that follows from none.
 pub const HOPS_HEADER: &str = "lyceum-hops";
 
+/// Headers that begin so are Lyceum's own, however they are spelled: nobody who publishes may set one.
+pub const OWN_HEADERS: &str = "lyceum-";
+
+/// The first of these names of headers that is Lyceum's own.
+pub fn own_header<'n>(mut names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names.find(|name| name.get(..OWN_HEADERS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OWN_HEADERS)))
+}
+
 /// The rule of a finding about a secret that stands where it must not: the letter goes without the value.
 pub const SECRET_RULE: &str = "payload.secret";
 
@@ -553,5 +561,11 @@ mod tests {
         assert_eq!(id(Some(&one)), id(Some(&one)));
         assert_ne!(id(Some(&one)), id(Some(&other)), "whoever reads them would take the second for the first");
         assert_ne!(id(Some(&one)), id(None));
+    }
+
+    #[test]
+    fn a_header_of_lyceums_own_is_known_however_it_is_spelled() {
+        assert_eq!(own_header(["event-id", "Lyceum-Hops", "lyceum-source"].into_iter()), Some("Lyceum-Hops"));
+        assert_eq!(own_header(["lyceum", "x-lyceum-hops", "lyceüm-", ""].into_iter()), None);
     }
 }

@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use lyceum_core::envelope::{OWN_HEADERS, own_header};
 use lyceum_core::record::Header;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -55,9 +56,8 @@ pub(super) fn read(value: &Bytes) -> Result<RecordLine, String> {
     let line: Line<'_> = serde_json::from_slice(value).map_err(|error| {
         format!("it begins as a record does, and is none: {error}; a record has topic and value, and key, headers and timestamp where it likes")
     })?;
-    let is_own = |(name, _): &&(String, String)| name.to_ascii_lowercase().starts_with("lyceum-");
-    if let Some((name, _)) = line.headers.iter().find(is_own) {
-        return Err(format!("headers that begin with lyceum- are Lyceum's own; leave {name:?} out"));
+    if let Some(name) = own_header(line.headers.iter().map(|(name, _)| &**name)) {
+        return Err(format!("headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out"));
     }
     let raw = line.value.get();
     let value = match serde_json::from_str::<Encoded>(raw) {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use lyceum_core::capacity::Capacity;
 use lyceum_core::catalog::Catalog;
-use lyceum_core::envelope::{TENANT_GIVEN_HEADER, TENANT_HEADER};
+use lyceum_core::envelope::{OWN_HEADERS, TENANT_GIVEN_HEADER, TENANT_HEADER, own_header};
 use lyceum_core::formats::has_member;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
@@ -28,9 +28,6 @@ use crate::live::{Live, Totals, format_time};
 use crate::problem::{Kind, Problem};
 use crate::questions::Keys;
 use crate::shares::{Ahead, Reserved};
-
-/// Headers that begin so are Lyceum's own.
-pub(super) const OWN_HEADERS: &str = "lyceum-";
 
 #[derive(Serialize)]
 pub(super) struct StatusReport {
@@ -222,7 +219,7 @@ fn read_record(
     } else {
         (None, Some(body.slice_ref(item.get().as_bytes())), Vec::new())
     };
-    if let Some((name, _)) = headers.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with(OWN_HEADERS)) {
+    if let Some(name) = own_header(headers.iter().map(|(name, _)| &**name)) {
         let detail =
             format!("event {index}: headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
         return Err(Problem::bad_request(detail));

@@ -11,11 +11,12 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use lyceum_core::envelope::{OWN_HEADERS, own_header};
 use lyceum_core::record::{Header, NewRecord};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::body::{Events, read_aside, read_headers, work_aside};
-use super::events::{OWN_HEADERS, Room, claim_for_tenant};
+use super::events::{Room, claim_for_tenant};
 use super::state::Query;
 use super::{At, PUBLISH_LIMIT_BYTES, json_bytes, read_body, read_query};
 use crate::access::Caller;
@@ -60,9 +61,7 @@ impl PreparedEvent {
     fn prepared(self) -> Result<Prepared, Problem> {
         let value = self.value.map(|value| BASE64.decode(value)).transpose();
         let value = value.map_err(|error| Problem::bad_request(format!("an event's value is no base64: {error}")))?;
-        if let Some((name, _)) =
-            self.headers.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with(OWN_HEADERS))
-        {
+        if let Some(name) = own_header(self.headers.iter().map(|(name, _)| &**name)) {
             let detail = format!("headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out");
             return Err(Problem::bad_request(detail));
         }

@@ -102,6 +102,10 @@ fn may_depend(folder: &str, on: &str) -> bool {
         }
         // It makes events of every family, and processes none.
         "local/generate" => matches!(on, "core" | "functions/catalog"),
+        // Other programs link it: it judges events as every family does, and sends them to Kafka.
+        "local/publisher" => {
+            matches!(on, "core" | "core/adapters/around" | "core/adapters/kafka" | "functions" | "functions/catalog")
+        }
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
         // Who reads topics of a family knows its events.
         _ if is_family(folder) => matches!(on, "core" | "functions/catalog") || reads_others(folder) && is_family(on),
@@ -138,6 +142,10 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
         ("lyceum-server", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
+        (
+            "lyceum-publisher",
+            &["lyceum-server", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "axum", "aws-sdk-dynamodb"],
+        ),
         ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
     ] {
         let linked = linked(package);
