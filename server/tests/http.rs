@@ -533,17 +533,20 @@ async fn while_letters_are_still_to_be_read_whoever_shows_a_number_of_them_says_
         "/",
         "/dead-letters",
         "/dead-letters?rule=none",
+        "/validation",
+        "/validation?rule=none",
         "/dead-letters/list",
         "/dead-letters/list?rule=none",
         &format!("/search?q={event}"),
     ];
-    let answers = ["/api/dead-letters", "/api/dead-letters/summary", "/api/tenants"];
+    let answers = ["/api/dead-letters", "/api/dead-letters/summary", "/api/validation", "/api/tenants"];
     for is_behind in [false, true] {
         fakes.dead_letters.1.store(is_behind, Ordering::SeqCst);
         for path in pages {
             let text = send(&fakes, get(path)).await.text;
             assert_eq!(text.contains("More letters came than could be read yet"), is_behind, "{path}: {text}");
-            assert!(!is_behind || !text.contains("There is none"), "{path} knows too much");
+            let knows = text.contains("There is none") || text.contains("Nothing was broken");
+            assert!(!is_behind || !knows, "{path} knows too much");
         }
         for path in answers {
             assert_eq!(send(&fakes, get(path)).await.json()["is_behind"], is_behind, "{path}");
@@ -602,6 +605,49 @@ async fn dead_letters_are_listed_page_by_page_by_every_filter() {
     let tenants: Vec<&Value> = causes["causes"].as_array().unwrap().iter().map(|cause| &cause["tenant"]).collect();
     assert_eq!(tenants, [&Value::Null, &json!("globex")]);
     send(&fakes, get("/api/dead-letters/summary?cursor=7")).await.is_problem(400, "bad-request", "no cursor");
+}
+
+#[tokio::test]
+async fn what_broke_since_when_is_told_by_every_filter_and_what_is_asked_for_wrongly_is_refused_by_name() {
+    let fakes = busy(Access::open()).await;
+    let ask = async |query: &str| send(&fakes, get(&format!("/api/validation?{query}"))).await;
+    let all = ask("").await.json();
+    assert_eq!((&all["count"], &all["before"], &all["totals"]["courses"]), (&json!(4), &json!(0), &json!(4)));
+    assert_eq!(all["courses"][0]["trend"], "new");
+    assert_eq!(
+        (all["until"].as_str(), all["since"].as_str()),
+        (Some("2026-03-05T09:30:00Z"), Some("2026-03-04T09:30:00Z"))
+    );
+    let limited = ask("limit=1").await.json();
+    assert_eq!((limited["courses"].as_array().map(Vec::len), &limited["totals"]), (Some(1), &all["totals"]));
+    for (query, count) in [
+        ("tenant=acme", 2),
+        ("sender=lms+of+globex", 1),
+        ("rule=wire.json&family=training&topic=nlj.training.bookings", 2),
+        ("family=survey", 0),
+        ("since=2026-03-05&until=2026-03-05", 4),
+        ("since=2026-01-01&until=2026-03-04", 0),
+        ("until=2026-03-05T09:29:55Z", 0),
+    ] {
+        assert_eq!(ask(query).await.json()["count"], count, "{query}");
+    }
+    for (query, why) in [
+        ("since=monday", "since is \"monday\", which is no time"),
+        ("until=monday", "until is \"monday\""),
+        ("since=2026-03-06", "since is not before until"),
+        ("since=2025-01-01", "more than 92 days"),
+        ("family=traning", "family is \"traning\"; there are: content"),
+        ("topic=bookings", "topic is \"bookings\"; there are: "),
+        ("limit=0", "limit"),
+        ("senders=lms", "unknown parameter `senders`"),
+    ] {
+        ask(query).await.is_problem(400, "bad-request", why);
+    }
+    let page = send(&fakes, get("/validation?tenant=acme&sender=lms+of+acme")).await.text;
+    assert!(page.contains("lms of acme") && page.contains("good before") && !page.contains("globex"), "{page}");
+    let letters = "/dead-letters/list?kind=validation&amp;topic=nlj.training.bookings&amp;rule=";
+    assert!(page.contains(letters), "{page}");
+    assert!(send(&fakes, get("/dead-letters")).await.text.contains("href=\"/validation\""));
 }
 
 #[tokio::test]

@@ -158,6 +158,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/dead-letters/{topic}/{partition}/{offset}", format!("/api/dead-letters/{letter}")),
         ("/api/dead-letters", "/api/dead-letters?state=discarded".to_owned()),
         ("/api/dead-letters/summary", "/api/dead-letters/summary".to_owned()),
+        ("/api/validation", "/api/validation?limit=10".to_owned()),
         ("/api/tenants", "/api/tenants".to_owned()),
         ("/api/audit", "/api/audit?kind=event".to_owned()),
         ("/api/audit/logs", "/api/audit/logs".to_owned()),

@@ -73,6 +73,7 @@ mod state;
 mod statements;
 mod tenants;
 pub mod topics;
+mod validation;
 pub mod work;
 
 use body::read_body;
@@ -173,6 +174,7 @@ parts! {
     analytics: Arc<dyn Analytics>,
     asyncapi: Arc<Value>,
     catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
     consumers: Arc<dyn Consumers>,
     dead_letters: Arc<dyn DeadLetters>,
     event_log: Arc<dyn EventLog>,
@@ -314,6 +316,11 @@ const RULE: (&str, &str) = ("rule", "The first rule that they broke");
 const STATE: (&str, &str) = ("state", "How they stand: waiting, sent, parked, resolved or discarded");
 const SINCE: (&str, &str) = ("since", "Written from this time on: RFC 3339, or a UTC date");
 const UNTIL: (&str, &str) = ("until", "Written before this time: RFC 3339; of a UTC date, that day included");
+const FAMILY: (&str, &str) = ("family", "The family that could not take them");
+const OF_TOPIC: (&str, &str) = ("topic", "The topic that they were on");
+const SENDER: (&str, &str) = ("sender", "Who sent them: the module of an envelope, the platform of a statement");
+const LATELY: (&str, &str) =
+    ("since", "Written from this time on: RFC 3339, or a UTC date; a day before until where it is left out");
 const CURSOR: (&str, &str) = ("cursor", "Where to go on: the `next` of the answer before");
 const WHERE: (&str, &str) =
     ("from", "Where to begin: beginning, end, an RFC 3339 time, or an offset in each partition");
@@ -334,6 +341,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
     Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters by what they have in common", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL], answer: HTML, handler: || get(page::show_causes) },
     Route { method: "GET", path: "/dead-letters/list", needs: Some(Role::Read), summary: "The page of single dead letters, from which they are sent again or discarded", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, CURSOR], answer: HTML, handler: || get(page::show_dead_letters) },
+    Route { method: "GET", path: "/validation", needs: Some(Role::Read), summary: "The page of data quality: what broke since when", query: &[TENANT, OF_TOPIC, FAMILY, RULE, SENDER, LATELY, UNTIL], answer: HTML, handler: || get(validation::show_page) },
     Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
     Route { method: "GET", path: "/state/{kind}/{id}", needs: Some(Role::Read), summary: "The page of a program, session, booking …: what is kept of it", query: &[OF_TENANT], answer: HTML, handler: || get(page::show_state) },
     Route { method: "GET", path: "/surveys/{survey_id}", needs: Some(Role::Read), summary: "The page of one survey: its answers in numbers", query: &[TENANT, SCALE], answer: HTML, handler: || get(page::show_survey) },
@@ -364,6 +372,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/summary", needs: Some(Role::Read), summary: "Dead letters by rule, kind, topic and tenant, those of which the most wait first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT], answer: JSON, handler: || get(dead_letters::summarize) },
+    Route { method: "GET", path: "/api/validation", needs: Some(Role::Read), summary: "What broke since when: violations by rule, sender, topic and time, against as long a time before", query: &[TENANT, OF_TOPIC, FAMILY, RULE, SENDER, LATELY, UNTIL, LIMIT], answer: JSON, handler: || get(validation::show) },
     Route { method: "GET", path: "/api/dead-letters/export", needs: Some(Role::Read), summary: "The originals of dead letters as JSON Lines, those that wait unless a state is given; all of them without a limit", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: "application/jsonl", handler: || get(dead_letters::export) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
     Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"rule\"?, \"since\"?, \"until\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?, and \"wait\"? to tell how each ended", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },

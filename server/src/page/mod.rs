@@ -20,6 +20,7 @@ pub mod problem;
 pub mod search;
 pub mod state;
 pub mod statement;
+pub mod validation;
 
 mod alarms;
 mod fold;

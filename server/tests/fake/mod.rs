@@ -32,6 +32,7 @@ use lyceum_server::access::Access;
 use lyceum_server::alerts::window::Window;
 use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Consumers, PartitionProgress};
 use lyceum_server::dead_letters::letters::*;
+use lyceum_server::dead_letters::violations::{Broken, Series, ViolationFilter, Violations, is_violation, judge};
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
@@ -360,6 +361,23 @@ impl DeadLetters for FakeDeadLetters {
         let kinds = Self::open(self.matching(&DeadLetterFilter { state: None, ..filter.clone() }).iter());
         let causes = causes.into_values().take(limit).collect();
         Ok(Causes { causes, total, not_indexed: 0, is_behind: self.is_behind(), kinds })
+    }
+
+    async fn violations(&self, filter: &ViolationFilter, limit: usize) -> Result<Violations, AskError> {
+        let letters = self.matching(&DeadLetterFilter { tenant: filter.tenant.clone(), ..DeadLetterFilter::default() });
+        let series = letters.into_iter().filter(|letter| is_violation(letter.kind)).map(|letter| Series {
+            of: Broken {
+                rule: letter.rule.clone(),
+                kind: letter.kind,
+                sender: letter.tenant.as_ref().map(|tenant| format!("lms of {tenant}")),
+                tenant: letter.tenant.clone(),
+                topic: letter.topic.clone(),
+                family: letter.family.clone(),
+            },
+            times_ms: vec![NOW_MS - 5_000],
+            example: Some(letter.position.clone()),
+        });
+        Ok(Violations { is_behind: self.is_behind(), ..judge(series.collect(), filter, limit) })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
