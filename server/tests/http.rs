@@ -651,6 +651,61 @@ async fn what_broke_since_when_is_told_by_every_filter_and_what_is_asked_for_wro
 }
 
 #[tokio::test]
+async fn security_alerts_are_listed_the_newest_first_by_every_filter_and_to_their_tenant_alone() {
+    let fakes = busy(tokens()).await;
+    let ask = async |query: &str, by_whom| send(&fakes, by(get(&format!("/api/security?{query}")), by_whom)).await;
+    let abouts = async |query: &str, by_whom| -> Vec<String> {
+        let answer = ask(query, by_whom).await.json();
+        let told = |alert: &Value| format!("{} {}", alert["severity"], alert["tenant"]).replace('"', "");
+        answer["alerts"].as_array().unwrap().iter().map(told).collect()
+    };
+    assert_eq!(abouts("", "operator of all").await, ["critical acme", "low globex", "high acme"]);
+    assert_eq!(abouts("", "acme reads").await, ["critical acme", "high acme"]);
+    for (query, expected) in [
+        ("severity=high", vec!["high acme"]),
+        ("cause=brute_force&tenant=acme", vec!["critical acme"]),
+        ("tenant=globex&cause=brute_force", vec![]),
+        ("actor=%3Cscript%3Eeve%3C%2Fscript%3E", vec!["critical acme"]),
+        ("from=2026-03-05T09:28:30Z", vec!["critical acme"]),
+        ("to=2026-03-05T09:27:30Z", vec!["high acme"]),
+        ("to=2026-03-04", vec![]),
+        // None on the first pages of one fits, and the third one does.
+        ("severity=high&limit=1", vec!["high acme"]),
+    ] {
+        assert_eq!(abouts(query, "operator of all").await, expected, "{query}");
+    }
+    let first = ask("limit=2", "operator of all").await.json();
+    assert_eq!(
+        (first["alerts"].as_array().map(Vec::len), &first["total"], &first["next"]),
+        (Some(2), &json!(3), &json!("2"))
+    );
+    assert_eq!(abouts("limit=2&cursor=2", "operator of all").await, ["high acme"]);
+    for (query, why) in [
+        ("severity=dire", "severity is \"dire\"; there are: low, medium, high, critical"),
+        ("cause=theft", "cause is \"theft\"; there are: approval_invalid"),
+        ("from=monday", "from is \"monday\""),
+        ("from=2026-03-06&to=2026-03-05", "from is not before to"),
+        ("cursor=elsewhere", "cursor is \"elsewhere\": hand back"),
+        ("token=x", "unknown parameter `token`"),
+    ] {
+        ask(query, "operator of all").await.is_problem(400, "bad-request", why);
+    }
+    let page = send(&fakes, by(get("/security"), "acme reads")).await.text;
+    for part in [
+        "&lt;script&gt;eve",
+        "token mismatch",
+        "href=\"/audit?correlation=c-3&amp;tenant=acme\"",
+        "href=\"/events/security.alerts.v1/0/3?tenant=acme\"",
+        "aria-current=\"page\">Security",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    assert!(!page.contains("globex") && !page.contains("<script>eve"), "{page}");
+    let all = send(&fakes, by(get("/security?severity=low"), "operator of all")).await.text;
+    assert!(all.contains("/events/security.alerts.v1/0/2?tenant=globex") && !all.contains("0/1?tenant"), "{all}");
+}
+
+#[tokio::test]
 async fn the_originals_of_dead_letters_are_exported_as_lines_that_can_be_ingested() {
     let fakes = busy(Access::open()).await;
     let originals: [&'static [u8]; 4] = [b"{\n \"a\": 1\n}", b"no JSON", b"{\"parked\": true}", b"[2]"];

@@ -69,6 +69,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod search;
+mod security;
 mod state;
 mod statements;
 mod tenants;
@@ -305,6 +306,13 @@ const CORRELATION: (&str, &str) = ("correlation", "Of this correlation id");
 const POSITION: (&str, &str) = ("position", "Of this record and its dead letters: topic/partition/offset");
 const RECORDS_FROM: (&str, &str) = ("from", "Records of this time on: RFC 3339, or a UTC date");
 const RECORDS_TO: (&str, &str) = ("to", "Records before this time: RFC 3339; of a UTC date, that day included");
+const SEVERITY: (&str, &str) = ("severity", "How bad they are: low, medium, high or critical");
+const CAUSE: (&str, &str) =
+    ("cause", "What they are about: approval_invalid, dag_diff_failed, brute_force or held_back");
+const ACTOR: (&str, &str) = ("actor", "By whom");
+const ALERTS_FROM: (&str, &str) = ("from", "About what happened from this time on: RFC 3339, or a UTC date");
+const ALERTS_TO: (&str, &str) =
+    ("to", "About what happened before this time: RFC 3339; of a UTC date, that day included");
 const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
 const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
 const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
@@ -353,6 +361,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/search", needs: Some(Role::Read), summary: "The page of what a text names; where that is one thing alone, the way to it", query: &[TENANT, SOUGHT], answer: HTML, handler: || get(search::show) },
     Route { method: "GET", path: "/audit", needs: Some(Role::Read), summary: "The page of the audit log", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, CURSOR], answer: HTML, handler: || get(audit::show_page) },
     Route { method: "GET", path: "/audit/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one entry of the audit log", query: &[TENANT], answer: HTML, handler: || get(audit::show_entry) },
+    Route { method: "GET", path: "/security", needs: Some(Role::Read), summary: "The page of security alerts", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, CURSOR], answer: HTML, handler: || get(security::show_page) },
     Route { method: "GET", path: "/docs", needs: Some(Role::Read), summary: "The page of events: every event type, found by name", query: &[TENANT, FOUND], answer: HTML, handler: || get(docs::show) },
     Route { method: "GET", path: "/docs/{event}", needs: Some(Role::Read), summary: "The page of one event type: fields, schema, example, and a form to try it", query: &[TENANT], answer: HTML, handler: || get(docs::show_event_type) },
     Route { method: "POST", path: "/docs/{event}", needs: Some(Role::Publish), summary: "Publishes what stands in the form of that page, and shows the answer", query: &[TENANT], answer: HTML, handler: || post(docs::publish) },
@@ -385,6 +394,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/audit/verify", needs: Some(Role::Read), summary: "What is wrong with one log; without one, with the seals of a tenant", query: &[TENANT, ("log", "day/topic/partition"), ("seal", "The hash of a seal that was kept elsewhere, and must be there")], answer: JSON, handler: || get(audit::verify) },
     Route { method: "POST", path: "/api/audit/seal", needs: Some(Role::Operate), summary: "Seals what has grown since the last seal", query: &[TENANT], answer: JSON, handler: || post(audit::seal) },
     Route { method: "GET", path: "/api/audit/proof", needs: Some(Role::Read), summary: "A receipt for one event: what became of it, and what shows that", query: &[TENANT, ("event", "The event's id, or its record's position")], answer: JSON, handler: || get(audit::prove) },
+    Route { method: "GET", path: "/api/security", needs: Some(Role::Read), summary: "Security alerts about what governance reports, the newest first", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(security::show) },
     Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
     Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
 ];

@@ -283,7 +283,9 @@ fn schema_in_query(name: &str, path: &str, catalog: &Catalog) -> Value {
             or_left_out(&json!({"type": "string", "enum": topics.collect::<Vec<_>>()}))
         }
         "state" => or_left_out(&json!({"$ref": "#/components/schemas/LetterState"})),
-        "cursor" if path.contains("/audit") => json!({"type": "string"}),
+        "severity" => or_left_out(&json!({"$ref": "#/components/schemas/Severity"})),
+        "cause" => or_left_out(&json!({"$ref": "#/components/schemas/AlertCause"})),
+        "cursor" if path.contains("/audit") || path.contains("/security") => json!({"type": "string"}),
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
         "reach" => or_left_out(&json!({"type": "string", "enum": Reach::ALL.map(Reach::name)})),
         "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
