@@ -55,6 +55,7 @@ pub const PAYLOADS: Payloads = Payloads {
                 Field::optional("subject", Kind::Id, "The approval or IR that it is about"),
                 Field::optional("actor", Kind::Id, "Who did it"),
                 Field::optional("reason", Kind::Text(2_048), "Why an approval was invalid"),
+                Field::optional("token_fingerprint", Kind::Hash, "Of the token that was shown, never the token itself"),
                 Field::required("count", Kind::Whole(1, MOST_COUNTED), "How many events led to it"),
                 WINDOW_START,
             ],

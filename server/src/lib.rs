@@ -18,6 +18,7 @@ pub mod page;
 pub mod problem;
 pub mod questions;
 pub mod search;
+pub mod security;
 pub mod segment;
 mod shares;
 mod single_flight;

@@ -4,8 +4,9 @@ use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::requests::read_request;
 
@@ -31,4 +32,41 @@ pub fn receiver(statuses: &'static [u16]) -> (String, mpsc::Receiver<(u16, Value
         }
     });
     (format!("http://{address}/a-secret-path"), posted)
+}
+
+/// Variables of a process that tells `url` of security alerts and of no limit.
+pub fn security_alone(url: &str) -> [(&str, &str); 7] {
+    [
+        ("ALERT_WEBHOOK_URL", url),
+        ("ALERT_DEAD_LETTERS", "0"),
+        ("ALERT_ERROR_PERCENT", "0"),
+        ("ALERT_CPU_PERCENT", "0"),
+        ("ALERT_MEMORY_PERCENT", "0"),
+        ("ALERT_LAG_SECONDS", "0"),
+        ("ALERT_SILENT_SECONDS", "0"),
+    ]
+}
+
+/// What governance reports where an approval could not be used, `number` telling one such event from another.
+pub fn approval_invalid(tenant: &str, number: u32, fingerprint: &str) -> Value {
+    let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("{tenant}/{number}").as_bytes());
+    json!({
+        "id": id, "type": "ir.approval_invalid", "source": "governance", "target": null, "timestamp": "2026-03-02T08:04:00Z",
+        "payload": {"approval_id": format!("ap-{number}"), "reason": "token_mismatch", "actor": "eve", "token_fingerprint": fingerprint},
+        "meta": {"schema_version": "1.0", "producer": "governance-service", "source_module": "governance", "tenant_id": tenant,
+            "correlation_id": format!("deploy-{number}")},
+    })
+}
+
+/// The next alert about that tenant, with the status that it was answered with.
+///
+/// # Panics
+/// Where none comes.
+pub fn next_of(posted: &mpsc::Receiver<(u16, Value)>, tenant: &str) -> (u16, Value) {
+    loop {
+        let (status, alert) = posted.recv_timeout(Duration::from_secs(120)).expect("somebody is told");
+        if alert["tenant"] == tenant {
+            return (status, alert);
+        }
+    }
 }

@@ -118,3 +118,55 @@ fn what_is_discarded_is_done_with_after_a_restart_too() {
     again.expect_code(3).expect_print(&["failed again: nlj.errors.validation/0/3"]);
     server.stop().expect_code(0);
 }
+
+#[tokio::test]
+async fn what_a_sender_broke_since_when_is_told_by_every_process_that_looks_and_to_its_tenant_alone() {
+    let workplace = Workplace::new();
+    let of = |platform: &str, number: usize| -> Vec<Value> {
+        let with_platform = |(place, mut event): (usize, Value)| {
+            event["id"] = json!(format!("00000000-0000-4000-8000-{:012}", place + 1_000 * number));
+            event["context"]["platform"] = json!(platform);
+            event
+        };
+        without_zone(number).into_iter().enumerate().map(with_platform).collect()
+    };
+    workplace.write_lines("lms.jsonl", &of("LMS 8", 3));
+    workplace.write_lines("crm.jsonl", &of("CRM", 2));
+    workplace.run(&["ingest", "lms.jsonl", "--tenant", "acme"]).expect_code(3);
+    workplace.run(&["ingest", "crm.jsonl", "--tenant", "beta"]).expect_code(3);
+    let expected = |answer: &Value| {
+        let course = |of: &Value| {
+            assert_eq!((&of["trend"], &of["was_good"], &of["before"]), (&json!("new"), &json!(true), &json!(0)));
+            assert!(of["why"].as_str().is_some_and(|why| why.contains("starts_at")), "{of}");
+            [&of["rule"], &of["sender"], &of["tenant"], &of["count"]].map(Value::to_string).join(" ")
+        };
+        let courses: Vec<String> = answer["courses"].as_array().expect("courses").iter().map(course).collect();
+        assert_eq!(courses, [r#""field.type" "LMS 8" "acme" 3"#, r#""field.type" "CRM" "beta" 2"#]);
+    };
+    // Each command is a process of its own, which knows what stands on the topics alone.
+    let all = ["validation", "--tenant", "*", "--format", "json"];
+    expected(&workplace.run(&all).expect_code(0).json());
+    // What fails again after a replay was broken once.
+    workplace.run(&["dead-letters", "replay", "--tenant", "*", "--wait"]).expect_code(3);
+    expected(&workplace.run(&all).expect_code(0).json());
+    workplace.run(&["validation", "--tenant", "acme"]).expect_code(0).expect_print(&[
+        "3 events broke a rule, 0 in as long a time before",
+        "new, good before",
+        "LMS 8 of acme",
+    ]);
+    for (arguments, why) in [
+        (["--family", "traning"], "family is \"traning\"; there are:"),
+        (["--since", "monday"], "since is \"monday\""),
+        (["--limit", "0"], "limit is \"0\""),
+    ] {
+        workplace.run(&[&["validation"], arguments.as_slice()].concat()).expect_code(1).expect_report(&[why]);
+    }
+    const TOKENS: &str = "acme:read:a-long-secret-of-acme,*:read:a-long-secret-of-everybody";
+    let server = workplace.up(&[("API_TOKENS", TOKENS)]);
+    let (status, own) = server.get("/api/validation", Some("a-long-secret-of-acme")).await;
+    assert_eq!((status, &own["count"], &own["totals"]["senders"]), (200, &json!(3), &json!(1)));
+    assert!(!own.to_string().contains("beta") && !own.to_string().contains("CRM"), "{own}");
+    let (_, everybody) = server.get("/api/validation", Some("a-long-secret-of-everybody")).await;
+    expected(&everybody);
+    server.stop().expect_code(0);
+}

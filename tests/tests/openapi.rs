@@ -100,6 +100,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         "training/valid/booking.requested.bare.json",
         "survey/valid/survey.started.bare.json",
         "survey/valid/survey.answered.bare.json",
+        "governance/valid/ir.approval_invalid.json",
         "statement/invalid/score-below-min.json",
         "training/invalid/session.scheduled.no-capacity.json",
     ];
@@ -140,6 +141,9 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     document.check("post", "/api/audit/seal", sealed);
+    while server.get("/api/security", None).await.1["total"] == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let id = sample_json(events[3])["id"].as_str().map(str::to_owned);
     let actor = encode("account:http://nlj.platform/users|u-2041");
     for (template, path) in [
@@ -158,8 +162,10 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/dead-letters/{topic}/{partition}/{offset}", format!("/api/dead-letters/{letter}")),
         ("/api/dead-letters", "/api/dead-letters?state=discarded".to_owned()),
         ("/api/dead-letters/summary", "/api/dead-letters/summary".to_owned()),
+        ("/api/validation", "/api/validation?limit=10".to_owned()),
         ("/api/tenants", "/api/tenants".to_owned()),
         ("/api/audit", "/api/audit?kind=event".to_owned()),
+        ("/api/security", "/api/security".to_owned()),
         ("/api/audit/logs", "/api/audit/logs".to_owned()),
         ("/api/audit/verify", "/api/audit/verify".to_owned()),
         ("/api/audit/proof", "/api/audit/proof?event=nlj.training.programs/0/0".to_owned()),

@@ -16,6 +16,7 @@ use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
 use lyceum_proxies::signature::Account;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
+use lyceum_tests::webhook::{approval_invalid, next_of, receiver, security_alone};
 use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
 use lyceum_tests::{aws, binary, block_on};
 use rand::SeedableRng;
@@ -31,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("every_command_answers_on_real_services_and_a_killed_process_goes_on", STORES, every_command);
     suite.test("two_processes_share_a_group_and_every_event_counts_once", STORES, two_processes);
+    suite.test("each_security_alert_on_kafka_is_posted_once_whichever_process_tells_it", STORES, security_alerts);
     suite.test_private(
         "a_replay_that_is_killed_goes_on_and_sends_nothing_twice_but_the_one_in_flight",
         &[Service::Kafka],
@@ -219,6 +221,48 @@ fn two_processes(endpoints: &Endpoints) {
     for server in servers {
         server.stop().expect_code(0);
     }
+}
+
+/// Two processes share a group, one after the other ends, and a third one goes on: each alert is told once.
+fn security_alerts(endpoints: &Endpoints) {
+    const FINGERPRINT: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    let (url, posted) = receiver(&[503, 200]);
+    let tenant = security_alone(&url).iter().fold(Tenant::on_all(endpoints), |of, (name, value)| of.with(name, value));
+    let (one, other) = (Workplace::new(), Workplace::new());
+    let publish = |server: &Server, number: u32| {
+        let event = approval_invalid(&tenant.name, number, FINGERPRINT);
+        assert_eq!(block_on(server.post("/events/governance.events.v1", &event, None)).0, 202);
+    };
+    // Topics are shared, and whoever processes another one's events raises the same alert: it has the same key.
+    let next = || next_of(&posted, &tenant.name).1;
+    let (first, second) = (one.up(&tenant.variables()), other.up(&tenant.variables()));
+    publish(&first, 1);
+    let told = next();
+    let mut keys = vec![told["key"].clone()];
+    assert_eq!((&told["about"], &told["severity"]), (&json!("ap-1"), &json!("high")));
+    // The first attempt of all was refused; if that was of this tenant, it comes again.
+    let mut until_told = |about: &str| loop {
+        let told = next();
+        if told["about"] == about {
+            keys.push(told["key"].clone());
+            return;
+        }
+        assert_eq!(Some(&told["key"]), keys.last(), "{about}: {told}");
+    };
+    publish(&second, 2);
+    until_told("ap-2");
+    first.stop().expect_code(0);
+    publish(&second, 3);
+    until_told("ap-3");
+    second.stop().expect_code(0);
+    let third = one.up(&tenant.variables());
+    publish(&third, 4);
+    until_told("ap-4");
+    let answer = block_on(third.get(&format!("/api/security?tenant={}", tenant.name), None)).1;
+    assert_eq!(answer["total"], 4, "{answer}");
+    third.stop().expect_code(0);
+    let different: std::collections::BTreeSet<_> = keys.iter().map(Value::to_string).collect();
+    assert_eq!(different.len(), 4);
 }
 
 fn killed_replay(endpoints: &Endpoints) {

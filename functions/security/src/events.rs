@@ -36,6 +36,8 @@ pub struct Alert {
     pub actor: Option<SmolStr>,
     /// Why an approval was invalid.
     pub reason: Option<String>,
+    /// Of the token that was shown, never the token.
+    pub token_fingerprint: Option<String>,
     /// How many events led to it.
     pub count: u64,
     /// When its window began, milliseconds since 1970 UTC.
@@ -123,6 +125,7 @@ impl TypedEvent for Event {
                 subject: fields.optional_id("subject"),
                 actor: fields.optional_id("actor"),
                 reason: fields.optional_text("reason", MAX_TEXT_BYTES),
+                token_fingerprint: fields.optional_fingerprint("token_fingerprint"),
                 count: fields.whole("count", 1..=MOST_COUNTED),
                 window_start_ms,
             }),
@@ -145,11 +148,24 @@ impl Event {
     /// As it is published.
     pub fn answer(&self, tenant: &str) -> Answer {
         let (event_type, payload) = match self {
-            Self::Raised(Alert { severity, cause, subject, actor, reason, count, window_start_ms }) => {
-                let payload = json!({
+            Self::Raised(Alert {
+                severity,
+                cause,
+                subject,
+                actor,
+                reason,
+                token_fingerprint,
+                count,
+                window_start_ms,
+            }) => {
+                let mut payload = json!({
                     "severity": severity, "cause": cause, "subject": subject, "actor": actor, "reason": reason,
                     "count": count, "window_start": UtcTime::from_millis(*window_start_ms),
                 });
+                // Absent where there is none, so that a reader of the release before is given what it knows.
+                if let Some(fingerprint) = token_fingerprint {
+                    payload["token_fingerprint"] = json!(fingerprint);
+                }
                 ("security.alert.raised", payload)
             }
             Self::HeldBack(HeldBack { held_back, raised, window_start_ms, is_final }) => {

@@ -95,6 +95,7 @@ impl Watch {
             subject: event.subject.clone(),
             actor: event.actor.clone(),
             reason: reason.map(str::to_owned),
+            token_fingerprint: event.token_fingerprint.clone(),
             count: 1,
             window_start_ms: self.window_start_ms,
         }))
@@ -120,7 +121,8 @@ impl Watch {
         let window_start_ms = self.window_start_ms;
         let alert = |(actor, count)| {
             let (severity, cause, subject, reason) = (Severity::Critical, Cause::BruteForce, None, None);
-            Event::Raised(Alert { severity, cause, subject, actor, reason, count, window_start_ms })
+            let token_fingerprint = None;
+            Event::Raised(Alert { severity, cause, subject, actor, reason, token_fingerprint, count, window_start_ms })
         };
         accused.into_iter().map(alert).collect()
     }
@@ -196,11 +198,12 @@ mod tests {
 
     fn invalid(subject: &str, actor: Option<&str>, reason: &'static str) -> Reported {
         let (subject, actor) = (Some(subject.into()), actor.map(Into::into));
-        Reported { tenant: "acme".into(), subject, actor, what: What::ApprovalInvalid(reason) }
+        Reported { tenant: "acme".into(), subject, actor, token_fingerprint: None, what: What::ApprovalInvalid(reason) }
     }
 
     fn diff(subject: &str) -> Reported {
-        Reported { tenant: "acme".into(), subject: Some(subject.into()), actor: None, what: What::DagDiffFailed }
+        let (subject, actor, token_fingerprint) = (Some(subject.into()), None, None);
+        Reported { tenant: "acme".into(), subject, actor, token_fingerprint, what: What::DagDiffFailed }
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub struct Reported {
     pub subject: Option<SmolStr>,
     /// Who did it, where somebody is named.
     pub actor: Option<SmolStr>,
+    /// Of the token that was shown; what is no fingerprint may be the token, and is left out. No part of what makes two events the same,
+    /// so that one whose key was written before this was read is known again.
+    #[serde(skip)]
+    pub token_fingerprint: Option<String>,
     /// What happened.
     pub what: What,
 }
@@ -54,7 +58,11 @@ impl TypedEvent for Reported {
             "ir.approval_invalid" => (approval_id.or(ir_id), What::ApprovalInvalid(fields.word("reason", &REASONS))),
             _ => (ir_id, What::DagDiffFailed),
         };
-        fields.finish(Self { tenant: envelope.tenant.clone(), subject, actor, what })
+        // An event that governance refuses for it is still one to alert of.
+        let mut aside = Fields::of(envelope);
+        let fingerprint = aside.optional_fingerprint("token_fingerprint");
+        let token_fingerprint = aside.finish(fingerprint).ok().flatten();
+        fields.finish(Self { tenant: envelope.tenant.clone(), subject, actor, token_fingerprint, what })
     }
 
     fn key(&self, _: &EnvelopeOf<'_, Self>) -> String {

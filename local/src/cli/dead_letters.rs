@@ -194,7 +194,7 @@ async fn summarize(Shown { which, state }: &Shown, limit: usize, format: Format,
 }
 
 /// A time to the minute, in UTC.
-fn minute(time: &str) -> String {
+pub(super) fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replacen('T', " ", 1)
 }
 
@@ -227,7 +227,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Asks for letters until all of them were read: a process answers from those that it has read.
-async fn ask(session: &Session, path: &str, query: &[(&str, Option<&str>)]) -> Result<Value> {
+pub(super) async fn ask(session: &Session, path: &str, query: &[(&str, Option<&str>)]) -> Result<Value> {
     let mut answer = session.get(path, query).await?;
     let until = Instant::now() + PATIENCE;
     while answer["is_behind"] == true && Instant::now() < until {

@@ -28,6 +28,7 @@ mod table;
 mod tail;
 mod up;
 mod validate;
+mod validation;
 
 /// Prints a line. Once the reader has gone (`lyceum topics | head`) there is nothing left to do, and that is a good end.
 macro_rules! say {
@@ -91,6 +92,8 @@ enum Command {
     Query(inspect::Query),
     /// Looks at dead letters, sends them again, and marks them as done with
     DeadLetters(dead_letters::Options),
+    /// Says what senders broke since when: violations by rule, sender, topic and time
+    Validation(validation::Options),
     /// Looks into the audit log, and tells whether it is whole
     Audit(audit::Options),
     /// Prints a receipt for one event: what became of it, and what shows that
@@ -195,6 +198,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Show(options) => inspect::show(options, config).await,
             Command::Query(options) => inspect::query(options, config).await,
             Command::DeadLetters(options) => dead_letters::run(options, config).await,
+            Command::Validation(options) => validation::run(options, config).await,
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,

@@ -19,7 +19,7 @@ use lyceum_functions::Ports;
 use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
-use lyceum_server::alerts::webhook::Webhook;
+use lyceum_server::alerts::webhook::{Tell, Webhook};
 use lyceum_server::alerts::window::Window;
 use lyceum_server::connect::Stores;
 use lyceum_server::dead_letters::{self, DeadLetterIndex};
@@ -41,6 +41,7 @@ use crate::routing::Router;
 mod consumers;
 mod history;
 mod stores;
+mod telling;
 mod watch;
 mod work;
 
@@ -248,11 +249,19 @@ impl Runtime {
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.keep_history()).await;
         });
-        if let Some(watch) = self.watch() {
-            let stopped = stop.clone();
-            tasks.spawn(async move {
-                stopped.run_until_cancelled(watch).await;
-            });
+        if let Some(tell) = self.webhook() {
+            let keys = Arc::new(self.pipeline.router.clone());
+            let (log, group) = (self.pipeline.event_log.clone(), &self.config.server.group);
+            match telling::mapping(log, group, self.clock.now_ms(), keys, tell.clone()) {
+                Ok(telling) => drop(tasks.spawn(telling.run(stop.clone().cancelled_owned()))),
+                Err(error) => tracing::error!(%error, "nobody is told of security alerts"),
+            }
+            if let Some(watch) = self.watch(tell) {
+                let stopped = stop.clone();
+                tasks.spawn(async move {
+                    stopped.run_until_cancelled(watch).await;
+                });
+            }
         }
         shutdown.await;
         stop.cancel();
@@ -264,17 +273,21 @@ impl Runtime {
         self.save_history();
     }
 
-    /// Has told what is wrong, where somebody is to be told.
-    fn watch(&self) -> Option<impl Future<Output = ()> + use<>> {
+    /// Who is told of alerts, where somebody is to be told.
+    fn webhook(&self) -> Option<Arc<dyn Tell>> {
+        let tell = Webhook::new(self.config.server.alerts.as_ref()?.webhook.clone());
+        Some(Arc::new(tell.inspect_err(|error| tracing::error!(%error, "nobody is told of alerts")).ok()?))
+    }
+
+    /// Has told what is wrong.
+    fn watch(&self, tell: Arc<dyn Tell>) -> Option<impl Future<Output = ()> + use<>> {
         let alerts = self.config.server.alerts.clone()?;
-        let tell = Webhook::new(alerts.webhook);
-        let tell = tell.inspect_err(|error| tracing::error!(%error, "nobody is told of alerts")).ok()?;
         let watch = watch::Watch {
             clock: self.clock.clone(),
             consumers: Arc::new(consumers::Mappings(self.pipeline.mappings.clone())),
             window: self.window.clone(),
             process: self.process.clone(),
-            tell: Arc::new(tell),
+            tell,
         };
         Some(async move { watch.run(alerts.limits).await })
     }

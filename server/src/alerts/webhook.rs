@@ -1,4 +1,6 @@
 //! Posts alerts. Each is posted until it is taken: one after the other, so that an alert's end never comes before it.
+//!
+//! Alerts about limits wait in an [`Outbox`]; those about security on their topic, so that a restart loses none.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,8 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
+use serde::Serialize;
 
 use super::Alert;
+use crate::security::PostedAlert;
 
 /// So long one attempt may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -55,13 +59,36 @@ pub enum TellError {
     /// The same one will never be taken.
     #[error("{0}")]
     Never(String),
+    /// None is taken there: a person has to mend the address.
+    #[error("{0}: mend ALERT_WEBHOOK_URL")]
+    Nobody(String),
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// Something is beyond its limit, or within it again.
+    Limit(Alert),
+    /// Somebody should look at what somebody did.
+    Security(Box<PostedAlert>),
+}
+
+impl Told {
+    /// The sentence for a person.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Limit(alert) => &alert.text,
+            Self::Security(alert) => &alert.text,
+        }
+    }
 }
 
 /// Whoever is told.
 #[async_trait]
 pub trait Tell: Send + Sync {
     /// Tells one alert.
-    async fn tell(&self, alert: &Alert) -> Result<(), TellError>;
+    async fn tell(&self, alert: &Told) -> Result<(), TellError>;
 }
 
 /// Posts each alert as JSON.
@@ -84,7 +111,7 @@ impl Webhook {
 
 #[async_trait]
 impl Tell for Webhook {
-    async fn tell(&self, alert: &Alert) -> Result<(), TellError> {
+    async fn tell(&self, alert: &Told) -> Result<(), TellError> {
         let host = self.url.host();
         let answer = self.client.post(self.url.0.clone()).json(alert).send().await;
         // The error names the whole address, which is a secret.
@@ -95,7 +122,12 @@ impl Tell for Webhook {
                 Err(TellError::Later(format!("{host} answers {status}")))
             }
             status if status.is_server_error() => Err(TellError::Later(format!("{host} answers {status}"))),
-            status => Err(TellError::Never(format!("{host} answers {status}"))),
+            // It is this one that is refused; what is refused otherwise is whoever posts, or the place.
+            status @ (StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY) => Err(TellError::Never(format!("{host} answers {status}"))),
+            status => Err(TellError::Nobody(format!("{host} answers {status}"))),
         }
     }
 }
@@ -103,16 +135,17 @@ impl Tell for Webhook {
 /// Alerts that are to be told.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    waiting: VecDeque<Alert>,
+    waiting: VecDeque<Told>,
 }
 
 impl Outbox {
     /// Tells them after those that wait.
     pub fn put(&mut self, alerts: Vec<Alert>) {
-        self.waiting.extend(alerts);
-        while self.waiting.len() > WAITING {
-            let given_up = self.waiting.pop_front().map(|alert| alert.text).unwrap_or_default();
-            tracing::error!(alert = %given_up, "an alert could not be told for so long that it is given up");
+        self.waiting.extend(alerts.into_iter().map(Told::Limit));
+        while self.waiting.len() > WAITING
+            && let Some(given_up) = self.waiting.pop_front()
+        {
+            tracing::error!(alert = given_up.text(), "an alert could not be told for so long that it is given up");
         }
     }
 
@@ -125,8 +158,8 @@ impl Outbox {
                     tracing::warn!(%error, waiting = self.waiting.len(), "an alert could not be told; it is tried again");
                     return;
                 }
-                Err(TellError::Never(error)) => {
-                    tracing::error!(%error, alert = %alert.text, "an alert is refused: look at ALERT_WEBHOOK_URL");
+                Err(error) => {
+                    tracing::error!(%error, alert = alert.text(), "an alert is refused: look at ALERT_WEBHOOK_URL");
                 }
             }
             self.waiting.pop_front();
@@ -165,9 +198,9 @@ mod tests {
 
     #[async_trait]
     impl Tell for Receiver {
-        async fn tell(&self, alert: &Alert) -> Result<(), TellError> {
+        async fn tell(&self, alert: &Told) -> Result<(), TellError> {
             self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
-            self.taken.lock().unwrap().push(alert.text.clone());
+            self.taken.lock().unwrap().push(alert.text().to_owned());
             Ok(())
         }
     }
@@ -188,18 +221,19 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_refused_for_good_holds_up_no_other() {
         let receiver = Receiver::default();
-        *receiver.answers.lock().unwrap() = [Err(TellError::Never("404".to_owned()))].into();
+        let refusals = [TellError::Never("400".to_owned()), TellError::Nobody("404".to_owned())];
+        *receiver.answers.lock().unwrap() = refusals.map(Err).into();
         let mut outbox = Outbox::default();
-        outbox.put(["one", "two"].map(alert).into());
+        outbox.put(["one", "two", "three"].map(alert).into());
         outbox.send(&receiver).await;
-        assert_eq!(*receiver.taken.lock().unwrap(), ["two"]);
+        assert_eq!(*receiver.taken.lock().unwrap(), ["three"]);
     }
 
     #[test]
     fn of_too_many_that_wait_the_newest_are_kept() {
         let mut outbox = Outbox::default();
         outbox.put((0..=WAITING).map(|number| alert(&number.to_string())).collect());
-        assert_eq!((outbox.waiting.len(), outbox.waiting[0].text.as_str()), (WAITING, "1"));
+        assert_eq!((outbox.waiting.len(), outbox.waiting[0].text()), (WAITING, "1"));
     }
 
     #[test]

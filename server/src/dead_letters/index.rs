@@ -10,6 +10,8 @@ use lyceum_core::record::Position;
 use uuid::Uuid;
 
 use super::letters::{CountOfKinds, Cursor, DeadLetterCount, DeadLetterFilter, LetterState, Order, UpTo};
+use super::value;
+use super::violations::{Broken, Series, is_violation};
 use names::{Names, Symbol};
 
 mod names;
@@ -67,9 +69,12 @@ struct Known {
     event_id: Uuid,
     cause: Cause,
     family: Symbol,
+    sender: Symbol,
     mark: Mark,
     is_parked: bool,
     is_resolved: bool,
+    /// Its event was sent again, and failed again.
+    is_replay: bool,
     /// It does not hold its original, or what should be it is not there.
     is_unsendable: bool,
 }
@@ -116,8 +121,10 @@ pub(super) struct Found {
     pub(super) topic: String,
     pub(super) rule: String,
     pub(super) family: String,
+    pub(super) sender: Option<String>,
     pub(super) kind: DeadLetterKind,
     pub(super) is_parked: bool,
+    pub(super) is_replay: bool,
     pub(super) is_unsendable: bool,
     pub(super) mark: Mark,
     /// Whether its event was applied since, where that was looked up.
@@ -135,8 +142,10 @@ impl Found {
             topic: letter.source.topic.to_string(),
             rule: first_rule(letter).to_owned(),
             family: letter.family.clone(),
+            sender: value::sender(&letter.original),
             kind: letter.kind,
             is_parked: letter.is_parked(),
+            is_replay: letter.replay_count > 0,
             // The original of an entry that could not be read may still stand at its source.
             is_unsendable: letter.value_omitted,
             mark,
@@ -437,8 +446,10 @@ impl Index {
             event_id: found.event_id.unwrap_or_default(),
             cause,
             family: self.names.take(&found.family),
+            sender: found.sender.as_deref().map_or(Symbol::NONE, |sender| self.names.take(sender)),
             mark: found.mark,
             is_parked: found.is_parked,
+            is_replay: found.is_replay,
             is_resolved: found.is_resolved,
             is_unsendable: found.is_unsendable,
         };
@@ -465,6 +476,7 @@ impl Index {
             }
         }
         self.names.release(known.family);
+        self.names.release(known.sender);
         self.release(&known.cause);
         Some(known)
     }
@@ -723,6 +735,35 @@ impl Index {
             }
         });
         Grouping { groups: shown.collect(), total, kinds }
+    }
+
+    /// When each rule was broken, by whom and where, of a tenant or of all, before `until_ms`. What was sent again and failed again
+    /// is told once.
+    pub(super) fn violations(&self, tenant: Option<&str>, until_ms: i64) -> Vec<Series> {
+        let tenant = tenant.map(|tenant| self.names.find(tenant));
+        let mut grouped: HashMap<(Cause, Symbol, Symbol), (Vec<i64>, Option<(i64, Spot)>)> = HashMap::new();
+        for (spot, known) in self.of_tenant(tenant) {
+            if known.is_replay || known.at_ms >= until_ms || !is_violation(known.cause.kind) {
+                continue;
+            }
+            let (times_ms, example) = grouped.entry((known.cause, known.sender, known.family)).or_default();
+            times_ms.push(known.at_ms);
+            *example = (*example).max(Some((known.at_ms, *spot)));
+        }
+        let named = |symbol: Symbol| self.names.text(symbol).map(str::to_owned);
+        let series = grouped.into_iter().map(|((cause, sender, family), (times_ms, example))| Series {
+            of: Broken {
+                rule: named(cause.rule).unwrap_or_default(),
+                kind: cause.kind,
+                sender: named(sender),
+                tenant: named(cause.tenant),
+                topic: named(cause.topic).unwrap_or_default(),
+                family: named(family).unwrap_or_default(),
+            },
+            times_ms,
+            example: example.map(|(_, spot)| self.position(spot)),
+        });
+        series.collect()
     }
 
     /// How far each partition was read: what came later is none of a replay's that begins now.

@@ -11,6 +11,7 @@ use lyceum_core::record::Position;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::violations::{ViolationFilter, Violations};
 use crate::questions::AskError;
 
 /// How a letter stands.
@@ -441,6 +442,9 @@ pub trait DeadLetters: Send + Sync {
 
     /// Them by what they have in common, at most `limit`.
     async fn summarize(&self, filter: &DeadLetterFilter, limit: usize) -> Result<Causes, AskError>;
+
+    /// What broke since when, at most `limit` of each list.
+    async fn violations(&self, filter: &ViolationFilter, limit: usize) -> Result<Violations, AskError>;
 
     /// The letters at these positions, those that there are.
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError>;

@@ -30,6 +30,7 @@ use letters::{
     Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, SoFar, UpTo,
 };
 use marks::{key_of, mark_of};
+use violations::{ViolationFilter, Violations};
 
 mod discard;
 mod following;
@@ -39,6 +40,7 @@ pub mod letters;
 mod marks;
 mod replay;
 mod value;
+pub mod violations;
 
 pub(crate) use value::learner as learner_of;
 
@@ -375,6 +377,26 @@ impl DeadLetters for DeadLetterIndex {
             example: group.example,
         });
         Ok(Causes { causes: causes.collect(), total: total as u64, not_indexed, is_behind, kinds })
+    }
+
+    async fn violations(&self, filter: &ViolationFilter, limit: usize) -> Result<Violations, AskError> {
+        let (index, is_behind) = self.look().await?;
+        let series = index.violations(filter.tenant.as_deref(), filter.until_ms);
+        let of_all = DeadLetterFilter {
+            tenant: filter.tenant.clone(),
+            topic: filter.topic.clone(),
+            rule: filter.rule.clone(),
+            ..DeadLetterFilter::default()
+        };
+        let not_indexed = index.not_indexed(&index.matching(&of_all));
+        drop(index);
+        let mut violations = violations::judge(series, filter, limit);
+        let letters = self.read_all(violations.courses.iter().filter_map(|of| of.example.as_ref())).await?;
+        for course in &mut violations.courses {
+            let letter = course.example.as_ref().and_then(|at| letters.get(at));
+            course.why = letter.map(|(letter, _)| why(letter)).unwrap_or_default();
+        }
+        Ok(Violations { not_indexed, is_behind, ..violations })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {

@@ -3,6 +3,7 @@
 use lyceum_core::record::{NewRecord, header_text};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 const EVENT_ID: &str = "event-id";
@@ -51,6 +52,35 @@ pub(crate) fn learner(value: &[u8]) -> Option<String> {
     Some(learner.chars().take(LEARNER_CHARS).collect())
 }
 
+/// Who sent the event, as it says itself: the module of an envelope, the platform of a statement, else where a wrapped message was routed
+/// from.
+pub(super) fn sender(original: &NewRecord) -> Option<String> {
+    /// What is named by an object's member, whatever else it has.
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Said {
+        meta: Value,
+        source: Value,
+        context: Value,
+        xapi_data: Value,
+        routing_info: Value,
+    }
+    let Said { meta, source, context, xapi_data, routing_info } =
+        serde_json::from_slice(original.value.as_deref()?).ok()?;
+    let named = [
+        meta.get("source_module"),
+        meta.get("producer"),
+        context.get("platform"),
+        xapi_data.pointer("/context/platform"),
+        routing_info.get("source"),
+        Some(&source),
+    ];
+    let named = named.into_iter().flatten().filter_map(Value::as_str).map(str::trim);
+    Some(named.into_iter().find(|name| !name.is_empty())?.chars().take(SENDER_CHARS).collect())
+}
+
+/// So much of a sender's name is kept.
+const SENDER_CHARS: usize = 120;
 /// So much of a learner's name is shown.
 const LEARNER_CHARS: usize = 120;
 
@@ -94,6 +124,23 @@ mod tests {
             ("{}", None),
         ] {
             assert_eq!(learner(format!(r#"{{"actor": {actor}}}"#).as_bytes()).as_deref(), shown, "{actor}");
+        }
+    }
+
+    #[test]
+    fn a_sender_is_whom_an_event_names_as_such() {
+        for (value, shown) in [
+            (r#"{"source": "s", "meta": {"source_module": "course", "producer": "course-service"}}"#, Some("course")),
+            (r#"{"source": "s", "meta": {"source_module": 7, "producer": "course-service"}}"#, Some("course-service")),
+            (r#"{"source": " s ", "meta": {"source_module": " "}}"#, Some("s")),
+            (r#"{"verb": 7, "context": {"platform": "LMS 8"}}"#, Some("LMS 8")),
+            (r#"{"xapi_data": {"context": {"platform": "LMS"}}, "routing_info": {"source": "hub"}}"#, Some("LMS")),
+            (r#"{"xapi_data": 7, "routing_info": {"source": "hub"}}"#, Some("hub")),
+            (r#"{"context": {"platform": null}}"#, None),
+            ("7", None),
+            ("no JSON", None),
+        ] {
+            assert_eq!(sender(&original(value, vec![])).as_deref(), shown, "{value}");
         }
     }
 

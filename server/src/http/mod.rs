@@ -70,10 +70,12 @@ mod openapi;
 mod page;
 mod parameters;
 mod search;
+mod security;
 mod state;
 mod statements;
 mod tenants;
 pub mod topics;
+mod validation;
 pub mod work;
 
 use body::read_body;
@@ -174,6 +176,7 @@ parts! {
     analytics: Arc<dyn Analytics>,
     asyncapi: Arc<Value>,
     catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
     consumers: Arc<dyn Consumers>,
     dead_letters: Arc<dyn DeadLetters>,
     event_log: Arc<dyn EventLog>,
@@ -304,6 +307,13 @@ const CORRELATION: (&str, &str) = ("correlation", "Of this correlation id");
 const POSITION: (&str, &str) = ("position", "Of this record and its dead letters: topic/partition/offset");
 const RECORDS_FROM: (&str, &str) = ("from", "Records of this time on: RFC 3339, or a UTC date");
 const RECORDS_TO: (&str, &str) = ("to", "Records before this time: RFC 3339; of a UTC date, that day included");
+const SEVERITY: (&str, &str) = ("severity", "How bad they are: low, medium, high or critical");
+const CAUSE: (&str, &str) =
+    ("cause", "What they are about: approval_invalid, dag_diff_failed, brute_force or held_back");
+const ACTOR: (&str, &str) = ("actor", "By whom");
+const ALERTS_FROM: (&str, &str) = ("from", "About what happened from this time on: RFC 3339, or a UTC date");
+const ALERTS_TO: (&str, &str) =
+    ("to", "About what happened before this time: RFC 3339; of a UTC date, that day included");
 const OF_TENANT: (&str, &str) = ("tenant", "The tenant; a token's own where it names one, else DEFAULT_TENANT");
 const FROM: (&str, &str) = ("from", "Statements from this time on: RFC 3339, or a UTC date");
 const TO: (&str, &str) = ("to", "Statements before this time: RFC 3339; of a UTC date, that day included");
@@ -315,6 +325,11 @@ const RULE: (&str, &str) = ("rule", "The first rule that they broke");
 const STATE: (&str, &str) = ("state", "How they stand: waiting, sent, parked, resolved or discarded");
 const SINCE: (&str, &str) = ("since", "Written from this time on: RFC 3339, or a UTC date");
 const UNTIL: (&str, &str) = ("until", "Written before this time: RFC 3339; of a UTC date, that day included");
+const FAMILY: (&str, &str) = ("family", "The family that could not take them");
+const OF_TOPIC: (&str, &str) = ("topic", "The topic that they were on");
+const SENDER: (&str, &str) = ("sender", "Who sent them: the module of an envelope, the platform of a statement");
+const LATELY: (&str, &str) =
+    ("since", "Written from this time on: RFC 3339, or a UTC date; a day before until where it is left out");
 const CURSOR: (&str, &str) = ("cursor", "Where to go on: the `next` of the answer before");
 const WHERE: (&str, &str) =
     ("from", "Where to begin: beginning, end, an RFC 3339 time, or an offset in each partition");
@@ -335,6 +350,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/assets/{file}", needs: None, summary: "The page's style, script and icon", query: &[], answer: "*/*", handler: || get(page::show_asset) },
     Route { method: "GET", path: "/dead-letters", needs: Some(Role::Read), summary: "The page of dead letters by what they have in common", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL], answer: HTML, handler: || get(page::show_causes) },
     Route { method: "GET", path: "/dead-letters/list", needs: Some(Role::Read), summary: "The page of single dead letters, from which they are sent again or discarded", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, CURSOR], answer: HTML, handler: || get(page::show_dead_letters) },
+    Route { method: "GET", path: "/validation", needs: Some(Role::Read), summary: "The page of data quality: what broke since when", query: &[TENANT, OF_TOPIC, FAMILY, RULE, SENDER, LATELY, UNTIL], answer: HTML, handler: || get(validation::show_page) },
     Route { method: "GET", path: "/events/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one record: how it ended, why, and what it holds", query: &[], answer: HTML, handler: || get(page::show_event) },
     Route { method: "GET", path: "/state/{kind}/{id}", needs: Some(Role::Read), summary: "The page of a program, session, booking …: what is kept of it", query: &[OF_TENANT], answer: HTML, handler: || get(page::show_state) },
     Route { method: "GET", path: "/surveys/{survey_id}", needs: Some(Role::Read), summary: "The page of one survey: its answers in numbers", query: &[TENANT, SCALE], answer: HTML, handler: || get(page::show_survey) },
@@ -346,6 +362,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/search", needs: Some(Role::Read), summary: "The page of what a text names; where that is one thing alone, the way to it", query: &[TENANT, SOUGHT], answer: HTML, handler: || get(search::show) },
     Route { method: "GET", path: "/audit", needs: Some(Role::Read), summary: "The page of the audit log", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, CURSOR], answer: HTML, handler: || get(audit::show_page) },
     Route { method: "GET", path: "/audit/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one entry of the audit log", query: &[TENANT], answer: HTML, handler: || get(audit::show_entry) },
+    Route { method: "GET", path: "/security", needs: Some(Role::Read), summary: "The page of security alerts", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, CURSOR], answer: HTML, handler: || get(security::show_page) },
     Route { method: "GET", path: "/docs", needs: Some(Role::Read), summary: "The page of events: every event type, found by name", query: &[TENANT, FOUND], answer: HTML, handler: || get(docs::show) },
     Route { method: "GET", path: "/docs/{event}", needs: Some(Role::Read), summary: "The page of one event type: fields, schema, example, and a form to try it", query: &[TENANT], answer: HTML, handler: || get(docs::show_event_type) },
     Route { method: "POST", path: "/docs/{event}", needs: Some(Role::Publish), summary: "Publishes what stands in the form of that page, and shows the answer", query: &[TENANT], answer: HTML, handler: || post(docs::publish) },
@@ -365,6 +382,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/statements/{id}", needs: Some(Role::Read), summary: "One statement, byte for byte as it was sent", query: &[OF_TENANT], answer: JSON, handler: || get(statements::show) },
     Route { method: "GET", path: "/api/dead-letters", needs: Some(Role::Read), summary: "Dead letters, the newest first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: JSON, handler: || get(dead_letters::list) },
     Route { method: "GET", path: "/api/dead-letters/summary", needs: Some(Role::Read), summary: "Dead letters by rule, kind, topic and tenant, those of which the most wait first", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT], answer: JSON, handler: || get(dead_letters::summarize) },
+    Route { method: "GET", path: "/api/validation", needs: Some(Role::Read), summary: "What broke since when: violations by rule, sender, topic and time, against as long a time before", query: &[TENANT, OF_TOPIC, FAMILY, RULE, SENDER, LATELY, UNTIL, LIMIT], answer: JSON, handler: || get(validation::show) },
     Route { method: "GET", path: "/api/dead-letters/export", needs: Some(Role::Read), summary: "The originals of dead letters as JSON Lines, those that wait unless a state is given; all of them without a limit", query: &[TENANT, TOPIC, KIND, RULE, STATE, SINCE, UNTIL, LIMIT, CURSOR], answer: "application/jsonl", handler: || get(dead_letters::export) },
     Route { method: "GET", path: "/api/dead-letters/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "One dead letter", query: &[], answer: JSON, handler: || get(dead_letters::show) },
     Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"rule\"?, \"since\"?, \"until\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?, and \"wait\"? to tell how each ended", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
@@ -377,6 +395,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/audit/verify", needs: Some(Role::Read), summary: "What is wrong with one log; without one, with the seals of a tenant", query: &[TENANT, ("log", "day/topic/partition"), ("seal", "The hash of a seal that was kept elsewhere, and must be there")], answer: JSON, handler: || get(audit::verify) },
     Route { method: "POST", path: "/api/audit/seal", needs: Some(Role::Operate), summary: "Seals what has grown since the last seal", query: &[TENANT], answer: JSON, handler: || post(audit::seal) },
     Route { method: "GET", path: "/api/audit/proof", needs: Some(Role::Read), summary: "A receipt for one event: what became of it, and what shows that", query: &[TENANT, ("event", "The event's id, or its record's position")], answer: JSON, handler: || get(audit::prove) },
+    Route { method: "GET", path: "/api/security", needs: Some(Role::Read), summary: "Security alerts about what governance reports, the newest first", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(security::show) },
     Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
     Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
 ];

@@ -159,6 +159,7 @@ impl CausesView {
         let content = html! {
             article.letters {
                 h1 { (title) }
+                p { a href=(self.frame.path("/validation", &[])) { "What broke since when" } }
                 (render_kinds(&self.frame, "/dead-letters", &self.filter))
                 (render_behind(*is_behind))
                 @if causes.is_empty() { @if !is_behind { p.empty { "There is none." } } }

@@ -18,8 +18,10 @@ pub mod learning;
 pub mod overview;
 pub mod problem;
 pub mod search;
+pub mod security;
 pub mod state;
 pub mod statement;
+pub mod validation;
 
 mod alarms;
 mod fold;
@@ -77,8 +79,13 @@ impl Frame {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 4] =
-    [("/", "Overview"), ("/learning", "Learning"), ("/dead-letters", "Dead letters"), ("/audit", "Audit")];
+const PAGES: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/learning", "Learning"),
+    ("/dead-letters", "Dead letters"),
+    ("/security", "Security"),
+    ("/audit", "Audit"),
+];
 
 /// A whole document. `bar` stands in the head line, at its right.
 fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup {

@@ -32,6 +32,7 @@ use lyceum_server::access::Access;
 use lyceum_server::alerts::window::Window;
 use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Consumers, PartitionProgress};
 use lyceum_server::dead_letters::letters::*;
+use lyceum_server::dead_letters::violations::{Broken, Series, ViolationFilter, Violations, is_violation, judge};
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
@@ -230,8 +231,24 @@ impl QueryDocuments for FakeStatements {
         Ok(found.map(|document| StoredStatement { document: document.clone(), voided: false }))
     }
 
-    async fn search(&self, _: &Filter, _: usize, _: Option<&str>) -> Result<Page, StatementsError> {
-        Ok(Page { statements: Vec::new(), total: 0, next: None })
+    /// By tenant, event type and time; pages go by number.
+    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
+        let from: usize = match after.map(str::parse).transpose() {
+            Ok(from) => from.unwrap_or(0),
+            Err(_) => return Err(StatementsError::Refused("the cursor is none of this store".to_owned())),
+        };
+        let fits = |document: &&StatementDocument| {
+            filter.tenant.as_ref().is_none_or(|tenant| document.tenant == **tenant)
+                && filter.event_types.iter().any(|of| *of == document.fields.event_type)
+                && filter.from_ms.is_none_or(|from_ms| document.fields.timestamp_ms >= from_ms)
+                && filter.to_ms.is_none_or(|to_ms| document.fields.timestamp_ms < to_ms)
+        };
+        let mut found: Vec<_> = self.documents.lock().unwrap().iter().filter(fits).cloned().collect();
+        found.sort_by_key(|document| std::cmp::Reverse(document.fields.timestamp_ms));
+        let (total, end) = (found.len(), from + limit);
+        let of_page = found.into_iter().skip(from).take(limit);
+        let statements = of_page.map(|document| StoredStatement { document, voided: false }).collect();
+        Ok(Page { statements, total: total as u64, next: (end < total).then(|| end.to_string()) })
     }
 
     async fn aggregate(&self, _: &Filter, _: &Value) -> Result<Value, StatementsError> {
@@ -360,6 +377,23 @@ impl DeadLetters for FakeDeadLetters {
         let kinds = Self::open(self.matching(&DeadLetterFilter { state: None, ..filter.clone() }).iter());
         let causes = causes.into_values().take(limit).collect();
         Ok(Causes { causes, total, not_indexed: 0, is_behind: self.is_behind(), kinds })
+    }
+
+    async fn violations(&self, filter: &ViolationFilter, limit: usize) -> Result<Violations, AskError> {
+        let letters = self.matching(&DeadLetterFilter { tenant: filter.tenant.clone(), ..DeadLetterFilter::default() });
+        let series = letters.into_iter().filter(|letter| is_violation(letter.kind)).map(|letter| Series {
+            of: Broken {
+                rule: letter.rule.clone(),
+                kind: letter.kind,
+                sender: letter.tenant.as_ref().map(|tenant| format!("lms of {tenant}")),
+                tenant: letter.tenant.clone(),
+                topic: letter.topic.clone(),
+                family: letter.family.clone(),
+            },
+            times_ms: vec![NOW_MS - 5_000],
+            example: Some(letter.position.clone()),
+        });
+        Ok(Violations { is_behind: self.is_behind(), ..judge(series.collect(), filter, limit) })
     }
 
     async fn find(&self, positions: &[Position]) -> Result<BTreeMap<Position, ShownLetter>, AskError> {
@@ -671,6 +705,20 @@ pub async fn busy(access: Access) -> Fakes {
         fields: StatementFields::default(),
     };
     fakes.statements.store(vec![document]).await.unwrap();
+    let alerts = [
+        ("acme", 1, r#""severity":"critical","cause":"brute_force","actor":"<script>eve</script>","count":5"#),
+        ("globex", 2, r#""severity":"low","cause":"dag_diff_failed","subject":"ir of globex","count":1"#),
+        (
+            "acme",
+            3,
+            r#""severity":"high","cause":"approval_invalid","subject":"ap-17","reason":"token_mismatch","count":1"#,
+        ),
+    ];
+    fakes
+        .statements
+        .store(alerts.map(|(tenant, minute, payload)| alert(tenant, minute, payload)).into())
+        .await
+        .unwrap();
     *fakes.consumers.0.lock().unwrap() = vec![
         mapping("training-bookings", BOOKINGS, ConsumerState::Running, &[(40, 40), (38, 40), (12, 12)]),
         mapping("statement", STATEMENTS, ConsumerState::BackingOff, &[(900, 1_500), (870, 870)]),
@@ -766,6 +814,29 @@ pub fn mapping(name: &str, topic: &str, state: ConsumerState, partitions: &[(i64
             failed_batches: 1,
             last_error: (state == ConsumerState::BackingOff).then(|| "the search index of globex is full".to_owned()),
         }),
+    }
+}
+
+/// An alert of that many minutes before now, as the family stores it.
+pub fn alert(tenant: &str, minutes: i64, payload: &str) -> StatementDocument {
+    let (id, at_ms) = (Uuid::from_u128(2_000 + minutes as u128), NOW_MS - minutes * 60_000);
+    let at = lyceum_server::live::format_time(at_ms);
+    let raw = format!(
+        r#"{{"id":"{id}","type":"security.alert.raised","timestamp":"{at}","payload":{{{payload},"window_start":"{at}"}},"meta":{{"tenant_id":"{tenant}","correlation_id":"c-{minutes}"}}}}"#
+    );
+    StatementDocument {
+        tenant: tenant.into(),
+        id,
+        raw: raw.into(),
+        stored_ms: at_ms,
+        source: Position::new("security.alerts.v1", 0, minutes),
+        correlation_id: "c".into(),
+        fields: StatementFields {
+            event_type: "security.alert.raised".into(),
+            family: "security".into(),
+            timestamp_ms: at_ms,
+            ..StatementFields::default()
+        },
     }
 }
 

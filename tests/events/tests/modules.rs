@@ -286,6 +286,26 @@ fn invalid_approvals_and_failed_diffs_raise_alerts_and_many_of_them_a_higher_one
 }
 
 #[test]
+fn an_alert_has_the_fingerprint_of_a_token_and_of_what_is_none_nothing() {
+    let mut stand = Stand::new();
+    let fingerprint = format!("sha256:{}", "a".repeat(64));
+    for (approval, token) in [("ap-1", Some(fingerprint.as_str())), ("ap-2", Some("tok-4711-raw")), ("ap-3", None)] {
+        let payload = json!({"approval_id": approval, "reason": "token_mismatch", "token_fingerprint": token});
+        stand.send(governance::GOVERNANCE, approval, "ir.approval_invalid", payload);
+    }
+    stand.settle();
+    let alerts: BTreeMap<String, Value> = stand
+        .world
+        .records(security::ALERTS)
+        .iter()
+        .map(|record| value_of(record)["payload"].clone())
+        .map(|payload| (payload["subject"].to_string(), payload["token_fingerprint"].clone()))
+        .collect();
+    let expected = [("ap-1", json!(fingerprint)), ("ap-2", json!(null)), ("ap-3", json!(null))];
+    assert_eq!(alerts, expected.map(|(approval, of)| (json!(approval).to_string(), of)).into());
+}
+
+#[test]
 fn no_store_no_letter_and_no_report_has_a_token_that_somebody_sent() {
     let raw = "tok-4711-raw";
     let mut stand = Stand::new();

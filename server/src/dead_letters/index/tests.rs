@@ -14,8 +14,10 @@ fn found(offset: i64, at_ms: i64, tenant: Option<&str>) -> Found {
         topic: "bookings".to_owned(),
         rule: "booking.requested".to_owned(),
         family: "training".to_owned(),
+        sender: None,
         kind: DeadLetterKind::Rejected,
         is_parked: false,
+        is_replay: false,
         is_unsendable: false,
         mark: Mark::None,
         is_resolved: false,
@@ -45,7 +47,7 @@ fn listed(index: &Index, filter: &DeadLetterFilter) -> Vec<(i32, i64)> {
 
 #[test]
 fn a_letter_is_small() {
-    assert!(size_of::<Known>() <= 64, "{}", size_of::<Known>());
+    assert!(size_of::<Known>() <= 72, "{}", size_of::<Known>());
 }
 
 #[test]
@@ -259,6 +261,45 @@ fn letters_are_looked_at_in_turn() {
     index.take_in((0, 0), [letter(0), letter(1), letter(2), conflict, found(4, 4, Some("acme"))], 5);
     let mut offsets = || index.next_to_check(2).iter().map(|letter| letter.position.offset).collect::<Vec<_>>();
     assert_eq!([offsets(), offsets(), offsets()], [vec![0, 1], vec![2], vec![0, 1]]);
+}
+
+#[test]
+fn violations_are_told_by_rule_and_sender_without_what_was_replayed_or_is_ours_to_mend() {
+    let mut index = index(100);
+    let of = |offset: i64, sender: &str| Found {
+        sender: Some(sender.to_owned()),
+        rule: "verb.id.iri".to_owned(),
+        kind: DeadLetterKind::Validation,
+        ..found(offset, offset, Some("acme"))
+    };
+    index.take_in(
+        (0, 0),
+        [
+            of(0, "lms"),
+            of(1, "lms"),
+            of(2, "crm"),
+            Found { is_replay: true, ..of(3, "lms") },
+            Found { kind: DeadLetterKind::Database, ..of(4, "lms") },
+            Found { tenant: Some("beta".to_owned()), ..of(5, "lms") },
+            Found { mark: Mark::Discarded, ..of(6, "lms") },
+            of(7, "lms"),
+        ],
+        8,
+    );
+    let mut series = index.violations(Some("acme"), 7);
+    series.sort_by(|one, other| one.of.cmp(&other.of));
+    let told = series.iter().map(|of| (of.of.sender.as_deref(), of.times_ms.clone(), of.example.clone()));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            (Some("crm"), vec![2], Some(Position::new(TOPIC, 0, 2))),
+            (Some("lms"), vec![0, 1, 6], Some(Position::new(TOPIC, 0, 6))),
+        ],
+        "what is done with counts, too"
+    );
+    assert_eq!(index.violations(None, 9).len(), 3);
+    index.next((0, 0), 8);
+    assert_eq!((index.violations(None, 9), index.names.find("lms")), (vec![], index.names.find("never seen")));
 }
 
 /// What happens to an index.

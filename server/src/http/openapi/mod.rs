@@ -144,7 +144,7 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         json!({"name": name, "in": "path", "required": true, "schema": schema_in_path(name, route.path, catalog)})
     });
     let of_query = route.query.iter().map(
-        |(name, meaning)| json!({"name": name, "in": "query", "description": meaning, "schema": schema_in_query(name, route.path)}),
+        |(name, meaning)| json!({"name": name, "in": "query", "description": meaning, "schema": schema_in_query(name, route.path, catalog)}),
     );
     let status = if route.path == "/events/{topic}" { StatusCode::ACCEPTED } else { StatusCode::OK };
     let answer = match route.answer {
@@ -256,7 +256,7 @@ fn or_left_out(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "string", "maxLength": 0, "description": "As if it were left out"}]})
 }
 
-fn schema_in_query(name: &str, path: &str) -> Value {
+fn schema_in_query(name: &str, path: &str, catalog: &Catalog) -> Value {
     match name {
         "limit" if path == "/api/dead-letters/export" => json!({"type": "integer", "minimum": 1}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
@@ -274,8 +274,18 @@ fn schema_in_query(name: &str, path: &str) -> Value {
             {"type": "string", "format": "date-time", "examples": ["2026-03-02T08:15:00Z"]},
             {"type": "string", "maxLength": 0, "description": "As if it were left out"},
         ]}),
+        "family" => {
+            let names: Vec<_> = catalog.families().iter().map(|family| family.name).collect();
+            or_left_out(&json!({"type": "string", "enum": names}))
+        }
+        "topic" if path.contains("/validation") => {
+            let topics = catalog.families().iter().flat_map(|family| family.topics).map(|topic| topic.name);
+            or_left_out(&json!({"type": "string", "enum": topics.collect::<Vec<_>>()}))
+        }
         "state" => or_left_out(&json!({"$ref": "#/components/schemas/LetterState"})),
-        "cursor" if path.contains("/audit") => json!({"type": "string"}),
+        "severity" => or_left_out(&json!({"$ref": "#/components/schemas/Severity"})),
+        "cause" => or_left_out(&json!({"$ref": "#/components/schemas/AlertCause"})),
+        "cursor" if path.contains("/audit") || path.contains("/security") => json!({"type": "string"}),
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
         "reach" => or_left_out(&json!({"type": "string", "enum": Reach::ALL.map(Reach::name)})),
         "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
