@@ -21,9 +21,11 @@ pub enum Defect {
     DeadBeforeCommit { fenced: bool, lost_race_stands: bool },
     OneCommitAnAggregate,
     KeysExpire,
-    LeaseForEveryone,
+    LeaseForEveryone { of_content: bool },
+    LeaseNeverEnds,
     NumbersUnconditional,
     HeadUnconditional,
+    ReactionWithoutKey,
     // Around the event log.
     LetterIdFromPosition,
     ConflictTakesKeyPath,
@@ -36,6 +38,11 @@ pub enum Defect {
     BreachesCounted,
     PlaceholderPublished,
     CapacityRejects,
+    // In the modules' families and reactions.
+    AnswerLeftOut,
+    AnswersInACircle,
+    ConsumedTwice,
+    CompletedFromAnything,
 }
 
 /// Name, as in the model, and defect.
@@ -65,9 +72,16 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("14c rejection leaves its home's version", Defect::RejectionLeavesHome),
     ("14d home does not say that keys are apart", Defect::HomeForgetsKeysApart),
     ("14e keys that move are not written", Defect::MovedKeysVanish),
-    ("15 a lease is given to everyone", Defect::LeaseForEveryone),
+    ("15 a lease is given to everyone", Defect::LeaseForEveryone { of_content: false }),
     ("16 numbers are written whatever was read", Defect::NumbersUnconditional),
     ("17 a log's head is written whatever was read", Defect::HeadUnconditional),
+    ("18 content: a lease is given to everyone", Defect::LeaseForEveryone { of_content: true }),
+    ("19 content: a lease never ends", Defect::LeaseNeverEnds),
+    ("20 modules: a reaction writes no key", Defect::ReactionWithoutKey),
+    ("21 modules: a reaction leaves its answer out", Defect::AnswerLeftOut),
+    ("22 modules: reactions answer each other", Defect::AnswersInACircle),
+    ("23 modules: an approval is consumed twice", Defect::ConsumedTwice),
+    ("24 modules: a course is completed whatever it was", Defect::CompletedFromAnything),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),
     ("capacity rejects", Defect::CapacityRejects),
@@ -81,7 +95,24 @@ impl Defect {
 
     /// Whether it lies in an effect that only the toys have.
     pub fn is_of_the_toys(self) -> bool {
-        matches!(self, Self::LeaseForEveryone | Self::NumbersUnconditional)
+        matches!(self, Self::LeaseForEveryone { of_content: false } | Self::NumbersUnconditional)
+    }
+
+    /// Whether it lies in the generation of content, or is planted around it.
+    pub fn is_of_content(self) -> bool {
+        matches!(self, Self::LeaseForEveryone { of_content: true } | Self::LeaseNeverEnds)
+    }
+
+    /// Whether it lies in the modules' families, reactions and watch, or is planted around them.
+    pub fn is_of_the_modules(self) -> bool {
+        matches!(
+            self,
+            Self::ReactionWithoutKey
+                | Self::AnswerLeftOut
+                | Self::AnswersInACircle
+                | Self::ConsumedTwice
+                | Self::CompletedFromAnything
+        )
     }
 
     /// Whether it is planted in keys that are items of their own.

@@ -80,6 +80,8 @@ impl Order {
             Some(Defect::NumbersUnconditional) => World::Crowded,
             Some(Defect::HeadUnconditional) => World::Audit,
             Some(defect) if defect.is_of_the_toys() => World::Toys,
+            Some(defect) if defect.is_of_content() => World::Content,
+            Some(defect) if defect.is_of_the_modules() => World::Modules,
             Some(defect) if defect.is_of_the_family() => World::Academy,
             // The fold sees it best.
             Some(Defect::DeadAfterCommit { one_key: true, .. }) => World::Academy,

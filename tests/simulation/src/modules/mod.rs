@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use lyceum_core::catalog::Catalog;
+use lyceum_core::effects::Reaction;
 use lyceum_core::envelope::follow_up_id;
 use lyceum_core::family::TypedEvent;
 use lyceum_core::ports::ledger::KeyStatus;
-use lyceum_core::process::{ReactionProcessor, WatchingProcessor};
+use lyceum_core::process::{ProcessConfig, ReactionProcessor, Services, Subscriber, WatchingProcessor};
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
 use lyceum_course::Courses;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::academy::check_fold;
 use crate::check::{Check, Violation, fail};
+use crate::defect::Defect;
 use crate::fault::Plan;
 use crate::random::Random;
 use crate::run::{Order, at_rest};
@@ -33,8 +35,10 @@ use crate::subject::{Fact, Of, Subject};
 use crate::toys::{Build, Keyed};
 
 mod log;
+mod mutants;
 
 pub(crate) use log::fill;
+use mutants::{Circling, CompletedFromGenerating, ConsumedOnce, Lacking, Silent};
 
 fn subject<E: TypedEvent>(
     subscription: &'static Subscription,
@@ -44,22 +48,40 @@ fn subject<E: TypedEvent>(
     Arc::new(Keyed::<E> { subscription, catalog: Arc::clone(catalog), build, event: PhantomData })
 }
 
-fn subjects() -> Vec<Arc<dyn Subject>> {
+fn subjects(defect: Option<Defect>) -> Vec<Arc<dyn Subject>> {
     let catalog = Arc::new(lyceum_catalog::catalog());
+    let courses: Arc<dyn Subject> = match defect {
+        Some(Defect::CompletedFromAnything) => Arc::new(Lacking::<CompletedFromGenerating>::new(&catalog)),
+        _ => Arc::new(Of::<Courses>::new(Arc::clone(&catalog))),
+    };
+    let governance: Arc<dyn Subject> = match defect {
+        Some(Defect::ConsumedTwice) => Arc::new(Lacking::<ConsumedOnce>::new(&catalog)),
+        _ => Arc::new(Of::<Governance>::new(Arc::clone(&catalog))),
+    };
+    let stages: Build = match defect {
+        Some(Defect::AnswerLeftOut) => |_, _, services, catalog, config| reaction::<Silent>(services, catalog, config),
+        _ => |_, _, services, catalog, config| reaction::<Staging>(services, catalog, config),
+    };
+    let takes: Build = match defect {
+        Some(Defect::AnswersInACircle) => {
+            |_, _, services, catalog, config| reaction::<Circling>(services, catalog, config)
+        }
+        _ => |_, _, services, catalog, config| reaction::<Intake>(services, catalog, config),
+    };
     vec![
-        Arc::new(Of::<Courses>::new(Arc::clone(&catalog))),
+        courses,
         Arc::new(Of::<Distributions>::new(Arc::clone(&catalog))),
-        Arc::new(Of::<Governance>::new(Arc::clone(&catalog))),
-        subject::<Distributed>(&STAGING, &catalog, |_, _, services, catalog, config| {
-            Box::new(ReactionProcessor::<Staging>::new(services, catalog, config))
-        }),
-        subject::<Course>(&INTAKE, &catalog, |_, _, services, catalog, config| {
-            Box::new(ReactionProcessor::<Intake>::new(services, catalog, config))
-        }),
+        governance,
+        subject::<Distributed>(&STAGING, &catalog, stages),
+        subject::<Course>(&INTAKE, &catalog, takes),
         subject::<Reported>(&SECURITY_WATCH, &catalog, |_, _, services, catalog, config| {
             Box::new(WatchingProcessor::<SecurityWatch>::new(services, catalog, config))
         }),
     ]
+}
+
+fn reaction<R: Reaction>(services: Services, catalog: Arc<Catalog>, config: ProcessConfig) -> Box<dyn Subscriber> {
+    Box::new(ReactionProcessor::<R>::new(services, catalog, config))
 }
 
 /// One run.
@@ -67,7 +89,7 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
     let mut sends = Random::new(order.seed, 1);
     let mut schedule = Random::new(order.seed, 2);
     let plan = Plan::draw(&mut schedule);
-    let mut stage = Stage::new(subjects(), schedule, plan, order.keep_trace, order.defect);
+    let mut stage = Stage::new(subjects(order.defect), schedule, plan, order.keep_trace, order.defect);
     stage.one_key_a_commit = sends.one_in(4);
     let stage = Arc::new(stage);
     fill(&stage, &mut sends);

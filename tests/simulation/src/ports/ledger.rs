@@ -9,6 +9,7 @@ use lyceum_core::ports::ledger::{
 };
 use lyceum_core::process::look_into;
 use lyceum_core::record::header_text;
+use lyceum_core::subscription::Effect;
 use uuid::Uuid;
 
 use super::Line;
@@ -125,8 +126,12 @@ impl Ledger for FaultyLedger {
         if self.0.stage.strikes(Fault::Hangs) {
             match self.0.hang("claims").await {}
         }
-        let mut claim = answer(self.0.stage.ledger.claim(key, holder, now_ms, until_ms))?;
-        if self.0.stage.defect == Some(Defect::LeaseForEveryone) {
+        let defect = self.0.stage.defect;
+        // Who gives one back still does.
+        let is_endless = defect == Some(Defect::LeaseNeverEnds) && until_ms > now_ms;
+        let last_ms = if is_endless { i64::MAX } else { until_ms };
+        let mut claim = answer(self.0.stage.ledger.claim(key, holder, now_ms, last_ms))?;
+        if matches!(defect, Some(Defect::LeaseForEveryone { .. })) {
             claim = Claim::Held;
         }
         if claim == Claim::Held {
@@ -219,6 +224,16 @@ impl FaultyLedger {
             Some(Defect::NoVersionCheck | Defect::NumbersUnconditional | Defect::HeadUnconditional) => {
                 for write in &mut commit.aggregates {
                     write.expected = self.version(&write.id)?;
+                }
+            }
+            Some(Defect::ReactionWithoutKey) => {
+                let is_reactions = |write: &KeyWrite| {
+                    let subject = self.0.stage.subject_named(&write.id.subscriber);
+                    subject.is_some_and(|of| of.subscription().effect == Effect::Reaction)
+                };
+                commit.keys.retain(|write| !is_reactions(write));
+                if commit.keys.is_empty() && commit.aggregates.is_empty() {
+                    return Ok(());
                 }
             }
             Some(Defect::NoKey) => commit.keys.clear(),
