@@ -9,8 +9,8 @@ use axum::response::Html;
 use lyceum_core::ports::statements::{Statements, StatementsError};
 use serde::Deserialize;
 
-use super::analytics::read_time;
 use super::page::{Sources, frame};
+use super::parameters::{given, named, time};
 use super::{Limit, read_query};
 use crate::access::Caller;
 use crate::page::security::SecurityView;
@@ -33,41 +33,23 @@ struct Query {
     cursor: Option<String>,
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// What one of a few names stands for.
-fn named<T: Copy>(
-    what: &str,
-    name: Option<String>,
-    from_name: impl Fn(&str) -> Option<T>,
-    all: &[T],
-    name_of: impl Fn(T) -> &'static str,
-) -> Result<Option<T>, Problem> {
-    let Some(name) = given(name) else { return Ok(None) };
-    let names = || all.iter().map(|of| name_of(*of)).collect::<Vec<_>>().join(", ");
-    let unknown = || Problem::bad_request(format!("{what} is {name:?}; there are: {}", names()));
-    from_name(&name).ok_or_else(unknown).map(Some)
-}
-
 impl Query {
     fn filter(&self, caller: &Caller) -> Result<AlertFilter, Problem> {
-        let time = |name: &str, text: &Option<String>, extra_days: i64| {
-            let read = |text: String| {
-                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
-                let wrong = || Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"));
-                read_time(&text, extra_days).ok_or_else(wrong)
-            };
-            given(text.clone()).map(read).transpose()
-        };
+        fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+            all.iter().map(|of| name(*of)).collect()
+        }
         let filter = AlertFilter {
             tenant: caller.scope(self.tenant.as_deref())?,
-            severity: named("severity", self.severity.clone(), Severity::from_name, Severity::ALL, Severity::name)?,
-            cause: named("cause", self.cause.clone(), Cause::from_name, Cause::ALL, Cause::name)?,
+            severity: named(
+                "severity",
+                self.severity.clone(),
+                Severity::from_name,
+                &names(Severity::ALL, Severity::name),
+            )?,
+            cause: named("cause", self.cause.clone(), Cause::from_name, &names(Cause::ALL, Cause::name))?,
             actor: given(self.actor.clone()),
-            from_ms: time("from", &self.from, 0)?,
-            to_ms: time("to", &self.to, 1)?,
+            from_ms: time("from", self.from.clone(), 0)?,
+            to_ms: time("to", self.to.clone(), 1)?,
         };
         if let (Some(from), Some(to)) = (filter.from_ms, filter.to_ms)
             && from >= to

@@ -10,8 +10,8 @@ use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
 use serde::Deserialize;
 
-use super::analytics::read_time;
 use super::page::{Sources, frame};
+use super::parameters::{given, named, time};
 use super::{Limit, read_query};
 use crate::access::Caller;
 use crate::dead_letters::letters::DeadLetters;
@@ -35,30 +35,14 @@ struct Query {
     limit: Limit,
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
 /// A name that is one of those that there are.
 fn known(what: &str, name: Option<String>, mut names: Vec<&'static str>) -> Result<Option<String>, Problem> {
-    let Some(name) = given(name) else { return Ok(None) };
-    if names.contains(&name.as_str()) {
-        return Ok(Some(name));
-    }
     names.sort_unstable();
-    Err(Problem::bad_request(format!("{what} is {name:?}; there are: {}", names.join(", "))))
+    named(what, name, |name| names.contains(&name).then(|| name.to_owned()), &names)
 }
 
 impl Query {
     fn filter(self, caller: &Caller, catalog: &Catalog, now_ms: i64) -> Result<ViolationFilter, Problem> {
-        let time = |name: &str, text: Option<String>, extra_days: i64| {
-            let read = |text: String| {
-                let example = "write 2026-01-31T09:30:00Z, or a UTC date as 2026-01-31";
-                let wrong = || Problem::bad_request(format!("{name} is {text:?}, which is no time: {example}"));
-                read_time(&text, extra_days).ok_or_else(wrong)
-            };
-            given(text).map(read).transpose()
-        };
         let until_ms = time("until", self.until, 1)?.unwrap_or(now_ms);
         let since_ms = time("since", self.since, 0)?.unwrap_or(until_ms - SPAN_MS);
         if since_ms >= until_ms {
