@@ -1,10 +1,9 @@
 //! Demo traffic of a made-up academy, so that there is something to see: tenant `demo`.
 //!
-//! First what happened in the sixty days before (`past`), then programs, sessions, bookings, a survey and video statements of now, at
-//! a few events a second; and now and then what goes wrong in life: an event twice, a booking confirmed that nobody requested, a broken
-//! statement.
+//! First what happened in the sixty days before (`past`), then events of every family, as [`lyceum_generate`] makes them, at a few a
+//! second; and now and then what goes wrong in life: an event twice, one that is not allowed, one that is broken.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +11,7 @@ use lyceum_core::clock::ms_since_1970;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::statements::Statements;
 use lyceum_core::record::{Header, NewRecord};
+use lyceum_generate::{Generator, Made, Pace, Plan, Shares};
 use lyceum_xapi::utc_time::UtcTime;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -25,8 +25,6 @@ mod past;
 /// Whose the demo's events are.
 pub const TENANT: &str = "demo";
 
-const TITLES: &[&str] =
-    &["Fire safety", "First aid", "Leading a team", "Writing well", "Working at heights", "Data protection"];
 const LEARNERS: &[&str] = &["ada", "blaise", "carl", "dorothy", "emmy", "florence", "grace", "hypatia", "ida", "joan"];
 /// Where people learn; the larger departments come first.
 const DEPARTMENTS: &[&str] = &["nursing", "emergency", "laboratory", "administration", "logistics"];
@@ -44,6 +42,10 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// So many records are published at once.
 const BATCH: usize = 500;
+/// So many events happen a second.
+const RATE: f64 = 4.0;
+/// Where the academy's other tools are.
+const SITE: &str = "academy.example";
 
 /// The academy's stores.
 pub struct Demo {
@@ -59,12 +61,30 @@ impl Demo {
     /// Publishes until it is dropped.
     pub async fn publish_for_ever(self) {
         self.publish_the_past(now()).await;
-        let mut academy = Academy::default();
         loop {
-            let events = academy.next_events(&mut rand::rng(), now());
-            self.publish(events).await;
-            let pause = rand::rng().random_range(80..400);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            self.publish_the_present(now()).await;
+        }
+    }
+
+    /// Events of now, until this process is more than a minute behind them: a machine that slept begins anew.
+    async fn publish_the_present(&self, from: UtcTime) {
+        let plan = present(rand::rng().random(), from);
+        let academy = Generator::new(plan).expect("nothing of it is chosen by anybody");
+        let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / RATE));
+        for (number, made) in academy.enumerate() {
+            ticks.tick().await;
+            let behind_ms = now().as_millis() - from.as_millis() - (number as f64 * 1_000.0 / RATE) as i64;
+            if behind_ms > 60_000 {
+                return;
+            }
+            let Made { topic, key, headers, value, .. } = made;
+            let record = NewRecord {
+                key: Some(key.into()),
+                value: value.map(Into::into),
+                headers: headers.into_iter().map(|(name, value)| Header::new(name, value)).collect(),
+                ..NewRecord::default()
+            };
+            self.produce(topic, vec![record]).await;
         }
     }
 
@@ -118,116 +138,35 @@ impl Demo {
         }
         for (topic, records) in topics {
             for records in records.chunks(BATCH) {
-                if let Err(error) = self.event_log.produce(topic, records.to_vec()).await {
-                    tracing::warn!(%error, "demo traffic could not be published; it goes on");
-                }
+                self.produce(topic, records.to_vec()).await;
             }
         }
+    }
+
+    async fn produce(&self, topic: &str, records: Vec<NewRecord>) {
+        if let Err(error) = self.event_log.produce(topic, records).await {
+            tracing::warn!(%error, "demo traffic could not be published; it goes on");
+        }
+    }
+}
+
+/// What happens from then on.
+fn present(seed: u64, from: UtcTime) -> Plan {
+    Plan {
+        seed,
+        events: None,
+        tenants: vec![TENANT.to_owned()],
+        shares: Shares { duplicates: 0.03, broken: 0.006, ..Shares::default() },
+        from_ms: from.as_millis(),
+        pace: Some(Pace::Steady(RATE)),
+        is_live: true,
+        site: Some(SITE.to_owned()),
+        ..Plan::default()
     }
 }
 
 fn now() -> UtcTime {
     UtcTime::from_millis(ms_since_1970(SystemTime::now()))
-}
-
-/// What exists in the made-up academy.
-#[derive(Default)]
-struct Academy {
-    programs: Vec<String>,
-    sessions: Vec<(String, String)>,
-    requested: VecDeque<(String, String)>,
-    last: Option<Value>,
-}
-
-impl Academy {
-    fn next_events(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
-        let of = *DEPARTMENTS.choose(random).unwrap_or(&"nursing");
-        let learner = &*format!("{}@{of}", LEARNERS.choose(random).unwrap_or(&"ada"));
-        let event = match random.random_range(0..1000) {
-            _ if self.programs.is_empty() => return self.new_program(random, now),
-            0..30 => return self.new_program(random, now),
-            30..100 => return self.new_session(random, now),
-            100..250 if !self.sessions.is_empty() => self.request(random, learner, now),
-            250..380 if !self.requested.is_empty() => self.settle_booking(random, now),
-            380..480 => {
-                let is_completed = random.random_bool(0.8);
-                return answers(random, learner, of, Uuid::new_v4(), is_completed, now);
-            }
-            480..484 => confirm_nothing(random, now),
-            484..486 => json!({"id": "test-12345", "actor": {"mbox": format!("mailto:{}", address(learner))}}),
-            486..520 => self.last.clone().unwrap_or_else(|| video(random, learner, of, now)),
-            _ => video(random, learner, of, now),
-        };
-        self.last = Some(event.clone());
-        vec![event]
-    }
-
-    fn new_program(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
-        let title = TITLES.choose(random).copied().unwrap_or("Fire safety");
-        let id = short_id("prog");
-        self.programs.push(id.clone());
-        let created = statement(
-            "trainer",
-            "http://nlj.platform/verbs/created",
-            &activity("program", &id, Some(title)),
-            json!({}),
-            now,
-        );
-        let published = statement(
-            "trainer",
-            "http://nlj.platform/verbs/published",
-            &activity("program", &id, None),
-            json!({}),
-            now,
-        );
-        vec![created, published]
-    }
-
-    fn new_session(&mut self, random: &mut impl Rng, now: UtcTime) -> Vec<Value> {
-        let Some(program) = self.programs.choose(random).cloned() else { return Vec::new() };
-        let id = short_id("ses");
-        let starts = UtcTime::from_millis(now.as_millis() + HOUR_MS * 24 * random.random_range(1..60));
-        let extensions = json!({
-            "http://nlj.platform/extensions/program_id": program,
-            "http://nlj.platform/extensions/starts_at": starts.to_string(),
-            "http://nlj.platform/extensions/ends_at": (UtcTime::from_millis(starts.as_millis() + 3 * HOUR_MS)).to_string(),
-            "http://nlj.platform/extensions/capacity": random.random_range(1..6),
-        });
-        self.sessions.push((id.clone(), program));
-        vec![statement(
-            "trainer",
-            "http://nlj.platform/verbs/scheduled",
-            &activity("session", &id, None),
-            extensions,
-            now,
-        )]
-    }
-
-    fn request(&mut self, random: &mut impl Rng, learner: &str, now: UtcTime) -> Value {
-        let session = self.sessions.choose(random).map(|(id, _)| id.clone()).unwrap_or_default();
-        let id = short_id("book");
-        let extensions = json!({"http://nlj.platform/extensions/session_id": session});
-        self.requested.push_back((id.clone(), session));
-        statement(learner, "http://nlj.platform/verbs/requested", &activity("booking", &id, None), extensions, now)
-    }
-
-    fn settle_booking(&mut self, random: &mut impl Rng, now: UtcTime) -> Value {
-        let (id, session) = self.requested.pop_front().unwrap_or_default();
-        let extensions = json!({"http://nlj.platform/extensions/session_id": session});
-        let verb = if random.random_bool(0.75) { "confirmed" } else { "waitlisted" };
-        statement(
-            "trainer",
-            &format!("http://nlj.platform/verbs/{verb}"),
-            &activity("booking", &id, None),
-            extensions,
-            now,
-        )
-    }
-}
-
-fn short_id(kind: &str) -> String {
-    let id = Uuid::new_v4().simple().to_string();
-    format!("{kind}-{}", &id[..8])
 }
 
 fn activity(kind: &str, id: &str, title: Option<&str>) -> Value {
@@ -258,12 +197,6 @@ fn statement(who: &str, verb: &str, object: &Value, extensions: Value, now: UtcT
         "context": {"extensions": extensions},
         "timestamp": now.to_string(),
     })
-}
-
-fn confirm_nothing(random: &mut impl Rng, now: UtcTime) -> Value {
-    let extensions = json!({"http://nlj.platform/extensions/session_id": "ses-of-old"});
-    let id = format!("book-{}", random.random_range(0..1000));
-    statement("trainer", "http://nlj.platform/verbs/confirmed", &activity("booking", &id, None), extensions, now)
 }
 
 fn video(random: &mut impl Rng, learner: &str, of: &str, now: UtcTime) -> Value {
@@ -317,4 +250,28 @@ fn answers(
         )));
     }
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lyceum_core::outcome::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn within_a_few_minutes_something_happens_in_every_family_and_something_goes_wrong() {
+        let from = UtcTime::from_millis(lyceum_generate::FROM_MS);
+        for seed in 0..5 {
+            let made: Vec<Made> = Generator::new(present(seed, from)).unwrap().take(2_000).collect();
+            let families: BTreeSet<&str> = made.iter().map(|made| made.family).collect();
+            assert_eq!(families, lyceum_generate::families().collect(), "seed {seed}");
+            let ends = |of: fn(&Outcome) -> bool| made.iter().filter(|made| of(&made.outcome)).count();
+            let (twice, wrong) =
+                (ends(|of| *of == Outcome::Duplicate), ends(|of| matches!(of, Outcome::DeadLettered { .. })));
+            assert!((20..150).contains(&twice) && (1..40).contains(&wrong), "seed {seed}: {twice} {wrong}");
+            assert!(made.iter().all(|made| made.headers.contains(&("tenant-id".to_owned(), TENANT.to_owned()))));
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub use lyceum_given::{academy, binary};
 use serde_json::{Value, json};
 
 pub mod aws;
+pub mod load;
 pub mod memory;
 pub mod otlp;
 pub mod requests;

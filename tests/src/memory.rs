@@ -22,6 +22,12 @@ impl Memory {
         memory
     }
 
+    /// The most that a process ever took, files that are in memory included.
+    pub fn peak_mb_of(running: &Running) -> u64 {
+        let status = PathBuf::from(format!("/proc/{}/status", running.process()));
+        Self { status, before_mb: 0 }.peak_mb()
+    }
+
     /// The most that it took since then, files that are in memory included.
     pub fn peak_mb(&self) -> u64 {
         self.megabytes("VmHWM:")

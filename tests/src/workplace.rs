@@ -33,6 +33,16 @@ impl Workplace {
         self.folder.path()
     }
 
+    /// How much everything in it takes of the disk.
+    pub fn megabytes(&self) -> u64 {
+        fn bytes(of: &Path) -> u64 {
+            let entries = of.read_dir().map(|entries| entries.flatten().map(|entry| bytes(&entry.path())).sum());
+            // A file that goes meanwhile takes nothing any more.
+            entries.unwrap_or_else(|_| of.symlink_metadata().map_or(0, |file| file.len()))
+        }
+        bytes(self.path()) >> 20
+    }
+
     /// Writes a file into it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
@@ -329,6 +339,21 @@ impl Server {
     /// Sends JSON.
     pub async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
         self.send(self.client.post(format!("{}{path}", self.base)).json(body), token).await
+    }
+
+    /// Asks; the body of an answer that succeeds, as it came.
+    pub async fn get_text(&self, path: &str) -> String {
+        let response = self.client.get(format!("{}{path}", self.base)).send().await.expect("the server answers");
+        let status = response.status();
+        let body = response.text().await.expect("the answer is whole");
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
+    /// Sends JSON that is written already.
+    pub async fn post_text(&self, path: &str, body: String) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        self.send(request.body(body), None).await
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder, token: Option<&str>) -> (u16, Value) {

@@ -27,7 +27,9 @@ async fn an_academy_that_is_made_up_fills_every_part_of_the_page() {
     let workplace = Workplace::new();
     let server = workplace.up_with(&[], &["--demo"]);
     // The traffic is random; each of its kinds comes sooner or later.
-    for part in ["program.published", "session.scheduled", "survey.completed", "statement"] {
+    let of_the_past = ["program.published", "session.scheduled", "survey.completed", "statement"];
+    let of_now = ["question.answered", "content.viewed", "notification.sent", "course.generation.requested"];
+    for part in of_the_past.into_iter().chain(of_now) {
         while !server.get("/api/analytics/platform/overview?tenant=demo", None).await.1.to_string().contains(part) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

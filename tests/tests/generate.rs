@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
-use lyceum_generate::{Events, Expected, Generator, Letters, Plan, Shares, UNFORESEEN};
-use lyceum_tests::workplace::{Server, Workplace};
+use lyceum_generate::{Expected, Generator, Plan, Shares, UNFORESEEN};
+use lyceum_tests::load::came_out;
+use lyceum_tests::workplace::Workplace;
 use serde_json::{Value, json};
 
 /// All that goes wrong.
@@ -22,36 +23,6 @@ fn expected(plan: Plan) -> Expected {
     let mut expected = Expected::default();
     Generator::new(plan).expect("the plan is good").for_each(|made| expected.add(&made));
     expected
-}
-
-/// What metrics say of the families' own subscriptions.
-async fn came_out(server: &Server) -> (Events, Letters) {
-    let (status, text) = server.get("/metrics", None).await;
-    assert_eq!(status, 200, "{text}");
-    let families: Vec<&str> = lyceum_functions::REGISTRY.iter().map(|of| of.subscription.name).collect();
-    let (mut events, mut letters) = (Events::new(), Letters::new());
-    for line in text.as_str().expect("it is text").lines() {
-        let Some((name, rest)) = line.split_once('{') else { continue };
-        let Some((labels, count)) = rest.split_once("} ") else { continue };
-        let label = |name: &str| {
-            let of = labels.split(',').find_map(|of| of.strip_prefix(name)?.strip_prefix("=\""));
-            of.and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
-        };
-        let count = count.parse::<f64>().expect("it is a number") as u64;
-        if !families.contains(&&*label("family")) {
-            continue;
-        }
-        match name {
-            "lyceum_events_total" => {
-                events.insert([label("family"), label("event_type"), label("outcome")], count);
-            }
-            "lyceum_dead_letters_total" => {
-                letters.insert([label("family"), label("kind")], count);
-            }
-            _ => {}
-        }
-    }
-    (events, letters)
 }
 
 #[tokio::test]

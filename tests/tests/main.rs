@@ -12,6 +12,7 @@ mod first_start;
 mod functions;
 mod garbage;
 mod generate;
+mod load;
 mod openapi;
 mod pages;
 mod spans;

@@ -741,7 +741,9 @@ impl Index {
     /// is told once.
     pub(super) fn violations(&self, tenant: Option<&str>, until_ms: i64) -> Vec<Series> {
         let tenant = tenant.map(|tenant| self.names.find(tenant));
-        let mut grouped: HashMap<(Cause, Symbol, Symbol), (Vec<i64>, Option<(i64, Spot)>)> = HashMap::new();
+        /// When, and the newest letter.
+        type Times = (Vec<i64>, Option<(i64, Spot)>);
+        let mut grouped: HashMap<(Cause, Symbol, Symbol), Times> = HashMap::new();
         for (spot, known) in self.of_tenant(tenant) {
             if known.is_replay || known.at_ms >= until_ms || !is_violation(known.cause.kind) {
                 continue;
