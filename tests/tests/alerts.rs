@@ -146,6 +146,10 @@ async fn each_security_alert_is_posted_once_until_it_is_taken_and_a_restart_neit
     assert_eq!(server.post("/events/governance.events.v1", &event, all).await.0, 202);
     let (_, sixth) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
     assert_eq!(sixth["about"], "ap-6", "the forged one was passed by");
+    // The fifth of one actor: eve tries.
+    let (_, brute_force) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let told = ["cause", "severity", "actor", "count"].map(|name| brute_force[name].clone());
+    assert_eq!(told, [json!("brute_force"), json!("critical"), json!("eve"), json!(5)]);
     let (_, own) = server.get("/api/security?severity=high", Some("a-long-secret-of-acme")).await;
     let abouts: Vec<_> = own["alerts"].as_array().expect("alerts").iter().map(|of| of["about"].clone()).collect();
     assert!(abouts.len() >= 3 && !own.to_string().contains("globex"), "{own}");
