@@ -14,6 +14,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+mod accessibility;
+
 /// Chromium does nothing but show the page.
 const FLAGS: &[&str] = &[
     "--headless",
@@ -164,6 +166,8 @@ async fn walk(browser: &Browser, server: &Server) {
     try_an_event_by_keyboard(browser, server).await;
     look_in_the_dark(browser, server).await;
     look_through_a_narrow_window(browser, server).await;
+    accessibility::judge(browser, server).await;
+    accessibility::walk_by_keyboard(browser, server).await;
 }
 
 async fn point_at_what_lives(browser: &Browser) {
