@@ -636,8 +636,8 @@ async fn what_broke_since_when_is_told_by_every_filter_and_what_is_asked_for_wro
         ("until=monday", "until is \"monday\""),
         ("since=2026-03-06", "since is not before until"),
         ("since=2025-01-01", "more than 92 days"),
-        ("family=traning", "family is \"traning\"; there are: content"),
-        ("topic=bookings", "topic is \"bookings\"; there are: "),
+        ("family=traning", "\"traning\" is no family; there are: content"),
+        ("topic=bookings", "\"bookings\" is no topic; there are: "),
         ("limit=0", "limit"),
         ("senders=lms", "unknown parameter `senders`"),
     ] {
@@ -681,8 +681,8 @@ async fn security_alerts_are_listed_the_newest_first_by_every_filter_and_to_thei
     );
     assert_eq!(abouts("limit=2&cursor=2", "operator of all").await, ["high acme"]);
     for (query, why) in [
-        ("severity=dire", "severity is \"dire\"; there are: low, medium, high, critical"),
-        ("cause=theft", "cause is \"theft\"; there are: approval_invalid"),
+        ("severity=dire", "\"dire\" is no severity; there are: low, medium, high, critical"),
+        ("cause=theft", "\"theft\" is no cause; there are: approval_invalid"),
         ("from=monday", "from is \"monday\""),
         ("from=2026-03-06&to=2026-03-05", "from is not before to"),
         ("cursor=elsewhere", "cursor is \"elsewhere\": hand back"),
