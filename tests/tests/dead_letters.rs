@@ -155,7 +155,7 @@ async fn what_a_sender_broke_since_when_is_told_by_every_process_that_looks_and_
         "LMS 8 of acme",
     ]);
     for (arguments, why) in [
-        (["--family", "traning"], "family is \"traning\"; there are:"),
+        (["--family", "traning"], "\"traning\" is no family; there are:"),
         (["--since", "monday"], "since is \"monday\""),
         (["--limit", "0"], "limit is \"0\""),
     ] {
