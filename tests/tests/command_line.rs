@@ -518,7 +518,7 @@ async fn a_process_listens_where_it_is_told_and_says_so() {
     workplace.run(&everywhere).expect_code(1).expect_report(&["without API_TOKENS", "0.0.0.0"]);
     let tokens = format!("*:read:{EVERY}");
     let server = workplace.up(&[("API_TOKENS", &tokens)]);
-    assert!(server.running.printed().contains("listens on every address"), "{}", server.running.printed());
+    server.running.wait_for_line("listens on every address");
     server.stop().expect_code(0);
     let server = workplace.up_with(&[("API_TOKENS", &tokens)], &["--bind", "127.0.0.1"]);
     assert!(!server.running.printed().contains("listens on every address"), "{}", server.running.printed());
