@@ -197,8 +197,14 @@ async fn point_at_what_lives(browser: &Browser) {
 }
 
 async fn look_at_an_event(browser: &Browser) {
-    let name = browser.text("#events tr:has(.badge.applied) a").await;
-    browser.click("#events tr:has(.badge.applied) a").await;
+    // The first one that is a statement.
+    let is_chosen = "const type = row => row.querySelector('.badge.applied') && row.querySelector('a')?.textContent.trim(); \
+                     const is_one = row => /^(booking|program|session|survey|question|statement)/.test(type(row) || ''); \
+                     const row = [...document.querySelectorAll('#events tr')].find(is_one); \
+                     if (row) row.querySelector('a').id = 'chosen'; return Boolean(row)";
+    browser.wait_for("a statement that was applied", is_chosen).await;
+    let name = browser.text("#chosen").await;
+    browser.click("#chosen").await;
     browser.wait_for("the event's page", "return document.querySelector('article.record') !== null").await;
     assert!(browser.text("article.record h1").await.starts_with(&name));
     let statement = browser.text("article.record pre").await;
