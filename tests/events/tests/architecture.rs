@@ -140,7 +140,7 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime", "opentelemetry"]),
         ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
-        ("lyceum-lambda", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
+        ("lyceum-lambda", &["lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
         ("lyceum-server", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
         (
             "lyceum-publisher",
