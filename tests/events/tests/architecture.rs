@@ -79,8 +79,9 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "core/adapters/content_generator" => matches!(on, "core" | "core/adapters/around"),
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
         "functions/catalog" => on == "core",
+        // The audit log's function says of every record what it is: unlike a family's it is made of the registry.
         "functions/lambda" => {
-            on == "functions/catalog"
+            matches!(on, "functions" | "functions/catalog")
                 || is_core(on)
                 || is_adapter(on) && on != "core/adapters/embedded"
                 || is_family(on)
@@ -88,9 +89,6 @@ fn may_depend(folder: &str, on: &str) -> bool {
         // Made of the families as data, and of who subscribes.
         "functions/documents" => matches!(on, "core" | "functions" | "functions/catalog"),
         // It says of every record what it is, and runs on Lambda: unlike a family it is made of the registry.
-        "functions/audit" => {
-            matches!(on, "core" | "core/adapters/connect" | "functions" | "functions/catalog" | "functions/lambda")
-        }
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
         // Who runs the process brings the functions.
         "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
