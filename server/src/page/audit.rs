@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lyceum_core::audit::entry::{Data, Kind};
 use maud::{Markup, html};
 
+use super::filters::Filters;
 use super::{Frame, count, json, layout, moment, words};
 use crate::audit::{ShownEntries, ShownEntry};
 use crate::live::format_time;
@@ -54,8 +55,8 @@ impl AuditView {
                         }
                     }
                     nav.pages aria-label="Pages" {
-                        @if !self.is_first { a href=(self.path(&[])) { "Newest" } }
-                        @if let Some(next) = next { a href=(self.path(&[("cursor", next)])) { "Older" } }
+                        @if !self.is_first { a href=(self.filters().path(&[])) { "Newest" } }
+                        @if let Some(next) = next { a href=(self.filters().path(&[("cursor", next)])) { "Older" } }
                     }
                 }
             }
@@ -63,45 +64,22 @@ impl AuditView {
         layout(&self.frame, title, &html! {}, &content)
     }
 
-    fn path(&self, more: &[(&str, &str)]) -> String {
-        let asked: Vec<(&str, &str)> = self.asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.frame.path("/audit", &[&asked, more].concat())
-    }
-
-    fn value(&self, name: &str) -> &str {
-        self.asked.iter().find(|(asked, _)| *asked == name).map_or("", |(_, value)| value)
+    fn filters(&self) -> Filters<'_> {
+        Filters { frame: &self.frame, path: "/audit", asked: &self.asked }
     }
 
     fn render_form(&self) -> Markup {
-        let text = |name: &str, label: &str, example: &str| {
-            html! {
-                label { (label) input type="text" name=(name) value=(self.value(name)) placeholder=(example); }
-            }
-        };
-        html! {
-            form.filters method="get" action="/audit" {
-                @if let Some(tenant) = &self.frame.tenant { input type="hidden" name="tenant" value=(tenant); }
-                label { "Type"
-                    select name="type" {
-                        option value="" { "every type" }
-                        @for name in &self.event_types { option value=(name) selected[self.value("type") == *name] { (name) } }
-                    }
-                }
-                label { "Kind"
-                    select name="kind" {
-                        option value="" { "every kind" }
-                        @for kind in Kind::ALL { option value=(kind.name()) selected[self.value("kind") == kind.name()] { (words(kind.name())) } }
-                    }
-                }
-                (text("event", "Event", "id"))
-                (text("correlation", "Correlation id", ""))
-                (text("position", "Record", "topic/partition/offset"))
-                (text("from", "From", "2026-01-31"))
-                (text("to", "To", "2026-01-31"))
-                button type="submit" { "Show" }
-                @if !self.asked.is_empty() { a href=(self.frame.path("/audit", &[])) { "Show all" } }
-            }
-        }
+        let filters = self.filters();
+        let kinds = Kind::ALL.map(Kind::name);
+        filters.form(&[
+            filters.choice("type", "Type", "every type", &self.event_types, str::to_owned),
+            filters.choice("kind", "Kind", "every kind", &kinds, words),
+            filters.text("event", "Event", "id"),
+            filters.text("correlation", "Correlation id", ""),
+            filters.text("position", "Record", "topic/partition/offset"),
+            filters.text("from", "From", "2026-01-31"),
+            filters.text("to", "To", "2026-01-31"),
+        ])
     }
 
     fn render_row(&self, shown: &ShownEntry) -> Markup {

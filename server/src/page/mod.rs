@@ -24,6 +24,7 @@ pub mod statement;
 pub mod validation;
 
 mod alarms;
+mod filters;
 mod fold;
 mod json;
 mod kpi;

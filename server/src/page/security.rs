@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::filters::Filters;
 use super::{Frame, capital, count, layout, moment, words};
 use crate::security::{Cause, SecurityAlert, SecurityAlerts, Severity};
 
@@ -50,51 +51,29 @@ impl SecurityView {
                     }
                 }
                 nav.pages aria-label="Pages" {
-                    @if !self.is_first { a href=(self.path(&[])) { "Newest" } }
-                    @if let Some(next) = next { a href=(self.path(&[("cursor", next)])) { "Older" } }
+                    @if !self.is_first { a href=(self.filters().path(&[])) { "Newest" } }
+                    @if let Some(next) = next { a href=(self.filters().path(&[("cursor", next)])) { "Older" } }
                 }
             }
         };
         layout(&self.frame, "Security", &html! {}, &content)
     }
 
-    fn path(&self, more: &[(&str, &str)]) -> String {
-        let asked: Vec<(&str, &str)> = self.asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.frame.path("/security", &[&asked, more].concat())
-    }
-
-    fn value(&self, name: &str) -> &str {
-        self.asked.iter().find(|(asked, _)| *asked == name).map_or("", |(_, value)| value)
+    fn filters(&self) -> Filters<'_> {
+        Filters { frame: &self.frame, path: "/security", asked: &self.asked }
     }
 
     fn render_form(&self) -> Markup {
-        let text = |name: &str, label: &str, example: &str| {
-            html! { label { (label) input type="text" name=(name) value=(self.value(name)) placeholder=(example); } }
-        };
-        let choice = |name: &str, label: &str, every: &str, names: &[&'static str]| {
-            html! {
-                label { (label)
-                    select name=(name) {
-                        option value="" { (every) }
-                        @for of in names { option value=(of) selected[self.value(name) == *of] { (words(of)) } }
-                    }
-                }
-            }
-        };
+        let filters = self.filters();
         let severities: Vec<_> = Severity::ALL.iter().map(|of| of.name()).collect();
         let causes: Vec<_> = Cause::ALL.iter().map(|of| of.name()).collect();
-        html! {
-            form.filters method="get" action="/security" {
-                @if let Some(tenant) = &self.frame.tenant { input type="hidden" name="tenant" value=(tenant); }
-                (choice("severity", "Severity", "every severity", &severities))
-                (choice("cause", "Cause", "every cause", &causes))
-                (text("actor", "Actor", ""))
-                (text("from", "From", "2026-01-31"))
-                (text("to", "To", "2026-01-31"))
-                button type="submit" { "Show" }
-                @if !self.asked.is_empty() { a href=(self.frame.path("/security", &[])) { "Show all" } }
-            }
-        }
+        filters.form(&[
+            filters.choice("severity", "Severity", "every severity", &severities, words),
+            filters.choice("cause", "Cause", "every cause", &causes, words),
+            filters.text("actor", "Actor", ""),
+            filters.text("from", "From", "2026-01-31"),
+            filters.text("to", "To", "2026-01-31"),
+        ])
     }
 
     fn render_row(&self, alert: &SecurityAlert, has_tenants: bool) -> Markup {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::filters::Filters;
 use super::plot::{Chart, Drawn};
 use super::{Frame, count, instant, kpi, layout, moment, words};
 use crate::dead_letters::letters::DeadLetterFilter;
@@ -47,10 +48,6 @@ impl ValidationView {
         layout(&self.frame, "Data quality", &html! {}, &content)
     }
 
-    fn value(&self, name: &str) -> &str {
-        self.asked.iter().find(|(asked, _)| *asked == name).map_or("", |(_, value)| value)
-    }
-
     /// The same page with another value of one parameter.
     fn narrowed(&self, name: &'static str, value: &str) -> String {
         let others = self.asked.iter().filter(|(asked, _)| *asked != name).map(|(name, value)| (*name, value.as_str()));
@@ -59,32 +56,15 @@ impl ValidationView {
     }
 
     fn render_form(&self) -> Markup {
-        let text = |name: &str, label: &str, example: &str| {
-            html! { label { (label) input type="text" name=(name) value=(self.value(name)) placeholder=(example); } }
-        };
-        let choice = |name: &str, label: &str, every: &str, names: &[&'static str]| {
-            html! {
-                label { (label)
-                    select name=(name) {
-                        option value="" { (every) }
-                        @for of in names { option value=(of) selected[self.value(name) == *of] { (of) } }
-                    }
-                }
-            }
-        };
-        html! {
-            form.filters method="get" action="/validation" {
-                @if let Some(tenant) = &self.frame.tenant { input type="hidden" name="tenant" value=(tenant); }
-                (choice("family", "Family", "every family", &self.families))
-                (choice("topic", "Topic", "every topic", &self.topics))
-                (text("rule", "Rule", ""))
-                (text("sender", "Sender", ""))
-                (text("since", "Since", "2026-01-31"))
-                (text("until", "Until", "2026-01-31"))
-                button type="submit" { "Show" }
-                @if !self.asked.is_empty() { a href=(self.frame.path("/validation", &[])) { "Show all" } }
-            }
-        }
+        let filters = Filters { frame: &self.frame, path: "/validation", asked: &self.asked };
+        filters.form(&[
+            filters.choice("family", "Family", "every family", &self.families, str::to_owned),
+            filters.choice("topic", "Topic", "every topic", &self.topics, str::to_owned),
+            filters.text("rule", "Rule", ""),
+            filters.text("sender", "Sender", ""),
+            filters.text("since", "Since", "2026-01-31"),
+            filters.text("until", "Until", "2026-01-31"),
+        ])
     }
 
     fn render_courses(&self) -> Markup {
