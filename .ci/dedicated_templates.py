@@ -196,7 +196,7 @@ def look_at(what, made, rights):
         variables = {of["name"]: of["value"] for of in container["environment"]}
         wanted = {"KAFKA_SECURITY_PROTOCOL": {"NONE": "SSL", "CLIENT_CERTIFICATE_TLS_AUTH": "SSL"}.get(made.parameters["KafkaAuthentication"], "SASL_SSL"),
                   "AWS_MSK_IAM": "true" if made.parameters["KafkaAuthentication"] == "IAM" else "false", "METRICS_NAMESPACE": "Lyceum/lyceum-prod",
-                  "DYNAMODB_TABLE": made.parameters["LedgerTable"] or "{{resolve:ssm:/lyceum/lyceum-prod/ledger-table}}", "LANES": "", "BATCH_SIZE": ""}
+                  "DYNAMODB_TABLE": made.parameters["LedgerTable"] or "{{resolve:ssm:/lyceum/lyceum-prod/ledger-table}}", "KAFKA_GROUPS": "mapping", "LANES": "", "BATCH_SIZE": ""}
         if made.parameters["KafkaEncryption"] == "false":
             wanted["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
         if wrong := {name: variables[name] for name in wanted if variables[name] != wanted[name]}:
