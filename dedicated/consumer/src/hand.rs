@@ -215,6 +215,31 @@ impl Hand {
         true
     }
 
+    /// Where the watermark would be if these were settled, too, and whether that is behind all of them. `None` where the
+    /// partition was taken away.
+    fn watermark_with(&self, place: &Place, ranges: &[Range<i64>]) -> Option<(i64, bool)> {
+        let state = self.state.lock();
+        let held = &state.held[place.slot];
+        if held.epoch != place.epoch {
+            return None;
+        }
+        let mut settled = held.settled.clone();
+        for range in ranges {
+            settled.settle(range.clone());
+        }
+        let watermark = settled.watermark()?;
+        Some((watermark, ranges.iter().all(|range| range.end <= watermark)))
+    }
+
+    /// What a transaction has committed needs no commit of its own.
+    fn note_committed(&self, place: &Place, offset: i64) {
+        let mut state = self.state.lock();
+        let held = &mut state.held[place.slot];
+        if held.epoch == place.epoch {
+            held.committed = held.committed.max(Some(offset));
+        }
+    }
+
     fn give_back(&self, place: &Place, range: Range<i64>, count: usize) {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -260,7 +285,7 @@ impl Hand {
             .filter_map(|held| {
                 let watermark = held.settled.watermark()?;
                 // Nothing was settled yet: what is committed is as good.
-                let is_new = held.settled.has_settled() && held.committed != Some(watermark);
+                let is_new = held.settled.has_settled() && held.committed.is_none_or(|committed| watermark > committed);
                 is_new.then(|| (held.partition.clone(), held.epoch, watermark))
             })
             .collect()
@@ -302,6 +327,12 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Gives a part of them to another.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        self.bytes -= bytes;
+        Self { hand: Arc::clone(&self.hand), bytes }
     }
 }
 
@@ -399,6 +430,45 @@ impl Receipt {
         }
         self.open -= 1;
         self.hand.settle(&self.place, self.offsets[index - 1] + 1..self.offsets[index] + 1, 1)
+    }
+
+    /// What a transaction with all of these commits. The partition where it may not: `true` where records before these are not
+    /// settled, `false` where it was taken away.
+    pub(crate) fn offsets_of_all(receipts: &[Receipt]) -> Result<Vec<(Partition, i64)>, (Partition, bool)> {
+        let mut offsets: Vec<(Partition, i64)> = Vec::new();
+        for receipt in receipts {
+            let partition = receipt.partition();
+            if offsets.iter().any(|(of, _)| of == partition) {
+                continue;
+            }
+            let same = receipts.iter().filter(|other| other.partition() == partition);
+            if same.clone().any(|other| other.place.epoch != receipt.place.epoch) {
+                return Err((partition.clone(), false));
+            }
+            let ranges: Vec<_> = same.map(|other| other.range.clone()).collect();
+            match receipt.hand.watermark_with(&receipt.place, &ranges) {
+                None => return Err((partition.clone(), false)),
+                Some((_, false)) => return Err((partition.clone(), true)),
+                Some((watermark, true)) => offsets.push((partition.clone(), watermark)),
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Settled by a transaction that has committed the offsets, too.
+    pub(crate) fn settle_committed(self) {
+        self.hand.note_committed(&self.place, self.range.end);
+        self.settle_all();
+    }
+
+    /// Leaves the first `count` records to this receipt, and gives one for those behind; of a fresh one.
+    pub(crate) fn split_off(&mut self, count: usize) -> Receipt {
+        debug_assert!(self.settled_to == 0 && self.settled.is_empty(), "a fresh one is split");
+        let mut offsets = std::mem::take(&mut self.offsets).into_vec();
+        let behind = offsets.split_off(count);
+        let start = offsets.last().map_or(self.range.start, |last| last + 1);
+        (self.range.end, self.open, self.offsets) = (start, offsets.len(), offsets.into());
+        Receipt::new(&self.hand, self.place.clone(), start, behind.into())
     }
 
     /// What single records need of it, each of which is then settled by [`Duty`].

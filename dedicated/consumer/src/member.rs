@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Records};
 use crate::config::{ConsumerTier, FastConsumerConfig, WakeUp};
-use crate::context::{Noting, Rebalance};
+use crate::context::{FastContext, Rebalance};
 use crate::error::ConsumerError;
 use crate::hand::{Hand, Partition, Receipt};
 use crate::native::{self, Bell, Client, Message, Messages, OwnQueue, Queue};
@@ -82,8 +82,8 @@ pub enum Event {
 /// rdkafka's side of a member.
 #[derive(Clone)]
 pub(crate) enum Base {
-    Base(Arc<BaseConsumer<Noting>>),
-    Stream(Arc<StreamConsumer<Noting>>),
+    Base(Arc<BaseConsumer<FastContext>>),
+    Stream(Arc<StreamConsumer<FastContext>>),
 }
 
 /// Calls what both kinds have.
@@ -113,7 +113,7 @@ impl Base {
         on!(self, consumer => consumer.group_metadata())
     }
 
-    fn context(&self) -> &Noting {
+    fn context(&self) -> &FastContext {
         on!(self, consumer => consumer.context())
     }
 }
@@ -177,7 +177,7 @@ impl Member {
     pub fn open(config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
         config.check()?;
         let client_config = config.client_config();
-        let context = Noting::new(config.tokens.clone());
+        let context = FastContext::new(config.tokens.clone());
         if config.tier() == ConsumerTier::Stream {
             if tokio::runtime::Handle::try_current().is_err() {
                 return Err(ConsumerError::NoRuntime);
@@ -190,7 +190,10 @@ impl Member {
     }
 
     /// Of a consumer that was made with this crate's context and has not been polled.
-    pub(crate) fn of_base(consumer: BaseConsumer<Noting>, config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
+    pub(crate) fn of_base(
+        consumer: BaseConsumer<FastContext>,
+        config: &FastConsumerConfig,
+    ) -> Result<Self, ConsumerError> {
         let consumer = Arc::new(consumer);
         let client: Client = Arc::clone(&consumer) as Client;
         let mut own = OwnQueue::new(&client, config.batch());
@@ -205,7 +208,10 @@ impl Member {
         Self::of(Fetches::Own(own), main, client, Base::Base(consumer), bell, config)
     }
 
-    fn of_stream(consumer: Arc<StreamConsumer<Noting>>, config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
+    fn of_stream(
+        consumer: Arc<StreamConsumer<FastContext>>,
+        config: &FastConsumerConfig,
+    ) -> Result<Self, ConsumerError> {
         let client: Client = Arc::clone(&consumer) as Client;
         let main = Queue::of_consumer(&client);
         // Each wait of the stream registers a waker of its own, which it takes away as it ends.
@@ -302,6 +308,13 @@ impl Member {
             }
             self.bell.wait(self.rest().min(left));
         }
+    }
+
+    /// Serves the group without taking records, which a look soon after has to do. Whether partitions may have gone.
+    pub(crate) fn attend(&mut self) -> bool {
+        let before = self.events.len();
+        self.serve();
+        self.events.len() > before
     }
 
     fn bell_of_task(&mut self) -> std::io::Result<&AsyncFd<Arc<Bell>>> {
