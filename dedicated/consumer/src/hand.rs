@@ -47,6 +47,8 @@ struct Held {
     committed: Option<i64>,
     /// When something was given back, that is to be read again.
     returned_at: Option<Instant>,
+    /// From where all is to be read again; nothing is handed out before.
+    rewound_to: Option<i64>,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ impl Hand {
             open: 0,
             committed: None,
             returned_at: None,
+            rewound_to: None,
         };
         match state.held.get_mut(slot) {
             Some(old) => {
@@ -141,6 +144,19 @@ impl Hand {
         }
     }
 
+    /// What is in hand of these is no longer acknowledged; what was settled may still be committed.
+    pub(crate) fn freeze(&self, partitions: &[Partition]) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        for partition in partitions {
+            let Some(&slot) = state.places.get(partition) else { continue };
+            let held = &mut state.held[slot];
+            state.epochs += 1;
+            held.epoch = state.epochs;
+            state.records -= std::mem::take(&mut held.open);
+        }
+    }
+
     /// Records in hand of these; where there are some, the member is woken as they are settled.
     pub(crate) fn open(&self, partitions: &[Partition]) -> usize {
         let open = partitions.iter().filter_map(|partition| self.with(partition, |held| held.open)).sum();
@@ -167,7 +183,7 @@ impl Hand {
         let state = self.state.lock();
         let slot = *state.places.get(&partition)?;
         let held = &state.held[slot];
-        let may = held.epoch > 0 && !held.is_leaving;
+        let may = held.epoch > 0 && !held.is_leaving && held.rewound_to.is_none();
         may.then(|| Place { partition: held.partition.clone(), slot, epoch: held.epoch })
     }
 
@@ -272,9 +288,31 @@ impl Hand {
             .collect()
     }
 
+    /// Partitions that are to be read again from their first record that is not settled.
+    pub(crate) fn rewound(&self) -> Vec<(Partition, i64)> {
+        let state = self.state.lock();
+        let assigned = state.held.iter().filter(|held| held.epoch > 0 && !held.is_leaving);
+        assigned.filter_map(|held| Some((held.partition.clone(), held.rewound_to?))).collect()
+    }
+
+    /// Begins a new epoch at the low watermark: whatever is in hand of the partition comes again, and in order.
+    fn rewind(&self, place: &Place) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let held = &mut state.held[place.slot];
+        let Some(watermark) = held.settled.watermark().filter(|_| held.epoch == place.epoch) else { return };
+        state.epochs += 1;
+        held.epoch = state.epochs;
+        held.settled = Settled::default();
+        (held.returned_at, held.rewound_to) = (None, Some(watermark));
+        state.records -= std::mem::take(&mut held.open);
+        state.is_awaited = true;
+        self.wake(state);
+    }
+
     /// It is being read again.
     pub(crate) fn is_read_again(&self, partition: &Partition) {
-        self.with(partition, |held| held.returned_at = None);
+        self.with(partition, |held| (held.returned_at, held.rewound_to) = (None, None));
     }
 
     /// What is to be committed: low watermarks that the broker has not confirmed, with the epochs that they are of.
@@ -430,6 +468,13 @@ impl Receipt {
         }
         self.open -= 1;
         self.hand.settle(&self.place, self.offsets[index - 1] + 1..self.offsets[index] + 1, 1)
+    }
+
+    /// The partition goes back to its first record that is not settled: all that is in hand of it, in this receipt and in
+    /// others, is handed out again, in order, and no longer acknowledged by them.
+    pub fn rewind(mut self) {
+        self.hand.rewind(&self.place);
+        self.open = 0;
     }
 
     /// What a transaction with all of these commits. The partition where it may not: `true` where records before these are not

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::codec::Serde;
@@ -40,7 +40,9 @@ pub enum TransactionError {
     #[error("this producer is fenced ({0}): another one has its transactional id; stop, or take an id of its own")]
     Fenced(String),
     /// Records before these are not settled: offsets in a transaction have no gaps.
-    #[error("{0}: records before these are not settled; a transaction has all up to its last one")]
+    #[error(
+        "{0}: records before these are not settled, and a transaction has all up to its last one; they come again, in order"
+    )]
     OutOfOrder(String),
     /// The producer cannot be made.
     #[error(transparent)]
@@ -80,7 +82,8 @@ impl<K: Serde, V: Serde> InGroup for Consumer<K, V> {
 ///
 /// One for a consumer is enough, for all its partitions (KIP-447).
 pub struct Transactions {
-    producer: BaseProducer,
+    /// With a thread that serves its reports, which a transaction's end waits for.
+    producer: ThreadedProducer<DefaultProducerContext>,
     member: Base,
 }
 
@@ -112,7 +115,7 @@ impl Transactions {
             .set("message.timeout.ms", (OPEN.as_millis() - 10_000).to_string())
             .set("compression.type", "lz4")
             .set("linger.ms", "5");
-        let producer: BaseProducer = of.create().map_err(ConsumerError::Refused)?;
+        let producer: ThreadedProducer<_> = of.create().map_err(ConsumerError::Refused)?;
         again(|| producer.init_transactions(CALL)).map_err(|error| failed(&error))?;
         Ok(Self { producer, member: consumer.metadata().0 })
     }
@@ -148,7 +151,7 @@ impl Transaction<'_> {
                 Ok(()) => return Ok(()),
                 // The queue is full: what is in it goes on its way.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.of.producer.poll(Duration::from_millis(10));
+                    std::thread::sleep(Duration::from_millis(5));
                     record = back;
                 }
                 Err((error, _)) => return Err(failed(&error)),
@@ -157,12 +160,28 @@ impl Transaction<'_> {
     }
 
     /// What was produced becomes visible, with the offsets of these receipts, whose records are settled with it. Where that fails,
-    /// none of both is, and they are handed out again.
+    /// neither is, and their partitions are rewound: what is in hand of them comes again, in order.
     ///
     /// # Errors
     /// Why it was taken back.
     pub fn commit(mut self, receipts: Vec<Receipt>) -> Result<(), TransactionError> {
-        let offsets = Receipt::offsets_of_all(&receipts).map_err(|at| match at {
+        match self.try_commit(&receipts) {
+            Ok(()) => {
+                self.is_over = true;
+                receipts.into_iter().for_each(Receipt::settle_committed);
+                Ok(())
+            }
+            Err(error) => {
+                // Taken back before its records come again.
+                drop(self);
+                receipts.into_iter().for_each(Receipt::rewind);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_commit(&self, receipts: &[Receipt]) -> Result<(), TransactionError> {
+        let offsets = Receipt::offsets_of_all(receipts).map_err(|at| match at {
             (partition, true) => TransactionError::OutOfOrder(partition.to_string()),
             (partition, false) => TransactionError::TakenBack(format!("{partition} was revoked")),
         })?;
@@ -175,10 +194,7 @@ impl Transaction<'_> {
         let metadata: ConsumerGroupMetadata = self.of.member.group_metadata().ok_or_else(gone)?;
         let producer = &self.of.producer;
         again(|| producer.send_offsets_to_transaction(&list, &metadata, CALL)).map_err(|error| failed(&error))?;
-        again(|| producer.commit_transaction(CALL)).map_err(|error| failed(&error))?;
-        self.is_over = true;
-        receipts.into_iter().for_each(Receipt::settle_committed);
-        Ok(())
+        again(|| producer.commit_transaction(CALL)).map_err(|error| failed(&error))
     }
 }
 

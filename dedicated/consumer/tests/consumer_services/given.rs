@@ -136,10 +136,14 @@ impl Acknowledged {
     }
 }
 
-pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn eventually(what: &str, is: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, is).await;
+}
+
+pub(crate) async fn eventually_within(patience: Duration, what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !is() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

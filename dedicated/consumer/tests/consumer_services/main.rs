@@ -16,27 +16,32 @@ fn main() {
     if let Ok(story) = std::env::var(crashes::STORY) {
         return crashes::tell(&story);
     }
-    // They wait most of the time.
-    let mut suite = Suite::default().at_once(10);
+    // They wait most of the time; those that wait longest begin.
+    let mut suite = Suite::default().at_once(14);
+    crashes::add(&mut suite);
     let mut test = |name: String, body: Box<dyn FnOnce(&str) + Send>| {
         suite.test(name, &[Service::Kafka], move |endpoints: &Endpoints| body(&endpoints.kafka().plaintext));
     };
-    for tier in given::TIERS {
-        let of = match tier {
-            ConsumerTier::Buffered { .. } => "buffered".to_owned(),
-            tier => tier.to_string(),
-        };
-        for (name, body) in tiers::OF_EACH_TIER {
-            test(format!("{of}::{name}"), Box::new(move |brokers| body(brokers, tier)));
-        }
-    }
-    for (name, body) in tiers::TESTS.iter().chain(moves::TESTS).chain(groups::TESTS).chain(transactions::TESTS) {
-        test((*name).to_owned(), Box::new(body));
-    }
     for (tier, assignor) in groups::churns() {
-        let name = format!("members_of_{tier}_come_and_go_with_{assignor:?}_and_every_message_is_acknowledged_once");
+        let tier_named = named(tier);
+        let name =
+            format!("members_of_{tier_named}_come_and_go_with_{assignor:?}_and_every_message_is_acknowledged_once");
         test(name.to_lowercase(), Box::new(move |brokers| groups::churn(brokers, tier, assignor)));
     }
-    crashes::add(&mut suite);
+    for (name, body) in groups::TESTS.iter().chain(transactions::TESTS).chain(moves::TESTS).chain(tiers::TESTS) {
+        test((*name).to_owned(), Box::new(body));
+    }
+    for tier in given::TIERS {
+        for (name, body) in tiers::OF_EACH_TIER {
+            test(format!("{}::{name}", named(tier)), Box::new(move |brokers| body(brokers, tier)));
+        }
+    }
     suite.run();
+}
+
+fn named(tier: ConsumerTier) -> String {
+    match tier {
+        ConsumerTier::Buffered { .. } => "buffered".to_owned(),
+        tier => tier.to_string(),
+    }
 }
