@@ -250,6 +250,18 @@ impl OwnQueue {
         }
     }
 
+    /// As librdkafka does when a fetch stops late: what is fetched comes to the consumer's own queue again.
+    #[cfg(test)]
+    pub(crate) fn end_forwarding(&mut self, topic: &str, partition: i32) {
+        let topic = CString::new(topic).expect("a topic's name has no zero");
+        // SAFETY: as of `forward`.
+        unsafe {
+            let of = sys::rd_kafka_queue_get_partition(self.queue.client.handle(), topic.as_ptr(), partition);
+            sys::rd_kafka_queue_forward(of, Queue::of_consumer(&self.queue.client).expect("in a group").raw.as_ptr());
+            sys::rd_kafka_queue_destroy(of);
+        }
+    }
+
     /// Takes at most `limit` messages of those that are there, and waits for none. Whoever keeps one puts it into [`Messages`].
     pub(crate) fn take(&mut self, limit: usize) -> impl Iterator<Item = Message> + '_ {
         let limit = limit.min(self.pointers.len());
