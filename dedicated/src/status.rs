@@ -1,0 +1,218 @@
+//! How far the subscriptions of this process are, as the page, the API and the metrics ask for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lyceum_core::clock::Clock;
+use lyceum_core::ports::event_log::EventLog;
+use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Consumers, PartitionProgress};
+use lyceum_server::questions::AskError;
+use parking_lot::Mutex;
+
+use crate::lanes::{Progress, TopicPartition};
+
+/// How often the ends of topics are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What one reader notes of itself.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Noted>);
+
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    /// With the offset from which on the source reads next.
+    progress: BTreeMap<TopicPartition, (Progress, Option<i64>)>,
+    work: ConsumerWork,
+    /// Since when the log could not be read: milliseconds since 1970.
+    silent_since_ms: Option<i64>,
+    has_failed: bool,
+    is_stopped: bool,
+}
+
+impl Board {
+    pub(crate) fn note(&self, progress: BTreeMap<TopicPartition, (Progress, Option<i64>)>) {
+        self.0.lock().progress = progress;
+    }
+
+    pub(crate) fn began(&self, records: usize) {
+        let work = &mut self.0.lock().work;
+        work.batches += 1;
+        work.records += records as u64;
+    }
+
+    pub(crate) fn ended(&self, failure: Option<String>) {
+        let mut noted = self.0.lock();
+        noted.has_failed = failure.is_some();
+        if failure.is_some() {
+            noted.work.failed_batches += 1;
+            noted.work.last_error = failure;
+        }
+    }
+
+    pub(crate) fn reads(&self) {
+        self.0.lock().silent_since_ms = None;
+    }
+
+    pub(crate) fn fails(&self, why: String, now_ms: i64) {
+        let mut noted = self.0.lock();
+        if noted.silent_since_ms.is_none() {
+            tracing::warn!("{why}");
+            noted.silent_since_ms = Some(now_ms);
+        }
+        noted.work.last_error = Some(why);
+    }
+
+    pub(crate) fn stopped(&self) {
+        let mut noted = self.0.lock();
+        noted.is_stopped = true;
+        noted.progress.clear();
+    }
+
+    /// Why the last batch failed, or the last call of the log.
+    pub fn last_error(&self) -> Option<String> {
+        self.0.lock().work.last_error.clone()
+    }
+}
+
+/// A reader, as it is called outside.
+#[derive(Clone)]
+pub struct Shown {
+    /// The subscription.
+    pub function: &'static str,
+    /// Whether it owns its topics, and has their names.
+    pub is_owner: bool,
+    /// Its consumer group.
+    pub group: String,
+    /// The topics that it reads.
+    pub topics: Vec<Arc<str>>,
+    /// What it notes.
+    pub board: Arc<Board>,
+}
+
+/// The readers of the process.
+pub struct Status {
+    shown: Vec<Shown>,
+    clock: Arc<dyn Clock>,
+    looked: Mutex<Looked>,
+}
+
+#[derive(Default)]
+struct Looked {
+    ends: BTreeMap<TopicPartition, i64>,
+    /// Since when a reader's partition has had records of which none was in hand: milliseconds since 1970.
+    behind_since_ms: BTreeMap<(&'static str, TopicPartition), i64>,
+}
+
+impl Status {
+    /// Of these readers.
+    pub fn new(shown: Vec<Shown>, clock: Arc<dyn Clock>) -> Self {
+        Self { shown, clock, looked: Mutex::default() }
+    }
+
+    /// Looks at the ends of topics again and again.
+    pub async fn look_for_ever(&self, log: &dyn EventLog) {
+        loop {
+            self.look(log).await;
+            self.clock.sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Looks at the ends of topics.
+    pub async fn look(&self, log: &dyn EventLog) {
+        let mut topics: Vec<&Arc<str>> = self.shown.iter().flat_map(|of| &of.topics).collect();
+        topics.sort();
+        topics.dedup();
+        for topic in topics {
+            match log.offsets(topic).await {
+                Ok(ranges) => {
+                    let ends = (0..).zip(ranges).map(|(partition, range)| {
+                        (TopicPartition { topic: topic.clone(), partition }, range.end)
+                    });
+                    self.looked.lock().ends.extend(ends);
+                }
+                Err(error) => tracing::debug!(topic = &**topic, %error, "the topic's end is not known"),
+            }
+        }
+        self.note_what_is_behind();
+    }
+
+    fn note_what_is_behind(&self) {
+        let now_ms = self.clock.now_ms();
+        let mut looked = self.looked.lock();
+        let mut behind = BTreeMap::new();
+        for of in &self.shown {
+            for (partition, (progress, position)) in &of.board.0.lock().progress {
+                let end = looked.ends.get(partition).copied();
+                if progress.oldest_ms.is_none() && lag(progress, *position, end) > 0 {
+                    let key = (of.function, partition.clone());
+                    let since_ms = looked.behind_since_ms.get(&key).copied().unwrap_or(now_ms);
+                    behind.insert(key, since_ms);
+                }
+            }
+        }
+        looked.behind_since_ms = behind;
+    }
+
+    fn of_topic(&self, of: &Shown, topic: &Arc<str>) -> ConsumerStatus {
+        let (now_ms, noted, looked) = (self.clock.now_ms(), of.board.0.lock().clone(), self.looked.lock());
+        let since = |since_ms: i64| u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0);
+        let mut partitions = Vec::new();
+        let mut is_held_back = false;
+        for (name, (progress, position)) in noted.progress.iter().filter(|(name, _)| name.topic == *topic) {
+            let end = looked.ends.get(name).copied();
+            let lag = lag(progress, *position, end);
+            is_held_back |= progress.is_held_back;
+            let oldest = progress.oldest_ms.filter(|oldest| *oldest >= 0).map(since);
+            let unread = looked.behind_since_ms.get(&(of.function, name.clone())).copied().map(since);
+            partitions.push(PartitionProgress {
+                partition: name.partition,
+                committed: progress.mark,
+                end: end.into_iter().chain(progress.next).max().unwrap_or_default(),
+                lag,
+                lag_ms: if lag > 0 { oldest.or(unread).unwrap_or(0) } else { 0 },
+            });
+        }
+        ConsumerStatus {
+            name: if of.is_owner { topic.to_string() } else { format!("{}/{topic}", of.function) },
+            topic: topic.to_string(),
+            group: of.group.clone(),
+            function: of.function.to_owned(),
+            state: match () {
+                () if noted.is_stopped => ConsumerState::Stopped,
+                () if is_held_back || noted.has_failed || noted.silent_since_ms.is_some() => ConsumerState::BackingOff,
+                () => ConsumerState::Running,
+            },
+            silent_ms: noted.silent_since_ms.map(since).unwrap_or(0),
+            partitions,
+            work: Some(noted.work),
+        }
+    }
+}
+
+/// Records that are not settled. Where none is in hand, what the source has passed over is no record.
+fn lag(progress: &Progress, position: Option<i64>, end: Option<i64>) -> i64 {
+    let end = end.into_iter().chain(progress.next).max();
+    let from = match progress.oldest_ms {
+        Some(_) => progress.mark,
+        None => progress.mark.into_iter().chain(position).max(),
+    };
+    end.zip(from).map_or(0, |(end, from)| (end - from).max(0))
+}
+
+#[async_trait]
+impl Consumers for Status {
+    async fn status(&self) -> Result<Vec<ConsumerStatus>, AskError> {
+        let of_reader = |of| self.topics_of(of);
+        let mut consumers: Vec<ConsumerStatus> = self.shown.iter().flat_map(of_reader).collect();
+        consumers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(consumers)
+    }
+}
+
+impl Status {
+    fn topics_of<'a>(&'a self, of: &'a Shown) -> impl Iterator<Item = ConsumerStatus> + 'a {
+        of.topics.iter().map(|topic| self.of_topic(of, topic))
+    }
+}
