@@ -9,7 +9,9 @@
 //! with new records settled nothing at all, the lane waits: something is away that all of them need.
 //!
 //! Per partition it is known which records are settled ([`Watermark`]), so that nothing is committed over a record that is to come again, and how
-//! many bytes are in hand, so that a partition which stands still is paused and does not take the others' room.
+//! many bytes are in hand: where there is no room, no more is taken; but a partition that stands still is paused, and does not take the
+//! others' room. A partition that is to go is not begun further, but for the records before one that was begun: whatever settled
+//! beyond a gap would be delivered again to the next member.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,7 +78,7 @@ pub struct Limits {
     pub bytes: usize,
     /// How long a batch that is not full waits for more.
     pub delay: Duration,
-    /// Bytes in hand, all partitions together; each has its part.
+    /// Bytes in hand beyond which no more is taken; a partition that stands still may hold its part of as many.
     pub in_hand_bytes: usize,
     /// When what was left unsettled comes again.
     pub backoff: Backoff,
@@ -180,6 +182,8 @@ struct Held {
     /// Of records in hand that are not settled.
     bytes: usize,
     in_flight: usize,
+    /// The last offset of which a batch began.
+    begun: Option<i64>,
     is_withdrawn: bool,
     is_paused: bool,
 }
@@ -227,6 +231,7 @@ impl<T> Lanes<T> {
             committed: start,
             bytes: 0,
             in_flight: 0,
+            begun: None,
             is_withdrawn: false,
             is_paused: false,
         };
@@ -235,17 +240,32 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Nothing more of these partitions is begun: what waits is dropped, what is in flight may end.
+    /// These partitions are to go: nothing of them is begun that lies behind the last record that was, nor what has failed, and what waits behind it.
     pub fn withdraw(&mut self, is_meant: impl Fn(&TopicPartition) -> bool) {
-        self.drop_waiting(|tag| is_meant(&tag.of));
         for (_, held) in self.held.iter_mut().filter(|(of, _)| is_meant(of)) {
             held.is_withdrawn = true;
         }
+        let held = &self.held;
+        let is_behind = |tag: &Tag| held.get(&tag.of).is_none_or(|held| held.begun < Some(tag.offset));
+        for lane in &mut self.lanes {
+            let mut failed = BTreeSet::new();
+            for (strand, parked) in &mut lane.parked {
+                if parked.failures > 0 && parked.entries.iter().any(|entry| is_meant(&entry.tag.of)) {
+                    failed.insert(*strand);
+                }
+            }
+            lane.drop_waiting(|tag| is_meant(&tag.of) && (is_behind(tag) || failed.contains(&tag.strand)));
+        }
     }
 
-    /// Records in flight of these partitions.
-    pub fn in_flight(&self, is_meant: impl Fn(&TopicPartition) -> bool) -> usize {
-        self.held.iter().filter(|(of, _)| is_meant(of)).map(|(_, held)| held.in_flight).sum()
+    /// Records of these partitions that are in flight, or are still to be begun.
+    pub fn open(&self, is_meant: impl Fn(&TopicPartition) -> bool) -> usize {
+        let in_flight: usize = self.held.iter().filter(|(of, _)| is_meant(of)).map(|(_, held)| held.in_flight).sum();
+        let waiting = |lane: &Lane<T>| {
+            let parked = lane.parked.values().flat_map(|parked| &parked.entries);
+            lane.new.iter().chain(parked).filter(|entry| is_meant(&entry.tag.of)).count()
+        };
+        in_flight + self.lanes.iter().map(waiting).sum::<usize>()
     }
 
     /// Others have these partitions: however what is in flight of them ends, nothing of it counts.
@@ -260,14 +280,7 @@ impl<T> Lanes<T> {
     }
 
     fn drop_waiting(&mut self, is_meant: impl Fn(&Tag) -> bool) {
-        for lane in &mut self.lanes {
-            lane.new.retain(|entry| !is_meant(&entry.tag));
-            lane.new_bytes = lane.new.iter().map(|entry| entry.tag.bytes).sum();
-            lane.parked.retain(|_, parked| {
-                parked.entries.retain(|entry| !is_meant(&entry.tag));
-                !parked.entries.is_empty()
-            });
-        }
+        self.lanes.iter_mut().for_each(|lane| lane.drop_waiting(&is_meant));
     }
 
     /// Takes a record in; `false` where its partition is not assigned, or it was received before.
@@ -322,23 +335,24 @@ impl<T> Lanes<T> {
         let lane = &mut self.lanes[at];
         let mut taken: Vec<Entry<T>> = Vec::new();
         let mut bytes = 0;
-        let mut fits = |taken: &[Entry<T>], entry: &Entry<T>| {
-            let has_room = taken.is_empty() || taken.len() < records.max(1) && bytes + entry.tag.bytes <= most;
+        let mut fits = |taken: &[Entry<T>], entry: &Entry<T>, part: usize| {
+            let has_room =
+                taken.is_empty() || taken.len() < records.div_ceil(part).max(1) && bytes + entry.tag.bytes <= most / part;
             bytes += if has_room { entry.tag.bytes } else { 0 };
             has_room
         };
-        let mut is_full = false;
+        // What comes again takes no more than half, so that it never keeps others from their turn.
+        let part = if lane.new.is_empty() { 1 } else { 2 };
         for parked in lane.parked.values_mut().filter(|parked| parked.until_ms <= now_ms) {
             while let Some(entry) = parked.entries.pop_front() {
-                if !fits(&taken, &entry) {
+                if !fits(&taken, &entry, part) {
                     parked.entries.push_front(entry);
-                    is_full = true;
                     break;
                 }
                 taken.push(entry);
             }
         }
-        while !is_full && let Some(entry) = lane.new.pop_front() {
+        while let Some(entry) = lane.new.pop_front() {
             // What is behind a record that is to come again waits with it.
             if let Some(parked) = lane.parked.get_mut(&entry.tag.strand)
                 && (parked.until_ms > now_ms || !parked.entries.is_empty())
@@ -347,7 +361,7 @@ impl<T> Lanes<T> {
                 parked.entries.push_back(entry);
                 continue;
             }
-            if !fits(&taken, &entry) {
+            if !fits(&taken, &entry, 1) {
                 lane.new.push_front(entry);
                 break;
             }
@@ -362,6 +376,7 @@ impl<T> Lanes<T> {
         for Entry { tag, .. } in &taken {
             if let Some(held) = self.held.get_mut(&tag.of) {
                 held.in_flight += 1;
+                held.begun = held.begun.max(Some(tag.offset));
             }
         }
         let (tags, items) = taken.into_iter().map(|entry| (entry.tag, entry.item)).unzip();
@@ -373,6 +388,7 @@ impl<T> Lanes<T> {
     pub fn end(&mut self, batch: Batch<T>, settled: &[bool], now_ms: i64, jitter: f64) {
         let Batch { lane: at, tags, items } = batch;
         let mut left: BTreeMap<u64, VecDeque<Entry<T>>> = BTreeMap::new();
+        let mut abandoned = BTreeSet::new();
         let mut progressed = BTreeSet::new();
         let mut strands = BTreeSet::new();
         let mut had_new = false;
@@ -387,13 +403,18 @@ impl<T> Lanes<T> {
                 held.bytes -= tag.bytes;
                 self.bytes -= tag.bytes;
                 progressed.insert(tag.strand);
-            } else if !held.is_withdrawn {
+            } else if held.is_withdrawn {
+                abandoned.insert((tag.of, tag.strand));
+            } else {
                 tag.is_new = false;
                 left.entry(tag.strand).or_default().push_back(Entry { tag, item });
             }
         }
         let lane = &mut self.lanes[at];
         lane.is_busy = false;
+        if !abandoned.is_empty() {
+            lane.drop_waiting(|tag| abandoned.contains(&(tag.of.clone(), tag.strand)));
+        }
         let is_fruitless = progressed.is_empty() && !left.is_empty();
         let backoff = self.limits.backoff;
         let after = |failures: u32| now_ms.saturating_add(as_ms(backoff.delay(failures, jitter)));
@@ -443,15 +464,17 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Partitions of which no more is to be fetched for now, and those of which it may go on; each is told once.
+    /// Partitions of which no more is to be fetched for now, and those of which it may go on; each is told once. Only one that stands still is
+    /// paused: what is merely slow is not taken further ([`Lanes::has_room`]), and a pause would throw away what was fetched ahead.
     pub fn to_pause_and_resume(&mut self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         let most = self.limits.in_hand_bytes / self.held.len().max(1);
+        let failed = self.failed();
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (of, held) in self.held.iter_mut().filter(|(_, held)| !held.is_withdrawn) {
-            if !held.is_paused && held.bytes > most {
+            if !held.is_paused && held.bytes > most && failed.contains(of) {
                 held.is_paused = true;
                 pause.push(of.clone());
-            } else if held.is_paused && held.bytes <= most / 2 {
+            } else if held.is_paused && (held.bytes <= most / 2 || !failed.contains(of)) {
                 held.is_paused = false;
                 resume.push(of.clone());
             }
@@ -459,9 +482,22 @@ impl<T> Lanes<T> {
         (pause, resume)
     }
 
-    /// Whether there is room for more, all partitions together. What comes between a pause and its effect counts, too.
+    /// The partitions of which something failed and waits to come again.
+    fn failed(&self) -> BTreeSet<TopicPartition> {
+        let failed = self.lanes.iter().flat_map(|lane| lane.parked.values()).filter(|parked| parked.failures > 0);
+        let mut of = BTreeSet::new();
+        for entry in failed.flat_map(|parked| &parked.entries) {
+            if !of.contains(&entry.tag.of) {
+                of.insert(entry.tag.of.clone());
+            }
+        }
+        of
+    }
+
+    /// Whether there is room for more.
     pub fn has_room(&self) -> bool {
-        self.bytes < self.limits.in_hand_bytes.saturating_mul(2)
+        let bytes: usize = self.held.values().filter(|held| !held.is_paused).map(|held| held.bytes).sum();
+        bytes < self.limits.in_hand_bytes
     }
 
     /// Bytes in hand.
@@ -476,10 +512,7 @@ impl<T> Lanes<T> {
 
     /// The partitions that are assigned, and how far each is.
     pub fn progress(&self) -> BTreeMap<TopicPartition, Progress> {
-        let mut failed: BTreeSet<&TopicPartition> = BTreeSet::new();
-        for parked in self.lanes.iter().flat_map(|lane| lane.parked.values()).filter(|parked| parked.failures > 0) {
-            failed.extend(parked.entries.iter().map(|entry| &entry.tag.of));
-        }
+        let failed = self.failed();
         let progress = |(of, held): (&TopicPartition, &Held)| {
             let Held { watermark, .. } = held;
             let progress = Progress {
@@ -495,6 +528,16 @@ impl<T> Lanes<T> {
 }
 
 impl<T> Lane<T> {
+    fn drop_waiting(&mut self, is_meant: impl Fn(&Tag) -> bool) {
+        self.new.retain(|entry| !is_meant(&entry.tag));
+        self.new_bytes = self.new.iter().map(|entry| entry.tag.bytes).sum();
+        self.parked.retain(|_, parked| {
+            parked.entries.retain(|entry| !is_meant(&entry.tag));
+            // Those of a strand in flight are known by their failures.
+            !parked.entries.is_empty()
+        });
+    }
+
     fn is_full(&self, limits: &Limits) -> bool {
         self.new.len() >= limits.records.max(1) || self.new_bytes >= limits.bytes
     }

@@ -299,7 +299,7 @@ impl Running {
     async fn release_what_ended(&mut self) {
         let now_ms = self.now_ms();
         let is_due = |of: &Releasing| {
-            now_ms >= of.until_ms || self.lanes.in_flight(|partition| of.partitions.contains(partition)) == 0
+            now_ms >= of.until_ms || self.lanes.open(|partition| of.partitions.contains(partition)) == 0
         };
         let Some(Releasing { partitions, .. }) = self.releasing.take_if(|of| is_due(of)) else { return };
         self.commit(COMMIT_LIMIT).await;
@@ -310,13 +310,20 @@ impl Running {
     async fn drain(&mut self) {
         self.lanes.withdraw(|_| true);
         let until = Instant::now() + DRAIN_LIMIT;
-        while self.lanes.in_flight(|_| true) > 0 {
-            let Ok(Some(done)) = tokio::time::timeout_at(until, self.batches.join_next()).await else { break };
-            if let Ok(done) = done {
-                self.end(done);
+        while self.lanes.open(|_| true) > 0 && Instant::now() < until {
+            self.begin_batches();
+            let now_ms = self.now_ms();
+            let waits_for_place = self.lanes.is_ready(now_ms);
+            let next = self.lanes.wakes_at_ms().filter(|_| !waits_for_place);
+            let next = next.and_then(|at_ms| u64::try_from(at_ms - now_ms).ok()).map(Duration::from_millis);
+            let wait = next.unwrap_or(DRAIN_LIMIT).min(until.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                Some(done) = self.batches.join_next(), if !self.batches.is_empty() => if let Ok(done) = done { self.end(done) },
+                Ok(place) = self.of.places.clone().acquire_owned(), if waits_for_place => self.place = Some(place),
+                () = sleep(wait) => {}
             }
         }
-        let abandoned = self.lanes.in_flight(|_| true);
+        let abandoned = self.lanes.open(|_| true);
         if abandoned > 0 {
             let subscription = self.of.subscriber.subscription().name;
             tracing::warn!(subscription, records = abandoned, "records in hand are abandoned, and redelivered to another");

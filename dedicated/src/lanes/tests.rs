@@ -128,19 +128,55 @@ fn where_nothing_of_new_records_is_settled_the_lane_waits_before_it_tries_furthe
     lanes.end(batch, &[], 10, 0.0);
     assert!(receive(&mut lanes, 0, 1, Some("b"), 11));
     assert_eq!((lanes.next(100).is_none(), lanes.wakes_at_ms()), (true, Some(110)));
-    assert_eq!(lanes.next(110).map(|batch| batch.items), Some(vec![0]));
+    assert_eq!(lanes.next(110).map(|batch| batch.items), Some(vec![0, 1]));
 }
 
 #[test]
-fn a_partition_that_stands_still_is_paused_and_goes_on_once_half_of_it_is_settled() {
+fn a_partition_that_stands_still_is_paused_and_does_not_take_the_others_room() {
     let mut lanes = Lanes::new(Order::Key, Limits { in_hand_bytes: 400, ..limits(1) });
-    [0, 1].map(|partition| lanes.assign(of(partition), None));
-    (0..3).for_each(|offset| assert!(receive_bytes(&mut lanes, 0, offset, None, 100, 0)));
+    (0..2).for_each(|partition| lanes.assign(of(partition), None));
+    (0..4).for_each(|offset| assert!(receive_bytes(&mut lanes, 0, offset, None, 100, 0)));
+    assert_eq!(lanes.to_pause_and_resume(), (vec![], vec![]), "it is only slow");
+    assert!(!lanes.has_room());
+    let batch = lanes.next(10).expect("a batch");
+    lanes.end(batch, &[], 10, 0.0);
     assert_eq!(lanes.to_pause_and_resume(), (vec![of(0)], vec![]));
     assert_eq!(lanes.to_pause_and_resume(), (vec![], vec![]), "told once");
-    let batch = lanes.next(10).expect("a batch");
-    lanes.end(batch, &[true, true, false], 10, 0.0);
+    assert!(lanes.has_room());
+    let batch = lanes.next(110).expect("it comes again");
+    lanes.end(batch, &[true, true, true, false], 110, 0.0);
     assert_eq!(lanes.to_pause_and_resume(), (vec![], vec![of(0)]));
+}
+
+#[test]
+fn what_comes_again_leaves_room_for_what_is_new() {
+    let mut lanes = Lanes::new(Order::Key, limits(1));
+    lanes.assign(of(0), None);
+    (0..4).for_each(|offset| assert!(receive(&mut lanes, 0, offset, Some("a"), 0)));
+    let batch = lanes.next(0).expect("a batch");
+    lanes.end(batch, &[], 0, 0.0);
+    (4..8).for_each(|offset| assert!(receive(&mut lanes, 0, offset, Some("b"), 0)));
+    assert_eq!(lanes.next(100).map(|batch| batch.items), Some(vec![0, 1, 4, 5]));
+}
+
+#[test]
+fn of_a_partition_that_is_to_go_gaps_are_filled_and_nothing_behind_them_is_begun() {
+    let mut lanes = Lanes::new(Order::Key, limits(2));
+    lanes.assign(of(0), Some(0));
+    let lane = |key: &str| strand(&of(0), Some(key.as_bytes())) % 2;
+    let other = ["b", "c", "d", "e", "f"].into_iter().find(|key| lane(key) != lane("a")).expect("a key of the other lane");
+    for (offset, key) in [(0, "a"), (1, other), (2, "a"), (3, other)] {
+        assert!(receive(&mut lanes, 0, offset, Some(key), offset * 5));
+    }
+    let batch = lanes.next(10).expect("the first lane's");
+    assert_eq!(batch.items, [0, 2]);
+    lanes.withdraw(|_| true);
+    assert_eq!(lanes.open(|_| true), 3, "0 and 2 in flight, 1 between them");
+    let gap = lanes.next(15).expect("the other lane's");
+    assert_eq!(gap.items, [1]);
+    lanes.end(gap, &[true], 15, 0.0);
+    lanes.end(batch, &[true, true], 15, 0.0);
+    assert_eq!((lanes.open(|_| true), lanes.to_commit()), (0, vec![(of(0), 3)]));
 }
 
 #[test]
@@ -153,11 +189,11 @@ fn nothing_of_a_withdrawn_partition_begins_and_what_ends_after_it_was_forgotten_
     assert!(receive(&mut lanes, 0, 1, None, 10));
     lanes.withdraw(|name| *name == of(0));
     assert!(!receive(&mut lanes, 0, 2, None, 10));
-    assert_eq!(lanes.in_flight(|name| *name == of(0)), 1);
+    assert_eq!(lanes.open(|name| *name == of(0)), 1);
     lanes.forget(|name| *name == of(0));
     lanes.assign(of(0), Some(0));
     lanes.end(batch, &[true], 20, 0.0);
-    assert_eq!((lanes.to_commit(), lanes.in_flight(|_| true)), (vec![], 0));
+    assert_eq!((lanes.to_commit(), lanes.open(|_| true)), (vec![], 0));
     assert!(receive(&mut lanes, 0, 0, None, 20), "its next owner, this one too, begins at what is committed");
 }
 
@@ -205,7 +241,17 @@ struct Assigned {
     number: u64,
     open: BTreeMap<i64, Option<u8>>,
     end: i64,
+    /// The last offset of which a batch began.
+    begun: Option<i64>,
     is_withdrawn: bool,
+}
+
+fn note_begun(plain: &mut Plain, batch: &Batch<(i32, i64, u64)>) {
+    for (partition, offset, _) in &batch.items {
+        if let Some(of) = plain.assigned.get_mut(partition) {
+            of.begun = of.begun.max(Some(*offset));
+        }
+    }
 }
 
 struct Running {
@@ -233,7 +279,8 @@ fn play(order: Order, lane_count: usize, acts: Vec<Act>) -> Result<(), TestCaseE
         prop_assert!(batch.items.len() == 1 || batch.bytes() <= limits.bytes);
         for (place, (partition, offset, number)) in batch.items.iter().enumerate() {
             let of = &plain.assigned[partition];
-            prop_assert!(of.number == *number && !of.is_withdrawn, "{partition}/{offset} is not to be begun");
+            let is_to_begin = !of.is_withdrawn || Some(*offset) <= of.begun;
+            prop_assert!(of.number == *number && is_to_begin, "{partition}/{offset} is not to be begun");
             let key = *of.open.get(offset).expect("what is settled does not come again");
             for (earlier, _) in of.open.range(..offset).filter(|(_, other)| same_strand(key, **other)) {
                 let is_before = batch.items[..place].contains(&(*partition, *earlier, *number));
@@ -271,6 +318,7 @@ fn play(order: Order, lane_count: usize, acts: Vec<Act>) -> Result<(), TestCaseE
             Act::Next => {
                 if let Some(batch) = lanes.next(now_ms) {
                     check_batch(&plain, &running, &batch)?;
+                    note_begun(&mut plain, &batch);
                     running.push(Running { batch });
                     prop_assert!(running.len() <= lane_count);
                 }
@@ -316,6 +364,7 @@ fn play(order: Order, lane_count: usize, acts: Vec<Act>) -> Result<(), TestCaseE
     loop {
         while let Some(batch) = lanes.next(now_ms) {
             check_batch(&plain, &[], &batch)?;
+            note_begun(&mut plain, &batch);
             let all = vec![true; batch.items.len()];
             end(&mut lanes, &mut plain, batch, &all, now_ms);
         }
