@@ -66,7 +66,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
     let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
     let is_core = |folder: &str| matches!(folder, "core" | "core/lambda");
     match folder {
-        "core" | "core/xapi" | "core/adapters/aws" | "infra/services" => false,
+        // The consumer is for any program.
+        "core" | "core/xapi" | "core/adapters/aws" | "infra/services" | "dedicated/consumer" => false,
         "core/lambda" | "core/testing" => on == "core",
         "core/adapters/connect" => on == "core" || is_adapter(on) && on != "core/adapters/embedded",
         // What any process has, long-running or a function.
@@ -264,12 +265,39 @@ fn every_file_of_tests_is_compiled() {
     assert!(overlooked.is_empty(), "add these as modules of a test that Cargo.toml names: {overlooked:?}");
 }
 
+/// The one crate with a module that may be unsafe, and the file that it is.
+const UNSAFE: (&str, &str) = ("dedicated/consumer", "src/native.rs");
+
 #[test]
 fn every_crate_inherits_the_workspaces_lints() {
+    let workspace: Table = read(&root().join("Cargo.toml")).parse().expect("the workspace's manifest is TOML");
     for (folder, manifest) in crates() {
-        let inherits = manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&Value::Boolean(true));
-        assert!(inherits, "{folder}/Cargo.toml lacks [lints] workspace = true");
+        let lints =
+            manifest.get("lints").unwrap_or_else(|| panic!("{folder}/Cargo.toml lacks [lints] workspace = true"));
+        if folder == UNSAFE.0 {
+            let mut same = workspace["workspace"]["lints"].clone();
+            same["rust"]["unsafe_code"] = "deny".into();
+            assert_eq!(lints, &same, "{folder} has the workspace's lints, but for unsafe_code, which it denies");
+        } else {
+            assert_eq!(
+                lints.get("workspace"),
+                Some(&Value::Boolean(true)),
+                "{folder}/Cargo.toml lacks [lints] workspace = true"
+            );
+        }
     }
+}
+
+#[test]
+fn what_is_unsafe_is_one_module() {
+    let allowing: Vec<PathBuf> = crates()
+        .keys()
+        .flat_map(|folder| files_below(&root().join(folder)))
+        .filter(|file| file.extension().is_some_and(|of| of == "rs") && !file.ends_with("architecture.rs"))
+        .filter(|file| read(file).contains("allow(unsafe_code)"))
+        .collect();
+    let only = root().join(UNSAFE.0).join(UNSAFE.1);
+    assert!(!allowing.is_empty() && allowing.iter().all(|file| *file == only), "{allowing:?}");
 }
 
 #[test]
