@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{Reading, Row, Table, Variable, optional, whole};
+use lyceum_consumer::Assignor;
+use lyceum_core::environment::{Reading, Row, Table, Variable, choice, optional, whole};
 use lyceum_core::retry::Backoff;
 use lyceum_core::subscription::Subscription;
 use lyceum_secrets::Secrets;
@@ -34,8 +35,13 @@ const HTTP_PORT: Variable<u16> = whole("HTTP_PORT", 8080, 0..=65_535, "of the co
 const IN_HAND_BYTES: Variable<usize> = whole(
     "IN_HAND_BYTES",
     16 << 20,
-    100_000..=1 << 30,
-    "of the container: bytes of keys, values and headers that a subscription holds, batches in flight included; a partition that has its part of them is paused",
+    1_000_000..=1 << 30,
+    "of the container: bytes of keys, values and headers that a subscription has in hand, batches in flight included, before it takes no more; a partition that stands still may hold its part of as many, and is paused",
+);
+const KAFKA_ASSIGNOR: Variable<Assignor> = choice(
+    "KAFKA_ASSIGNOR",
+    &[("cooperative", Assignor::Cooperative), ("eager", Assignor::Eager), ("consumer", Assignor::Consumer)],
+    "of the container: how its groups share partitions; all members of a group have the same: `cooperative` is cooperative-sticky, as `lyceum up` has it, `eager` range and roundrobin, `consumer` KIP-848, for which brokers are 4.0 or later",
 );
 const LANES: Variable<usize> = whole(
     "LANES",
@@ -50,7 +56,7 @@ const SUBSCRIPTIONS: Variable<Option<String>> = optional(
 
 /// What this process reads and no other.
 pub const DEDICATED_VARIABLES: Table =
-    &[&BATCH_BYTES, &BATCHES_IN_FLIGHT, &HTTP_BIND, &HTTP_PORT, &IN_HAND_BYTES, &LANES, &SUBSCRIPTIONS];
+    &[&BATCH_BYTES, &BATCHES_IN_FLIGHT, &HTTP_BIND, &HTTP_PORT, &IN_HAND_BYTES, &KAFKA_ASSIGNOR, &LANES, &SUBSCRIPTIONS];
 
 /// The rows of [`DEDICATED_VARIABLES`]. The table of docs/operations.md is tested against them.
 pub fn variables() -> impl Iterator<Item = Row> {
@@ -66,6 +72,8 @@ pub struct Config {
     pub subscriptions: Vec<Subscribed>,
     /// How batches are made, of each subscription.
     pub limits: Limits,
+    /// `KAFKA_ASSIGNOR`
+    pub assignor: Assignor,
     /// `BATCHES_IN_FLIGHT`
     pub batches_in_flight: usize,
     /// `WORKERS`: the threads on which events are processed; `None`: as many as there are processors.
@@ -155,6 +163,7 @@ impl Config {
             server,
             subscriptions,
             limits,
+            assignor: reading.read(&KAFKA_ASSIGNOR),
             batches_in_flight: reading.read(&BATCHES_IN_FLIGHT),
             workers: reading.read(&WORKERS),
             port: reading.read(&HTTP_PORT),

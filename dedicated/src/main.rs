@@ -17,6 +17,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+/// The system's own keeps what is freed, in an arena for each of many threads; docs/reliability.md has the soak that showed it.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long the end of the process waits for its last spans to be sent.
 const LAST_SPANS: Duration = Duration::from_millis(500);
 /// How long the end of the process waits for requests under way.

@@ -11,6 +11,7 @@ use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
+use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::{Effect, Subscription};
@@ -35,9 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Subscribed};
 use crate::keys::KeysByLook;
-use crate::reader::{PATIENCE, Reader};
+use crate::reader::Reader;
 use crate::source::Source;
-use crate::source::log::LogSource;
+use crate::source::kafka::{Joining, KafkaSource};
 use crate::status::{Board, Shown, Status};
 use crate::work::{Endings, Here};
 
@@ -254,7 +255,7 @@ impl Process {
         let stop = stop.child_token();
         let mut readers = JoinSet::new();
         for (Subscribed { subscription, topics }, board) in self.config.subscriptions.iter().zip(&self.boards) {
-            let source = self.join(subscription, topics).await?;
+            let source = self.join(subscription, topics)?;
             let function = self.functions.get(subscription.name).context("every subscription has a function")?;
             let reader = Reader {
                 subscriber: self.spans.around(function.clone()),
@@ -286,10 +287,11 @@ impl Process {
         ended
     }
 
-    async fn join(&self, subscription: &Subscription, topics: &[&str]) -> Result<Box<dyn Source>> {
+    fn join(&self, subscription: &Subscription, topics: &[&str]) -> Result<Box<dyn Source>> {
         let group = self.config.group(subscription);
-        let source = LogSource::join(self.stores.event_log.clone(), &group, topics, PATIENCE).await;
-        Ok(Box::new(source.with_context(|| format!("the group {group} cannot be joined"))?))
+        let settings = self.config.server.stores.kafka.as_ref().context("the settings name Kafka")?;
+        let joining = Joining { settings, group: &group, topics, limits: &self.config.limits, assignor: self.config.assignor };
+        Ok(Box::new(KafkaSource::join(&joining).with_context(|| format!("the group {group} cannot be joined"))?))
     }
 }
 
@@ -310,11 +312,15 @@ async fn connect(
         Some(_) => checks.store("audit log", services.audit().await),
         None => None,
     };
-    if let Some(log) = &event_log {
-        // What is asked of Kafka last is asked first here, so that all is told at once.
-        let asked = log.topics().await.map(drop).with_context(|| {
-            format!("the event log ({}) cannot be used; KAFKA_BOOTSTRAP_SERVERS says where it is", Places::of(of, "").event_log)
-        });
+    if let (Some(log), Some(topic)) = (&event_log, topics(catalog).first()) {
+        // What is asked of Kafka last is asked first here, so that all is told at once. Listing topics is more than every role may.
+        let asked = match log.offsets(&topic.name).await {
+            Ok(_) | Err(EventLogError::UnknownTopic(_)) => Ok(()),
+            Err(error) => Err(error).with_context(|| {
+                let place = Places::of(of, "").event_log;
+                format!("the event log ({place}) cannot be used; KAFKA_BOOTSTRAP_SERVERS says where it is")
+            }),
+        };
         checks.note(asked)?;
     }
     checks.note(services.finish(event_log?, ledger?, statements?, audit?, catalog).await)

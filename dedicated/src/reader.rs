@@ -19,6 +19,7 @@ use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::event_log::rules::payload_bytes;
 use lyceum_core::process::{Delivery, Subscriber};
 use lyceum_core::record::Record;
+use lyceum_core::retry::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -36,9 +37,13 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long what is in flight of a revoked partition may take.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// How long what is in flight may take once the process is to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(7);
-/// How long the last commit, and leaving the group, may take each. With [`DRAIN_LIMIT`] that is less than the 10 s that an orchestrator gives.
-const LAST_LIMIT: Duration = Duration::from_secs(1);
+const DRAIN_LIMIT: Duration = Duration::from_secs(6);
+/// How long the last commit may take.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
+/// How long leaving the group may take. With the two before that is less than the 10 s that an orchestrator gives.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
+/// How a source that fails is asked again: never so seldom that the group takes its member for dead.
+const SOURCE_BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 /// How often what is seen from outside is noted.
 const NOTE_INTERVAL: Duration = Duration::from_millis(250);
 /// Beyond an invocation's own time, which ends by itself.
@@ -262,7 +267,7 @@ impl Running {
 
     fn rest(&mut self, doing: &str, error: &EventLogError) {
         self.failures = self.failures.saturating_add(1);
-        let wait = self.of.limits.backoff.delay(self.failures, self.of.clock.jitter());
+        let wait = SOURCE_BACKOFF.delay(self.failures, self.of.clock.jitter());
         self.rests_until_ms = self.now_ms() + wait.as_millis() as i64;
         self.of.board.fails(format!("{doing} failed: {error}"), self.of.clock.now_ms());
     }
@@ -328,8 +333,8 @@ impl Running {
             let subscription = self.of.subscriber.subscription().name;
             tracing::warn!(subscription, records = abandoned, "records in hand are abandoned, and redelivered to another");
         }
-        self.commit(LAST_LIMIT).await;
-        let _ = timeout(LAST_LIMIT, self.of.source.leave()).await;
+        self.commit(LAST_COMMIT).await;
+        let _ = timeout(LEAVE_LIMIT, self.of.source.leave()).await;
     }
 
     fn note_now_and_then(&mut self) {

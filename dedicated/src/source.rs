@@ -2,9 +2,10 @@
 //!
 //! | adapter | is |
 //! |---|---|
+//! | [`kafka`] | a member of a group at Kafka, by `lyceum-consumer`'s batch reads: what the process has |
 //! | [`log`] | a member by the event log's own port: any event log, the one in memory of tests among them |
 //!
-//! What a source promises is held by the tests of [`crate::reader`], which run on every one.
+//! What a source promises is held by the tests of [`crate::reader`] in memory, and by rows of the fault matrix on a broker.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,7 @@ use lyceum_core::record::Record;
 
 use crate::lanes::TopicPartition;
 
+pub mod kafka;
 pub mod log;
 
 /// What a source brings.
@@ -44,7 +46,8 @@ pub trait Source: Send {
     /// Goes on with these.
     fn resume(&mut self, partitions: &[TopicPartition]);
 
-    /// Commits the offsets of the next records that are wanted; durable when it returns.
+    /// Commits the offsets of the next records that are wanted; durable soon, and before [`Source::release`] or [`Source::leave`] has handed the
+    /// partition to another member.
     ///
     /// # Errors
     /// [`EventLogError::NotAssigned`] where some of the partitions are another's by now: nothing of that topic is committed then, and what is assigned

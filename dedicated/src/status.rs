@@ -16,6 +16,9 @@ use crate::lanes::{Progress, TopicPartition};
 /// How often the ends of topics are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// A source that fails says so again within this time.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// What one reader notes of itself.
 #[derive(Debug, Default)]
 pub struct Board(Mutex<Noted>);
@@ -27,6 +30,8 @@ struct Noted {
     work: ConsumerWork,
     /// Since when the log could not be read: milliseconds since 1970.
     silent_since_ms: Option<i64>,
+    /// When that failed last.
+    failed_ms: i64,
     has_failed: bool,
     is_stopped: bool,
 }
@@ -61,7 +66,16 @@ impl Board {
             tracing::warn!("{why}");
             noted.silent_since_ms = Some(now_ms);
         }
+        noted.failed_ms = now_ms;
         noted.work.last_error = Some(why);
+    }
+
+    /// Its topics could be asked for their ends: a source that said nothing for some time has nothing to bring.
+    fn is_reached(&self, now_ms: i64) {
+        let mut noted = self.0.lock();
+        if now_ms.saturating_sub(noted.failed_ms) > QUIET.as_millis() as i64 {
+            noted.silent_since_ms = None;
+        }
     }
 
     pub(crate) fn stopped(&self) {
@@ -124,6 +138,7 @@ impl Status {
         let mut topics: Vec<&Arc<str>> = self.shown.iter().flat_map(|of| &of.topics).collect();
         topics.sort();
         topics.dedup();
+        let mut unreached = Vec::new();
         for topic in topics {
             match log.offsets(topic).await {
                 Ok(ranges) => {
@@ -132,8 +147,14 @@ impl Status {
                     });
                     self.looked.lock().ends.extend(ends);
                 }
-                Err(error) => tracing::debug!(topic = &**topic, %error, "the topic's end is not known"),
+                Err(error) => {
+                    tracing::debug!(topic = &**topic, %error, "the topic's end is not known");
+                    unreached.push(topic);
+                }
             }
+        }
+        for of in self.shown.iter().filter(|of| !of.topics.iter().any(|topic| unreached.contains(&topic))) {
+            of.board.is_reached(self.clock.now_ms());
         }
         self.note_what_is_behind();
     }
