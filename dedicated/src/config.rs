@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_consumer::Assignor;
+pub use lyceum_core::environment::WrongEnvironment;
 use lyceum_core::environment::{Reading, Row, Table, Variable, choice, optional, whole};
 use lyceum_core::retry::Backoff;
 use lyceum_core::subscription::Subscription;
@@ -31,7 +31,8 @@ const HTTP_BIND: Variable<Option<String>> = optional(
     "HTTP_BIND",
     "of the container: the address that its HTTP API listens on; empty: 127.0.0.1, and with `API_TOKENS` every one of its machine",
 );
-const HTTP_PORT: Variable<u16> = whole("HTTP_PORT", 8080, 0..=65_535, "of the container: the port of its HTTP API; 0: a free one");
+const HTTP_PORT: Variable<u16> =
+    whole("HTTP_PORT", 8080, 0..=65_535, "of the container: the port of its HTTP API; 0: a free one");
 const IN_HAND_BYTES: Variable<usize> = whole(
     "IN_HAND_BYTES",
     16 << 20,
@@ -42,6 +43,11 @@ const KAFKA_ASSIGNOR: Variable<Assignor> = choice(
     "KAFKA_ASSIGNOR",
     &[("cooperative", Assignor::Cooperative), ("eager", Assignor::Eager), ("consumer", Assignor::Consumer)],
     "of the container: how its groups share partitions; all members of a group have the same: `cooperative` is cooperative-sticky, as `lyceum up` has it, `eager` range and roundrobin, `consumer` KIP-848, for which brokers are 4.0 or later",
+);
+const KAFKA_GROUPS: Variable<Groups> = choice(
+    "KAFKA_GROUPS",
+    &[("subscription", Groups::OfSubscriptions), ("mapping", Groups::OfMappings)],
+    "of the container: its consumer groups: `subscription` is one for each subscription, as `lyceum up` has it, `mapping` one for each of its topics, as a stack on AWS has it",
 );
 const LANES: Variable<usize> = whole(
     "LANES",
@@ -55,8 +61,17 @@ const SUBSCRIPTIONS: Variable<Option<String>> = optional(
 );
 
 /// What this process reads and no other.
-pub const DEDICATED_VARIABLES: Table =
-    &[&BATCH_BYTES, &BATCHES_IN_FLIGHT, &HTTP_BIND, &HTTP_PORT, &IN_HAND_BYTES, &KAFKA_ASSIGNOR, &LANES, &SUBSCRIPTIONS];
+pub const DEDICATED_VARIABLES: Table = &[
+    &BATCH_BYTES,
+    &BATCHES_IN_FLIGHT,
+    &HTTP_BIND,
+    &HTTP_PORT,
+    &IN_HAND_BYTES,
+    &KAFKA_ASSIGNOR,
+    &KAFKA_GROUPS,
+    &LANES,
+    &SUBSCRIPTIONS,
+];
 
 /// The rows of [`DEDICATED_VARIABLES`]. The table of docs/operations.md is tested against them.
 pub fn variables() -> impl Iterator<Item = Row> {
@@ -72,6 +87,8 @@ pub struct Config {
     pub subscriptions: Vec<Subscribed>,
     /// How batches are made, of each subscription.
     pub limits: Limits,
+    /// `KAFKA_GROUPS`
+    pub groups: Groups,
     /// `KAFKA_ASSIGNOR`
     pub assignor: Assignor,
     /// `BATCHES_IN_FLIGHT`
@@ -82,6 +99,26 @@ pub struct Config {
     pub port: u16,
     /// `HTTP_BIND`
     pub bind: Option<IpAddr>,
+}
+
+/// Which consumer groups there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// One for each subscription.
+    OfSubscriptions,
+    /// One for each topic of a subscription.
+    OfMappings,
+}
+
+/// What is read as a member of one group.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// For which subscription.
+    pub subscription: &'static Subscription,
+    /// The group: that of its function, wherever that one runs.
+    pub group: String,
+    /// The topics, at least one.
+    pub topics: Vec<&'static str>,
 }
 
 /// A subscription of the release, and those of its topics that this process reads.
@@ -132,8 +169,14 @@ impl Config {
         let stores = &server.stores;
         for (is_named, what) in [
             (stores.kafka.is_some(), "KAFKA_BOOTSTRAP_SERVERS is empty: name the brokers as host:port"),
-            (stores.dynamodb.is_some(), "DYNAMODB_TABLE is empty: name the ledger's table, and AWS_ENDPOINT_URL_DYNAMODB where it is not AWS's"),
-            (stores.elasticsearch.is_some(), "ELASTICSEARCH_URL is empty: name Elasticsearch or OpenSearch, where statements are stored"),
+            (
+                stores.dynamodb.is_some(),
+                "DYNAMODB_TABLE is empty: name the ledger's table, and AWS_ENDPOINT_URL_DYNAMODB where it is not AWS's",
+            ),
+            (
+                stores.elasticsearch.is_some(),
+                "ELASTICSEARCH_URL is empty: name Elasticsearch or OpenSearch, where statements are stored",
+            ),
         ] {
             if !is_named {
                 reading.refuse(format!("{what} (nothing is embedded in this process; `lyceum up` embeds its stores)"));
@@ -163,6 +206,7 @@ impl Config {
             server,
             subscriptions,
             limits,
+            groups: reading.read(&KAFKA_GROUPS),
             assignor: reading.read(&KAFKA_ASSIGNOR),
             batches_in_flight: reading.read(&BATCHES_IN_FLIGHT),
             workers: reading.read(&WORKERS),
@@ -172,16 +216,31 @@ impl Config {
         reading.finish(config)
     }
 
-    /// The consumer group of a subscription: that of its function, wherever that one runs.
-    pub fn group(&self, subscription: &Subscription) -> String {
-        format!("{}-{}", self.server.group, subscription.name)
+    /// The groups that it joins, and what it reads in each.
+    pub fn memberships(&self) -> Vec<Membership> {
+        let prefix = &self.server.group;
+        let of = |Subscribed { subscription, topics }: &Subscribed| match self.groups {
+            Groups::OfSubscriptions => {
+                let group = format!("{prefix}-{}", subscription.name);
+                vec![Membership { subscription, group, topics: topics.clone() }]
+            }
+            Groups::OfMappings => {
+                let of_topic = |topic: &&'static str| {
+                    let group = format!("{prefix}-{}", subscription.mapping_group(topic));
+                    Membership { subscription, group, topics: vec![topic] }
+                };
+                topics.iter().map(of_topic).collect()
+            }
+        };
+        self.subscriptions.iter().flat_map(of).collect()
     }
 }
 
 fn subscriptions(reading: &mut Reading<'_>) -> Vec<Subscribed> {
     let every = || lyceum_functions::functions().map(|of| of.subscription);
     if !reading.is_given(&SUBSCRIPTIONS) {
-        let all = |subscription: &'static Subscription| Subscribed { subscription, topics: subscription.topics().collect() };
+        let all =
+            |subscription: &'static Subscription| Subscribed { subscription, topics: subscription.topics().collect() };
         return every().map(all).collect();
     }
     let chosen: Vec<Subscribed> = reading.list(&SUBSCRIPTIONS, "subscription");
@@ -248,15 +307,27 @@ mod tests {
         assert_eq!((config.limits.records, config.limits.delay), (500, Duration::from_millis(50)));
     }
 
+    fn groups(variables: &[(&str, &str)]) -> Vec<(String, usize)> {
+        let memberships = read(variables).unwrap().memberships();
+        memberships.into_iter().map(|of| (of.group, of.topics.len())).collect()
+    }
+
     #[test]
-    fn a_group_is_that_of_the_function() {
-        let config = read(&[("KAFKA_GROUP_ID", "acme"), ("LYCEUM_SUBSCRIPTIONS", "survey")]).unwrap();
-        assert_eq!(config.group(config.subscriptions[0].subscription), "acme-survey");
+    fn groups_are_those_of_the_functions_wherever_they_run() {
+        let chosen = ("LYCEUM_SUBSCRIPTIONS", "survey training");
+        let of = |name: &str, topics| (name.to_owned(), topics);
+        assert_eq!(groups(&[chosen]), [of("lyceum-survey", 1), of("lyceum-training", 3)]);
+        let stack = [chosen, ("KAFKA_GROUPS", "mapping"), ("KAFKA_GROUP_ID", "acme")];
+        let [programs, sessions, bookings] =
+            ["programs", "sessions", "bookings"].map(|topic| of(&format!("acme-training-{topic}"), 1));
+        assert_eq!(groups(&stack), [of("acme-survey", 1), programs, sessions, bookings]);
     }
 
     #[test]
     fn subscriptions_are_chosen_by_name_and_their_topics_by_name_too() {
-        let config = read(&[("LYCEUM_SUBSCRIPTIONS", "statement, training:nlj.training.sessions+nlj.training.bookings")]).unwrap();
+        let config =
+            read(&[("LYCEUM_SUBSCRIPTIONS", "statement, training:nlj.training.sessions+nlj.training.bookings")])
+                .unwrap();
         let chosen: Vec<_> = config.subscriptions.iter().map(|of| (of.subscription.name, of.topics.clone())).collect();
         assert_eq!(chosen[0], ("statement", vec!["nlj.xapi.statements"]));
         assert_eq!(chosen[1], ("training", vec!["nlj.training.sessions", "nlj.training.bookings"]));

@@ -5,10 +5,10 @@
 //! overtake each other, and to a function a lane is what one more partition would be. A batch takes records of any partition of its
 //! lane, as many as there are up to its limits, once it is full or the first of them has waited for long enough.
 //!
-//! What a batch leaves unsettled comes again with a wait that grows, and its strand waits with it; other strands of the lane go on. Where a batch
-//! with new records settled nothing at all, the lane waits: something is away that all of them need.
+//! What a batch leaves unsettled is redelivered after a wait that grows, and its strand waits with it; other strands of the lane go on. Where a batch
+//! with new records settled nothing at all, the lane waits: something is unavailable that all of them need.
 //!
-//! Per partition it is known which records are settled ([`Watermark`]), so that nothing is committed over a record that is to come again, and how
+//! Per partition it is known which records are settled ([`Watermark`]), so that nothing is committed over a record that is to be redelivered, and how
 //! many bytes are in hand: where there is no room, no more is taken; but a partition that stands still is paused, and does not take the
 //! others' room. A partition that is to go is not begun further, but for the records before one that was begun: whatever settled
 //! beyond a gap would be delivered again to the next member.
@@ -80,7 +80,7 @@ pub struct Limits {
     pub delay: Duration,
     /// Bytes in hand beyond which no more is taken; a partition that stands still may hold its part of as many.
     pub in_hand_bytes: usize,
-    /// When what was left unsettled comes again.
+    /// When what was left unsettled is redelivered.
     pub backoff: Backoff,
 }
 
@@ -143,7 +143,7 @@ impl<T> Batch<T> {
 
 /// A strand whose records wait until they are delivered again.
 #[derive(Debug)]
-struct Parked<T> {
+struct Delayed<T> {
     entries: VecDeque<Entry<T>>,
     until_ms: i64,
     failures: u32,
@@ -153,7 +153,7 @@ struct Parked<T> {
 struct Lane<T> {
     new: VecDeque<Entry<T>>,
     new_bytes: usize,
-    parked: BTreeMap<u64, Parked<T>>,
+    delayed: BTreeMap<u64, Delayed<T>>,
     is_busy: bool,
     /// Batches in a row with new records that settled nothing.
     fruitless: u32,
@@ -165,7 +165,7 @@ impl<T> Default for Lane<T> {
         Self {
             new: VecDeque::new(),
             new_bytes: 0,
-            parked: BTreeMap::new(),
+            delayed: BTreeMap::new(),
             is_busy: false,
             fruitless: 0,
             rests_until_ms: i64::MIN,
@@ -197,7 +197,7 @@ pub struct Progress {
     pub next: Option<i64>,
     /// The time of the oldest record in hand that is not settled, milliseconds since 1970.
     pub oldest_ms: Option<i64>,
-    /// Whether something of it failed and waits to come again.
+    /// Whether something of it failed and waits to be redelivered.
     pub is_held_back: bool,
 }
 
@@ -249,8 +249,8 @@ impl<T> Lanes<T> {
         let is_behind = |tag: &Tag| held.get(&tag.of).is_none_or(|held| held.begun < Some(tag.offset));
         for lane in &mut self.lanes {
             let mut failed = BTreeSet::new();
-            for (strand, parked) in &mut lane.parked {
-                if parked.failures > 0 && parked.entries.iter().any(|entry| is_meant(&entry.tag.of)) {
+            for (strand, delayed) in &mut lane.delayed {
+                if delayed.failures > 0 && delayed.entries.iter().any(|entry| is_meant(&entry.tag.of)) {
                     failed.insert(*strand);
                 }
             }
@@ -262,8 +262,8 @@ impl<T> Lanes<T> {
     pub fn open(&self, is_meant: impl Fn(&TopicPartition) -> bool) -> usize {
         let in_flight: usize = self.held.iter().filter(|(of, _)| is_meant(of)).map(|(_, held)| held.in_flight).sum();
         let waiting = |lane: &Lane<T>| {
-            let parked = lane.parked.values().flat_map(|parked| &parked.entries);
-            lane.new.iter().chain(parked).filter(|entry| is_meant(&entry.tag.of)).count()
+            let delayed = lane.delayed.values().flat_map(|delayed| &delayed.entries);
+            lane.new.iter().chain(delayed).filter(|entry| is_meant(&entry.tag.of)).count()
         };
         in_flight + self.lanes.iter().map(waiting).sum::<usize>()
     }
@@ -296,8 +296,7 @@ impl<T> Lanes<T> {
         held.bytes += bytes;
         self.bytes += bytes;
         let strand = strand(&name, key.filter(|_| self.order == Order::Key));
-        let tag =
-            Tag { of: name, offset, assignment: held.assignment, strand, bytes, since_ms: now_ms, is_new: true };
+        let tag = Tag { of: name, offset, assignment: held.assignment, strand, bytes, since_ms: now_ms, is_new: true };
         let at = (strand % self.lanes.len() as u64) as usize;
         let lane = &mut self.lanes[at];
         lane.new.push_back(Entry { tag, item });
@@ -336,29 +335,29 @@ impl<T> Lanes<T> {
         let mut taken: Vec<Entry<T>> = Vec::new();
         let mut bytes = 0;
         let mut fits = |taken: &[Entry<T>], entry: &Entry<T>, part: usize| {
-            let has_room =
-                taken.is_empty() || taken.len() < records.div_ceil(part).max(1) && bytes + entry.tag.bytes <= most / part;
+            let has_room = taken.is_empty()
+                || taken.len() < records.div_ceil(part).max(1) && bytes + entry.tag.bytes <= most / part;
             bytes += if has_room { entry.tag.bytes } else { 0 };
             has_room
         };
-        // What comes again takes no more than half, so that it never keeps others from their turn.
+        // What is redelivered takes no more than half, so that it never keeps others from their turn.
         let part = if lane.new.is_empty() { 1 } else { 2 };
-        for parked in lane.parked.values_mut().filter(|parked| parked.until_ms <= now_ms) {
-            while let Some(entry) = parked.entries.pop_front() {
+        for delayed in lane.delayed.values_mut().filter(|delayed| delayed.until_ms <= now_ms) {
+            while let Some(entry) = delayed.entries.pop_front() {
                 if !fits(&taken, &entry, part) {
-                    parked.entries.push_front(entry);
+                    delayed.entries.push_front(entry);
                     break;
                 }
                 taken.push(entry);
             }
         }
         while let Some(entry) = lane.new.pop_front() {
-            // What is behind a record that is to come again waits with it.
-            if let Some(parked) = lane.parked.get_mut(&entry.tag.strand)
-                && (parked.until_ms > now_ms || !parked.entries.is_empty())
+            // What is behind a record that is to be redelivered waits with it.
+            if let Some(delayed) = lane.delayed.get_mut(&entry.tag.strand)
+                && (delayed.until_ms > now_ms || !delayed.entries.is_empty())
             {
                 lane.new_bytes -= entry.tag.bytes;
-                parked.entries.push_back(entry);
+                delayed.entries.push_back(entry);
                 continue;
             }
             if !fits(&taken, &entry, 1) {
@@ -421,19 +420,20 @@ impl<T> Lanes<T> {
         for strand in strands {
             match left.remove(&strand) {
                 Some(mut entries) => {
-                    let parked = lane.parked.entry(strand).or_insert_with(|| Parked {
+                    let delayed = lane.delayed.entry(strand).or_insert_with(|| Delayed {
                         entries: VecDeque::new(),
                         until_ms: now_ms,
                         failures: 0,
                     });
-                    parked.failures = if progressed.contains(&strand) { 1 } else { parked.failures.saturating_add(1) };
-                    parked.until_ms = after(parked.failures);
-                    entries.append(&mut parked.entries);
-                    parked.entries = entries;
+                    delayed.failures =
+                        if progressed.contains(&strand) { 1 } else { delayed.failures.saturating_add(1) };
+                    delayed.until_ms = after(delayed.failures);
+                    entries.append(&mut delayed.entries);
+                    delayed.entries = entries;
                 }
                 // What was behind them goes at once.
-                None if lane.parked.get(&strand).is_some_and(|parked| parked.entries.is_empty()) => {
-                    lane.parked.remove(&strand);
+                None if lane.delayed.get(&strand).is_some_and(|delayed| delayed.entries.is_empty()) => {
+                    lane.delayed.remove(&strand);
                 }
                 None => {}
             }
@@ -482,11 +482,11 @@ impl<T> Lanes<T> {
         (pause, resume)
     }
 
-    /// The partitions of which something failed and waits to come again.
+    /// The partitions of which something failed and waits to be redelivered.
     fn failed(&self) -> BTreeSet<TopicPartition> {
-        let failed = self.lanes.iter().flat_map(|lane| lane.parked.values()).filter(|parked| parked.failures > 0);
+        let failed = self.lanes.iter().flat_map(|lane| lane.delayed.values()).filter(|delayed| delayed.failures > 0);
         let mut of = BTreeSet::new();
-        for entry in failed.flat_map(|parked| &parked.entries) {
+        for entry in failed.flat_map(|delayed| &delayed.entries) {
             if !of.contains(&entry.tag.of) {
                 of.insert(entry.tag.of.clone());
             }
@@ -505,7 +505,7 @@ impl<T> Lanes<T> {
         self.bytes
     }
 
-    /// Records that wait for their batch, those apart that wait to come again.
+    /// Records that wait for their batch, those apart that wait to be redelivered.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.new.len()).sum()
     }
@@ -531,10 +531,10 @@ impl<T> Lane<T> {
     fn drop_waiting(&mut self, is_meant: impl Fn(&Tag) -> bool) {
         self.new.retain(|entry| !is_meant(&entry.tag));
         self.new_bytes = self.new.iter().map(|entry| entry.tag.bytes).sum();
-        self.parked.retain(|_, parked| {
-            parked.entries.retain(|entry| !is_meant(&entry.tag));
+        self.delayed.retain(|_, delayed| {
+            delayed.entries.retain(|entry| !is_meant(&entry.tag));
             // Those of a strand in flight are known by their failures.
-            !parked.entries.is_empty()
+            !delayed.entries.is_empty()
         });
     }
 
@@ -555,7 +555,7 @@ impl<T> Lane<T> {
             true => i64::MIN,
             false => first.tag.since_ms.saturating_add(as_ms(limits.delay)),
         });
-        let again = self.parked.values().map(|parked| parked.until_ms).min();
+        let again = self.delayed.values().map(|delayed| delayed.until_ms).min();
         let first = new.into_iter().chain(again).min()?;
         Some(first.max(self.rests_until_ms))
     }

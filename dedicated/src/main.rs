@@ -106,7 +106,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Err(error) => (None, vec![format!("cannot listen on {address} ({error}): HTTP_PORT and HTTP_BIND say where")]),
     };
     if config.server.alerts.is_some() {
-        tracing::warn!("ALERT_WEBHOOK_URL is set, and this process tells nobody of alerts: of several replicas each would; `lyceum up` does, and alarms on /metrics");
+        tracing::warn!(
+            "ALERT_WEBHOOK_URL is set, and this process tells nobody of alerts: of several replicas each would; `lyceum up` does, and alarms on /metrics"
+        );
     }
     // Whoever is told that it is there may end it at once.
     let asked = asked_to_end();
@@ -167,7 +169,8 @@ async fn health(port: u16) -> Result<ExitCode> {
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&text).into_owned())
     };
     let answer = timeout(HEALTH_LIMIT, answer).await.context("no answer in time")?;
-    let answer = answer.with_context(|| format!("nothing answers at 127.0.0.1:{port}; HTTP_PORT or --port says where"))?;
+    let answer =
+        answer.with_context(|| format!("nothing answers at 127.0.0.1:{port}; HTTP_PORT or --port says where"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     say(body)?;
     match head.split(' ').nth(1) {

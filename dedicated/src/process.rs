@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Subscribed};
+use crate::config::{Config, Membership};
 use crate::keys::KeysByLook;
 use crate::reader::Reader;
 use crate::source::Source;
@@ -89,7 +89,7 @@ pub struct Process {
     /// Of every subscription of the release, since any of them may be asked for its state.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     status: Arc<Status>,
-    boards: Vec<Arc<Board>>,
+    memberships: Vec<(Membership, Arc<Board>)>,
     spans: Spans,
 }
 
@@ -142,12 +142,13 @@ impl Process {
             (of.subscription.name, function)
         };
         let functions: BTreeMap<&'static str, Arc<dyn Subscriber>> = lyceum_functions::functions().map(build).collect();
-        let boards: Vec<Arc<Board>> = config.subscriptions.iter().map(|_| Arc::default()).collect();
-        let shown = config.subscriptions.iter().zip(&boards).map(|(Subscribed { subscription, topics }, board)| Shown {
-            function: subscription.name,
-            is_owner: subscription.family().is_some(),
-            group: config.group(subscription),
-            topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
+        let memberships: Vec<(Membership, Arc<Board>)> =
+            config.memberships().into_iter().map(|of| (of, Arc::default())).collect();
+        let shown = memberships.iter().map(|(of, board)| Shown {
+            function: of.subscription.name,
+            is_owner: of.subscription.family().is_some(),
+            group: of.group.clone(),
+            topics: of.topics.iter().map(|topic| Arc::from(*topic)).collect(),
             board: board.clone(),
         });
         let status = Arc::new(Status::new(shown.collect(), clock.clone()));
@@ -165,7 +166,7 @@ impl Process {
             usage: Arc::default(),
             functions,
             status,
-            boards,
+            memberships,
             spans,
         }
     }
@@ -188,9 +189,9 @@ impl Process {
         };
         let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
         let mut groups: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-        for Subscribed { subscription, topics } in &self.config.subscriptions {
+        for (Membership { group, topics, .. }, _) in &self.memberships {
             for topic in topics {
-                groups.entry(topic).or_default().push(self.config.group(subscription));
+                groups.entry(topic).or_default().push(group.clone());
             }
         }
         let work = Here {
@@ -254,8 +255,9 @@ impl Process {
         // Whichever ends first, whatever its reason, has the others drain, too.
         let stop = stop.child_token();
         let mut readers = JoinSet::new();
-        for (Subscribed { subscription, topics }, board) in self.config.subscriptions.iter().zip(&self.boards) {
-            let source = self.join(subscription, topics)?;
+        for (of, board) in &self.memberships {
+            let source = self.join(of)?;
+            let subscription = of.subscription;
             let function = self.functions.get(subscription.name).context("every subscription has a function")?;
             let reader = Reader {
                 subscriber: self.spans.around(function.clone()),
@@ -287,10 +289,9 @@ impl Process {
         ended
     }
 
-    fn join(&self, subscription: &Subscription, topics: &[&str]) -> Result<Box<dyn Source>> {
-        let group = self.config.group(subscription);
+    fn join(&self, Membership { group, topics, .. }: &Membership) -> Result<Box<dyn Source>> {
         let settings = self.config.server.stores.kafka.as_ref().context("the settings name Kafka")?;
-        let joining = Joining { settings, group: &group, topics, limits: &self.config.limits, assignor: self.config.assignor };
+        let joining = Joining { settings, group, topics, limits: &self.config.limits, assignor: self.config.assignor };
         Ok(Box::new(KafkaSource::join(&joining).with_context(|| format!("the group {group} cannot be joined"))?))
     }
 }

@@ -288,7 +288,11 @@ impl Running {
         match timeout(limit, self.of.source.commit(&offsets)).await {
             Ok(Ok(())) => self.lanes.committed(&offsets),
             Ok(Err(EventLogError::NotAssigned { topic, partitions, .. })) => {
-                tracing::warn!(topic, ?partitions, "partitions are another's: what was settled of them and not committed is redelivered");
+                tracing::warn!(
+                    topic,
+                    ?partitions,
+                    "partitions are another's: what was settled of them and not committed is redelivered"
+                );
                 self.lanes.forget(|of| *of.topic == *topic && partitions.contains(&of.partition));
             }
             Ok(Err(error)) => {
@@ -331,7 +335,11 @@ impl Running {
         let abandoned = self.lanes.open(|_| true);
         if abandoned > 0 {
             let subscription = self.of.subscriber.subscription().name;
-            tracing::warn!(subscription, records = abandoned, "records in hand are abandoned, and redelivered to another");
+            tracing::warn!(
+                subscription,
+                records = abandoned,
+                "records in hand are abandoned, and redelivered to another"
+            );
         }
         self.commit(LAST_COMMIT).await;
         let _ = timeout(LEAVE_LIMIT, self.of.source.leave()).await;
@@ -381,7 +389,7 @@ async fn process(
             Done { batch, settled, failure: reports.iter().find_map(why_later) }
         }
         Err(failure) => {
-            tracing::error!(subscription = subscriber.subscription().name, "{failure}: the batch comes again");
+            tracing::error!(subscription = subscriber.subscription().name, "{failure}: the batch is redelivered");
             Done { batch, settled: Vec::new(), failure: Some(failure) }
         }
     }

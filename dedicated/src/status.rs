@@ -142,9 +142,9 @@ impl Status {
         for topic in topics {
             match log.offsets(topic).await {
                 Ok(ranges) => {
-                    let ends = (0..).zip(ranges).map(|(partition, range)| {
-                        (TopicPartition { topic: topic.clone(), partition }, range.end)
-                    });
+                    let ends = (0..)
+                        .zip(ranges)
+                        .map(|(partition, range)| (TopicPartition { topic: topic.clone(), partition }, range.end));
                     self.looked.lock().ends.extend(ends);
                 }
                 Err(error) => {

@@ -82,7 +82,10 @@ struct Recording {
 #[async_trait]
 impl Subscriber for Recording {
     fn subscription(&self) -> &'static Subscription {
-        lyceum_functions::functions().find(|of| of.subscription.name == "statement").expect("a subscription").subscription
+        lyceum_functions::functions()
+            .find(|of| of.subscription.name == "statement")
+            .expect("a subscription")
+            .subscription
     }
 
     fn invocation(&self, deadline_ms: i64) -> Invocation {
@@ -326,9 +329,8 @@ async fn while_a_store_is_away_nothing_is_committed_and_afterwards_everything_is
     let world = World::with(500, 11).await;
     let clock = world.clock.clone();
     let back_ms = clock.now_ms() + 60_000;
-    let member = world.member(move |_, _| {
-        (Duration::ZERO, if clock.now_ms() < back_ms { Ending::Later } else { Ending::Settled })
-    });
+    let member = world
+        .member(move |_, _| (Duration::ZERO, if clock.now_ms() < back_ms { Ending::Later } else { Ending::Settled }));
     let member = member.await;
     sleep(Duration::from_secs(59)).await;
     assert_eq!(world.committed().await, 0);

@@ -68,7 +68,8 @@ fn a_lane_has_one_batch_in_flight_and_other_keys_go_meanwhile() {
     let mut lanes = Lanes::new(Order::Key, limits(2));
     lanes.assign(of(0), None);
     let lane = |key: &str| strand(&of(0), Some(key.as_bytes())) % 2;
-    let other = ["b", "c", "d", "e", "f"].into_iter().find(|key| lane(key) != lane("a")).expect("a key of the other lane");
+    let other =
+        ["b", "c", "d", "e", "f"].into_iter().find(|key| lane(key) != lane("a")).expect("a key of the other lane");
     for (offset, key) in [(0, "a"), (1, other), (2, "a")] {
         assert!(receive(&mut lanes, 0, offset, Some(key), 0));
     }
@@ -164,7 +165,8 @@ fn of_a_partition_that_is_to_go_gaps_are_filled_and_nothing_behind_them_is_begun
     let mut lanes = Lanes::new(Order::Key, limits(2));
     lanes.assign(of(0), Some(0));
     let lane = |key: &str| strand(&of(0), Some(key.as_bytes())) % 2;
-    let other = ["b", "c", "d", "e", "f"].into_iter().find(|key| lane(key) != lane("a")).expect("a key of the other lane");
+    let other =
+        ["b", "c", "d", "e", "f"].into_iter().find(|key| lane(key) != lane("a")).expect("a key of the other lane");
     for (offset, key) in [(0, "a"), (1, other), (2, "a"), (3, other)] {
         assert!(receive(&mut lanes, 0, offset, Some(key), offset * 5));
     }
@@ -199,10 +201,17 @@ fn nothing_of_a_withdrawn_partition_begins_and_what_ends_after_it_was_forgotten_
 
 #[derive(Clone, Debug)]
 enum Act {
-    Receive { partition: i32, key: Option<u8>, bytes: usize },
+    Receive {
+        partition: i32,
+        key: Option<u8>,
+        bytes: usize,
+    },
     Next,
     /// Of those in flight; which records are settled.
-    End { which: prop::sample::Index, settled: Vec<bool> },
+    End {
+        which: prop::sample::Index,
+        settled: Vec<bool>,
+    },
     Pass(u16),
     Commit,
     Withdraw(i32),
@@ -211,8 +220,11 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let receive = (0..3, prop::option::of(0u8..5), 1..400usize)
-        .prop_map(|(partition, key, bytes)| Act::Receive { partition, key, bytes });
+    let receive = (0..3, prop::option::of(0u8..5), 1..400usize).prop_map(|(partition, key, bytes)| Act::Receive {
+        partition,
+        key,
+        bytes,
+    });
     let end = (any::<prop::sample::Index>(), prop::collection::vec(any::<bool>(), 0..5))
         .prop_map(|(which, settled)| Act::End { which, settled });
     prop_oneof![
@@ -268,7 +280,9 @@ fn play(order: Order, lane_count: usize, acts: Vec<Act>) -> Result<(), TestCaseE
     let end = |lanes: &mut Lanes<_>, plain: &mut Plain, batch: Batch<(i32, i64, u64)>, settled: &[bool], now_ms| {
         for (place, (partition, offset, number)) in batch.items.iter().enumerate() {
             let of = plain.assigned.get_mut(partition).filter(|of| of.number == *number);
-            if let Some(of) = of && settled.get(place).copied().unwrap_or(false) {
+            if let Some(of) = of
+                && settled.get(place).copied().unwrap_or(false)
+            {
                 of.open.remove(offset);
             }
         }

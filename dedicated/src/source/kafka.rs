@@ -14,8 +14,8 @@ use lyceum_consumer::{
 };
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::record::{Header, NO_TIMESTAMP, Position, Record};
-use lyceum_kafka::settings::{KafkaSettings, Sasl};
 use lyceum_kafka::elsewhere;
+use lyceum_kafka::settings::{KafkaSettings, Sasl};
 
 use super::{Brought, Source};
 use crate::lanes::{Limits, TopicPartition};
@@ -117,10 +117,9 @@ impl KafkaSource {
         for (index, record) in all.iter().enumerate() {
             offsets.push(record.offset());
             let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-            let headers = record.headers().map(|(name, value)| Header {
-                name: text(name),
-                value: value.map(|value| value.to_vec().into()),
-            });
+            let headers = record
+                .headers()
+                .map(|(name, value)| Header { name: text(name), value: value.map(|value| value.to_vec().into()) });
             brought.push(Record {
                 position: Position { topic: of.topic.clone(), partition: of.partition, offset: record.offset() },
                 timestamp_ms: record.timestamp_ms().unwrap_or(NO_TIMESTAMP),
@@ -154,8 +153,7 @@ impl KafkaSource {
                 Some(Brought::Revoked(partitions))
             }
             Event::Revoked(partitions) => {
-                let gone: BTreeSet<_> =
-                    partitions.iter().map(named).filter(|of| self.assigned.contains(of)).collect();
+                let gone: BTreeSet<_> = partitions.iter().map(named).filter(|of| self.assigned.contains(of)).collect();
                 if gone.is_empty() {
                     return Ok(None);
                 }

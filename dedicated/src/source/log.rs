@@ -211,8 +211,11 @@ impl Source for LogSource {
 
     async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), EventLogError> {
         for Joined { name, membership } in &self.topics {
-            let of_topic: Vec<(i32, i64)> =
-                offsets.iter().filter(|(of, _)| of.topic == *name).map(|(of, offset)| (of.partition, *offset)).collect();
+            let of_topic: Vec<(i32, i64)> = offsets
+                .iter()
+                .filter(|(of, _)| of.topic == *name)
+                .map(|(of, offset)| (of.partition, *offset))
+                .collect();
             if !of_topic.is_empty() {
                 membership.commit(&of_topic).await?;
             }

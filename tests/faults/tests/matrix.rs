@@ -653,7 +653,11 @@ fn containers_work(matrix: &mut Matrix<'_>) {
         matrix,
         Kind::ContainerDies,
         "a container whose stores are cut off in turn only waits",
-        About::new("the container's DynamoDB, search and Kafka refused for 8 s each, in turn", ALL, amount(22_000, 1_000)),
+        About::new(
+            "the container's DynamoDB, search and Kafka refused for 8 s each, in turn",
+            ALL,
+            amount(22_000, 1_000),
+        ),
         async |stand| {
             let worker = stand.start(stand.order().as_container()).await?;
             for (share, line) in [(0.1, &stand.dynamodb), (0.3, &stand.search), (0.5, &stand.kafka)] {
