@@ -18,9 +18,11 @@ use serde_json::json;
 
 mod audited;
 mod learning;
+mod states;
 
 use audited::{Audited, Published};
 use learning::Profiles;
+use states::States;
 
 const TENANT: &str = "academy";
 /// So many events a run of the tests has.
@@ -108,11 +110,13 @@ async fn a_load_through_two_kills_is_kept_as_its_maker_says_and_the_audit_log_ha
     let mut killed = Killed { workplace: &workplace, server: Some(workplace.up(&[])), peak_mb: 0 };
     let mut requests = Requests::default();
     let (mut expected, mut published, mut profiles) = (Expected::default(), Published::default(), Profiles::default());
+    let mut states = States::new();
     let mut in_the_middle = 0;
     for (number, made) in (0..).zip(Generator::new(plan).expect("the plan is good")) {
         expected.add(&made);
         published.add(&made);
         profiles.add(&made);
+        states.add(&made).await;
         requests.add(&made, killed.server()).await;
         if kills.contains(&number) {
             requests.flush(killed.server()).await;
@@ -159,6 +163,7 @@ async fn a_load_through_two_kills_is_kept_as_its_maker_says_and_the_audit_log_ha
     assert_eq!((&verified["entries"], &verified["findings"]), (&json!(audited.entries), &json!([])));
 
     profiles.compare(&server).await;
+    states.compare(&server).await;
     println!("compared after {:.1} s", started.elapsed().as_secs_f64());
     server.stop().expect_code(0);
 }

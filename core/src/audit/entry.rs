@@ -324,7 +324,6 @@ impl<'a> Entry<'a> {
             object_type: self.kind.name().into(),
             object: self.event_id.map(|id| id.to_string()).unwrap_or_default().into(),
             registration: self.correlation_id.as_deref().map(str::to_owned),
-            survey: Some(place(&log, self.number).into()),
             ..StatementFields::default()
         };
         let document = StatementDocument {
@@ -351,7 +350,7 @@ impl Entry<'static> {
 }
 
 /// The name of an entry's place.
-fn place(log: &str, number: u64) -> String {
+pub(super) fn place(log: &str, number: u64) -> String {
     format!("{log}#{number}")
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::entry::{Entry, LogId, id_of};
+use super::entry::{Entry, LogId, id_of, place};
 use super::hash::Hash;
 use super::seal::{SealedLog, StoredSeal};
 use super::tree::{Tree, leaf};
@@ -122,7 +122,10 @@ impl Verifying {
         if !is_of_its_id {
             let message = format!("entry {number}, {position}, has other bytes than it was written with");
             self.wrong(Wrong::Changed, Some(number), Some(position.clone()), message);
-        } else if !entry.document().is_ok_and(|(written, _)| is_found_as(document, &written)) {
+        } else if !entry
+            .document()
+            .is_ok_and(|(written, _)| is_found_as(document, &written, &place(&self.name, number)))
+        {
             let message = format!("entry {number}, {position}, is found by other fields than its own");
             self.wrong(Wrong::Changed, Some(number), Some(position.clone()), message);
         }
@@ -252,10 +255,13 @@ impl Verifying {
     }
 }
 
-/// Whether a document is found by what it was stored with.
-fn is_found_as(found: &StatementDocument, written: &StatementDocument) -> bool {
+/// Whether a document is found by what it was stored with. Earlier builds stored the name of its place with an entry, too, by which
+/// nobody looks for one.
+fn is_found_as(found: &StatementDocument, written: &StatementDocument, place: &str) -> bool {
     let key = |of: &StatementDocument| (of.tenant.clone(), of.id, of.source.clone());
-    key(found) == key(written) && found.fields == written.fields
+    let mut fields = found.fields.clone();
+    fields.survey.take_if(|of| **of == *place);
+    key(found) == key(written) && fields == written.fields
 }
 
 /// What is wrong with the seals of a tenant, by their numbers; `known` is the hash of one of them that was kept elsewhere.
@@ -401,6 +407,16 @@ mod tests {
     fn an_entry_that_is_found_by_something_else_is_named() {
         let mut entries = entries();
         entries[2].fields.registration = Some("another".into());
+        assert_eq!(kinds(&verify(&entries, &expected())), [(Wrong::Changed, Some(2))]);
+    }
+
+    #[test]
+    fn an_entry_that_an_earlier_build_stored_with_the_name_of_its_place_is_whole_and_with_anothers_is_not() {
+        let mut entries = entries();
+        let log = log().name();
+        entries[2].fields.survey = Some(place(&log, 2).into());
+        assert_eq!(verify(&entries, &expected()), []);
+        entries[2].fields.survey = Some(place(&log, 3).into());
         assert_eq!(kinds(&verify(&entries, &expected())), [(Wrong::Changed, Some(2))]);
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use smol_str::format_smolstr;
@@ -31,6 +32,9 @@ use crate::record::Position;
 
 /// Numbers of topics with more partitions are not found again when they are read: such a record is held back, and says so.
 pub(super) const MAX_PARTITIONS: i32 = 64;
+
+/// So many transactions of one partition's rows are under way at once.
+const PARTS_AT_ONCE: usize = 8;
 
 const PANICKED: &str = "the program failed while counting this event; report it with the record's bytes";
 
@@ -122,7 +126,8 @@ impl<C: Counted> CountedProcessor<C> {
         }
     }
 
-    /// Counts in each row; of the rows that could not be written, the first event and why.
+    /// Counts in each row; of the rows that could not be written, the first event and why. Rows know nothing of each other, so that
+    /// several transactions are under way at once.
     async fn count_rows(
         &self,
         batch: &Batch<'_, C::Event>,
@@ -130,22 +135,32 @@ impl<C: Counted> CountedProcessor<C> {
         invocation: &Invocation,
     ) -> Vec<(usize, String)> {
         let rows: Vec<_> = rows.into_iter().collect();
-        let mut failed = Vec::new();
-        for mut left in rows.chunks(MAX_ACTIONS) {
-            let mut attempts = invocation.commit_attempts();
-            while !left.is_empty() {
-                match self.count_some(batch, left, invocation).await {
-                    Ok(covered) => left = &left[covered..],
-                    Err(error) if attempts.again_after(&error).await => {}
-                    Err(error) => {
-                        let firsts = left.iter().filter_map(|(_, (_, events))| events.first());
-                        failed.extend(firsts.map(|&first| (first, error.to_string())));
-                        break;
-                    }
+        let mut parts = Vec::with_capacity(rows.len().div_ceil(MAX_ACTIONS));
+        for part in rows.chunks(MAX_ACTIONS) {
+            parts.push(self.count_part(batch, part, invocation));
+        }
+        let failed: Vec<_> = futures::stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).collect().await;
+        failed.concat()
+    }
+
+    async fn count_part(
+        &self,
+        batch: &Batch<'_, C::Event>,
+        mut left: &[(AggregateId, (AggregateRef, Vec<usize>))],
+        invocation: &Invocation,
+    ) -> Vec<(usize, String)> {
+        let mut attempts = invocation.commit_attempts();
+        while !left.is_empty() {
+            match self.count_some(batch, left, invocation).await {
+                Ok(covered) => left = &left[covered..],
+                Err(error) if attempts.again_after(&error).await => {}
+                Err(error) => {
+                    let firsts = left.iter().filter_map(|(_, (_, events))| events.first());
+                    return firsts.map(|&first| (first, error.to_string())).collect();
                 }
             }
         }
-        failed
+        Vec::new()
     }
 
     /// Counts in as many of the rows, in order, as one transaction takes; how many these are.

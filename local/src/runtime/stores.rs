@@ -14,7 +14,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_embedded::event_log::{EmbeddedEventLog, EventLogOptions};
-use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_embedded::statements::{EmbeddedStatements, Holds, StatementsOptions};
 use lyceum_server::connect::{Connecting, Places, Purpose, Stores, StoresConfig};
 use lyceum_xapi::equality;
 
@@ -52,18 +52,19 @@ pub(super) async fn open(
             (Arc::new(Measured::new(ledger, metrics.clone())) as Arc<dyn Ledger>, Some(embedded))
         }
     };
-    let embedded = |name: &str, what: &str| -> Result<Arc<dyn Statements>> {
-        let store = EmbeddedStatements::open(&folder.join(name), StatementsOptions::new(equality::same));
+    let embedded = |name: &str, what: &str, holds: Holds| -> Result<Arc<dyn Statements>> {
+        let options = StatementsOptions { holds, ..StatementsOptions::new(equality::same) };
+        let store = EmbeddedStatements::open(&folder.join(name), options);
         let store = Arc::new(KnowingItsWrites::of(Arc::new(store.with_context(|| opening(what))?)));
         Ok(Arc::new(Measured::new(store, metrics.clone())))
     };
     let statements = match services.statements().await? {
         Some(service) => service,
-        None => embedded("statements", "statement store")?,
+        None => embedded("statements", "statement store", Holds::Statements)?,
     };
     let audit = match services.audit().await? {
         Some(service) => service,
-        None => embedded("audit", "audit log")?,
+        None => embedded("audit", "audit log", Holds::Logs)?,
     };
     Ok((services.finish(event_log, ledger, statements, audit, catalog).await?, embedded_dynamodb))
 }

@@ -69,7 +69,7 @@ pub(crate) fn run(order: &Order) -> (Arc<Stage>, Result<(), Violation>) {
     let mut stage = Stage::new(subjects, schedule, plan, order.keep_trace, order.defect);
     stage.one_key_a_commit = sends.one_in(4);
     let stage = Arc::new(stage);
-    modules::fill(&stage, &mut sends);
+    modules::fill(&stage, &mut sends, false);
     stage.create_dead_letter_topics();
     let workers = sends.between(2, 4);
     let result = play(&stage, workers).and_then(|()| at_rest(&stage)).and_then(|()| check(&stage));

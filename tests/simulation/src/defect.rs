@@ -17,11 +17,19 @@ pub enum Defect {
     NoKey,
     DeadWithoutKey,
     KeyPutUnconditional,
-    DeadAfterCommit { fenced: bool, one_key: bool },
-    DeadBeforeCommit { fenced: bool, lost_race_stands: bool },
+    DeadAfterCommit {
+        fenced: bool,
+        one_key: bool,
+    },
+    DeadBeforeCommit {
+        fenced: bool,
+        lost_race_stands: bool,
+    },
     OneCommitAnAggregate,
     KeysExpire,
-    LeaseForEveryone { of_content: bool },
+    LeaseForEveryone {
+        of_content: bool,
+    },
     LeaseNeverEnds,
     NumbersUnconditional,
     HeadUnconditional,
@@ -43,6 +51,8 @@ pub enum Defect {
     AnswersInACircle,
     ConsumedTwice,
     CompletedFromAnything,
+    /// What a watch noticed is written whatever its version was.
+    WatchUnconditional,
 }
 
 /// Name, as in the model, and defect.
@@ -82,6 +92,7 @@ pub const DEFECTS: &[(&str, Defect)] = &[
     ("22 modules: reactions answer each other", Defect::AnswersInACircle),
     ("23 modules: an approval is consumed twice", Defect::ConsumedTwice),
     ("24 modules: a course is completed whatever it was", Defect::CompletedFromAnything),
+    ("25 modules: a watch is written whatever was read", Defect::WatchUnconditional),
     ("13a breaches counted as met", Defect::BreachesCounted),
     ("13b a placeholder may be published", Defect::PlaceholderPublished),
     ("capacity rejects", Defect::CapacityRejects),
@@ -112,6 +123,7 @@ impl Defect {
                 | Self::AnswersInACircle
                 | Self::ConsumedTwice
                 | Self::CompletedFromAnything
+                | Self::WatchUnconditional
         )
     }
 

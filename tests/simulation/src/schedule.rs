@@ -180,13 +180,20 @@ fn start(
     starts: &mut usize,
 ) -> Option<Running> {
     let mut choices: Vec<(Arc<dyn Subject>, Lag)> = Vec::new();
-    let held: Vec<Partition> = crew.iter().flatten().flat_map(|running| ends(&running.batch).into_keys()).collect();
+    // Of each subscription by itself: others read the same partitions meanwhile.
+    let held: Vec<(&str, Partition)> = crew
+        .iter()
+        .flatten()
+        .flat_map(|Running { subject, batch, .. }| {
+            ends(batch).into_keys().map(|partition| (subject.subscription().name, partition))
+        })
+        .collect();
     let zombie = manner.zombies && !held.is_empty() && stage.strikes(Fault::Zombie);
     for subject in &stage.subjects {
-        let lagging = stage
-            .partitions(&**subject)
-            .into_iter()
-            .filter(|(partition, range, from)| *from < range.end && (zombie || !held.contains(partition)));
+        let lagging = stage.partitions(&**subject).into_iter().filter(|(partition, range, from)| {
+            let is_held = held.iter().any(|(name, of)| *name == subject.subscription().name && of == partition);
+            *from < range.end && (zombie || !is_held)
+        });
         let lagging: Vec<_> = lagging.map(|(partition, _, from)| (partition, from)).collect();
         if !lagging.is_empty() {
             choices.push((Arc::clone(subject), lagging));

@@ -1,7 +1,7 @@
 //! Topics: made, grown and listed.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
@@ -17,6 +17,8 @@ use lyceum_core::ports::event_log::{Retention, TopicSpec};
 const AGE: &str = "retention.ms";
 const BYTES: &str = "retention.bytes";
 const RECORD: &str = "max.message.bytes";
+/// Between two looks at what was changed.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The client that may change the cluster.
 pub(super) struct Administration {
@@ -61,7 +63,8 @@ impl Administration {
         single(self.client.create_partitions([&partitions], &self.options()).await?).map_err(KafkaError::AdminOp)
     }
 
-    /// Takes over the retention, where it is another one.
+    /// Takes over the retention, where it is another one, and waits until the broker tells it: it answers a change before it
+    /// has applied it, and what it tells meanwhile is the old one.
     pub(super) async fn retain(&self, topic: &str, retention: Retention) -> KafkaResult<()> {
         let configs = self.describe(&[topic]).await?;
         let Some(config) = configs.get(topic) else { return Ok(()) };
@@ -78,6 +81,13 @@ impl Administration {
         let change = own.fold(change, |change, (name, value)| change.set(name, value));
         for altered in self.client.alter_configs([&change], &self.options()).await? {
             altered.map_err(|(_, code)| KafkaError::AdminOp(code))?;
+        }
+        let deadline = Instant::now() + self.limit;
+        while self.retentions(&[topic]).await?.get(topic).is_some_and(|told| *told != retention) {
+            if Instant::now() >= deadline {
+                return Err(KafkaError::AdminOp(Code::OperationTimedOut));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 use tokio::time::timeout;
 
-use super::administration::Administration;
+use super::administration::{Administration, LOOK_AGAIN};
 use super::client::{self, Context, Served, ask, count_partitions};
 use super::error::{Trouble, code_of, of_code, translate};
 use super::groups::{self, Groups, is_not_a_member};
@@ -164,7 +164,7 @@ impl KafkaEventLog {
                 Ok(_) => return Err(of_code(Code::OperationTimedOut, topic, self.trouble())),
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

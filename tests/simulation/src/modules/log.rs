@@ -18,16 +18,16 @@ const TENANTS: [&str; 2] = ["north", "south"];
 /// An event's topic, key, type and payload.
 type Draft = (&'static str, String, &'static str, Value);
 
-/// Creates the topics and fills them.
-pub(crate) fn fill(stage: &Stage, random: &mut Random) {
+/// Creates the topics and fills them; `watched` with what the watch reads alone, on several partitions.
+pub(crate) fn fill(stage: &Stage, random: &mut Random, watched: bool) {
     for topic in [COURSES, DISTRIBUTIONS, GOVERNANCE] {
-        stage.create_topic(topic, random.between(1, 3) as i32);
+        stage.create_topic(topic, random.between(if watched { 2 } else { 1 }, 3) as i32);
     }
     stage.create_topic(ALERTS, 1);
     let mut sent: Vec<(&str, NewRecord)> = Vec::new();
     for _ in 0..random.between(1, 6) {
         let tenant = *random.pick(&TENANTS);
-        for draft in story(random) {
+        for draft in story(random, watched) {
             let id = random.uuid();
             let next = match random.below(14) {
                 0 if !sent.is_empty() => random.pick(&sent).clone(),
@@ -56,8 +56,8 @@ fn append(stage: &Stage, next: &(&'static str, NewRecord), sent: &mut Vec<(&'sta
 }
 
 /// What happens to one course, distribution or approval, mostly as it should.
-fn story(random: &mut Random) -> Vec<Draft> {
-    let mut story: Vec<Draft> = match random.below(4) {
+fn story(random: &mut Random, watched: bool) -> Vec<Draft> {
+    let mut story: Vec<Draft> = match if watched { 3 } else { random.below(4) } {
         0 | 1 => {
             let course = *random.pick(&["rust", "sql"]);
             let of = |event_type, more: Value| {

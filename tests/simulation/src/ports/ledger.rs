@@ -10,6 +10,7 @@ use lyceum_core::ports::ledger::{
 use lyceum_core::process::look_into;
 use lyceum_core::record::header_text;
 use lyceum_core::subscription::Effect;
+use lyceum_watch_security::state::WATCH;
 use uuid::Uuid;
 
 use super::Line;
@@ -223,6 +224,11 @@ impl FaultyLedger {
             }
             Some(Defect::NoVersionCheck | Defect::NumbersUnconditional | Defect::HeadUnconditional) => {
                 for write in &mut commit.aggregates {
+                    write.expected = self.version(&write.id)?;
+                }
+            }
+            Some(Defect::WatchUnconditional) => {
+                for write in commit.aggregates.iter_mut().filter(|write| write.id.kind == WATCH) {
                     write.expected = self.version(&write.id)?;
                 }
             }

@@ -52,12 +52,33 @@ pub struct StatementsOptions {
     pub memory_bytes: usize,
     /// Statement equality: tells a duplicate from a conflict. Production passes the validator's.
     pub same: StatementEquality,
+    /// What a new folder is made for; one that is there stays what it is.
+    pub holds: Holds,
+}
+
+/// What a folder is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Statements, which are counted by any of their fields.
+    Statements,
+    /// Entries of logs, each of which has texts of its own. They are found by any field, and counted by tenant, verb and what no filter
+    /// names: half of the work of keeping one.
+    Logs,
+}
+
+impl Holds {
+    fn version(self) -> Version {
+        match self {
+            Self::Statements => Version::Third,
+            Self::Logs => Version::Logs,
+        }
+    }
 }
 
 impl StatementsOptions {
     /// The defaults, with which a process stays under 256 MB.
     pub fn new(same: StatementEquality) -> Self {
-        Self { memory_bytes: 30_000_000, same }
+        Self { memory_bytes: 30_000_000, same, holds: Holds::Statements }
     }
 }
 
@@ -77,7 +98,7 @@ impl EmbeddedStatements {
     /// `Refused` where another process has it open, where it was written by a newer version, and where the folder holds
     /// something else or a damaged index; `Unavailable` where the disk fails.
     pub fn open(folder: &Path, options: StatementsOptions) -> Result<Self, StatementsError> {
-        let (index_folder, version) = claim(folder)?;
+        let (index_folder, version) = claim(folder, options.holds)?;
         // Tantivy panics on some damaged files.
         let opened =
             catch_unwind(AssertUnwindSafe(|| open_index(&index_folder, version, &options))).unwrap_or_else(|_| {
@@ -215,9 +236,9 @@ fn is_of_system(error: &TantivyError) -> bool {
     }
 }
 
-/// Makes sure that the folder is a statement store of a version that is known here, or becomes one of the newest; returns the
+/// Makes sure that the folder is a statement store of a version that is known here, or becomes one of the newest of its kind; returns the
 /// index's own folder, and the version.
-fn claim(folder: &Path) -> Result<(PathBuf, Version), StatementsError> {
+fn claim(folder: &Path, holds: Holds) -> Result<(PathBuf, Version), StatementsError> {
     let refused = |reason: &str| StatementsError::Refused(format!("{}: {reason}", folder.display()));
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -230,7 +251,7 @@ fn claim(folder: &Path) -> Result<(PathBuf, Version), StatementsError> {
     let version = match fs::read(&version_file) {
         Ok(version) => {
             let number = std::str::from_utf8(&version).ok().and_then(|text| text.trim().parse::<u32>().ok());
-            let newest = Version::NEWEST as u32;
+            let newest = Version::LAST as u32;
             match (number.and_then(Version::of), number) {
                 (Some(version), _) => version,
                 (None, Some(newer)) if newer > newest => {
@@ -246,8 +267,8 @@ fn claim(folder: &Path) -> Result<(PathBuf, Version), StatementsError> {
             if others.any(|entry| !entry.file_name().to_string_lossy().starts_with(VERSION_FILE)) {
                 return Err(refused("holds something else than a statement store; name an empty folder"));
             }
-            write_durably(&version_file, &format!("{}\n", Version::NEWEST as u32)).map_err(failed)?;
-            Version::NEWEST
+            write_durably(&version_file, &format!("{}\n", holds.version() as u32)).map_err(failed)?;
+            holds.version()
         }
         Err(error) => return Err(failed(error)),
     };

@@ -33,14 +33,20 @@ pub(super) enum Version {
     Second = 2,
     /// And texts that no filter names in columns alone.
     Third = 3,
+    /// Of logs: and those that one does name, but for [`COUNTED_OF_LOGS`], in no columns.
+    Logs = 4,
 }
 
+/// The texts of a log by which entries are counted and found; by others they are only found.
+const COUNTED_OF_LOGS: [&str; 2] = ["tenant", "verb"];
+
 impl Version {
-    pub(super) const NEWEST: Self = Self::Third;
+    /// The highest number.
+    pub(super) const LAST: Self = Self::Logs;
 
     /// `None` where this code does not know it.
     pub(super) fn of(number: u32) -> Option<Self> {
-        [Self::First, Self::Second, Self::Third].into_iter().find(|version| *version as u32 == number)
+        [Self::First, Self::Second, Self::Third, Self::Logs].into_iter().find(|version| *version as u32 == number)
     }
 }
 
@@ -90,10 +96,13 @@ impl IndexSchema {
             .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false);
         let counted = TextOptions::default().set_fast("raw");
-        let indexed = counted.clone().set_indexing_options(whole);
+        let indexed = counted.clone().set_indexing_options(whole.clone());
         let is_only_counted = |field: &Field| version >= Version::Third && !FILTERED.contains(&field.name);
+        let found = TextOptions::default().set_indexing_options(whole);
+        let is_only_found = |field: &Field| version == Version::Logs && !COUNTED_OF_LOGS.contains(&field.name);
         let add = |field: &Field| match field.kind {
             FieldKind::Text if is_only_counted(field) => builder.add_text_field(field.name, counted.clone()),
+            FieldKind::Text if is_only_found(field) => builder.add_text_field(field.name, found.clone()),
             FieldKind::Text => builder.add_text_field(field.name, indexed.clone()),
             FieldKind::Long => builder.add_i64_field(field.name, numbers.clone()),
             FieldKind::Double => builder.add_f64_field(field.name, numbers.clone()),

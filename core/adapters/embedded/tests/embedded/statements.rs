@@ -14,7 +14,7 @@ use lyceum_core::ports::statements::{
     StoreDocuments, StoreOutcome,
 };
 use lyceum_core::record::Position;
-use lyceum_embedded::statements::{EmbeddedStatements, StatementsOptions};
+use lyceum_embedded::statements::{EmbeddedStatements, Holds, StatementsOptions};
 use lyceum_testing::analytics::{answer_as_ever, numbered, same_json};
 use lyceum_testing::memory::statements::MemoryStatements;
 use proptest::prelude::*;
@@ -189,11 +189,46 @@ fn a_folder_that_another_one_has_open_is_refused() {
     drop(open(folder.path()));
 }
 
+#[tokio::test]
+async fn a_folder_for_logs_finds_entries_by_every_field_and_counts_them_by_tenant_and_verb() {
+    let folder = tempdir().unwrap();
+    let of_logs = || EmbeddedStatements::open(folder.path(), StatementsOptions { holds: Holds::Logs, ..options() });
+    let store = of_logs().unwrap();
+    let entries = (0..3).map(|number| {
+        let mut entry = numbered("t", number);
+        entry.fields.actor = format!("topic/0/{number}");
+        entry.fields.verb = "log".into();
+        entry.fields.registration = Some(format!("c-{number}"));
+        entry
+    });
+    store.store(entries.collect()).await.unwrap();
+    drop(store);
+    // Whoever opens it finds what it was made for.
+    let store = open(folder.path());
+    assert_eq!(fs::read_to_string(folder.path().join("schema-version")).unwrap(), "4\n");
+    let by_place = Filter { actors: vec!["topic/0/1".to_owned()], ..Filter::default() };
+    let by_correlation = Filter { registration: Some("c-1".to_owned()), ..Filter::default() };
+    for filter in [by_place, by_correlation] {
+        let found = store.search(&filter, 10, None).await.unwrap();
+        assert_eq!((found.total, found.statements[0].document.id), (1, numbered("t", 1).id));
+    }
+    let terms = |field: &str| serde_json::json!({"of": {"terms": {"field": field, "size": 10}}});
+    for (field, key) in [("tenant", "t"), ("verb", "log")] {
+        let counted = store.aggregate(&Filter::default(), &terms(field)).await.unwrap();
+        let bucket = &counted["aggregations"]["of"]["buckets"][0];
+        assert_eq!((&bucket["key"], &bucket["doc_count"]), (&key.into(), &3.into()));
+    }
+    drop(store);
+    let statements = tempdir().unwrap();
+    drop(open(statements.path()));
+    assert_eq!(fs::read_to_string(statements.path().join("schema-version")).unwrap(), "3\n");
+}
+
 #[test]
 fn a_folder_of_a_newer_version_is_refused() {
     let folder = tempdir().unwrap();
-    fs::write(folder.path().join("schema-version"), "4\n").unwrap();
-    assert!(refusal(folder.path()).contains("newer version (schema 4, this one reads up to 3)"));
+    fs::write(folder.path().join("schema-version"), "5\n").unwrap();
+    assert!(refusal(folder.path()).contains("newer version (schema 5, this one reads up to 4)"));
 }
 
 #[test]
