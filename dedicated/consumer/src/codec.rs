@@ -62,7 +62,7 @@ impl<T: DeserializeOwned + 'static> Serde for Json<T> {
     type Item<'a> = T;
     type Error = serde_json::Error;
 
-    fn read<'a>(&self, bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    fn read(&self, bytes: &[u8]) -> Result<T, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 }

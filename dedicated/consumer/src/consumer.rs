@@ -130,6 +130,9 @@ impl<K, V> fmt::Debug for Message<K, V> {
     }
 }
 
+/// Partitions, each with an offset, where it has one.
+pub type Offsets = Vec<(Partition, Option<i64>)>;
+
 /// What every tier does.
 ///
 /// Nothing is committed that was not settled: [`Message::settle`], [`Batch::settle_all`] or a [`Flow`] do it.
@@ -184,13 +187,13 @@ pub trait KafkaStreamConsumer<K: Serde, V: Serde>: Send + Sync {
     ///
     /// # Errors
     /// Where it is closed.
-    fn current_offsets(&self) -> BoxFuture<'_, Result<Vec<(Partition, Option<i64>)>, ConsumerError>>;
+    fn current_offsets(&self) -> BoxFuture<'_, Result<Offsets, ConsumerError>>;
 
     /// The assigned partitions with what the group has committed, as the broker says; `None` where it is nothing.
     ///
     /// # Errors
     /// Where the broker does not answer, or it is closed.
-    fn committed(&self) -> BoxFuture<'_, Result<Vec<(Partition, Option<i64>)>, ConsumerError>>;
+    fn committed(&self) -> BoxFuture<'_, Result<Offsets, ConsumerError>>;
 
     /// Goes on at this offset; what is in hand of the partition is no longer acknowledged.
     ///
@@ -256,7 +259,7 @@ pub struct Consumer<K, V> {
 }
 
 enum Source {
-    Driven(Driven),
+    Driven(Box<Driven>),
     Threaded(Threaded),
 }
 
@@ -433,7 +436,7 @@ impl<K: Serde, V: Serde> Consumer<K, V> {
             let lanes = Mutex::new(consumer.lanes());
             Source::Threaded(Threaded { consumer, lanes, events: Mutex::default() })
         } else {
-            Source::Driven(Driven::of(member))
+            Source::Driven(Box::new(Driven::of(member)))
         };
         Ok(Self { source, ready: Mutex::default(), serdes: Arc::new(Serdes { key, value }), tier })
     }
@@ -623,7 +626,7 @@ impl<K: Serde, V: Serde> KafkaStreamConsumer<K, V> for Consumer<K, V> {
         })
     }
 
-    fn current_offsets(&self) -> BoxFuture<'_, Result<Vec<(Partition, Option<i64>)>, ConsumerError>> {
+    fn current_offsets(&self) -> BoxFuture<'_, Result<Offsets, ConsumerError>> {
         Box::pin(async move {
             match &self.source {
                 Source::Driven(driven) => driven.with(|member| Ok(member.positions())),
@@ -632,7 +635,7 @@ impl<K: Serde, V: Serde> KafkaStreamConsumer<K, V> for Consumer<K, V> {
         })
     }
 
-    fn committed(&self) -> BoxFuture<'_, Result<Vec<(Partition, Option<i64>)>, ConsumerError>> {
+    fn committed(&self) -> BoxFuture<'_, Result<Offsets, ConsumerError>> {
         Box::pin(async move {
             let list = list_of(&self.assignment().await?);
             let ask = move |base: Base| base.committed(list).map_err(ConsumerError::kafka("to ask what is committed"));

@@ -24,7 +24,7 @@ pub use config::{
     Assignor, ConsumerTier, FastConsumerConfig, FastConsumerConfigBuilder, OffsetReset, Setting, WakeUp, WrongConfig,
 };
 pub use consumer::{
-    BatchStream, Consumer, ConsumerFactory, KafkaStreamConsumer, Message, MessageStream, RawStream, Unreadable,
+    BatchStream, Consumer, ConsumerFactory, KafkaStreamConsumer, Message, MessageStream, Offsets, RawStream, Unreadable,
 };
 pub use context::{FastContext, Tokens};
 pub use dedicated::{DedicatedConsumer, Lane};
