@@ -19,6 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+/// A test by its name, given the brokers.
+pub(crate) type Test = (&'static str, fn(&str));
+
 /// Whatever a test waits for comes within this, on a busy machine, too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -15,7 +15,7 @@ use crate::given::{
     ASSIGNORS, Acknowledged, PATIENCE, TIERS, committed, config, eventually, fill, name, producer, run, topic, work,
 };
 
-pub(crate) const TESTS: &[(&str, fn(&str))] = &[
+pub(crate) const TESTS: &[crate::given::Test] = &[
     ("a_slow_handler_of_the_dedicated_tier_keeps_its_partitions", a_slow_handler),
     ("a_revoked_partition_waits_for_what_is_in_hand_and_no_longer", a_revocation_waits),
     ("a_member_that_goes_on_after_its_time_acknowledges_nothing", a_zombie_member),

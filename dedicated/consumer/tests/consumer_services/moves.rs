@@ -11,7 +11,7 @@ use lyceum_consumer::{
 
 use crate::given::{PATIENCE, TIERS, committed, config, fill, name, run, topic};
 
-pub(crate) const TESTS: &[(&str, fn(&str))] = &[
+pub(crate) const TESTS: &[crate::given::Test] = &[
     ("a_paused_partition_gives_nothing_and_goes_on_where_it_was", pause_and_resume),
     ("seeking_by_offset_and_by_time", seek),
     ("rdkafka_s_consumers_become_fast_ones_of_the_same_group", migrate),

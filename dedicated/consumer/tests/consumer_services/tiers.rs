@@ -22,7 +22,7 @@ pub(crate) const OF_EACH_TIER: &[(&str, OfTier)] = &[
     ("a_wake_up_that_is_lost_is_caught_by_the_tick", a_lost_wake_up),
 ];
 
-pub(crate) const TESTS: &[(&str, fn(&str))] = &[
+pub(crate) const TESTS: &[crate::given::Test] = &[
     ("a_record_has_its_key_value_headers_and_time", a_record_has_all),
     ("a_topic_that_does_not_exist_is_reported", a_topic_that_does_not_exist),
     ("an_idle_consumer_does_not_spin", an_idle_consumer_does_not_spin),

@@ -12,7 +12,7 @@ use lyceum_consumer::{
 
 use crate::given::{PATIENCE, TIERS, committed, config, fill, name, run, topic};
 
-pub(crate) const TESTS: &[(&str, fn(&str))] = &[
+pub(crate) const TESTS: &[crate::given::Test] = &[
     ("records_of_transactions_come_once_they_are_committed_and_their_gaps_are_settled", read_committed),
     ("what_is_consumed_and_produced_in_transactions_comes_out_once", exactly_once),
     ("a_zombie_producer_is_fenced", a_zombie_is_fenced),
