@@ -74,6 +74,10 @@ impl<'a> Record<'a> {
         }
     }
 
+    fn size(&self) -> usize {
+        self.key().map_or(0, <[u8]>::len) + self.payload().map_or(0, <[u8]>::len)
+    }
+
     /// Its headers in their order: name and value, both bytes, since a broker checks neither. A name may occur more than once.
     pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let source = self.source;
@@ -122,6 +126,17 @@ impl Records {
             |message: &OwnedMessage| message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
         let bytes = messages.iter().map(size).sum();
         Self { held: Held::Detached(messages), partition, kept: hand.keep(bytes) }
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let held = match &mut self.held {
+            Held::Native(messages) => Held::Native(messages.split_off(count)),
+            Held::Detached(messages) => Held::Detached(messages.split_off(count)),
+        };
+        let mut behind = Self { held, partition: self.partition.clone(), kept: self.kept.split(0) };
+        let bytes = behind.iter().map(|record| record.size()).sum();
+        behind.kept = self.kept.split(bytes);
+        behind
     }
 
     /// How many there are: at least one.
@@ -255,6 +270,15 @@ impl Batch {
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Leaves the first `count` records in this batch and gives those behind, where there are some. Nothing of it is settled yet.
+    pub(crate) fn split_off(&mut self, count: usize) -> Option<Batch> {
+        if count >= self.len() {
+            return None;
+        }
+        let records = self.records.split_off(count);
+        Some(Batch { records, receipt: self.receipt.split_off(count) })
     }
 
     /// As of [`Receipt::is_current`].

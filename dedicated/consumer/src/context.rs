@@ -31,9 +31,9 @@ pub(crate) enum Rebalance {
 /// An answer to a commit: what was committed, or why not, over all and by partition.
 pub(crate) type Committed = Result<Vec<(String, i32, i64, Option<RDKafkaErrorCode>)>, RDKafkaErrorCode>;
 
-/// The context of every client of this crate.
+/// The context of every client of this crate: it notes rebalances, answers and errors for the [`Member`](crate::Member).
 #[derive(Default)]
-pub(crate) struct Noting {
+pub struct FastContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
     commits: Mutex<VecDeque<Committed>>,
     errors: Mutex<VecDeque<(RDKafkaErrorCode, String)>>,
@@ -42,8 +42,9 @@ pub(crate) struct Noting {
     tokens: Option<Arc<dyn Tokens>>,
 }
 
-impl Noting {
-    pub(crate) fn new(tokens: Option<Arc<dyn Tokens>>) -> Self {
+impl FastContext {
+    /// With tokens, where `sasl.mechanism` is `OAUTHBEARER`.
+    pub fn new(tokens: Option<Arc<dyn Tokens>>) -> Self {
         Self { tokens, ..Self::default() }
     }
 
@@ -64,7 +65,7 @@ impl Noting {
     }
 }
 
-impl ClientContext for Noting {
+impl ClientContext for FastContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -100,7 +101,7 @@ impl ClientContext for Noting {
     }
 }
 
-impl ConsumerContext for Noting {
+impl ConsumerContext for FastContext {
     /// Runs in whoever polls; the answer is given by the member, by value.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
         if self.is_closing.load(Relaxed) {

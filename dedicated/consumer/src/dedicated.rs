@@ -130,6 +130,8 @@ struct Shared {
     events: Channel<Event>,
     bell: Arc<Bell>,
     forgotten: AtomicUsize,
+    /// Rung by whatever arrives in any lane.
+    arrivals: Channel<()>,
 }
 
 /// A consumer with a thread of its own.
@@ -167,6 +169,7 @@ impl DedicatedConsumer {
             events: Channel::default(),
             bell: Arc::clone(member.bell()),
             forgotten: AtomicUsize::new(0),
+            arrivals: Channel::default(),
         });
         let (commands, asked) = mpsc::channel();
         let base = member.base();
@@ -269,6 +272,20 @@ impl DedicatedConsumer {
     /// Where the consumer is closed.
     pub async fn ends(&self) -> Result<Vec<(Partition, Option<i64>)>, ConsumerError> {
         self.ask(Command::Ends).await
+    }
+
+    /// Whether nothing comes any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.arrivals.queued.lock().is_closed
+    }
+
+    /// Comes back when something came to any lane since it was last waited for, or after so long.
+    pub(crate) async fn arrival(&self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.shared.arrivals.pop()).await;
+    }
+
+    pub(crate) fn arrival_blocking(&self, limit: Duration) {
+        let _ = self.shared.arrivals.pop_blocking(limit);
     }
 
     pub(crate) fn base(&self) -> &Base {
@@ -387,8 +404,12 @@ fn run(mut member: Member, shared: &Shared, asked: &mpsc::Receiver<Command>) {
             Some(Event::Batch(batch)) => {
                 let lane = lane_of(batch.partition(), shared.lanes.len());
                 shared.lanes[lane].push(batch, usize::MAX);
+                shared.arrivals.push((), 1);
             }
-            Some(event) => tell(event),
+            Some(event) => {
+                tell(event);
+                shared.arrivals.push((), 1);
+            }
             None => {}
         }
         // After the look, which forgets the rings before it: a command that came during it is seen here, a later one rings.
@@ -403,6 +424,7 @@ fn run(mut member: Member, shared: &Shared, asked: &mpsc::Receiver<Command>) {
     member.close(tell);
     shared.lanes.iter().for_each(Channel::close);
     shared.events.close();
+    shared.arrivals.close();
 }
 
 /// Drops what is of no partition of ours any more.

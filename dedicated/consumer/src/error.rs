@@ -32,6 +32,16 @@ pub enum ConsumerError {
     /// A commit that the broker refuses; what was settled stays settled, and is committed by the next one.
     #[error("the commit failed ({0}); it is tried again with the next one")]
     Commit(RDKafkaErrorCode),
+    /// An error in place of a record. It is not handed out again; what follows it comes.
+    #[error("{partition} has an error in place of the record at offset {offset} ({code})")]
+    Record {
+        /// Where.
+        partition: Partition,
+        /// At which offset; negative where that is unknown.
+        offset: i64,
+        /// What.
+        code: RDKafkaErrorCode,
+    },
     /// A partition that is not assigned to this member.
     #[error("{0} is not assigned to this member of the group")]
     NotAssigned(Partition),

@@ -47,6 +47,8 @@ struct Held {
     committed: Option<i64>,
     /// When something was given back, that is to be read again.
     returned_at: Option<Instant>,
+    /// From where all is to be read again; nothing is handed out before.
+    rewound_to: Option<i64>,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ impl Hand {
             open: 0,
             committed: None,
             returned_at: None,
+            rewound_to: None,
         };
         match state.held.get_mut(slot) {
             Some(old) => {
@@ -141,6 +144,19 @@ impl Hand {
         }
     }
 
+    /// What is in hand of these is no longer acknowledged; what was settled may still be committed.
+    pub(crate) fn freeze(&self, partitions: &[Partition]) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        for partition in partitions {
+            let Some(&slot) = state.places.get(partition) else { continue };
+            let held = &mut state.held[slot];
+            state.epochs += 1;
+            held.epoch = state.epochs;
+            state.records -= std::mem::take(&mut held.open);
+        }
+    }
+
     /// Records in hand of these; where there are some, the member is woken as they are settled.
     pub(crate) fn open(&self, partitions: &[Partition]) -> usize {
         let open = partitions.iter().filter_map(|partition| self.with(partition, |held| held.open)).sum();
@@ -167,7 +183,7 @@ impl Hand {
         let state = self.state.lock();
         let slot = *state.places.get(&partition)?;
         let held = &state.held[slot];
-        let may = held.epoch > 0 && !held.is_leaving;
+        let may = held.epoch > 0 && !held.is_leaving && held.rewound_to.is_none();
         may.then(|| Place { partition: held.partition.clone(), slot, epoch: held.epoch })
     }
 
@@ -215,6 +231,31 @@ impl Hand {
         true
     }
 
+    /// Where the watermark would be if these were settled, too, and whether that is behind all of them. `None` where the
+    /// partition was taken away.
+    fn watermark_with(&self, place: &Place, ranges: &[Range<i64>]) -> Option<(i64, bool)> {
+        let state = self.state.lock();
+        let held = &state.held[place.slot];
+        if held.epoch != place.epoch {
+            return None;
+        }
+        let mut settled = held.settled.clone();
+        for range in ranges {
+            settled.settle(range.clone());
+        }
+        let watermark = settled.watermark()?;
+        Some((watermark, ranges.iter().all(|range| range.end <= watermark)))
+    }
+
+    /// What a transaction has committed needs no commit of its own.
+    fn note_committed(&self, place: &Place, offset: i64) {
+        let mut state = self.state.lock();
+        let held = &mut state.held[place.slot];
+        if held.epoch == place.epoch {
+            held.committed = held.committed.max(Some(offset));
+        }
+    }
+
     fn give_back(&self, place: &Place, range: Range<i64>, count: usize) {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -247,9 +288,31 @@ impl Hand {
             .collect()
     }
 
+    /// Partitions that are to be read again from their first record that is not settled.
+    pub(crate) fn rewound(&self) -> Vec<(Partition, i64)> {
+        let state = self.state.lock();
+        let assigned = state.held.iter().filter(|held| held.epoch > 0 && !held.is_leaving);
+        assigned.filter_map(|held| Some((held.partition.clone(), held.rewound_to?))).collect()
+    }
+
+    /// Begins a new epoch at the low watermark: whatever is in hand of the partition comes again, and in order.
+    fn rewind(&self, place: &Place) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let held = &mut state.held[place.slot];
+        let Some(watermark) = held.settled.watermark().filter(|_| held.epoch == place.epoch) else { return };
+        state.epochs += 1;
+        held.epoch = state.epochs;
+        held.settled = Settled::default();
+        (held.returned_at, held.rewound_to) = (None, Some(watermark));
+        state.records -= std::mem::take(&mut held.open);
+        state.is_awaited = true;
+        self.wake(state);
+    }
+
     /// It is being read again.
     pub(crate) fn is_read_again(&self, partition: &Partition) {
-        self.with(partition, |held| held.returned_at = None);
+        self.with(partition, |held| (held.returned_at, held.rewound_to) = (None, None));
     }
 
     /// What is to be committed: low watermarks that the broker has not confirmed, with the epochs that they are of.
@@ -260,7 +323,7 @@ impl Hand {
             .filter_map(|held| {
                 let watermark = held.settled.watermark()?;
                 // Nothing was settled yet: what is committed is as good.
-                let is_new = held.settled.has_settled() && held.committed != Some(watermark);
+                let is_new = held.settled.has_settled() && held.committed.is_none_or(|committed| watermark > committed);
                 is_new.then(|| (held.partition.clone(), held.epoch, watermark))
             })
             .collect()
@@ -302,6 +365,12 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Gives a part of them to another.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        self.bytes -= bytes;
+        Self { hand: Arc::clone(&self.hand), bytes }
     }
 }
 
@@ -399,6 +468,52 @@ impl Receipt {
         }
         self.open -= 1;
         self.hand.settle(&self.place, self.offsets[index - 1] + 1..self.offsets[index] + 1, 1)
+    }
+
+    /// The partition goes back to its first record that is not settled: all that is in hand of it, in this receipt and in
+    /// others, is handed out again, in order, and no longer acknowledged by them.
+    pub fn rewind(mut self) {
+        self.hand.rewind(&self.place);
+        self.open = 0;
+    }
+
+    /// What a transaction with all of these commits. The partition where it may not: `true` where records before these are not
+    /// settled, `false` where it was taken away.
+    pub(crate) fn offsets_of_all(receipts: &[Receipt]) -> Result<Vec<(Partition, i64)>, (Partition, bool)> {
+        let mut offsets: Vec<(Partition, i64)> = Vec::new();
+        for receipt in receipts {
+            let partition = receipt.partition();
+            if offsets.iter().any(|(of, _)| of == partition) {
+                continue;
+            }
+            let same = receipts.iter().filter(|other| other.partition() == partition);
+            if same.clone().any(|other| other.place.epoch != receipt.place.epoch) {
+                return Err((partition.clone(), false));
+            }
+            let ranges: Vec<_> = same.map(|other| other.range.clone()).collect();
+            match receipt.hand.watermark_with(&receipt.place, &ranges) {
+                None => return Err((partition.clone(), false)),
+                Some((_, false)) => return Err((partition.clone(), true)),
+                Some((watermark, true)) => offsets.push((partition.clone(), watermark)),
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Settled by a transaction that has committed the offsets, too.
+    pub(crate) fn settle_committed(self) {
+        self.hand.note_committed(&self.place, self.range.end);
+        self.settle_all();
+    }
+
+    /// Leaves the first `count` records to this receipt, and gives one for those behind; of a fresh one.
+    pub(crate) fn split_off(&mut self, count: usize) -> Receipt {
+        debug_assert!(self.settled_to == 0 && self.settled.is_empty(), "a fresh one is split");
+        let mut offsets = std::mem::take(&mut self.offsets).into_vec();
+        let behind = offsets.split_off(count);
+        let start = offsets.last().map_or(self.range.start, |last| last + 1);
+        (self.range.end, self.open, self.offsets) = (start, offsets.len(), offsets.into());
+        Receipt::new(&self.hand, self.place.clone(), start, behind.into())
     }
 
     /// What single records need of it, each of which is then settled by [`Duty`].

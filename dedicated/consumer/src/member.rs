@@ -21,13 +21,16 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Records};
 use crate::config::{ConsumerTier, FastConsumerConfig, WakeUp};
-use crate::context::{Noting, Rebalance};
+use crate::context::{FastContext, Rebalance};
 use crate::error::ConsumerError;
 use crate::hand::{Hand, Partition, Receipt};
 use crate::native::{self, Bell, Client, Message, Messages, OwnQueue, Queue};
 
-/// How long the answer to the last commit of a revocation is waited for.
+/// How long the last commit of a revocation is tried.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// After how long one that was refused is tried again.
+const COMMIT_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long a call of a member waits for a broker.
 const CALL: Duration = Duration::from_secs(10);
@@ -82,8 +85,8 @@ pub enum Event {
 /// rdkafka's side of a member.
 #[derive(Clone)]
 pub(crate) enum Base {
-    Base(Arc<BaseConsumer<Noting>>),
-    Stream(Arc<StreamConsumer<Noting>>),
+    Base(Arc<BaseConsumer<FastContext>>),
+    Stream(Arc<StreamConsumer<FastContext>>),
 }
 
 /// Calls what both kinds have.
@@ -113,7 +116,7 @@ impl Base {
         on!(self, consumer => consumer.group_metadata())
     }
 
-    fn context(&self) -> &Noting {
+    fn context(&self) -> &FastContext {
         on!(self, consumer => consumer.context())
     }
 }
@@ -129,8 +132,9 @@ struct Revocation {
     list: TopicPartitionList,
     partitions: Vec<Partition>,
     deadline: Instant,
-    /// When the last commit was sent: then only its answer is waited for.
-    committed_at: Option<Instant>,
+    /// Until when the last commit is tried; `None` while what is in hand is waited for.
+    give_up_at: Option<Instant>,
+    has_committed: bool,
 }
 
 /// A commit on its way: what it commits, and who waits for it.
@@ -165,8 +169,9 @@ pub struct Member {
     is_paused_for_room: bool,
     /// Scratch: where records begin to cover offsets.
     starts: Vec<Option<i64>>,
+    /// The group does not know this member any more.
+    is_out: bool,
     is_fatal: bool,
-    is_closed: bool,
 }
 
 impl Member {
@@ -177,7 +182,7 @@ impl Member {
     pub fn open(config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
         config.check()?;
         let client_config = config.client_config();
-        let context = Noting::new(config.tokens.clone());
+        let context = FastContext::new(config.tokens.clone());
         if config.tier() == ConsumerTier::Stream {
             if tokio::runtime::Handle::try_current().is_err() {
                 return Err(ConsumerError::NoRuntime);
@@ -190,7 +195,10 @@ impl Member {
     }
 
     /// Of a consumer that was made with this crate's context and has not been polled.
-    pub(crate) fn of_base(consumer: BaseConsumer<Noting>, config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
+    pub(crate) fn of_base(
+        consumer: BaseConsumer<FastContext>,
+        config: &FastConsumerConfig,
+    ) -> Result<Self, ConsumerError> {
         let consumer = Arc::new(consumer);
         let client: Client = Arc::clone(&consumer) as Client;
         let mut own = OwnQueue::new(&client, config.batch());
@@ -205,7 +213,10 @@ impl Member {
         Self::of(Fetches::Own(own), main, client, Base::Base(consumer), bell, config)
     }
 
-    fn of_stream(consumer: Arc<StreamConsumer<Noting>>, config: &FastConsumerConfig) -> Result<Self, ConsumerError> {
+    fn of_stream(
+        consumer: Arc<StreamConsumer<FastContext>>,
+        config: &FastConsumerConfig,
+    ) -> Result<Self, ConsumerError> {
         let client: Client = Arc::clone(&consumer) as Client;
         let main = Queue::of_consumer(&client);
         // Each wait of the stream registers a waker of its own, which it takes away as it ends.
@@ -244,8 +255,8 @@ impl Member {
             paused: Vec::new(),
             is_paused_for_room: false,
             starts: Vec::new(),
+            is_out: false,
             is_fatal: false,
-            is_closed: false,
         };
         if !config.topics.is_empty() {
             let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
@@ -304,6 +315,16 @@ impl Member {
         }
     }
 
+    /// Serves the group while records of an earlier look are handed out. Whether partitions may have gone.
+    pub(crate) fn attend(&mut self) -> bool {
+        self.serve();
+        // Its answers come by the way of the records.
+        if matches!(self.fetches, Fetches::Stream(_)) {
+            self.take();
+        }
+        self.events.iter().any(|event| matches!(event, Event::Revoking { .. } | Event::Revoked(_) | Event::Lost(_)))
+    }
+
     fn bell_of_task(&mut self) -> std::io::Result<&AsyncFd<Arc<Bell>>> {
         if self.woken.is_none() {
             self.woken = Some(self.bell.of_task()?);
@@ -316,10 +337,13 @@ impl Member {
         let now = Instant::now();
         let mut at = self.looked_at + self.config.tick();
         if let Some(revocation) = &self.revocation {
-            at = at.min(revocation.committed_at.map_or(revocation.deadline, |sent| sent + LAST_COMMIT));
+            at = at.min(revocation.give_up_at.map_or(revocation.deadline, |_| now + COMMIT_AGAIN));
         }
         if self.in_flight.is_none() && !self.hand.to_commit().is_empty() {
             at = at.min(self.committed_at + self.commit_interval());
+        }
+        if !self.hand.rewound().is_empty() {
+            at = at.min(now + Duration::from_millis(50));
         }
         if let Some(since) = self.hand.returned().iter().map(|(_, since, _)| *since).min() {
             at = at.min(since + self.redelivery_delay());
@@ -438,7 +462,7 @@ impl Member {
             self.events.push_back(Event::Trouble { code: RDKafkaErrorCode::Fail, reason: error.to_string() });
             return;
         }
-        self.is_paused_for_room = false;
+        (self.is_paused_for_room, self.is_out) = (false, false);
         tracing::info!(target: "lyceum::consumer", partitions = %names(&partitions), "partitions are assigned");
         self.events.push_back(Event::Assigned(partitions));
     }
@@ -457,7 +481,7 @@ impl Member {
 
     fn lose(&mut self, list: &TopicPartitionList) {
         let partitions = partitions_of(list);
-        self.revocation = None;
+        (self.revocation, self.is_out) = (None, false);
         self.hand.end(&partitions);
         self.paused.retain(|paused| !partitions.contains(paused));
         self.unassign(Some(list));
@@ -471,37 +495,47 @@ impl Member {
         let deadline = Instant::now() + self.config.patience();
         tracing::info!(target: "lyceum::consumer", partitions = %names(&partitions), "partitions are revoked");
         self.events.push_back(Event::Revoking { partitions: partitions.clone(), deadline });
-        self.revocation = Some(Revocation { list, partitions, deadline, committed_at: None });
+        self.revocation = Some(Revocation { list, partitions, deadline, give_up_at: None, has_committed: false });
     }
 
     /// Goes on with a revocation: waits for what is in hand, commits, and lets go.
     fn revoke(&mut self) {
         let Some(revocation) = &mut self.revocation else { return };
         let now = Instant::now();
-        match revocation.committed_at {
+        if self.is_out || on!(&self.base, consumer => consumer.assignment_lost()) {
+            if let Some(Revocation { list, .. }) = self.revocation.take() {
+                self.lose(&list);
+            }
+            return;
+        }
+        let give_up_at = match revocation.give_up_at {
+            Some(at) => at,
             None => {
-                let is_lost = on!(&self.base, consumer => consumer.assignment_lost());
                 let open = self.hand.open(&revocation.partitions);
-                if open > 0 && now < revocation.deadline && !is_lost {
-                    return;
-                }
-                // A commit that is on its way may be of less.
-                if self.in_flight.is_some() && now < revocation.deadline + LAST_COMMIT && !is_lost {
+                if open > 0 && now < revocation.deadline {
                     return;
                 }
                 if open > 0 {
                     tracing::warn!(target: "lyceum::consumer", open, "records in hand are abandoned with their partitions");
                 }
-                revocation.committed_at = Some(now);
-                if !is_lost {
+                // Nothing is acknowledged that the last commit does not have.
+                self.hand.freeze(&revocation.partitions);
+                *revocation.give_up_at.insert(now + LAST_COMMIT)
+            }
+        };
+        if now < give_up_at {
+            // A commit that is on its way may be of less; one that was refused may be accepted in a moment.
+            if self.in_flight.is_some() {
+                return;
+            }
+            let partitions = &revocation.partitions;
+            if self.hand.to_commit().iter().any(|(partition, ..)| partitions.contains(partition)) {
+                let is_first = !std::mem::replace(&mut revocation.has_committed, true);
+                if is_first || self.committed_at.elapsed() >= COMMIT_AGAIN {
                     self.send_commit();
                 }
+                return;
             }
-            Some(sent) if self.in_flight.is_some() && now < sent + LAST_COMMIT => return,
-            Some(_) => {}
-        }
-        if self.in_flight.is_some() && self.revocation.as_ref().is_some_and(|of| of.committed_at == Some(now)) {
-            return;
         }
         let Some(Revocation { list, partitions, .. }) = self.revocation.take() else { return };
         self.hand.end(&partitions);
@@ -512,6 +546,14 @@ impl Member {
 
     /// Reads again what was given back.
     fn read_again(&mut self) {
+        for (partition, offset) in self.hand.rewound() {
+            // A seek makes what is in the queue outdated at once, so what comes from here on is from there.
+            match self.seek_now(&partition, offset) {
+                Ok(()) => self.hand.is_read_again(&partition),
+                // Not fetched yet: the next look tries again.
+                Err(error) => tracing::debug!(target: "lyceum::consumer", %partition, offset, "not rewound: {error}"),
+            }
+        }
         for (partition, since, offset) in self.hand.returned() {
             if since.elapsed() < self.redelivery_delay() {
                 continue;
@@ -578,6 +620,12 @@ impl Member {
             Err(code) => Some(code),
         };
         if let Some(code) = failed {
+            self.is_out |= matches!(
+                code,
+                RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::FencedMemberEpoch
+            );
             self.events.push_back(Event::CommitFailed(code));
         }
         for waiter in waiters {
@@ -818,7 +866,6 @@ impl Member {
     /// Leaves the group: has everything revoked, which waits for what is in hand as of `patience_ms`, commits what is settled,
     /// and goes. Events other than batches are handed to `watch`; batches that were not taken are dropped.
     pub fn close(mut self, mut watch: impl FnMut(Event)) {
-        self.is_closed = true;
         on!(&self.base, consumer => consumer.unsubscribe());
         let deadline = Instant::now() + self.config.patience() + 2 * LAST_COMMIT;
         let mut was_revoked = self.hand.assigned().is_empty() && self.revocation.is_none();

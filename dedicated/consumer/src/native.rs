@@ -24,15 +24,15 @@ use std::slice;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{IsError, RDKafkaErrorCode};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::context::Noting;
+use crate::context::FastContext;
 
 /// The client that messages and queues need alive.
 pub(crate) trait Alive: Send + Sync {
@@ -40,13 +40,13 @@ pub(crate) trait Alive: Send + Sync {
     fn handle(&self) -> *mut sys::rd_kafka_t;
 }
 
-impl Alive for rdkafka::consumer::BaseConsumer<Noting> {
+impl Alive for rdkafka::consumer::BaseConsumer<FastContext> {
     fn handle(&self) -> *mut sys::rd_kafka_t {
         self.client().native_ptr()
     }
 }
 
-impl Alive for rdkafka::consumer::StreamConsumer<Noting> {
+impl Alive for rdkafka::consumer::StreamConsumer<FastContext> {
     fn handle(&self) -> *mut sys::rd_kafka_t {
         self.client().native_ptr()
     }
@@ -268,11 +268,6 @@ impl OwnQueue {
     pub(crate) fn ring(&mut self, bell: &Arc<Bell>) {
         self.queue.ring(bell);
     }
-
-    /// How much waits in it.
-    pub(crate) fn length(&self) -> usize {
-        self.queue.length()
-    }
 }
 
 /// A queue of librdkafka, or a counted reference to one.
@@ -412,10 +407,10 @@ impl std::task::Wake for Bell {
 
 /// What a running client was set to, where that is not librdkafka's default; passwords among it. Callbacks and what is set by
 /// functions alone is left out.
-pub(crate) fn settings_of(client: *mut sys::rd_kafka_t) -> Vec<(String, String)> {
-    // SAFETY: the caller's client is alive, and with it its configuration; what is made here is destroyed here.
+pub(crate) fn settings_of<C: ClientContext>(client: &rdkafka::client::Client<C>) -> Vec<(String, String)> {
+    // SAFETY: the client is alive, and with it its configuration; what is made here is destroyed here.
     let (own, default) = unsafe {
-        let own = sys::rd_kafka_conf(client).cast_mut();
+        let own = sys::rd_kafka_conf(client.native_ptr()).cast_mut();
         let default = sys::rd_kafka_conf_new();
         let of_topics = sys::rd_kafka_topic_conf_new();
         let mut defaults = dump(default, sys::rd_kafka_conf_dump);
@@ -463,7 +458,6 @@ pub(crate) fn set_allocator(parameter: AllocatorParameter, bytes: i32) -> bool {
     let parameter = match parameter {
         AllocatorParameter::MapAbove => libc::M_MMAP_THRESHOLD,
         AllocatorParameter::KeepBelow => libc::M_TRIM_THRESHOLD,
-        AllocatorParameter::Arenas => libc::M_ARENA_MAX,
     };
     // SAFETY: changes numbers that the allocator reads under its own lock.
     unsafe { libc::mallopt(parameter, bytes) == 1 }
@@ -474,7 +468,6 @@ pub(crate) fn set_allocator(parameter: AllocatorParameter, bytes: i32) -> bool {
 pub(crate) enum AllocatorParameter {
     MapAbove,
     KeepBelow,
-    Arenas,
 }
 
 /// The end of a partition as the broker last said it with records, without asking; `None` where it said nothing yet.
