@@ -95,6 +95,10 @@ pub struct Config {
     pub batches_in_flight: usize,
     /// `WORKERS`: the threads on which events are processed; `None`: as many as there are processors.
     pub workers: Option<usize>,
+    /// `METRICS_NAMESPACE`, where it is set: metrics are told in the log, too.
+    pub metrics_namespace: Option<String>,
+    /// `OTEL_SERVICE_NAME`
+    pub service: String,
     /// `HTTP_PORT`
     pub port: u16,
     /// `HTTP_BIND`
@@ -210,6 +214,9 @@ impl Config {
             assignor: reading.read(&KAFKA_ASSIGNOR),
             batches_in_flight: reading.read(&BATCHES_IN_FLIGHT),
             workers: reading.read(&WORKERS),
+            // Whoever reads `/metrics` needs no lines.
+            metrics_namespace: reading.foreign("METRICS_NAMESPACE"),
+            service: reading.foreign("OTEL_SERVICE_NAME").unwrap_or_else(|| "lyceum".to_owned()),
             port: reading.read(&HTTP_PORT),
             bind,
         };

@@ -12,5 +12,6 @@ pub mod process;
 pub mod reader;
 pub mod source;
 pub mod status;
+pub mod telling;
 pub mod watermark;
 pub mod work;

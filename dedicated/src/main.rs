@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// So much of what fetched batches took is kept for the next ones.
+const KEPT_BYTES: usize = 64 << 20;
 /// How long the end of the process waits for its last spans to be sent.
 const LAST_SPANS: Duration = Duration::from_millis(500);
 /// How long the end of the process waits for requests under way.
@@ -57,11 +59,17 @@ enum Command {
     /// Tells everything that keeps it from starting, and ends
     Check,
     /// Asks the process of this machine for its health: exit code 0 where it is not unhealthy
-    Health,
+    Health {
+        /// Asks whether it lives, whatever its stores do
+        #[arg(long)]
+        live: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What librdkafka allocates is the C library's affair: without this, fetched batches are given back to the system again and again.
+    lyceum_consumer::keep_fetched_memory(KEPT_BYTES);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
@@ -85,10 +93,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         ("HTTP_BIND", cli.bind.map(|address| address.to_string())),
     ];
     let command = cli.command.unwrap_or(Command::Run);
-    if let Command::Health = command {
+    if let Command::Health { live } = command {
         // Of a process that runs, whatever else its environment says.
         let port = cli.port.or_else(|| std::env::var("HTTP_PORT").ok()?.trim().parse().ok()).unwrap_or(8080);
-        return health(port).await;
+        return health(port, if live { "/health/live" } else { "/health" }).await;
     }
     let config = Config::from_environment(&given).await?;
     let settings = config.server.spans.clone();
@@ -160,10 +168,11 @@ fn say(line: &str) -> Result<()> {
 }
 
 /// What a container's HEALTHCHECK runs, in an image that has no other program.
-async fn health(port: u16) -> Result<ExitCode> {
+async fn health(port: u16, path: &str) -> Result<ExitCode> {
     let answer = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text).await?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&text).into_owned())

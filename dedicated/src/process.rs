@@ -40,6 +40,7 @@ use crate::reader::Reader;
 use crate::source::Source;
 use crate::source::kafka::{Joining, KafkaSource};
 use crate::status::{Board, Shown, Status};
+use crate::telling::Telling;
 use crate::work::{Endings, Here};
 
 /// A batch's time limit, that of its function on Lambda: one that asks somebody has as long as a mapping of Kafka lets one run.
@@ -100,7 +101,8 @@ impl Process {
     /// [`Problems`]: all that keeps it from starting, `problems` that were found before among them.
     pub async fn open(config: Config, spans: Spans, problems: Vec<String>) -> Result<Self, Problems> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let metrics = Arc::new(Metrics::new());
+        let told = config.metrics_namespace.is_some();
+        let metrics = Arc::new(if told { Metrics::with_samples() } else { Metrics::new() });
         spans.count_in(&metrics);
         let catalog = Arc::new(lyceum_catalog::catalog());
         let mut checks = Checks(problems);
@@ -275,6 +277,16 @@ impl Process {
         self.metrics.set_active_consumers(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         let (status, log) = (self.status.clone(), self.stores.event_log.clone());
         let looking = tokio::spawn(async move { status.look_for_ever(&*log).await });
+        let telling = self.config.metrics_namespace.clone().map(|namespace| {
+            let telling = Telling {
+                namespace,
+                service: self.config.service.clone(),
+                metrics: self.metrics.clone(),
+                status: self.status.clone(),
+                clock: self.clock.clone(),
+            };
+            tokio::spawn(telling.tell_for_ever())
+        });
         let mut ended = Ok(());
         while let Some(reader) = readers.join_next().await {
             let reader = reader.context("a reader panicked").and_then(|read| read.context("a batch was lost"));
@@ -284,6 +296,7 @@ impl Process {
             }
         }
         looking.abort();
+        telling.inspect(|telling| telling.abort());
         self.metrics.set_active_consumers(0);
         processing.end();
         ended

@@ -33,6 +33,10 @@ struct Noted {
     /// When that failed last.
     failed_ms: i64,
     has_failed: bool,
+    /// Its group has told it something, or had time to.
+    has_joined: bool,
+    /// Since when its topics are reached.
+    reached_since_ms: Option<i64>,
     is_stopped: bool,
 }
 
@@ -57,7 +61,9 @@ impl Board {
     }
 
     pub(crate) fn reads(&self) {
-        self.0.lock().silent_since_ms = None;
+        let mut noted = self.0.lock();
+        noted.silent_since_ms = None;
+        noted.has_joined = true;
     }
 
     pub(crate) fn fails(&self, why: String, now_ms: i64) {
@@ -75,6 +81,9 @@ impl Board {
         let mut noted = self.0.lock();
         if now_ms.saturating_sub(noted.failed_ms) > QUIET.as_millis() as i64 {
             noted.silent_since_ms = None;
+            // Where there are more members than partitions, a group has nothing to tell some of them.
+            let since_ms = *noted.reached_since_ms.get_or_insert(now_ms);
+            noted.has_joined |= now_ms.saturating_sub(since_ms) > QUIET.as_millis() as i64;
         }
     }
 
@@ -201,7 +210,7 @@ impl Status {
             group: of.group.clone(),
             function: of.function.to_owned(),
             state: match () {
-                () if noted.is_stopped => ConsumerState::Stopped,
+                () if noted.is_stopped || !noted.has_joined => ConsumerState::Stopped,
                 () if is_held_back || noted.has_failed || noted.silent_since_ms.is_some() => ConsumerState::BackingOff,
                 () => ConsumerState::Running,
             },

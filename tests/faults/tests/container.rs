@@ -114,6 +114,10 @@ async fn replicas_come_and_go(endpoints: &Endpoints) -> Result<()> {
     stand.until(0.1).await?;
     let (code, health) = first.get("/health").await?;
     ensure!(code == 200 && health.contains("\"kafka\""), "{code}: {health}");
+    for (path, says) in [("/health/live", "\"live\""), ("/health/ready", "\"ready\"")] {
+        let (code, said) = first.get(path).await?;
+        ensure!(code == 200 && said.contains(says), "{path}: {code}: {said}");
+    }
     let (_, metrics) = first.get("/metrics").await?;
     for name in ["lyceum_consumer_lag{", "lyceum_consumer_lag_seconds{", "lyceum_batch_size", "lyceum_events_total{"] {
         ensure!(metrics.contains(name), "no {name} in the metrics");
