@@ -119,10 +119,13 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         );
     }
     // Whoever is told that it is there may end it at once.
-    let asked = asked_to_end();
+    let mut asked = Box::pin(asked_to_end());
     let subscriptions: Vec<&str> = config.subscriptions.iter().map(|of| of.subscription.name).collect();
     let told = subscriptions.join(", ");
-    let process = Process::open(config, spans.clone(), problems).await?;
+    let process = tokio::select! {
+        opened = Process::open(config, spans.clone(), problems) => opened?,
+        () = &mut asked => return Ok(ExitCode::SUCCESS),
+    };
     let listener = listener.context("it listens")?;
     let address = listener.local_addr()?;
     if let Command::Check = command {

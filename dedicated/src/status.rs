@@ -124,6 +124,8 @@ pub struct Status {
 #[derive(Default)]
 struct Looked {
     ends: BTreeMap<TopicPartition, i64>,
+    /// Of each group, where partitions begin of which nothing has come yet.
+    starts: BTreeMap<(String, TopicPartition), i64>,
     /// Since when a reader's partition has had records of which none was in hand: milliseconds since 1970.
     behind_since_ms: BTreeMap<(&'static str, TopicPartition), i64>,
 }
@@ -144,6 +146,9 @@ impl Status {
 
     /// Looks at the ends of topics.
     pub async fn look(&self, log: &dyn EventLog) {
+        for of in &self.shown {
+            self.look_for_starts(of, log).await;
+        }
         let mut topics: Vec<&Arc<str>> = self.shown.iter().flat_map(|of| &of.topics).collect();
         topics.sort();
         topics.dedup();
@@ -168,6 +173,30 @@ impl Status {
         self.note_what_is_behind();
     }
 
+    /// Of a partition of which no record has come yet only the group knows how far it is.
+    async fn look_for_starts(&self, of: &Shown, log: &dyn EventLog) {
+        let mut unknown: Vec<TopicPartition> = {
+            let (noted, mut looked) = (of.board.0.lock(), self.looked.lock());
+            // Assigned again, it may begin elsewhere.
+            let is_waiting = |name: &TopicPartition| noted.progress.get(name).is_some_and(|(of, _)| of.mark.is_none());
+            looked.starts.retain(|(group, name), _| *group != of.group || is_waiting(name));
+            let is_unknown = |name: &TopicPartition| !looked.starts.contains_key(&(of.group.clone(), name.clone()));
+            let without_mark = noted.progress.iter().filter(|(_, (progress, _))| progress.mark.is_none());
+            without_mark.map(|(name, _)| name.clone()).filter(is_unknown).collect()
+        };
+        while let Some(first) = unknown.pop() {
+            let topic = first.topic.clone();
+            let Ok(committed) = log.committed(&of.group, &topic).await else { return };
+            let Ok(ranges) = log.offsets(&topic).await else { return };
+            for (partition, range) in (0..).zip(ranges) {
+                let start = committed.get(&partition).copied().unwrap_or(range.start);
+                let name = TopicPartition { topic: topic.clone(), partition };
+                self.looked.lock().starts.insert((of.group.clone(), name), start);
+            }
+            unknown.retain(|other| other.topic != topic);
+        }
+    }
+
     fn note_what_is_behind(&self) {
         let now_ms = self.clock.now_ms();
         let mut looked = self.looked.lock();
@@ -175,7 +204,8 @@ impl Status {
         for of in &self.shown {
             for (partition, (progress, position)) in &of.board.0.lock().progress {
                 let end = looked.ends.get(partition).copied();
-                if progress.oldest_ms.is_none() && lag(progress, *position, end) > 0 {
+                let position = position.or_else(|| looked.start(of, partition));
+                if progress.oldest_ms.is_none() && lag(progress, position, end) > 0 {
                     let key = (of.function, partition.clone());
                     let since_ms = looked.behind_since_ms.get(&key).copied().unwrap_or(now_ms);
                     behind.insert(key, since_ms);
@@ -192,7 +222,7 @@ impl Status {
         let mut is_held_back = false;
         for (name, (progress, position)) in noted.progress.iter().filter(|(name, _)| name.topic == *topic) {
             let end = looked.ends.get(name).copied();
-            let lag = lag(progress, *position, end);
+            let lag = lag(progress, position.or_else(|| looked.start(of, name)), end);
             is_held_back |= progress.is_held_back;
             let oldest = progress.oldest_ms.filter(|oldest| *oldest >= 0).map(since);
             let unread = looked.behind_since_ms.get(&(of.function, name.clone())).copied().map(since);
@@ -221,6 +251,12 @@ impl Status {
     }
 }
 
+impl Looked {
+    fn start(&self, of: &Shown, partition: &TopicPartition) -> Option<i64> {
+        self.starts.get(&(of.group.clone(), partition.clone())).copied()
+    }
+}
+
 /// Records that are not settled. Where none is in hand, what the source has passed over is no record.
 fn lag(progress: &Progress, position: Option<i64>, end: Option<i64>) -> i64 {
     let end = end.into_iter().chain(progress.next).max();
@@ -244,5 +280,43 @@ impl Consumers for Status {
 impl Status {
     fn topics_of<'a>(&'a self, of: &'a Shown) -> impl Iterator<Item = ConsumerStatus> + 'a {
         of.topics.iter().map(|topic| self.of_topic(of, topic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_core::ports::event_log::{Administer, Follow, Publish, Retention, TopicSpec};
+    use lyceum_core::record::NewRecord;
+    use lyceum_testing::clock::ManualClock;
+    use lyceum_testing::memory::event_log::MemoryEventLog;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_partition_of_which_nothing_has_come_is_behind_by_what_its_group_has_not_committed() {
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let log = MemoryEventLog::with_clock(clock.clone());
+        log.create_topic(TopicSpec { name: "t".into(), partitions: 2, retention: Retention::default() }).await.unwrap();
+        for partition in 0..2 {
+            let record = NewRecord { partition: Some(partition), value: Some("x".into()), ..NewRecord::default() };
+            log.produce("t", vec![record; 10]).await.unwrap();
+        }
+        log.commit("g", "t", &[(0, 4)]).await.unwrap();
+        let board = Arc::<Board>::default();
+        let shown = Shown {
+            function: "f",
+            is_owner: true,
+            group: "g".into(),
+            topics: vec!["t".into()],
+            board: board.clone(),
+        };
+        let status = Status::new(vec![shown], clock.clone());
+        let none = Progress { mark: None, next: None, oldest_ms: None, is_held_back: false };
+        board.note((0..2).map(|partition| (TopicPartition::new("t", partition), (none, None))).collect());
+        status.look(&log).await;
+        clock.advance(7_000);
+        let told = status.status().await.unwrap().remove(0);
+        assert_eq!(told.partitions.iter().map(|of| of.lag).collect::<Vec<_>>(), [6, 10]);
+        assert_eq!(told.waited(), Duration::from_secs(7), "as long as it is seen to be behind");
     }
 }
