@@ -124,6 +124,18 @@ impl Subscription {
         own.iter().map(|topic| topic.name).chain(others.iter().map(|wanted| wanted.topic))
     }
 
+    /// What a stack on AWS calls the consumer group of one of its topics, behind the stack's own name for groups: AWS wants one for each mapping.
+    /// It is the subscription's name; of several topics with the topic's last part, or with all of the topic where another one ends the same.
+    pub fn mapping_group(&self, topic: &str) -> String {
+        let last = |topic: &str| topic.rsplit('.').next().unwrap_or_default().to_owned();
+        if self.topics().count() == 1 {
+            return self.name.to_owned();
+        }
+        let is_one = self.topics().filter(|other| last(other) == last(topic)).count() == 1;
+        let end = if is_one { last(topic) } else { topic.to_owned() };
+        format!("{}-{end}", self.name)
+    }
+
     /// The family whose own it is.
     pub fn family(&self) -> Option<&'static FamilySpec> {
         match self.reads {

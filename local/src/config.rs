@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use lyceum_core::environment::WrongEnvironment;
-use lyceum_core::environment::{Reading, Row, Table, Variable, choice, milliseconds, optional, optional_whole, whole};
+use lyceum_core::environment::{Reading, Row, Table, Variable, choice, optional};
 use lyceum_secrets::Secrets;
-use lyceum_server::config::{Config as ServerConfig, VARIABLES};
+use lyceum_server::config::{BATCH_SIZE, Config as ServerConfig, VARIABLES, WINDOW_SIZE, WORKERS};
 use lyceum_spans::Spans;
 
 use crate::functions::RemoteFunctions;
@@ -56,17 +56,10 @@ const AUDIT: Variable<bool> = choice(
     &[("on", true), ("off", false)],
     "whether every record of every topic goes into the audit log; what comes while it is off is in no log, unless it is on again before the topics have dropped it",
 );
-const BATCH_SIZE: Variable<usize> = whole("BATCH_SIZE", 500, 1..=10_000, "records a batch");
 const LYCEUM_DATA: Variable<Option<String>> =
     optional("LYCEUM_DATA", "the data folder where `--data` names none; without both it is `.lyceum`");
 const LYCEUM_TOKEN: Variable<Option<String>> =
     optional("LYCEUM_TOKEN", "of a command: the token that it shows to the process that has the data");
-const WINDOW_SIZE: Variable<Duration> =
-    milliseconds("WINDOW_SIZE_MS", 50, 0..=300_000, "how long a batch that is not full waits for more");
-const WORKERS: Variable<Option<usize>> =
-    optional_whole("WORKERS", 1..=256, "the threads on which events are processed; without it one for each processor")
-        .alias("FASTSTREAM_WORKERS");
-
 const LOCAL_VARIABLES: Table = &[&AUDIT, &BATCH_SIZE, &LYCEUM_DATA, &LYCEUM_TOKEN, &WINDOW_SIZE, &WORKERS];
 
 /// Every variable, by concern. The table of docs/operations.md is tested against it.

@@ -1,10 +1,12 @@
 //! What the environment says to a process; the settings of single concerns are read by the core and its adapters.
 
+use std::time::Duration;
+
 use lyceum_around::guarded::{GUARD_VARIABLES, GuardLimits};
 use lyceum_connect::generator::{GENERATOR_VARIABLES, GeneratorSettings};
 use lyceum_core::environment::{
-    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Table, Variable, optional,
-    process_config, text,
+    FUNCTION_VARIABLES, LOG_VARIABLES, LogConfig, PROCESS_VARIABLES, Reading, Table, Variable, milliseconds, optional,
+    optional_whole, process_config, text, whole,
 };
 use lyceum_core::process::ProcessConfig;
 use lyceum_dynamodb::{DYNAMODB_VARIABLES, DynamoDbSettings};
@@ -47,6 +49,16 @@ const API_TOKENS: Variable<Option<String>> = optional(
 );
 const KAFKA_GROUP_ID: Variable<String> =
     text("KAFKA_GROUP_ID", "lyceum", "consumer groups are called this, `-` and the family").alias("ANALYTICS_GROUP_ID");
+
+/// `BATCH_SIZE`, of a process that takes batches by itself.
+pub const BATCH_SIZE: Variable<usize> = whole("BATCH_SIZE", 500, 1..=10_000, "records a batch");
+/// `WINDOW_SIZE_MS`, of the same.
+pub const WINDOW_SIZE: Variable<Duration> =
+    milliseconds("WINDOW_SIZE_MS", 50, 0..=300_000, "how long a batch that is not full waits for more");
+/// `WORKERS`, of the same.
+pub const WORKERS: Variable<Option<usize>> =
+    optional_whole("WORKERS", 1..=256, "the threads on which events are processed; without it one for each processor")
+        .alias("FASTSTREAM_WORKERS");
 
 /// What a process reads that serves people.
 pub const SERVER_VARIABLES: Table = &[&API_TOKENS, &KAFKA_GROUP_ID];

@@ -224,6 +224,15 @@ async fn health_tells_which_part_is_away() {
 }
 
 #[tokio::test]
+async fn who_runs_the_process_is_told_that_it_lives_whatever_its_stores_do() {
+    let fakes = empty(Access::open());
+    fakes.log.is_away.store(true, Ordering::SeqCst);
+    fakes.ledger.hangs.store(true, Ordering::SeqCst);
+    let answer = send(&fakes, get("/health/live")).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"status": "live"})));
+}
+
+#[tokio::test]
 async fn health_tells_of_a_full_disk_once_something_could_not_be_written() {
     let mut fakes = empty(Access::open());
     fakes.services.event_log = std::sync::Arc::new(KnowingItsWrites::of(fakes.log.clone()));

@@ -442,6 +442,8 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     "ELASTICSEARCH_CA_FILE",
     "ELASTICSEARCH_CA_PEM",
     "ELASTICSEARCH_PASSWORD",
+    // It stores one batch at a time.
+    "ELASTICSEARCH_REFRESH_MS",
     "ELASTICSEARCH_USERNAME",
     "KAFKA_GROUP_ID",
     "KAFKA_REPLICATION_FACTOR",
@@ -1025,6 +1027,9 @@ fn every_mapping_has_a_consumer_group_of_its_own_which_its_functions_role_may_us
             let wanted =
                 if of.topics.len() == 1 { format!("lyceum-{}", of.name) } else { format!("lyceum-{}-{last}", of.name) };
             assert_eq!(group, wanted, "a group holds offsets: another name would begin again");
+            let subscription = functions().find(|known| known.subscription.name == of.name).expect("it is registered");
+            let of_container = format!("lyceum-{}", subscription.subscription.mapping_group(topic));
+            assert_eq!(group, of_container, "the container goes on where the mapping was");
             assert!(groups.insert(group.to_owned()), "{group} is the group of two mappings");
         }
         let mut arns = Vec::new();

@@ -62,6 +62,21 @@ pub enum Proof {
     Certificate,
 }
 
+impl Brokers {
+    /// Of what a client is configured with: `host:port` separated by commas, and the mechanism of SASL, where it uses that.
+    pub fn of(servers: &str, tls: bool, has_certificate: bool, mechanism: Option<&str>) -> Self {
+        let certificate = has_certificate.then_some(Proof::Certificate);
+        let sasl = mechanism.map(|mechanism| match mechanism {
+            "PLAIN" => Proof::Plain,
+            "SCRAM-SHA-256" => Proof::Scram256,
+            "OAUTHBEARER" => Proof::Iam,
+            _ => Proof::Scram512,
+        });
+        let hosts = servers.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty());
+        Self { hosts: hosts.collect(), tls, security: certificate.into_iter().chain(sasl).collect() }
+    }
+}
+
 impl Proof {
     fn scheme(self) -> (&'static str, Value) {
         match self {

@@ -3,7 +3,6 @@
 //! A function's `main.rs` is wiring: it names the family and whether it keeps state. Each client is made once for an
 //! environment and only when a batch needs it, so that a cold start pays for what its batch uses.
 
-pub mod emf;
 mod environment;
 mod telemetry;
 

@@ -12,7 +12,7 @@ use lyceum_core::outcome::{Observer, Observers};
 use lyceum_log::{Invocations, LogObserver};
 use lyceum_spans::{Headers, Spans, SpansSettings};
 
-use crate::emf;
+use lyceum_log::emf;
 
 /// Log, metrics and spans of a function.
 #[derive(Debug)]

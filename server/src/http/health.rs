@@ -1,4 +1,5 @@
-//! `GET /health`: whether each part answers, and how fast.
+//! `GET /health`: whether each part answers, and how fast. `/health/live` and `/health/ready` are for what runs the process: neither asks a store, so that
+//! no outage of one has every replica started anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -19,6 +20,7 @@ use lyceum_core::ports::statements::Statements;
 use serde::Serialize;
 
 use crate::access::Access;
+use crate::consumers::{ConsumerState, ConsumerStatus, Consumers};
 use crate::live::format_time;
 
 /// A part that takes longer than this counts as unavailable.
@@ -100,6 +102,24 @@ pub(super) async fn show(
     }
     let code = if health.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(health))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Probe {
+    status: &'static str,
+}
+
+/// Who answers lives: whatever ends a consumer for good ends the process.
+pub(super) async fn show_live() -> Json<Probe> {
+    Json(Probe { status: "live" })
+}
+
+pub(super) async fn show_ready(State(consumers): State<Arc<dyn Consumers>>) -> (StatusCode, Json<Probe>) {
+    let reads = |of: &ConsumerStatus| of.state != ConsumerState::Stopped && of.silent().is_zero();
+    match consumers.status().await {
+        Ok(all) if all.iter().all(reads) => (StatusCode::OK, Json(Probe { status: "ready" })),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not-ready" })),
+    }
 }
 
 /// Asks every part at once.

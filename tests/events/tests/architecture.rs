@@ -50,7 +50,7 @@ fn crates_depend_downwards_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// tests → {local, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; local → server → core; an adapter knows the core and what
+/// tests → {local, dedicated, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; local → server → core; dedicated → {server, dedicated/consumer}; an adapter knows the core and what
 /// it is made of. A family reaches no other family, and whoever stands above reaches a family through the registry alone, but for
 /// a function's main, which names its own; a part of the local runner knows the core and Lambda's protocol alone.
 fn may_depend(folder: &str, on: &str) -> bool {
@@ -99,6 +99,12 @@ fn may_depend(folder: &str, on: &str) -> bool {
                 || is_adapter(on)
                 || is_part_of_local(on)
         }
+        // Its stores are services.
+        "dedicated" => {
+            matches!(on, "functions" | "functions/catalog" | "functions/documents" | "server" | "dedicated/consumer")
+                || is_core(on)
+                || is_adapter(on) && on != "core/adapters/embedded"
+        }
         // It makes events of every family, and processes none.
         "local/generate" => matches!(on, "core" | "functions/catalog"),
         // Other programs link it: it judges events as every family does, and sends them to Kafka.
@@ -145,6 +151,7 @@ fn what_is_linked_is_what_is_needed() {
             "lyceum-publisher",
             &["lyceum-server", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "axum", "aws-sdk-dynamodb"],
         ),
+        ("lyceum-dedicated", &["lyceum-testing", "lyceum-services", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
         ("lyceum", &["lyceum-testing", "lyceum-services", "lyceum-simulation"]),
     ] {
         let linked = linked(package);

@@ -16,6 +16,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::statements::Statements;
 use lyceum_dynamodb::{DynamoDbLedger, LedgerOptions};
 use lyceum_elasticsearch::Elasticsearch;
+use lyceum_kafka::KafkaSettings;
 use lyceum_secrets::Secrets;
 use lyceum_tests::aws;
 use lyceum_xapi::equality;
@@ -127,12 +128,20 @@ impl Addresses {
         Ok(lyceum_connect::audit_entries(&self.settings(None)?, &Arc::new(Metrics::new())))
     }
 
+    /// Where Kafka is, for a member that is not of the event log's port.
+    ///
+    /// # Errors
+    /// Where a setting is wrong.
+    pub fn kafka(&self, secrets: Option<&Arc<Secrets>>) -> Result<KafkaSettings> {
+        self.settings(secrets)?.kafka.ok_or_else(|| anyhow::anyhow!("no broker is named"))
+    }
+
     /// A log as an event source mapping uses it: without a guard.
     ///
     /// # Errors
     /// Where a setting is wrong.
     pub fn connect_log(&self, secrets: Option<&Arc<Secrets>>) -> Result<Arc<dyn EventLog>> {
-        let settings = self.settings(secrets)?.kafka.ok_or_else(|| anyhow::anyhow!("no broker is named"))?;
+        let settings = self.kafka(secrets)?;
         let log = Measured::new(lyceum_connect::kafka(&settings, secrets), Arc::new(Metrics::new()));
         Ok(Arc::new(Prefixed::new(&self.prefix, Arc::new(log))))
     }

@@ -5,6 +5,7 @@
 //! of the matrix. Afterwards [`count`] holds what is there against [`oracle`], a plain fold over what was sent.
 
 pub mod connect;
+mod container;
 pub mod count;
 pub mod emulator;
 pub mod extent;

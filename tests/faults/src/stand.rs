@@ -22,7 +22,7 @@ use crate::oracle;
 use crate::steps::{Release, Step};
 use crate::table::Row;
 use crate::traffic::{Amount, Traffic};
-use crate::worker::{GIVEN_UP, Order, Planted};
+use crate::worker::{GIVEN_UP, Kind, Order, Planted};
 
 /// How long a row may settle nothing before it counts as stuck. Far more than any does, also on a busy machine.
 const STUCK: Duration = Duration::from_secs(240);
@@ -41,6 +41,8 @@ pub struct Servers {
     pub dynamodb: String,
     /// `http://host:port`
     pub search: String,
+    /// Whether the broker is the row's alone, so that topics and groups have the names of a deployment.
+    pub is_alone: bool,
 }
 
 /// Rules of proxies that answer in a service's stead; without one there is none.
@@ -123,7 +125,7 @@ impl Stand {
             kafka: servers.kafka.clone(),
             dynamodb: servers.dynamodb.clone(),
             search: servers.search.clone(),
-            prefix: format!("{name}."),
+            prefix: if servers.is_alone { String::new() } else { format!("{name}.") },
             table: name.clone(),
             index: name.clone(),
             dynamodb_timeout_ms: 2_000,
@@ -156,6 +158,7 @@ impl Stand {
             clock_jumps: false,
             release: Release::This,
             defect: None,
+            kind: Kind::Mapping,
         };
         Ok(Self {
             kafka,
@@ -179,12 +182,17 @@ impl Stand {
         self.order.clone()
     }
 
+    /// What is read by these groups, `-` and the family, counts as read: workers that are not started here have them.
+    pub fn watch(&self, group: &str) {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned());
+    }
+
     /// Starts a worker that is started again whenever it ends by itself.
     ///
     /// # Errors
     /// Where it cannot be started.
     pub async fn start(&self, order: Order) -> Result<Worker> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(order.group.clone());
+        self.watch(&order.group);
         let mut running = Running::start(&self.worker, &order, &self.seen).await?;
         let (program, seen) = (self.worker.clone(), self.seen.clone());
         let (stop, mut stopping) = tokio::sync::watch::channel(false);
@@ -376,6 +384,12 @@ impl Order {
     #[must_use]
     pub fn dying(self, step: Step, nth: u32) -> Self {
         Self { death: Some((step, nth)), ..self }
+    }
+
+    /// It takes batches as the container does.
+    #[must_use]
+    pub fn as_container(self) -> Self {
+        Self { kind: Kind::Container, ..self }
     }
 
     /// It has a defect.

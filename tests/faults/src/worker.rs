@@ -1,5 +1,5 @@
-//! A worker in a process of its own, so that it can really be killed: the functions of some families, each topic with an
-//! event source mapping, on the production adapters.
+//! A worker in a process of its own, so that it can really be killed: the functions of some families on the production adapters, each topic with an
+//! event source mapping; or each family with a reader of the container ([`Kind`]).
 //!
 //! It reads its [`Order`] as a line of JSON from stdin, ends when stdin ends, and writes a line for whoever counts:
 //! `delivered 12` before each invocation, `settled 10 1 1 0 0` behind it (applied, duplicate, dead letters, tombstones,
@@ -25,6 +25,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::task::JoinSet;
 
 use crate::connect::{Addresses, Connected};
+use crate::container;
 use crate::steps::{CrashingEventLog, CrashingLedger, Death, JumpingClock, Release, Step};
 
 /// A worker's order.
@@ -48,6 +49,17 @@ pub struct Order {
     pub release: Release,
     /// A defect that the matrix is to find.
     pub defect: Option<Planted>,
+    /// How it takes batches.
+    pub kind: Kind,
+}
+
+/// How a worker takes batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// By an event source mapping for each topic.
+    Mapping,
+    /// As the container does: a reader for each family.
+    Container,
 }
 
 /// A defect of a worker.
@@ -107,6 +119,9 @@ async fn work(order: Order) -> Result<()> {
         batch_size: order.batch_size,
         function_timeout_ms: order.function_timeout_ms,
     };
+    if order.kind == Kind::Container {
+        return container::read(&order, &services, &catalog, &death, secrets.as_ref()).await;
+    }
     let mut running = JoinSet::new();
     for entry in REGISTRY.iter().filter(|entry| order.families.iter().any(|name| name == entry.spec.name)) {
         let function = (entry.build)(services.clone(), catalog.clone(), ProcessConfig::default());
@@ -212,6 +227,6 @@ impl Observer for TallyObserver {
 }
 
 /// A reader that has gone makes this worker an orphan, which stdin tells, too.
-fn tell(line: std::fmt::Arguments<'_>) {
+pub(crate) fn tell(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -49,6 +49,7 @@ pub(crate) fn add(suite: &mut Suite) {
     dynamodb_fails(&mut matrix);
     elasticsearch_fails(&mut matrix);
     workers_meet(&mut matrix);
+    containers_work(&mut matrix);
     credentials_rotate(&mut matrix);
     senders_and_clocks_err(&mut matrix);
     the_matrix_can_fail(&mut matrix);
@@ -75,6 +76,9 @@ enum Kind {
     LineIsSlow,
     PartitionsMove,
     DeliveredTwiceAtOnce,
+    ContainersMove,
+    ContainerDies,
+    HandOver,
     TwoReleases,
     CredentialsRotate,
     Poison,
@@ -143,6 +147,7 @@ fn servers(endpoints: &Endpoints) -> Servers {
         kafka_for_workers: None,
         dynamodb: endpoints.url(Service::DynamoDb).to_owned(),
         search: endpoints.url(Service::Elasticsearch).to_owned(),
+        is_alone: false,
     }
 }
 
@@ -574,6 +579,95 @@ fn workers_meet(matrix: &mut Matrix<'_>) {
             // A rollback: what the next release wrote is this one's now.
             new.kill().await?;
             Ok(vec![old])
+        },
+    );
+}
+
+/// The second kind of worker.
+fn containers_work(matrix: &mut Matrix<'_>) {
+    row(
+        matrix,
+        Kind::HandOver,
+        "a topic that moves from mappings to the container and back while both read loses nothing and doubles nothing",
+        About::new("hand-over: mappings and containers in one group, each killed in turn", ALL, amount(22_000, 2_000)),
+        async |stand| {
+            let mappings = stand.start(stand.order()).await?;
+            stand.until(0.15).await?;
+            let container = stand.start(stand.order().as_container()).await?;
+            stand.until(0.35).await?;
+            stand.must_be_at_work().await?;
+            mappings.kill().await?;
+            stand.until(0.55).await?;
+            let mappings = stand.start(stand.order()).await?;
+            stand.until(0.75).await?;
+            stand.must_be_at_work().await?;
+            container.kill().await?;
+            Ok(vec![mappings])
+        },
+    );
+    row(
+        matrix,
+        Kind::ContainersMove,
+        "containers that come and are killed in the middle of batches lose nothing and double nothing",
+        About::new("rebalance: containers join and are killed in the middle of batches", ALL, amount(22_000, 2_000)),
+        async |stand| {
+            let order = || stand.order().as_container();
+            let first = stand.start(order()).await?;
+            stand.until(0.15).await?;
+            let second = stand.start(order()).await?;
+            stand.until(0.4).await?;
+            stand.must_be_at_work().await?;
+            second.kill().await?;
+            let third = stand.start(order()).await?;
+            stand.until(0.7).await?;
+            stand.must_be_at_work().await?;
+            first.kill().await?;
+            Ok(vec![third])
+        },
+    );
+    row(
+        matrix,
+        Kind::ContainerDies,
+        "a container killed after the state and before the statements stores them on the next delivery",
+        About::new("the container killed after the state, before the statements", STATES, amount(0, 2_000)),
+        async |stand| {
+            let worker = stand.start(stand.order().as_container().dying(Step::AfterState, 20)).await?;
+            stand.until(1.0).await?;
+            ensure!(stand.restarts() > 0, "it never came to its step");
+            Ok(vec![worker])
+        },
+    );
+    row(
+        matrix,
+        Kind::ContainerDies,
+        "a container killed before it commits does nothing twice on the next delivery",
+        About::new("the container killed after everything, before the offset", ALL, amount(11_000, 1_000)),
+        async |stand| {
+            let worker = stand.start(stand.order().as_container().dying(Step::BeforeAnswer, 3)).await?;
+            stand.until(1.0).await?;
+            ensure!(stand.restarts() > 0, "it never came to its step");
+            Ok(vec![worker])
+        },
+    );
+    row(
+        matrix,
+        Kind::ContainerDies,
+        "a container whose stores are cut off in turn only waits",
+        About::new(
+            "the container's DynamoDB, search and Kafka refused for 8 s each, in turn",
+            ALL,
+            amount(22_000, 1_000),
+        ),
+        async |stand| {
+            let worker = stand.start(stand.order().as_container()).await?;
+            for (share, line) in [(0.1, &stand.dynamodb), (0.3, &stand.search), (0.5, &stand.kafka)] {
+                stand.until(share).await?;
+                line.set(Line::Refuse);
+                pause(8).await;
+                stand.must_be_at_work().await?;
+                line.set(Line::Pass);
+            }
+            Ok(vec![worker])
         },
     );
 }

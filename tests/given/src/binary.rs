@@ -1,4 +1,4 @@
-//! The `lyceum` binary under test: the one beside the test executable, built anew where a source is younger.
+//! The binaries under test: those beside the test executable, built anew where a source is younger.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// Whose sources the binary is made of.
-const SOURCES: &[&str] = &["core", "functions", "local", "server", "Cargo.toml", "Cargo.lock"];
+const SOURCES: &[&str] = &["core", "dedicated", "functions", "local", "server", "Cargo.toml", "Cargo.lock"];
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
@@ -28,6 +28,14 @@ pub fn lyceum() -> &'static Path {
         // As a part of the workspace: what its tests were built with is used again.
         None => find_or_build(&["--workspace"], "lyceum"),
     })
+}
+
+/// The container's program, of this profile, built where it is missing or older than its sources.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn dedicated() -> PathBuf {
+    find_or_build(&["--workspace"], "lyceum-dedicated")
 }
 
 /// The program that AWS Lambda would run for a family, of this profile, built where it is missing or older than its

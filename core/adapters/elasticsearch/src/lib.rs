@@ -23,7 +23,8 @@
 //!
 //! `_bulk` with `create`: the engine takes an id once. What is refused as taken is read back and compared, so that a call
 //! whose answer was lost is simply made again. Bulks go by count and bytes; where a proxy finds one too large it is cut
-//! in halves. After the last one the index is refreshed once, explicitly: with `refresh=wait_for` a call waits for the
+//! in halves. After the last one the index is refreshed once, explicitly, together with whoever stores at the
+//! same time (`refresh`): with `refresh=wait_for` a call waits for the
 //! engine's own interval, half a second on average, and a refresh by a bulk is one too many where there are several. The
 //! bench `statements_services` measures both.
 //!
@@ -64,6 +65,7 @@ mod aggregate;
 mod document;
 mod failure;
 mod index;
+mod refresh;
 mod requests;
 mod search;
 mod settings;

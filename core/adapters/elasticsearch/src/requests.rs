@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::{EngineError, explain};
+use super::refresh::SharedRefresh;
 use super::settings::{AwsService, ElasticsearchSettings, SearchCredentials};
 use lyceum_aws::sign::{Signer, SigningError, Unsigned};
 use lyceum_core::ports::statements::StatementsError;
@@ -35,6 +36,8 @@ pub(super) struct Requests {
     url: String,
     timeout: Duration,
     signing: Option<Signing>,
+    /// What calls at once share.
+    pub(super) refresh: SharedRefresh,
     /// Whether it is Amazon OpenSearch Serverless.
     pub(super) is_serverless: bool,
 }
@@ -107,7 +110,16 @@ impl Requests {
         })?;
         let url = settings.url.trim_end_matches('/').to_owned();
         let is_serverless = settings.is_serverless();
-        Ok(Self { transport, index: settings.index.clone(), url, timeout: settings.timeout, signing, is_serverless })
+        let refresh = SharedRefresh::new(settings.refresh_interval);
+        Ok(Self {
+            transport,
+            index: settings.index.clone(),
+            url,
+            timeout: settings.timeout,
+            signing,
+            refresh,
+            is_serverless,
+        })
     }
 
     /// The path of something of the alias.

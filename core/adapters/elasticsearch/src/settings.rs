@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use elasticsearch::http::Url;
 
-use lyceum_core::environment::{Reading, Table, Variable, choice, optional, seconds, text, whole};
+use lyceum_core::environment::{Reading, Table, Variable, choice, milliseconds, optional, seconds, text, whole};
 
 const API_KEY: Variable<Option<String>> = optional(
     "ELASTICSEARCH_API_KEY",
@@ -48,6 +48,12 @@ const SHARDS: Variable<u32> = whole(
     1..=1_024,
     "shards, when the index is created; see operations on changing them later",
 );
+const REFRESH: Variable<Duration> = milliseconds(
+    "ELASTICSEARCH_REFRESH_MS",
+    0,
+    0..=10_000,
+    "of a process that stores several batches at once: at most one refresh of the index begins within so long, which a batch waits for; at once they always share them",
+);
 const TIMEOUT: Variable<Duration> = seconds("ELASTICSEARCH_TIMEOUT", 30, 1..=900, "how long one request may take");
 const URL: Variable<Option<String>> = optional(
     "ELASTICSEARCH_URL",
@@ -65,6 +71,7 @@ pub const ELASTICSEARCH_VARIABLES: Table = &[
     &COMPRESSION,
     &INDEX,
     &PASSWORD,
+    &REFRESH,
     &REPLICAS,
     &SHARDS,
     &TIMEOUT,
@@ -136,6 +143,8 @@ pub struct ElasticsearchSettings {
     pub credentials: SearchCredentials,
     /// `ELASTICSEARCH_TIMEOUT`: from connecting to the last byte of the answer.
     pub timeout: Duration,
+    /// `ELASTICSEARCH_REFRESH_MS`: at most one refresh of the index begins within so long.
+    pub refresh_interval: Duration,
     /// `ELASTICSEARCH_CA_FILE`
     pub ca_file: Option<PathBuf>,
     /// `ELASTICSEARCH_CA_PEM`
@@ -186,6 +195,7 @@ impl ElasticsearchSettings {
             credentials: read_credentials(reading, &url),
             url,
             timeout: reading.read(&TIMEOUT),
+            refresh_interval: reading.read(&REFRESH),
             ca_file: reading.read(&CA_FILE).map(PathBuf::from),
             ca_pem: reading.read(&CA_PEM),
             compresses_requests: reading.read(&COMPRESSION),

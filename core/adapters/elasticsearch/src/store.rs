@@ -198,11 +198,14 @@ async fn refresh(requests: &Requests) -> Result<(), StatementsError> {
     if requests.is_serverless {
         return Ok(());
     }
-    let answer: Shards = requests.ask(Method::Post, &requests.path("_refresh"), &[], None).await?;
-    match answer.shards.failed {
-        0 => Ok(()),
-        failed => Err(requests.at(StatementsError::Unavailable(format!("{failed} shards could not be refreshed")))),
-    }
+    let refresh = async || {
+        let answer: Shards = requests.ask(Method::Post, &requests.path("_refresh"), &[], None).await?;
+        match answer.shards.failed {
+            0 => Ok(()),
+            failed => Err(requests.at(StatementsError::Unavailable(format!("{failed} shards could not be refreshed")))),
+        }
+    };
+    requests.refresh.after_now(refresh).await
 }
 
 #[derive(Deserialize)]

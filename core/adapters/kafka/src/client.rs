@@ -91,7 +91,7 @@ impl Token {
     }
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     ms_since_1970(SystemTime::now())
 }
 

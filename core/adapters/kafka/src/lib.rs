@@ -15,6 +15,7 @@
 
 mod administration;
 mod client;
+pub mod elsewhere;
 mod error;
 pub mod event_log;
 mod groups;

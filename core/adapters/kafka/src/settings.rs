@@ -244,6 +244,19 @@ impl KafkaSettings {
             (Encryption::Tls { .. }, Some(_)) => "SASL_SSL",
         }
     }
+
+    /// The mechanism of SASL, where it is used.
+    pub fn mechanism(&self) -> Option<&str> {
+        self.sasl.as_ref().map(|sasl| match sasl {
+            Sasl::Password { mechanism, .. } | Sasl::InSecret { mechanism, .. } => mechanism.as_str(),
+            Sasl::AwsIam { .. } => "OAUTHBEARER",
+        })
+    }
+
+    /// Whether the client shows a certificate.
+    pub fn has_certificate(&self) -> bool {
+        matches!(self.encryption, Encryption::Tls { certificate: Some(_), .. })
+    }
 }
 
 fn protocol(reading: &mut Reading<'_>, is_iam: bool) -> String {

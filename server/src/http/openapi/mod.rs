@@ -163,6 +163,11 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         bad["description"] = json!("Records cannot be processed: an event log or a ledger does not answer");
         responses.insert("503".to_owned(), bad);
     }
+    if route.path == "/health/ready" {
+        let mut bad = good.clone();
+        bad["description"] = json!("It does not read its topics");
+        responses.insert("503".to_owned(), bad);
+    }
     if route.path == "/search" {
         let header = json!({"Location": {"schema": {"type": "string"}}});
         responses.insert("303".to_owned(), json!({"description": "To what alone has that name", "headers": header}));
@@ -205,7 +210,10 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
 /// The statuses of the problems that a route may answer with.
 fn errors(route: &Route, has_place: bool, access: &Access) -> impl Iterator<Item = StatusCode> {
     let takes_body = route.method == "POST";
-    let asks_stores = !matches!(route.path, "/health" | "/openapi.json" | "/asyncapi.json" | "/assets/{file}");
+    let asks_stores = !matches!(
+        route.path,
+        "/health" | "/health/live" | "/health/ready" | "/openapi.json" | "/asyncapi.json" | "/assets/{file}"
+    );
     let asks_for_token = route.needs.is_some() && !access.is_open();
     let all = [
         (StatusCode::BAD_REQUEST, true),

@@ -1,4 +1,4 @@
-//! Metrics for CloudWatch, as lines of the log: the embedded metric format.
+//! Metrics for CloudWatch, as lines of the log: the embedded metric format, of a function or of a process that does not end.
 //!
 //! Source: Amazon CloudWatch user guide, "Specification: Embedded metric format": a document has one value for each
 //! dimension, at most 100 metrics and at most 100 values of each. So there is one document for each set of label values.
@@ -10,7 +10,7 @@ use lyceum_core::metrics::{Combine, Sample, Unit};
 use serde_json::{Map, Value, json};
 
 /// Of one metric in one document.
-const MOST_VALUES: usize = 100;
+pub const MOST_VALUES: usize = 100;
 
 /// Sets of labels that a metric is counted by once more, so that an alarm can watch a family or one outcome as a whole, and a
 /// deployment the new version beside the one before: CloudWatch adds nothing up over dimensions.
@@ -94,7 +94,9 @@ fn document(
         let values = std::mem::replace(&mut series.values, rest);
         let mut dimensions = vec![json!(all)];
         let also = ALSO_BY.iter().filter(|(of, _)| of == name).flat_map(|(_, sets)| sets.iter().copied());
-        for set in also.filter(is_wanted) {
+        // A process as a whole has labels of its own, by which nothing is counted once more.
+        let has_labels = |set: &&[&str]| set.iter().all(|name| *name == VERSION || all.contains(name));
+        for set in also.filter(is_wanted).filter(has_labels) {
             if set.contains(&VERSION) {
                 document.insert(VERSION.to_owned(), json!(version));
             }
