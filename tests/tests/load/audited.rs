@@ -5,11 +5,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 
 use lyceum_core::audit::entry::{Data, Kind};
 use lyceum_core::audit::hash::Hash;
+use lyceum_core::outcome::{DeadLetterKind, Outcome, UNKNOWN};
 use lyceum_generate::{Expected, Made, Mark};
 use lyceum_tests::workplace::Server;
 use serde::Deserialize;
 
 use super::{Ended, ending};
+
+const TOO_LARGE: Outcome = Outcome::DeadLettered { kind: DeadLetterKind::Oversized };
 
 /// What was published: how many must end in which way, and a sum over all records that no order changes and that one lost, doubled or
 /// altered record does.
@@ -121,6 +124,8 @@ impl Audited {
             (None, _) => "applied or duplicate".to_owned(),
         };
         assert!(errors.len() < 2, "{position} was dead-lettered for several reasons: {errors:?}");
+        // Its owner did not read what it found too large; the audit log did.
+        let event_type = if ended == ending(&TOO_LARGE) { UNKNOWN.to_owned() } else { event_type };
         *self.ended.entry((family, event_type, ended)).or_default() += 1;
         let key = entry.key.as_ref().and_then(Data::bytes).unwrap_or_default();
         let headers: Vec<(&str, &[u8])> = entry
