@@ -3,7 +3,8 @@
 //! `cargo bench -p lyceum-consumer --bench tiers` starts a broker of its own, loads a topic of one partition and one of six,
 //! and runs every way to read them in turn, five times, each in a process of its own. The ratio to the ceiling is what counts;
 //! the figures are the machine's. `LYCEUM_CONSUMER_BENCH_RECORDS` is how many records a topic has (1,000,000),
-//! `LYCEUM_CONSUMER_BENCH_ROUNDS` how often each is run.
+//! `LYCEUM_CONSUMER_BENCH_ROUNDS` how often each is run; with 0 it
+//! measures latency and idling alone. `CONSUMER_PROPERTY_…` sets something of librdkafka for all of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +50,8 @@ fn main() -> Result<(), Failure> {
     let mut kafka = private(Service::Kafka)?;
     let brokers = kafka.endpoints().kafka().plaintext.clone();
     println!("{records} records of {RECORD_BYTES} bytes, lz4; medians of {rounds}, with the least and the most\n");
-    for partitions in [1, 6] {
+    // No rounds: what follows alone.
+    for partitions in [1, 6].into_iter().filter(|_| rounds > 0) {
         let topic = format!("bench.{partitions}");
         load(&brokers, &topic, partitions, records)?;
         throughput(&brokers, &topic, partitions, records, rounds)?;
@@ -215,7 +217,9 @@ fn config_of(way: &str, brokers: &str, topic: &str) -> Result<FastConsumerConfig
         _ => ConsumerTier::Standard,
     };
     let group = format!("bench.{}", uuid::Uuid::new_v4().simple());
-    Ok(FastConsumerConfig::builder(brokers, group).tier(tier).topics([topic]).build()?)
+    let config = FastConsumerConfig::builder(brokers, group).tier(tier).topics([topic]).build()?;
+    // So that a setting can be tried: `CONSUMER_PROPERTY_…`.
+    Ok(config.overlay(|name| std::env::var(name).ok())?)
 }
 
 /// Counts what comes, from the first record on.
@@ -321,9 +325,7 @@ async fn read_tier(way: String, config: FastConsumerConfig, mut count: Count) ->
 }
 
 async fn measure_latency(way: &str, brokers: &str, topic: &str) -> Result<(), Failure> {
-    let mut config = config_of(way, brokers, topic)?;
-    config.commit_interval_ms = 5;
-    let consumer = ConsumerFactory::create(&config, Raw, Raw)?;
+    let consumer = ConsumerFactory::create(&config_of(way, brokers, topic)?, Raw, Raw)?;
     // Members first, so that joining is not measured.
     while !consumer.events().iter().any(|event| matches!(event, lyceum_consumer::Event::Assigned(_))) {
         drop(consumer.poll(Duration::from_millis(50)).await?);
@@ -348,17 +350,20 @@ async fn measure_latency(way: &str, brokers: &str, topic: &str) -> Result<(), Fa
         Ok(now_ns().saturating_sub(sent) as f64 / 1e6)
     };
     let (mut to_handler, mut to_settled) = (Vec::new(), Vec::new());
-    let deadline = Instant::now() + LATENCY + Duration::from_secs(1);
-    while Instant::now() < deadline {
+    let (mut sent, mut producing) = (usize::MAX, Some(producing));
+    let deadline = Instant::now() + 4 * LATENCY;
+    while to_handler.len() < sent {
+        if Instant::now() > deadline {
+            return Err(format!("{} of {sent} records came", to_handler.len()).into());
+        }
+        if let Some(ended) = producing.take_if(|producing| producing.is_finished()) {
+            sent = ended.join().map_err(|_| "the producer panicked")??;
+        }
         let Some(message) = consumer.poll(Duration::from_millis(200)).await? else { continue };
         to_handler.push(age(message.record().payload())?);
         let payload = message.record().payload().map(<[u8]>::to_vec);
         message.settle();
         to_settled.push(age(payload.as_deref())?);
-    }
-    let sent = producing.join().map_err(|_| "the producer panicked")??;
-    if to_handler.len() != sent {
-        return Err(format!("{} of {sent} records came", to_handler.len()).into());
     }
     let rank = |of: &mut Vec<f64>, share: f64| {
         of.sort_by(f64::total_cmp);

@@ -25,15 +25,16 @@ use crate::context::FastContext;
 use crate::dedicated::{DedicatedConsumer, Lane};
 use crate::error::ConsumerError;
 use crate::flow::{Flow, Settle};
-use crate::hand::Partition;
+use crate::hand::{Hand, Partition};
 use crate::member::{Base, Event, Member, list_of, rung};
 use crate::native::Bell;
 
 /// Events that nobody took, at most: the oldest are forgotten.
 const EVENTS: usize = 1_024;
 
-/// How long single records are handed out without a look at the group.
+/// How long single records are handed out without a look at the group, and of how many one thinks of it.
 const ATTENTION: Duration = Duration::from_millis(50);
+const TURNS: u8 = 16;
 
 /// How records are read.
 struct Serdes<K, V> {
@@ -253,9 +254,29 @@ impl ConsumerFactory {
 pub struct Consumer<K, V> {
     source: Source,
     /// Of a batch that is handed out one by one.
-    ready: Mutex<VecDeque<Delivered>>,
+    ready: Mutex<Ready>,
+    hand: Arc<Hand>,
     serdes: Arc<Serdes<K, V>>,
     tier: ConsumerTier,
+}
+
+#[derive(Default)]
+struct Ready {
+    records: VecDeque<Delivered>,
+    /// [`Hand::changes`] at the last look: while it is the same, all of them are current.
+    changes: u64,
+    /// Records until the next thought of the group.
+    turns_left: u8,
+}
+
+impl Ready {
+    fn keep_current(&mut self, changes: u64) {
+        if changes != self.changes {
+            self.changes = changes;
+            // What nobody has taken need not be waited for.
+            self.records.retain(Delivered::is_current);
+        }
+    }
 }
 
 enum Source {
@@ -330,7 +351,7 @@ impl Driven {
         error
     }
 
-    /// Serves the group while single records are handed out. Whether partitions may have gone.
+    /// Serves the group while single records are handed out, where that is due.
     fn attend(&self) -> bool {
         let mut attended = self.attended.lock();
         if attended.elapsed() < ATTENTION {
@@ -338,8 +359,10 @@ impl Driven {
         }
         *attended = Instant::now();
         drop(attended);
-        let mut member = self.member.lock();
-        member.as_mut().is_some_and(Member::attend)
+        if let Some(member) = self.member.lock().as_mut() {
+            member.attend();
+        }
+        true
     }
 
     async fn wait(&self, limit: Duration) {
@@ -430,7 +453,7 @@ impl<K: Serde, V: Serde> Consumer<K, V> {
     }
 
     fn of(member: Member, config: &FastConsumerConfig, key: K, value: V) -> Result<Self, ConsumerError> {
-        let tier = config.tier();
+        let (tier, hand) = (config.tier(), Arc::clone(member.hand()));
         let source = if tier == ConsumerTier::Dedicated {
             let consumer = DedicatedConsumer::of(member)?;
             let lanes = Mutex::new(consumer.lanes());
@@ -438,7 +461,7 @@ impl<K: Serde, V: Serde> Consumer<K, V> {
         } else {
             Source::Driven(Box::new(Driven::of(member)))
         };
-        Ok(Self { source, ready: Mutex::default(), serdes: Arc::new(Serdes { key, value }), tier })
+        Ok(Self { source, ready: Mutex::default(), hand, serdes: Arc::new(Serdes { key, value }), tier })
     }
 
     /// Its tier.
@@ -472,25 +495,22 @@ impl<K: Serde, V: Serde> Consumer<K, V> {
     fn try_delivered(&self) -> Result<Result<Delivered, Duration>, ConsumerError> {
         loop {
             let mut ready = self.ready.lock();
-            if !ready.is_empty() {
-                let may_have_gone = match &self.source {
-                    Source::Driven(driven) => driven.attend(),
-                    Source::Threaded(_) => false,
-                };
-                if may_have_gone {
-                    // What nobody has taken need not be waited for.
-                    ready.retain(Delivered::is_current);
+            if !ready.records.is_empty() {
+                // The clock costs as much as a record that is only counted, and nothing beside one that takes its time.
+                if ready.turns_left > 0 {
+                    ready.turns_left -= 1;
+                } else if let Source::Driven(driven) = &self.source {
+                    ready.turns_left = if driven.attend() { 0 } else { TURNS };
                 }
-                while let Some(next) = ready.pop_front() {
-                    if next.is_current() {
-                        return Ok(Ok(next));
-                    }
+                ready.keep_current(self.hand.changes());
+                match ready.records.pop_front() {
+                    Some(next) => return Ok(Ok(next)),
+                    None => continue,
                 }
-                continue;
             }
             drop(ready);
             match self.try_batch()? {
-                Ok(batch) => self.ready.lock().extend(batch.into_single()),
+                Ok(batch) => self.ready.lock().records.extend(batch.into_single()),
                 Err(limit) => return Ok(Err(limit)),
             }
         }
@@ -650,7 +670,7 @@ impl<K: Serde, V: Serde> KafkaStreamConsumer<K, V> for Consumer<K, V> {
                 Source::Threaded(threaded) => threaded.consumer.seek(partition, offset).await?,
             }
             // What was taken for its old place is not handed out.
-            self.ready.lock().retain(Delivered::is_current);
+            self.ready.lock().keep_current(self.hand.changes());
             Ok(())
         })
     }

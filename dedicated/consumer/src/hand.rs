@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -68,6 +70,8 @@ struct State {
 pub(crate) struct Hand {
     state: Mutex<State>,
     bell: Arc<Bell>,
+    /// Counts whatever makes a place no longer current, so that who holds many asks only then.
+    changes: AtomicU64,
     max_records: usize,
     max_bytes: usize,
 }
@@ -82,7 +86,17 @@ pub(crate) struct Place {
 
 impl Hand {
     pub(crate) fn new(bell: &Arc<Bell>, max_records: usize, max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), bell: Arc::clone(bell), max_records, max_bytes })
+        let (state, bell) = (Mutex::default(), Arc::clone(bell));
+        Arc::new(Self { state, bell, changes: AtomicU64::new(0), max_records, max_bytes })
+    }
+
+    /// Grows whenever a place that was current is no more.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+
+    fn has_changed(&self) {
+        self.changes.fetch_add(1, Release);
     }
 
     /// How many records may be taken; 0 where there is no room. Whoever gets 0 is woken once there is.
@@ -99,6 +113,7 @@ impl Hand {
     /// A partition is assigned: a new epoch begins.
     pub(crate) fn assign(&self, partition: &Partition) {
         let mut state = self.state.lock();
+        self.has_changed();
         let state = &mut *state;
         state.epochs += 1;
         let slot = *state.places.entry(partition.clone()).or_insert(state.held.len());
@@ -142,11 +157,13 @@ impl Hand {
         for partition in partitions {
             self.with(partition, |held| held.is_leaving = true);
         }
+        self.has_changed();
     }
 
     /// What is in hand of these is no longer acknowledged; what was settled may still be committed.
     pub(crate) fn freeze(&self, partitions: &[Partition]) {
         let mut state = self.state.lock();
+        self.has_changed();
         let state = &mut *state;
         for partition in partitions {
             let Some(&slot) = state.places.get(partition) else { continue };
@@ -167,6 +184,7 @@ impl Hand {
     /// Their epoch ends: nothing of them is acknowledged any more.
     pub(crate) fn end(&self, partitions: &[Partition]) {
         let mut state = self.state.lock();
+        self.has_changed();
         let state = &mut *state;
         for partition in partitions {
             let Some(&slot) = state.places.get(partition) else { continue };
@@ -301,6 +319,7 @@ impl Hand {
         let state = &mut *state;
         let held = &mut state.held[place.slot];
         let Some(watermark) = held.settled.watermark().filter(|_| held.epoch == place.epoch) else { return };
+        self.has_changed();
         state.epochs += 1;
         held.epoch = state.epochs;
         held.settled = Settled::default();

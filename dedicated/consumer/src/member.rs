@@ -315,14 +315,13 @@ impl Member {
         }
     }
 
-    /// Serves the group while records of an earlier look are handed out. Whether partitions may have gone.
-    pub(crate) fn attend(&mut self) -> bool {
+    /// Serves the group while records of an earlier look are handed out.
+    pub(crate) fn attend(&mut self) {
         self.serve();
         // Its answers come by the way of the records.
         if matches!(self.fetches, Fetches::Stream(_)) {
             self.take();
         }
-        self.events.iter().any(|event| matches!(event, Event::Revoking { .. } | Event::Revoked(_) | Event::Lost(_)))
     }
 
     fn bell_of_task(&mut self) -> std::io::Result<&AsyncFd<Arc<Bell>>> {
@@ -857,6 +856,10 @@ impl Member {
 
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
+    }
+
+    pub(crate) fn hand(&self) -> &Arc<Hand> {
+        &self.hand
     }
 
     pub(crate) fn config(&self) -> &FastConsumerConfig {
