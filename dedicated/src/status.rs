@@ -303,13 +303,8 @@ mod tests {
         }
         log.commit("g", "t", &[(0, 4)]).await.unwrap();
         let board = Arc::<Board>::default();
-        let shown = Shown {
-            function: "f",
-            is_owner: true,
-            group: "g".into(),
-            topics: vec!["t".into()],
-            board: board.clone(),
-        };
+        let shown =
+            Shown { function: "f", is_owner: true, group: "g".into(), topics: vec!["t".into()], board: board.clone() };
         let status = Status::new(vec![shown], clock.clone());
         let none = Progress { mark: None, next: None, oldest_ms: None, is_held_back: false };
         board.note((0..2).map(|partition| (TopicPartition::new("t", partition), (none, None))).collect());
