@@ -33,6 +33,8 @@ pub use flow::{Filter, Flow, Map, Mapped, Settle};
 pub use hand::{Partition, Receipt};
 pub use member::{Event, Member};
 pub use migrate::IntoFastConsumer;
+#[doc(hidden)]
+pub use native::ceiling;
 pub use rdkafka;
 pub use settled::Settled;
 pub use transaction::{InGroup, Transaction, TransactionError, Transactions};

@@ -939,3 +939,146 @@ pub(crate) fn list_of(partitions: &[Partition]) -> TopicPartitionList {
 fn names(partitions: &[Partition]) -> String {
     partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+
+    use super::*;
+
+    const TOPIC: &str = "tried";
+
+    /// librdkafka's own stand-in for a broker: what is tried here is this side.
+    fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 2, 1).unwrap();
+        cluster
+    }
+
+    fn fill(brokers: &str, numbers: std::ops::Range<i64>) {
+        let producer: BaseProducer = rdkafka::ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+        for number in numbers {
+            for partition in 0..2 {
+                let value = number.to_string();
+                producer
+                    .send(BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(&value))
+                    .map_err(|of| of.0)
+                    .unwrap();
+            }
+        }
+        producer.flush(CALL).unwrap();
+    }
+
+    fn member(brokers: &str) -> Member {
+        let config = FastConsumerConfig::builder(brokers, "tried")
+            .tier(ConsumerTier::Standard)
+            .topics([TOPIC])
+            .with(|config| config.tick_ms = 200)
+            .build();
+        Member::open(&config.unwrap()).unwrap()
+    }
+
+    fn batches(member: &mut Member, records: usize) -> Vec<Batch> {
+        let (mut batches, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+        while batches.iter().map(Batch::len).sum::<usize>() < records {
+            assert!(Instant::now() < deadline, "{batches:?}");
+            if let Some(Event::Batch(batch)) = member.next_blocking(Duration::from_millis(50)) {
+                batches.push(batch);
+            }
+        }
+        batches
+    }
+
+    fn offsets(batches: &[Batch], partition: i32) -> Vec<i64> {
+        let of = batches.iter().filter(|batch| batch.partition().number == partition);
+        of.flat_map(|batch| batch.records().iter().map(|record| record.offset())).collect()
+    }
+
+    #[test]
+    fn a_forwarding_that_has_ended_is_mended_and_nothing_is_lost_or_doubled() {
+        let cluster = cluster();
+        let brokers = cluster.bootstrap_servers();
+        fill(&brokers, 0..20);
+        let mut member = member(&brokers);
+        let mut all = batches(&mut member, 40);
+        let Fetches::Own(own) = &mut member.fetches else { panic!("it has a queue of its own") };
+        own.end_forwarding(TOPIC, 0);
+        fill(&brokers, 20..40);
+        all.extend(batches(&mut member, 40));
+        for partition in 0..2 {
+            assert_eq!(offsets(&all, partition), (0..40).collect::<Vec<_>>());
+        }
+        assert!(all.into_iter().all(Batch::settle_all));
+        assert_eq!(member.in_hand(), (0, 0));
+        member.close(drop);
+    }
+
+    /// librdkafka 2.12 takes an error for a record when it counts its position (librdkafka#4844).
+    #[test]
+    fn an_error_in_place_of_a_record_is_a_value_and_moves_no_position() {
+        use rdkafka::types::RDKafkaApiKey::Fetch;
+        use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as REFUSED;
+        let cluster = cluster();
+        let brokers = cluster.bootstrap_servers();
+        fill(&brokers, 0..10);
+        let mut member = member(&brokers);
+        let mut all = batches(&mut member, 20);
+        cluster.request_errors(Fetch, &[REFUSED; 4]);
+        let (mut errors, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+        while errors.len() < 2 {
+            assert!(Instant::now() < deadline, "{errors:?}");
+            match member.next_blocking(Duration::from_millis(50)) {
+                Some(Event::RecordError { partition, code, .. }) => {
+                    assert_eq!(code, RDKafkaErrorCode::TopicAuthorizationFailed);
+                    errors.push(partition);
+                }
+                Some(Event::Batch(batch)) => panic!("{batch:?}"),
+                _ => {}
+            }
+        }
+        cluster.clear_request_errors(Fetch);
+        // librdkafka goes on from its own position after a pause.
+        let assigned = member.assignment();
+        member.pause(&assigned).unwrap();
+        fill(&brokers, 10..20);
+        assert!(member.positions().iter().all(|(_, next)| *next == Some(10)));
+        member.resume(&assigned).unwrap();
+        all.extend(batches(&mut member, 20));
+        for partition in 0..2 {
+            assert_eq!(offsets(&all, partition), (0..20).collect::<Vec<_>>());
+        }
+        assert!(all.into_iter().all(Batch::settle_all));
+        member.close(drop);
+    }
+
+    #[test]
+    fn what_is_in_hand_outlives_its_member_and_acknowledges_nothing() {
+        let cluster = cluster();
+        let brokers = cluster.bootstrap_servers();
+        fill(&brokers, 0..5);
+        let mut member = member(&brokers);
+        let mut all = batches(&mut member, 10);
+        let single: Vec<_> = all.remove(0).into_single().collect();
+        let (records, receipt) = all.remove(0).into_parts();
+        let shared = records.into_shared();
+        let bytes = shared.payload(0).unwrap();
+        drop((member, shared));
+        // The client lives as long as one of them.
+        assert_eq!(&bytes[..], b"0");
+        assert_eq!(single[4].record().payload(), Some(&b"4"[..]));
+        assert!(!receipt.settle_all());
+        assert!(single.into_iter().all(|of| !of.settle()));
+        drop(bytes);
+    }
+
+    #[test]
+    fn runs_are_cut_where_a_record_is_left_out_or_a_hole_is_not_covered() {
+        let offsets = [3, 4, 7, 8, 9];
+        let cut = |starts: [Option<i64>; 5]| runs(&starts, |index| offsets[index]);
+        assert_eq!(cut([Some(3), Some(4), Some(5), Some(8), Some(9)]), [(0, 5)], "5 and 6 are covered by 7");
+        assert_eq!(cut([Some(3), None, Some(7), Some(8), None]), [(0, 1), (2, 4)]);
+        assert_eq!(cut([Some(3), Some(4), Some(7), Some(8), Some(9)]), [(0, 2), (2, 5)]);
+        assert_eq!(cut([None; 5]), []);
+    }
+}

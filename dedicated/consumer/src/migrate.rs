@@ -1,6 +1,8 @@
 //! From rdkafka's consumers to one of this crate.
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::util::AsyncRuntime;
 
 use crate::codec::Serde;
@@ -40,17 +42,22 @@ pub trait IntoFastConsumer: Sized {
 
 impl<C: ConsumerContext + 'static, R: AsyncRuntime> IntoFastConsumer for StreamConsumer<C, R> {
     fn fast_config(&self, tier: ConsumerTier) -> Result<FastConsumerConfig, ConsumerError> {
-        let topics = self.subscription().map_err(ConsumerError::kafka("to read the subscription"))?;
-        let topics = topics.elements().iter().map(|topic| topic.topic().to_owned()).collect();
-        config_of(native::settings_of(self.client()), topics, tier)
+        config_of(native::settings_of(self.client()), topics_of(self.subscription())?, tier)
     }
 }
 
 impl<C: ConsumerContext + 'static> IntoFastConsumer for BaseConsumer<C> {
     fn fast_config(&self, tier: ConsumerTier) -> Result<FastConsumerConfig, ConsumerError> {
-        let topics = self.subscription().map_err(ConsumerError::kafka("to read the subscription"))?;
-        let topics = topics.elements().iter().map(|topic| topic.topic().to_owned()).collect();
-        config_of(native::settings_of(self.client()), topics, tier)
+        config_of(native::settings_of(self.client()), topics_of(self.subscription())?, tier)
+    }
+}
+
+fn topics_of(subscription: KafkaResult<TopicPartitionList>) -> Result<Vec<String>, ConsumerError> {
+    match subscription {
+        Ok(list) => Ok(list.elements().iter().map(|topic| topic.topic().to_owned()).collect()),
+        // One without a group is refused with the rest of what is wrong.
+        Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownGroup)) => Ok(Vec::new()),
+        Err(error) => Err(ConsumerError::kafka("to read the subscription")(error)),
     }
 }
 
@@ -98,7 +105,10 @@ fn config_of(
             | "group.protocol"
             | "heartbeat.interval.ms"
             | "allow.auto.create.topics"
-            | "auto.commit.enable" => {}
+            | "auto.commit.enable"
+            | "client.software.name"
+            | "client.software.version"
+            | "log_level" => {}
             _ => {
                 config.properties.insert(name, value);
             }

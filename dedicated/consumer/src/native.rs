@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{IsError, RDKafkaErrorCode};
+use rdkafka::error::{IsError, KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, TopicPartitionList};
 
 use tokio::io::Interest;
@@ -250,6 +250,18 @@ impl OwnQueue {
         }
     }
 
+    /// As librdkafka does when a fetch stops late: what is fetched comes to the consumer's own queue again.
+    #[cfg(test)]
+    pub(crate) fn end_forwarding(&mut self, topic: &str, partition: i32) {
+        let topic = CString::new(topic).expect("a topic's name has no zero");
+        // SAFETY: as of `forward`.
+        unsafe {
+            let of = sys::rd_kafka_queue_get_partition(self.queue.client.handle(), topic.as_ptr(), partition);
+            sys::rd_kafka_queue_forward(of, Queue::of_consumer(&self.queue.client).expect("in a group").raw.as_ptr());
+            sys::rd_kafka_queue_destroy(of);
+        }
+    }
+
     /// Takes at most `limit` messages of those that are there, and waits for none. Whoever keeps one puts it into [`Messages`].
     pub(crate) fn take(&mut self, limit: usize) -> impl Iterator<Item = Message> + '_ {
         let limit = limit.min(self.pointers.len());
@@ -268,6 +280,42 @@ impl OwnQueue {
     pub(crate) fn ring(&mut self, bell: &Arc<Bell>) {
         self.queue.ring(bell);
     }
+}
+
+/// What librdkafka gives at best, for benches to compare with: a loop of batch calls on the consumer's own queue, of partitions
+/// that are assigned without a group. Reads `count` records; how many bytes they had. `begun` is called with the first.
+pub fn ceiling(
+    config: &rdkafka::ClientConfig,
+    assignment: &TopicPartitionList,
+    count: usize,
+    begun: impl FnOnce(),
+) -> Result<usize, KafkaError> {
+    let consumer: rdkafka::consumer::BaseConsumer<FastContext> = config.create_with_context(FastContext::default())?;
+    let consumer = Arc::new(consumer);
+    consumer.assign(assignment)?;
+    let client: Client = Arc::clone(&consumer) as Client;
+    let gone = || KafkaError::ClientCreation("the consumer has no queue".to_owned());
+    let queue = Queue::of_consumer(&client).ok_or_else(gone)?;
+    let (mut pointers, mut begun) = (vec![ptr::null_mut(); 1_024], Some(begun));
+    let (mut read, mut bytes) = (0, 0);
+    while read < count {
+        // SAFETY: the array has room for so many; nobody else reads the queue, and without a group it has no rebalance to lose.
+        let taken = unsafe {
+            sys::rd_kafka_consume_batch_queue(queue.raw.as_ptr(), 100, pointers.as_mut_ptr(), pointers.len())
+        };
+        for pointer in &pointers[..usize::try_from(taken).unwrap_or(0)] {
+            let Some(raw) = NonNull::new(*pointer) else { continue };
+            let message = Message { raw, parsed: Once::new() };
+            if message.error().is_none() {
+                if let Some(begun) = begun.take() {
+                    begun();
+                }
+                read += 1;
+                bytes += message.payload().map_or(0, <[u8]>::len);
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 /// A queue of librdkafka, or a counted reference to one.
