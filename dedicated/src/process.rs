@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lyceum_around::system_clock::SystemClock;
@@ -14,7 +13,6 @@ use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{Services, Subscriber};
-use lyceum_core::subscription::{Effect, Subscription};
 use lyceum_documents::asyncapi::{Brokers, Deployment};
 use lyceum_functions::Ports;
 use lyceum_kafka::settings::Encryption;
@@ -36,17 +34,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Membership};
 use crate::keys::KeysByLook;
-use crate::reader::Reader;
+use crate::reader::{Reader, time_limit};
 use crate::source::Source;
 use crate::source::kafka::{Joining, KafkaSource};
 use crate::status::{Board, Shown, Status};
 use crate::telling::Telling;
 use crate::work::{Endings, Here};
-
-/// A batch's time limit, that of its function on Lambda: one that asks somebody has as long as a mapping of Kafka lets one run.
-pub fn time_limit(subscription: &Subscription) -> Duration {
-    Duration::from_secs(if subscription.effect == Effect::Calling { 840 } else { 60 })
-}
 
 /// Everything that keeps the process from starting.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ use lyceum_core::ports::event_log::rules::payload_bytes;
 use lyceum_core::process::{Delivery, Subscriber};
 use lyceum_core::record::Record;
 use lyceum_core::retry::Backoff;
+use lyceum_core::subscription::{Effect, Subscription};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -27,15 +28,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::lanes::{Batch, Lanes, Limits, Order, Received, TopicPartition};
-use crate::source::{Brought, Source};
+use crate::source::{Brought, PATIENCE, Source};
 use crate::status::Board;
 
 /// How often offsets are committed. A kill costs what was settled since then: its records come again, and are known.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// How long one commit may take: the partitions' next owner waits for it.
 const COMMIT_LIMIT: Duration = Duration::from_secs(5);
-/// How long what is in flight of a revoked partition may take.
-pub const PATIENCE: Duration = Duration::from_secs(8);
 /// How long what is in flight may take once the process is to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 /// How long the last commit may take.
@@ -48,6 +47,11 @@ const SOURCE_BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap:
 const NOTE_INTERVAL: Duration = Duration::from_millis(250);
 /// Beyond an invocation's own time, which ends by itself.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A batch's time limit, that of its function on Lambda: one that asks somebody has as long as a mapping of Kafka lets one run.
+pub fn time_limit(subscription: &Subscription) -> Duration {
+    Duration::from_secs(if subscription.effect == Effect::Calling { 840 } else { 60 })
+}
 
 /// What a reader is made of.
 pub struct Reader {

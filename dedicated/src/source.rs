@@ -8,6 +8,7 @@
 //! What a source promises is held by the tests of [`crate::reader`] in memory, and by rows of the fault matrix on a broker.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_core::ports::event_log::EventLogError;
@@ -17,6 +18,9 @@ use crate::lanes::TopicPartition;
 
 pub mod kafka;
 pub mod log;
+
+/// How long what is in flight of a revoked partition may take.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What a source brings.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::process::time_limit;
+use crate::reader::time_limit;
 
 /// So many endings are kept of what one watch has not asked for yet.
 const MOST_ENDINGS: usize = 100_000;

@@ -17,9 +17,8 @@ use lyceum_core::record::{Header, NO_TIMESTAMP, Position, Record};
 use lyceum_kafka::elsewhere;
 use lyceum_kafka::settings::{KafkaSettings, Sasl};
 
-use super::{Brought, Source};
+use super::{Brought, PATIENCE, Source};
 use crate::lanes::{Limits, TopicPartition};
-use crate::reader::PATIENCE;
 
 /// How often the member commits what is settled.
 const COMMIT_INTERVAL_MS: u64 = 200;

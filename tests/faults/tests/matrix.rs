@@ -654,16 +654,16 @@ fn containers_work(matrix: &mut Matrix<'_>) {
         Kind::ContainerDies,
         "a container whose stores are cut off in turn only waits",
         About::new(
-            "the container's DynamoDB, search and Kafka refused for 8 s each, in turn",
+            "the container's DynamoDB, search and Kafka refused for 5 s each, in turn",
             ALL,
-            amount(22_000, 1_000),
+            amount(44_000, 1_000),
         ),
         async |stand| {
             let worker = stand.start(stand.order().as_container()).await?;
-            for (share, line) in [(0.1, &stand.dynamodb), (0.3, &stand.search), (0.5, &stand.kafka)] {
+            for (share, line) in [(0.02, &stand.dynamodb), (0.2, &stand.search), (0.4, &stand.kafka)] {
                 stand.until(share).await?;
                 line.set(Line::Refuse);
-                pause(8).await;
+                pause(5).await;
                 stand.must_be_at_work().await?;
                 line.set(Line::Pass);
             }
