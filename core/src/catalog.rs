@@ -88,8 +88,8 @@ pub enum ObjectIs {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     families: Vec<&'static FamilySpec>,
-    /// Every event type, by its name: each record is looked up.
-    by_name: Vec<Known>,
+    /// Every event type, by the mark of its name: each record is looked up.
+    by_mark: Vec<(u64, Known)>,
 }
 
 /// What an event type's name means.
@@ -109,12 +109,12 @@ pub const STATEMENT: &str = "statement";
 impl Catalog {
     /// The catalog of these families.
     pub fn new(families: Vec<&'static FamilySpec>) -> Self {
-        let mut catalog = Self { families, by_name: Vec::new() };
-        let mut by_name: Vec<Known> = catalog.event_types().map(known).collect();
-        // Of two of one name the first one is meant.
-        by_name.sort_by_key(|known| by_length(known.name));
-        by_name.dedup_by_key(|known| known.name);
-        catalog.by_name = by_name;
+        let mut catalog = Self { families, by_mark: Vec::new() };
+        let mut by_mark: Vec<(u64, Known)> =
+            catalog.event_types().map(known).map(|known| (mark(known.name), known)).collect();
+        // Of two of one name the first one is meant: it stays before the other.
+        by_mark.sort_by_key(|(mark, _)| *mark);
+        catalog.by_mark = by_mark;
         catalog
     }
 
@@ -146,8 +146,10 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        let at = self.by_name.binary_search_by_key(&by_length(name), |known| by_length(known.name)).ok()?;
-        self.by_name.get(at).copied()
+        let wanted = mark(name);
+        let first = self.by_mark.partition_point(|(mark, _)| *mark < wanted);
+        let alike = self.by_mark.iter().skip(first).take_while(|(mark, _)| *mark == wanted);
+        alike.map(|(_, known)| known).find(|known| known.name == name).copied()
     }
 
     /// Where a statement goes that no family claims.
@@ -167,9 +169,10 @@ impl Catalog {
     }
 }
 
-/// How names are ordered: most are told apart by their lengths alone.
-fn by_length(name: &str) -> (usize, &str) {
-    (name.len(), name)
+/// A number by which nearly all names are told apart: of how they end and how long they are.
+fn mark(name: &str) -> u64 {
+    let end = name.as_bytes().last_chunk().map_or(0, |end| u64::from_le_bytes(*end));
+    end.rotate_left(8) ^ name.len() as u64
 }
 
 /// An event type as the catalog knows it.
