@@ -88,8 +88,8 @@ pub enum ObjectIs {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     families: Vec<&'static FamilySpec>,
-    /// Every event type, by the mark of its name: each record is looked up.
-    by_mark: Vec<(u64, Known)>,
+    /// Every event type, in the bucket of its name: each record is looked up.
+    buckets: Vec<Vec<Known>>,
 }
 
 /// What an event type's name means.
@@ -109,12 +109,13 @@ pub const STATEMENT: &str = "statement";
 impl Catalog {
     /// The catalog of these families.
     pub fn new(families: Vec<&'static FamilySpec>) -> Self {
-        let mut catalog = Self { families, by_mark: Vec::new() };
-        let mut by_mark: Vec<(u64, Known)> =
-            catalog.event_types().map(known).map(|known| (mark(known.name), known)).collect();
-        // Of two of one name the first one is meant: it stays before the other.
-        by_mark.sort_by_key(|(mark, _)| *mark);
-        catalog.by_mark = by_mark;
+        let mut catalog = Self { families, buckets: Vec::new() };
+        let mut buckets = vec![Vec::new(); BUCKETS];
+        // Of two of one name the first one is meant: it stands before the other.
+        for known in catalog.event_types().map(known) {
+            buckets[bucket(known.name)].push(known);
+        }
+        catalog.buckets = buckets;
         catalog
     }
 
@@ -146,10 +147,7 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        let wanted = mark(name);
-        let first = self.by_mark.partition_point(|(mark, _)| *mark < wanted);
-        let alike = self.by_mark.iter().skip(first).take_while(|(mark, _)| *mark == wanted);
-        alike.map(|(_, known)| known).find(|known| known.name == name).copied()
+        self.buckets[bucket(name)].iter().find(|known| known.name == name).copied()
     }
 
     /// Where a statement goes that no family claims.
@@ -169,10 +167,15 @@ impl Catalog {
     }
 }
 
-/// A number by which nearly all names are told apart: of how they end and how long they are.
-fn mark(name: &str) -> u64 {
+/// A few for each event type, so that most have one of their own.
+const BUCKETS: usize = 256;
+
+/// Names are told apart by how they end and how long they are.
+fn bucket(name: &str) -> usize {
     let end = name.as_bytes().last_chunk().map_or(0, |end| u64::from_le_bytes(*end));
-    end.rotate_left(8) ^ name.len() as u64
+    // Fibonacci hashing: the upper bits of the product depend on all of the number's.
+    let product = (end ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product >> (u64::BITS - BUCKETS.ilog2())) as usize
 }
 
 /// An event type as the catalog knows it.

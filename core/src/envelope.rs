@@ -416,7 +416,9 @@ impl<'a, 'c> Opening<'a, 'c> {
             Some(given) => given.into(),
             None => SmolStr::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
         };
-        let envelope = Box::new(Envelope {
+        // It is put together where it stays: it is large.
+        let room = Box::new_uninit();
+        let envelope = Envelope {
             id,
             event_type: known.name,
             tenant: self.tenant.take().map_or_else(|| self.hint.config.default_tenant.clone(), SmolStr::from),
@@ -427,8 +429,8 @@ impl<'a, 'c> Opening<'a, 'c> {
             body,
             raw,
             pointer,
-        });
-        Ok((known, envelope))
+        };
+        Ok((known, Box::write(room, envelope)))
     }
 
     /// The record's value.

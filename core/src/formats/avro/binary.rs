@@ -22,6 +22,9 @@ const MAX_ITEMS: usize = 100_000;
 /// So many bytes has a long that needs all of its 64 bits, seven a byte.
 const MAX_LONG_BYTES: usize = 10;
 
+/// A text of so many bytes is looked at by itself.
+const LONG_TEXT_BYTES: usize = 32;
+
 /// How many of these bytes, from the first on, are ASCII.
 fn ascii_len(bytes: &[u8]) -> usize {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -188,18 +191,31 @@ impl<'d, 's> Bytes<'d, 's> {
 
     #[inline]
     fn text(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
-        let bytes = self.with_length(path, "a string")?;
-        let from = self.ascii_left - self.left.len() - bytes.len();
-        match self.ascii.get(from..from + bytes.len()) {
+        match self.text_in_ascii() {
             Some(text) => Ok(text),
-            None => Ok(self.text_ahead(bytes, path)),
+            None => self.text_ahead(path),
         }
     }
 
-    /// A text that was not looked at yet. Texts are short and stand side by side: to look at all that follows one in ASCII costs
-    /// less than to look at each.
+    /// The next text, where it lies with its length in what was looked at.
+    #[inline]
+    fn text_in_ascii(&mut self) -> Option<&'d str> {
+        let from = self.ascii_left - self.left.len();
+        // A byte of ASCII is the whole of a number; an odd one is a negative number's.
+        let length = self.ascii.as_bytes().get(from).filter(|length| **length & 1 == 0)? >> 1;
+        let text = self.ascii.get(from + 1..from + 1 + usize::from(length))?;
+        self.left = self.left.get(1 + text.len()..)?;
+        Some(text)
+    }
+
+    /// A text that was not looked at yet. Most texts are short and stand side by side: to look at all that follows one in ASCII
+    /// costs less than to look at each.
     #[inline(never)]
-    fn text_ahead(&mut self, bytes: &'d [u8], path: &Path<'_>) -> &'d str {
+    fn text_ahead(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
+        let bytes = self.with_length(path, "a string")?;
+        if bytes.len() >= LONG_TEXT_BYTES {
+            return Ok(self.utf8(bytes, path));
+        }
         let left = self.left.len() + bytes.len();
         let ahead = &self.whole[self.whole.len() - left..];
         let ascii = ascii_len(ahead);
@@ -207,9 +223,9 @@ impl<'d, 's> Bytes<'d, 's> {
             && let Ok(ascii) = std::str::from_utf8(&ahead[..ascii])
         {
             (self.ascii, self.ascii_left) = (ascii, left);
-            return &ascii[..bytes.len()];
+            return Ok(&ascii[..bytes.len()]);
         }
-        self.utf8(bytes, path)
+        Ok(self.utf8(bytes, path))
     }
 
     #[inline]
