@@ -433,6 +433,11 @@ impl<'a, 'c> Opening<'a, 'c> {
         Ok((known, Box::write(room, envelope)))
     }
 
+    /// The event type that was found.
+    pub fn event_type(&self) -> Option<&'static str> {
+        self.known.map(|known| known.name)
+    }
+
     /// The record's value.
     pub fn value(&self) -> &'a [u8] {
         self.value
@@ -474,7 +479,7 @@ impl<'a, 'c> Opening<'a, 'c> {
     }
 
     /// The first source that is there; sources that differ are a violation.
-    #[inline]
+    #[inline(always)]
     fn agree<const N: usize>(&mut self, what: &str, sources: [Source<'a>; N]) -> Option<Cow<'a, str>> {
         let mut first = None;
         for (pointer, text) in sources {

@@ -399,12 +399,14 @@ fn finish<'a, E: AvroEvents>(
         opening.finding("field.range", "/occurred_at", message);
     }
     if is_read("/event_type") {
-        if let Err(kind) = opening.find_type(("/event_type", named.clone()), None, None) {
+        let is_named = named.is_some();
+        if let Err(kind) = opening.find_type(("/event_type", named), None, None) {
             return Err(opening.invalid(kind));
         }
         let is_payload_read = !findings.iter().any(|of| of.pointer.starts_with("/payload"));
         let types = E::TYPES.get(E::branch(&payload)).copied().unwrap_or_default();
-        if let Some(named) = named.filter(|named| is_payload_read && !types.contains(&&**named)) {
+        let named = opening.event_type().filter(|_| is_named && is_payload_read);
+        if let Some(named) = named.filter(|named| !types.contains(named)) {
             let message = format!("the event type is {named}, and the payload is one of {}", types.join(", "));
             opening.finding("event-type.differs", "/payload", message);
         }

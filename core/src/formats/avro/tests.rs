@@ -827,7 +827,15 @@ proptest! {
     }
 
     #[test]
-    fn every_long_is_read_as_it_was_written(number in any::<i64>()) {
+    fn every_long_is_read_as_it_was_written_whatever_stands_behind_it(
+        number in any::<i64>(), shorter in 0..64_u32, behind in proptest::collection::vec(any::<i64>(), 0..4)
+    ) {
+        let number = number >> shorter;
         prop_assert_eq!(read_x::<i64>(r#""long""#, r#""long""#, &long(number)), Ok(number));
+        let longs = [&[number], &behind[..]].concat();
+        let items: Vec<Vec<u8>> = longs.iter().map(|number| long(*number)).collect();
+        let bytes = [long(longs.len() as i64), items.concat(), long(0)].concat();
+        let array = r#"{"type": "array", "items": "long"}"#;
+        prop_assert_eq!(read_x::<Vec<i64>>(array, array, &bytes), Ok(longs));
     }
 }
