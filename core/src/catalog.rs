@@ -88,8 +88,8 @@ pub enum ObjectIs {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     families: Vec<&'static FamilySpec>,
-    /// Every event type, by its name: each record is looked up.
-    by_name: Vec<Known>,
+    /// Every event type, in the bucket of its name: each record is looked up.
+    buckets: Vec<Vec<Known>>,
 }
 
 /// What an event type's name means.
@@ -109,12 +109,13 @@ pub const STATEMENT: &str = "statement";
 impl Catalog {
     /// The catalog of these families.
     pub fn new(families: Vec<&'static FamilySpec>) -> Self {
-        let mut catalog = Self { families, by_name: Vec::new() };
-        let mut by_name: Vec<Known> = catalog.event_types().map(known).collect();
-        // Of two of one name the first one is meant.
-        by_name.sort_by_key(|known| by_length(known.name));
-        by_name.dedup_by_key(|known| known.name);
-        catalog.by_name = by_name;
+        let mut catalog = Self { families, buckets: Vec::new() };
+        let mut buckets = vec![Vec::new(); BUCKETS];
+        // Of two of one name the first one is meant: it stands before the other.
+        for known in catalog.event_types().map(known) {
+            buckets[bucket(known.name)].push(known);
+        }
+        catalog.buckets = buckets;
         catalog
     }
 
@@ -146,8 +147,7 @@ impl Catalog {
         if name == STATEMENT {
             return self.plain_statement();
         }
-        let at = self.by_name.binary_search_by_key(&by_length(name), |known| by_length(known.name)).ok()?;
-        self.by_name.get(at).copied()
+        self.buckets[bucket(name)].iter().find(|known| known.name == name).copied()
     }
 
     /// Where a statement goes that no family claims.
@@ -167,9 +167,15 @@ impl Catalog {
     }
 }
 
-/// How names are ordered: most are told apart by their lengths alone.
-fn by_length(name: &str) -> (usize, &str) {
-    (name.len(), name)
+/// A few for each event type, so that most have one of their own.
+const BUCKETS: usize = 256;
+
+/// Names are told apart by how they end and how long they are.
+fn bucket(name: &str) -> usize {
+    let end = name.as_bytes().last_chunk().map_or(0, |end| u64::from_le_bytes(*end));
+    // Fibonacci hashing: the upper bits of the product depend on all of the number's.
+    let product = (end ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product >> (u64::BITS - BUCKETS.ilog2())) as usize
 }
 
 /// An event type as the catalog knows it.

@@ -241,6 +241,8 @@ pub struct Opening<'a, 'c> {
     known: Option<Known>,
     tenant: Option<Cow<'a, str>>,
     correlation_id: Option<Cow<'a, str>>,
+    /// What it says of being sent again.
+    sent_again: (Option<Position>, Option<u32>),
     /// Whether its sources of the tenant differ, and none of them is to be trusted.
     is_disputed: bool,
     findings: Vec<Finding>,
@@ -251,48 +253,61 @@ impl<'a, 'c> Opening<'a, 'c> {
     ///
     /// # Errors
     /// The record is over a limit.
+    #[inline]
     pub fn of(record: &'a Record, value: &'a [u8], hint: Hint<'c>) -> Result<Self, Box<Invalid>> {
         let correlation_id = header_text(&record.headers, "correlation-id").map(Cow::Borrowed);
-        let (id, known, findings) = (None, None, Vec::new());
-        let tenant = header_text(&record.headers, TENANT_HEADER).map(Cow::Borrowed);
-        let mut opening = Self { record, value, hint, id, known, tenant, correlation_id, is_disputed: false, findings };
-        if let Some(finding) = opening.over_a_limit() {
-            opening.findings.push(finding);
-            return Err(opening.invalid(DeadLetterKind::Oversized));
+        let (id, known, sent_again, findings) = (None, None, (None, None), Vec::new());
+        let (tenant, is_disputed) = (header_text(&record.headers, TENANT_HEADER).map(Cow::Borrowed), false);
+        let mut opening =
+            Self { record, value, hint, id, known, tenant, correlation_id, sent_again, is_disputed, findings };
+        match opening.begin() {
+            Ok(()) => Ok(opening),
+            Err(kind) => Err(opening.invalid(kind)),
         }
-        opening.findings.extend(replay_headers(record).err());
-        match hops_of(record) {
-            Err(damaged) => opening.findings.push(damaged),
-            Ok(hops) if hops > hint.config.hops => {
+    }
+
+    fn begin(&mut self) -> Result<(), DeadLetterKind> {
+        if let Some(finding) = self.over_a_limit() {
+            self.findings.push(finding);
+            return Err(DeadLetterKind::Oversized);
+        }
+        if self.record.headers.is_empty() {
+            return Ok(());
+        }
+        match replay_headers(self.record) {
+            Ok(said) => self.sent_again = said,
+            Err(damaged) => self.findings.push(damaged),
+        }
+        let most = self.hint.config.hops;
+        match hops_of(self.record) {
+            Err(damaged) => self.findings.push(damaged),
+            Ok(hops) if hops > most => {
                 let message = format!(
-                    "{hops} events led to this one, each a follow-up of the one before, and MAX_HOPS allows {}: reactions that \
-                     answer each other in a circle; find them by the correlation id, and end the circle in one of them",
-                    hint.config.hops
+                    "{hops} events led to this one, each a follow-up of the one before, and MAX_HOPS allows {most}: reactions that \
+                     answer each other in a circle; find them by the correlation id, and end the circle in one of them"
                 );
-                opening.finding("hops.limit", "", message);
+                self.finding("hops.limit", "", message);
             }
             Ok(_) => {}
         }
-        Ok(opening)
+        Ok(())
     }
 
     /// Finds the tenant: the header `tenant-id`, else the first of these. Where they differ it is nobody's, but for a header that
     /// a credential gave: then it is that one's, whatever the record says of itself.
     pub fn find_tenant(&mut self, [first, last]: [Source<'a>; 2]) {
         let (header, before) = (self.header(TENANT_HEADER), self.findings.len());
-        self.tenant = self.agree("tenant", &[header, first, last]);
-        let is_given = self.record.headers.iter().any(|header| header.name == TENANT_GIVEN_HEADER);
-        self.is_disputed = self.findings.len() > before && !is_given;
+        self.tenant = self.agree("tenant", [header, first, last]);
+        let is_given = || self.record.headers.iter().any(|header| header.name == TENANT_GIVEN_HEADER);
+        self.is_disputed = self.findings.len() > before && !is_given();
     }
 
     /// Judges the tenant that was found.
     pub fn judge_tenant(&mut self, pointer: &str) {
         let is_odd = |tenant: &str| {
-            let has_control = match tenant.is_ascii() {
-                true => tenant.bytes().any(|byte| byte.is_ascii_control()),
-                false => tenant.chars().any(char::is_control),
-            };
-            tenant.is_empty() || tenant.len() > 128 || has_control
+            // Of most tenants no byte may be a part of a control character.
+            let may_have_control = tenant.bytes().any(|byte| !matches!(byte, b' '..=b'~'));
+            tenant.is_empty() || tenant.len() > 128 || (may_have_control && tenant.chars().any(char::is_control))
         };
         if self.tenant.as_deref().is_some_and(is_odd) {
             self.finding("tenant.format", pointer, "a tenant is 1 to 128 bytes without control characters");
@@ -302,15 +317,15 @@ impl<'a, 'c> Opening<'a, 'c> {
     /// Finds the correlation id, there or in the header `correlation-id`.
     pub fn find_correlation_id(&mut self, source: Source<'a>) {
         let header = self.header("correlation-id");
-        self.correlation_id = self.agree("correlation-id", &[source, header]);
+        self.correlation_id = self.agree("correlation-id", [source, header]);
     }
 
     /// Finds the event's id: the body's own, there, or in the header `event-id`.
     pub fn find_id(&mut self, own: Option<Uuid>, source: Source<'a>) {
         self.id = own;
-        for (pointer, text) in [source, self.header(EVENT_ID_HEADER)] {
+        for (pointer, text) in [&source, &self.header(EVENT_ID_HEADER)] {
             let Some(text) = text else { continue };
-            match (self.id, lyceum_xapi::uuid::parse(&text)) {
+            match (self.id, lyceum_xapi::uuid::parse(text)) {
                 (_, None) => {
                     let shown: String = text.chars().take(64).collect();
                     self.finding(
@@ -343,7 +358,7 @@ impl<'a, 'c> Opening<'a, 'c> {
         otherwise: Option<Known>,
     ) -> Result<(), DeadLetterKind> {
         let (pointer, header) = (source.0, self.header("event-type"));
-        let Some(name) = self.agree("event-type", &[source, header]) else {
+        let Some(name) = self.agree("event-type", [source, header]) else {
             self.known = meant.map(|of| of.known).or(otherwise);
             return match self.known {
                 Some(_) => Ok(()),
@@ -393,13 +408,17 @@ impl<'a, 'c> Opening<'a, 'c> {
             self.finding("event-type.topic", pointer, message);
             return Err(self.invalid(DeadLetterKind::UnknownType));
         }
-        let (source, replay_count) = source_of(self.record);
+        let (source, replay_count) = std::mem::take(&mut self.sent_again);
+        let (source, replay_count) =
+            (source.unwrap_or_else(|| self.record.position.clone()), replay_count.unwrap_or(0));
         let id = self.id.unwrap_or_else(|| derived_event_id(&source));
         let correlation_id = match self.correlation_id.take().or_else(|| self.trace_id()) {
             Some(given) => given.into(),
             None => SmolStr::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
         };
-        let envelope = Box::new(Envelope {
+        // It is put together where it stays: it is large.
+        let room = Box::new_uninit();
+        let envelope = Envelope {
             id,
             event_type: known.name,
             tenant: self.tenant.take().map_or_else(|| self.hint.config.default_tenant.clone(), SmolStr::from),
@@ -410,8 +429,13 @@ impl<'a, 'c> Opening<'a, 'c> {
             body,
             raw,
             pointer,
-        });
-        Ok((known, envelope))
+        };
+        Ok((known, Box::write(room, envelope)))
+    }
+
+    /// The event type that was found.
+    pub fn event_type(&self) -> Option<&'static str> {
+        self.known.map(|known| known.name)
     }
 
     /// The record's value.
@@ -455,22 +479,29 @@ impl<'a, 'c> Opening<'a, 'c> {
     }
 
     /// The first source that is there; sources that differ are a violation.
-    fn agree(&mut self, what: &str, sources: &[(&str, Option<Cow<'a, str>>)]) -> Option<Cow<'a, str>> {
-        let mut given = sources.iter().filter_map(|(pointer, text)| text.as_ref().map(|text| (*pointer, text)));
-        let (_, first) = given.next()?;
-        for (pointer, other) in given {
-            if other != first {
-                let rule = match what {
-                    "tenant" => "tenant.differs",
-                    "correlation-id" => "correlation-id.differs",
-                    _ => "event-type.differs",
-                };
-                let message =
-                    format!("two sources of the {what} differ: {first:?} and {other:?}; send one, or the same");
-                self.findings.push(finding(rule, pointer, message));
+    #[inline(always)]
+    fn agree<const N: usize>(&mut self, what: &str, sources: [Source<'a>; N]) -> Option<Cow<'a, str>> {
+        let mut first = None;
+        for (pointer, text) in sources {
+            match (&first, text) {
+                (_, None) => {}
+                (None, text) => first = text,
+                (Some(first), Some(other)) if *first != other => self.differ(what, pointer, first, &other),
+                (Some(_), Some(_)) => {}
             }
         }
-        Some(first.clone())
+        first
+    }
+
+    #[cold]
+    fn differ(&mut self, what: &str, pointer: &str, first: &str, other: &str) {
+        let rule = match what {
+            "tenant" => "tenant.differs",
+            "correlation-id" => "correlation-id.differs",
+            _ => "event-type.differs",
+        };
+        let message = format!("two sources of the {what} differ: {first:?} and {other:?}; send one, or the same");
+        self.finding(rule, pointer, message);
     }
 
     /// The trace id of a W3C `traceparent`.

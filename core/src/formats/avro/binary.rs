@@ -4,7 +4,9 @@
 //!
 //! Source: Apache Avro 1.12 specification, "Binary encoding".
 
+use std::fmt;
 use std::marker::PhantomData;
+use std::str::Utf8Error;
 
 use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -17,10 +19,49 @@ use super::seen::{Path, Seen, Stop, Variant};
 /// So many items may arrays and maps of one record have together: an item may take no byte at all.
 const MAX_ITEMS: usize = 100_000;
 
+/// So many bytes has a long that needs all of its 64 bits, seven a byte.
+const MAX_LONG_BYTES: usize = 10;
+
+/// Of each byte of a word the one that is no part of ASCII, and says in a number that it goes on.
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// The number that ends within these eight bytes, and how many of them it has: their lower seven bits each, pushed together by
+/// pairs, which needs no turn for each byte.
+fn long_in_word(word: u64) -> Option<(u64, usize)> {
+    let end = !word & HIGH_BITS;
+    if end == 0 {
+        return None;
+    }
+    let ones = word & (end ^ (end - 1)) & !HIGH_BITS;
+    let twos = (ones & 0x007f_007f_007f_007f) | ((ones & 0x7f00_7f00_7f00_7f00) >> 1);
+    let fours = (twos & 0x0000_3fff_0000_3fff) | ((twos & 0x3fff_0000_3fff_0000) >> 2);
+    let eight = (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4);
+    Some((eight, end.trailing_zeros() as usize / 8 + 1))
+}
+
+/// A text of so many bytes is looked at by itself.
+const LONG_TEXT_BYTES: usize = 32;
+
+/// How many of these bytes, from the first on, are ASCII.
+fn ascii_len(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let high_bits = u64::from_le_bytes(*word) & HIGH_BITS;
+        if high_bits != 0 {
+            return at * 8 + high_bits.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8 + rest.iter().take_while(|byte| byte.is_ascii()).count()
+}
+
 /// The bytes of a record, and how far they are read.
 pub(super) struct Bytes<'d, 's> {
+    whole: &'d [u8],
     left: &'d [u8],
-    whole: usize,
+    /// Of what follows one another in ASCII, texts and what stands between them, the last that was looked at.
+    ascii: &'d str,
+    /// How many bytes were left where it begins.
+    ascii_left: usize,
     items: usize,
     fields: usize,
     pub(super) seen: &'s mut Seen,
@@ -60,7 +101,7 @@ impl<'a, 'd> Lend<'a, 'd> for Copied {
 
 impl<'d, 's> Bytes<'d, 's> {
     pub(super) fn of(bytes: &'d [u8], seen: &'s mut Seen) -> Self {
-        Self { left: bytes, whole: bytes.len(), items: 0, fields: 0, seen }
+        Self { whole: bytes, left: bytes, ascii: "", ascii_left: bytes.len(), items: 0, fields: 0, seen }
     }
 
     /// Bytes behind the value.
@@ -70,7 +111,7 @@ impl<'d, 's> Bytes<'d, 's> {
 
     #[cold]
     fn ended(&mut self, path: &Path<'_>, expected: &str) -> Stop {
-        let message = format!("expected {expected}, and the value ends after {} bytes", self.whole);
+        let message = format!("expected {expected}, and the value ends after {} bytes", self.whole.len());
         self.seen.note("record.malformed", path, message);
         Stop::Noted
     }
@@ -99,18 +140,27 @@ impl<'d, 's> Bytes<'d, 's> {
     }
 
     fn long_of_more(&mut self, path: &Path<'_>, expected: &str) -> Result<i64, Stop> {
+        if let Some((raw, length)) = self.left.first_chunk().and_then(|word| long_in_word(u64::from_le_bytes(*word))) {
+            self.left = &self.left[length..];
+            return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
+        }
         let mut raw = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(path, expected)?;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            raw |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
+        for (at, byte) in self.left.iter().take(MAX_LONG_BYTES).enumerate() {
+            raw |= u64::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 && (at + 1 < MAX_LONG_BYTES || *byte <= 1) {
+                self.left = &self.left[at + 1..];
                 return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
             }
         }
-        Err(self.malformed(path, format!("expected {expected}, found a number of more than 64 bits")))
+        Err(self.no_long(path, expected))
+    }
+
+    #[cold]
+    fn no_long(&mut self, path: &Path<'_>, expected: &str) -> Stop {
+        match self.left.len() < MAX_LONG_BYTES {
+            true => self.ended(path, expected),
+            false => self.malformed(path, format!("expected {expected}, found a number of more than 64 bits")),
+        }
     }
 
     /// A number outside of an int leaves the next value findable.
@@ -118,7 +168,7 @@ impl<'d, 's> Bytes<'d, 's> {
     fn int(&mut self, path: &Path<'_>) -> Result<i32, Stop> {
         let number = self.long(path, "an int")?;
         Ok(i32::try_from(number).unwrap_or_else(|_| {
-            self.seen.note("field.type", path, format!("expected an int, found {number}"));
+            self.odd(path, "an int", format_args!("{number}"));
             0
         }))
     }
@@ -133,11 +183,16 @@ impl<'d, 's> Bytes<'d, 's> {
     #[inline]
     fn take(&mut self, length: usize, path: &Path<'_>, expected: &str) -> Result<&'d [u8], Stop> {
         let Some((bytes, rest)) = self.left.split_at_checked(length) else {
-            let message = format!("expected {expected} of {length} bytes, and the value has {} more", self.left.len());
-            return Err(self.malformed(path, message));
+            return Err(self.too_few(path, expected, length));
         };
         self.left = rest;
         Ok(bytes)
+    }
+
+    #[cold]
+    fn too_few(&mut self, path: &Path<'_>, expected: &str, length: usize) -> Stop {
+        let message = format!("expected {expected} of {length} bytes, and the value has {} more", self.left.len());
+        self.malformed(path, message)
     }
 
     #[inline]
@@ -145,59 +200,116 @@ impl<'d, 's> Bytes<'d, 's> {
         let length = self.long(path, expected)?;
         match usize::try_from(length) {
             Ok(length) => self.take(length, path, expected),
-            Err(_) => Err(self.malformed(path, format!("expected {expected}, found the length {length}"))),
+            Err(_) => Err(self.no_length(path, expected, length)),
         }
+    }
+
+    #[cold]
+    fn no_length(&mut self, path: &Path<'_>, expected: &str, length: i64) -> Stop {
+        self.malformed(path, format!("expected {expected}, found the length {length}"))
     }
 
     #[inline]
     fn text(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
+        match self.text_in_ascii() {
+            Some(text) => Ok(text),
+            None => self.text_ahead(path),
+        }
+    }
+
+    /// The next text, where it lies with its length in what was looked at.
+    #[inline]
+    fn text_in_ascii(&mut self) -> Option<&'d str> {
+        let from = self.ascii_left - self.left.len();
+        // A byte of ASCII is the whole of a number; an odd one is a negative number's.
+        let length = self.ascii.as_bytes().get(from).filter(|length| **length & 1 == 0)? >> 1;
+        let text = self.ascii.get(from + 1..from + 1 + usize::from(length))?;
+        self.left = self.left.get(1 + text.len()..)?;
+        Some(text)
+    }
+
+    /// A text that was not looked at yet. Most texts are short and stand side by side: to look at all that follows one in ASCII
+    /// costs less than to look at each.
+    #[inline(never)]
+    fn text_ahead(&mut self, path: &Path<'_>) -> Result<&'d str, Stop> {
         let bytes = self.with_length(path, "a string")?;
+        if bytes.len() >= LONG_TEXT_BYTES {
+            return Ok(self.utf8(bytes, path));
+        }
+        let left = self.left.len() + bytes.len();
+        let ahead = &self.whole[self.whole.len() - left..];
+        let ascii = ascii_len(ahead);
+        if ascii >= bytes.len()
+            && let Ok(ascii) = std::str::from_utf8(&ahead[..ascii])
+        {
+            (self.ascii, self.ascii_left) = (ascii, left);
+            return Ok(&ascii[..bytes.len()]);
+        }
         Ok(self.utf8(bytes, path))
     }
 
     #[inline]
     fn utf8(&mut self, bytes: &'d [u8], path: &Path<'_>) -> &'d str {
-        std::str::from_utf8(bytes).unwrap_or_else(|error| {
-            let message = format!("expected a string, found bytes that are no UTF-8 from byte {}", error.valid_up_to());
-            self.seen.note("field.type", path, message);
-            ""
-        })
+        std::str::from_utf8(bytes).unwrap_or_else(|error| self.no_utf8(path, error))
+    }
+
+    #[cold]
+    fn no_utf8(&mut self, path: &Path<'_>, error: Utf8Error) -> &'d str {
+        let message = format!("expected a string, found bytes that are no UTF-8 from byte {}", error.valid_up_to());
+        self.seen.note("field.type", path, message);
+        ""
     }
 
     #[inline]
     fn boolean(&mut self, path: &Path<'_>) -> Result<bool, Stop> {
         let byte = self.byte(path, "a boolean")?;
         if byte > 1 {
-            self.seen.note("field.type", path, format!("expected a boolean, found the byte {byte}"));
+            self.odd(path, "a boolean", format_args!("the byte {byte}"));
         }
         Ok(byte == 1)
+    }
+
+    /// What is wrong and leaves the next value findable.
+    #[cold]
+    fn odd(&mut self, path: &Path<'_>, expected: &str, found: fmt::Arguments<'_>) {
+        self.seen.note("field.type", path, format!("expected {expected}, found {found}"));
     }
 
     #[inline]
     fn branch<'p>(&mut self, branches: &'p [OpId], path: &Path<'_>) -> Result<&'p OpId, Stop> {
         let at = self.long(path, "the branch of a union")?;
         let branch = usize::try_from(at).ok().and_then(|at| branches.get(at));
-        branch.ok_or_else(|| {
-            let message = format!("expected the branch of a union, 0 to {}, found {at}", branches.len() - 1);
-            self.malformed(path, message)
-        })
+        branch.ok_or_else(|| self.no_branch(path, branches.len(), at))
+    }
+
+    #[cold]
+    fn no_branch(&mut self, path: &Path<'_>, branches: usize, at: i64) -> Stop {
+        self.malformed(path, format!("expected the branch of a union, 0 to {}, found {at}", branches - 1))
     }
 
     #[inline]
     fn symbol(&mut self, symbols: &[Symbol], path: &Path<'_>) -> Result<u32, Stop> {
         let at = self.long(path, "an enum")?;
-        let Some(symbol) = usize::try_from(at).ok().and_then(|at| symbols.get(at)) else {
-            let message = format!("expected an enum of {} symbols, found {at}", symbols.len());
-            self.seen.note("field.type", path, message);
-            return Ok(0);
+        match usize::try_from(at).ok().and_then(|at| symbols.get(at)) {
+            Some(Symbol { is: Some(is), is_default: false, .. }) => Ok(*is),
+            symbol => Ok(self.odd_symbol(path, symbol, symbols.len(), at)),
+        }
+    }
+
+    /// What stands for a symbol that the reader does not know.
+    #[cold]
+    fn odd_symbol(&mut self, path: &Path<'_>, symbol: Option<&Symbol>, symbols: usize, at: i64) -> u32 {
+        let Some(symbol) = symbol else {
+            self.seen.note("field.type", path, format!("expected an enum of {symbols} symbols, found {at}"));
+            return 0;
         };
         if symbol.is_default {
             self.seen.unknown_symbol = Some((path.pointer(), symbol.name.clone()));
         }
-        Ok(symbol.is.unwrap_or_else(|| {
+        symbol.is.unwrap_or_else(|| {
             self.seen.note("field.type", path, format!("the symbol {:?} is not known", symbol.name));
             0
-        }))
+        })
     }
 
     /// How many items a block of an array or a map has; 0 ends it.
@@ -218,17 +330,27 @@ impl<'d, 's> Bytes<'d, 's> {
 
     /// Before the fields of a record: neither how deep it lies in others nor how many fields there are without a byte is the
     /// schema's to say, which a registry may have of anyone.
+    #[inline]
     fn enter(&mut self, fields: usize, path: &Path<'_>) -> Result<(), Stop> {
         if path.depth() > MAX_DEPTH {
-            return Err(self.malformed(path, format!("expected at most {MAX_DEPTH} records in each other")));
+            return Err(self.too_deep(path));
         }
         self.fields += fields;
         // What has a byte lies in no more records than that.
-        if self.fields > MAX_ITEMS + MAX_DEPTH * self.whole {
-            let message = format!("expected at most {MAX_ITEMS} fields that take no byte, found more");
-            return Err(self.malformed(path, message));
+        if self.fields > MAX_ITEMS + MAX_DEPTH * self.whole.len() {
+            return Err(self.many_fields(path));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn too_deep(&mut self, path: &Path<'_>) -> Stop {
+        self.malformed(path, format!("expected at most {MAX_DEPTH} records in each other"))
+    }
+
+    #[cold]
+    fn many_fields(&mut self, path: &Path<'_>) -> Stop {
+        self.malformed(path, format!("expected at most {MAX_ITEMS} fields that take no byte, found more"))
     }
 
     fn skip(&mut self, plan: &Plan, op: &Op, path: &Path<'_>) -> Result<(), Stop> {
@@ -307,7 +429,7 @@ pub(super) struct At<'b, 's, 'd, 'p, L> {
 
 impl<L> At<'_, '_, '_, '_, L> {
     /// The operation behind the writer's branch.
-    #[inline]
+    #[inline(always)]
     fn chosen(mut self) -> Result<Self, Stop> {
         while let Op::Branches(branches) = self.op {
             self.op = self.source.plan.get(*self.source.bytes.branch(branches, self.path)?);
@@ -315,6 +437,7 @@ impl<L> At<'_, '_, '_, '_, L> {
         Ok(self)
     }
 
+    #[inline(always)]
     fn inner(self, op: OpId) -> Self {
         Self { op: self.source.plan.get(op), ..self }
     }
@@ -399,6 +522,41 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
     }
 
     #[inline]
+    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Boolean => visitor.visit_bool(self.source.bytes.boolean(self.path)?),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_i32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Int => visitor.visit_i32(self.source.bytes.int(self.path)?),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_u32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Enum(symbols) => visitor.visit_u32(self.source.bytes.symbol(symbols, self.path)?),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
+        match self.op {
+            Op::Array(items) => {
+                let op = self.source.plan.get(*items);
+                visitor.visit_seq(Items { at: self, op, in_block: 0, next: 0 })
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    #[inline]
     fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Stop> {
         match self.op {
             Op::Double => visitor.visit_f64(f64::from_le_bytes(self.source.bytes.exact(self.path, "a double")?)),
@@ -471,8 +629,8 @@ impl<'a, 'd, L: Lend<'a, 'd>> de::Deserializer<'a> for At<'_, '_, 'd, '_, L> {
 
     serde::forward_to_deserialize_any! {
         <V: Visitor<'a>>
-        bool i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 char string bytes byte_buf unit unit_struct seq tuple tuple_struct map
-        identifier ignored_any
+        i8 i16 i128 u8 u16 u64 u128 f32 char string bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        ignored_any
     }
 }
 

@@ -221,11 +221,11 @@ fn read<'a, E: AvroEvents>(
     by: Option<Result<&Plan, &Vec<Mismatch>>>,
 ) -> Result<(Known, Box<Envelopes<'a, E>>), Box<Invalid>> {
     let mut opening = Opening::of(record, value, hint)?;
-    let mut seen = Seen::default();
+    let (schemas, mut seen) = (E::schemas(), Seen::default());
     let wire = match (framed, by) {
         (Framed::Binary(_, bytes), Some(Ok(plan))) => match bytes {
-            Cow::Borrowed(bytes) => of_bytes::<Wire<'_, _>, Lent>(bytes, plan, &E::schemas().reader, &mut seen),
-            Cow::Owned(bytes) => of_bytes::<Wire<'_, _>, Copied>(bytes, plan, &E::schemas().reader, &mut seen),
+            Cow::Borrowed(bytes) => of_bytes::<Wire<'_, _>, Lent>(bytes, plan, &schemas.reader, &mut seen),
+            Cow::Owned(bytes) => of_bytes::<Wire<'_, _>, Copied>(bytes, plan, &schemas.reader, &mut seen),
         },
         (Framed::Json, _) => return in_json::<E>(opening, value, hint),
         (Framed::Binary(schema, _), by) => {
@@ -256,7 +256,7 @@ fn read<'a, E: AvroEvents>(
         Ok(wire) if seen.findings.is_empty() => wire,
         _ => return Err(unread(opening, framed, value, seen)),
     };
-    let named = E::schemas().event_types.get(wire.event_type as usize).map(|name| Cow::Borrowed(name.as_str()));
+    let named = schemas.event_types.get(wire.event_type as usize).map(|name| Cow::Borrowed(name.as_str()));
     let named = unknown_type(&seen).map(Cow::Owned).or(named);
     finish::<E>(opening, wire, named, Vec::new(), hint)
 }
@@ -289,7 +289,7 @@ fn of_bytes<'a, 'd, T: Deserialize<'a>, L: Lend<'a, 'd>>(
         Ok(_) if left > 0 => {
             seen.note("record.malformed", &path, format!("{left} bytes are left behind the event"));
         }
-        Err(Stop::Said(what)) => note_said(what, seen),
+        Err(Stop::Said(what)) => note_said(&what.0, seen),
         Ok(_) | Err(Stop::Noted) => {}
     }
     value
@@ -343,7 +343,7 @@ fn in_json<'a, E: AvroEvents>(
         Ok(wire) => Some(wire),
         Err(Stop::Noted) => None,
         Err(Stop::Said(what)) => {
-            note_said(&what, &mut seen);
+            note_said(&what.0, &mut seen);
             None
         }
     };
@@ -399,17 +399,21 @@ fn finish<'a, E: AvroEvents>(
         opening.finding("field.range", "/occurred_at", message);
     }
     if is_read("/event_type") {
-        if let Err(kind) = opening.find_type(("/event_type", named.clone()), None, None) {
+        let is_named = named.is_some();
+        if let Err(kind) = opening.find_type(("/event_type", named), None, None) {
             return Err(opening.invalid(kind));
         }
         let is_payload_read = !findings.iter().any(|of| of.pointer.starts_with("/payload"));
         let types = E::TYPES.get(E::branch(&payload)).copied().unwrap_or_default();
-        if let Some(named) = named.filter(|named| is_payload_read && !types.contains(&&**named)) {
+        let named = opening.event_type().filter(|_| is_named && is_payload_read);
+        if let Some(named) = named.filter(|named| !types.contains(named)) {
             let message = format!("the event type is {named}, and the payload is one of {}", types.join(", "));
             opening.finding("event-type.differs", "/payload", message);
         }
     }
-    opening.extend(findings);
+    if !findings.is_empty() {
+        opening.extend(findings);
+    }
     let home_page = hint.config.learner_home_page.clone();
     opening.finish(Event { user_id, home_page, payload }, value, "", Some(occurred_at))
 }

@@ -68,11 +68,13 @@ impl Path<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn depth(&self) -> usize {
-        match self {
-            Self::Whole => 0,
-            Self::Member(parent, _) | Self::Item(parent, _) => 1 + parent.depth(),
+        let (mut at, mut depth) = (self, 0);
+        while let Self::Member(parent, _) | Self::Item(parent, _) = at {
+            (at, depth) = (*parent, depth + 1);
         }
+        depth
     }
 }
 
@@ -80,14 +82,18 @@ impl Path<'_> {
 #[derive(Debug)]
 pub(super) enum Stop {
     Noted,
-    Said(String),
+    Said(Box<Said>),
 }
+
+/// The words of a type; behind a pointer, since each value that is read is given back beside room for them.
+#[derive(Debug)]
+pub(super) struct Said(pub(super) String);
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Noted => f.write_str("it cannot be read further"),
-            Self::Said(what) => f.write_str(what),
+            Self::Said(what) => f.write_str(&what.0),
         }
     }
 }
@@ -95,8 +101,9 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 impl de::Error for Stop {
+    #[cold]
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Said(message.to_string())
+        Self::Said(Box::new(Said(message.to_string())))
     }
 }
 

@@ -333,6 +333,57 @@ fn everything_that_is_wrong_is_told_where_it_leaves_the_next_value_findable() {
 }
 
 #[test]
+fn each_text_is_judged_by_itself_whatever_stands_beside_it() {
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Three {
+        a: String,
+        b: String,
+        n: i64,
+        c: String,
+    }
+    let schema = record(
+        r#"{"name": "a", "type": "string"}, {"name": "b", "type": "string"}, {"name": "n", "type": "long"},
+        {"name": "c", "type": "string"}"#,
+    );
+    let schema = Schema::parse(&schema).unwrap();
+    // Some would be a character together, or with what stands between them; some end where a word of the machine does.
+    let texts: [&[u8]; 12] = [
+        b"",
+        b"a",
+        b"seven..",
+        b"fourteen bytes",
+        b"fifteen bytes..",
+        b"sixteen bytes...",
+        "wört".as_bytes(),
+        "fifteen bytes..\u{10ffff}".as_bytes(),
+        b"a\xc3",
+        b"\xa9",
+        b"sixteen bytes...\xe2\x82",
+        b"\xac",
+    ];
+    for (at, n) in (0..texts.len().pow(3)).flat_map(|at| [(at, 0), (at, -0x2_a4e1)]) {
+        let [a, b, c] = [at, at / texts.len(), at / texts.len().pow(2)].map(|at| texts[at % texts.len()]);
+        let bytes = [text(a), text(b), long(n), text(c)].concat();
+        let wrong = [("a", a), ("b", b), ("c", c)].into_iter().filter_map(|(name, text)| {
+            let from = std::str::from_utf8(text).err()?.valid_up_to();
+            Some((format!("/{name}"), format!("expected a string, found bytes that are no UTF-8 from byte {from}")))
+        });
+        let wrong: Vec<(String, String)> = wrong.collect();
+        let read = read_value::<Three>(&schema, &schema, &bytes)
+            .map_err(|found| found.into_iter().map(|of| (of.pointer, of.message)).collect::<Vec<_>>());
+        let texts = [a, b, c].map(|text| String::from_utf8_lossy(text).into_owned());
+        let wanted = match wrong.is_empty() {
+            true => {
+                let [a, b, c] = texts;
+                Ok(Three { a, b, n, c })
+            }
+            false => Err(wrong),
+        };
+        assert_eq!(read, wanted, "{bytes:02x?}");
+    }
+}
+
+#[test]
 fn no_number_of_the_senders_takes_memory_or_time() {
     let (strings, nulls) = (r#"{"type": "array", "items": "string"}"#, r#"{"type": "array", "items": "null"}"#);
     for length in [i64::MAX, 1 << 40, 3] {
@@ -776,7 +827,15 @@ proptest! {
     }
 
     #[test]
-    fn every_long_is_read_as_it_was_written(number in any::<i64>()) {
+    fn every_long_is_read_as_it_was_written_whatever_stands_behind_it(
+        number in any::<i64>(), shorter in 0..64_u32, behind in proptest::collection::vec(any::<i64>(), 0..4)
+    ) {
+        let number = number >> shorter;
         prop_assert_eq!(read_x::<i64>(r#""long""#, r#""long""#, &long(number)), Ok(number));
+        let longs = [&[number], &behind[..]].concat();
+        let items: Vec<Vec<u8>> = longs.iter().map(|number| long(*number)).collect();
+        let bytes = [long(longs.len() as i64), items.concat(), long(0)].concat();
+        let array = r#"{"type": "array", "items": "long"}"#;
+        prop_assert_eq!(read_x::<Vec<i64>>(array, array, &bytes), Ok(longs));
     }
 }
