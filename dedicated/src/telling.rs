@@ -31,9 +31,12 @@ pub struct Telling {
     pub clock: Arc<dyn Clock>,
 }
 
+/// A metric with its labels.
+type Series = (&'static str, Vec<(&'static str, Cow<'static, str>)>);
+
 /// What was observed of each series since it was told last.
 #[derive(Default)]
-struct Folded(BTreeMap<(&'static str, Vec<(&'static str, Cow<'static, str>)>), Vec<Sample>>);
+struct Folded(BTreeMap<Series, Vec<Sample>>);
 
 impl Folded {
     fn add(&mut self, samples: Vec<Sample>) {
