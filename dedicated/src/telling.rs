@@ -31,7 +31,7 @@ pub struct Telling {
     pub clock: Arc<dyn Clock>,
 }
 
-/// A metric's name and its labels.
+/// A metric with its labels.
 type Series = (&'static str, Vec<(&'static str, Cow<'static, str>)>);
 
 /// What was observed of each series since it was told last.
