@@ -135,6 +135,13 @@ impl<T> Batch<T> {
         self.tags.iter().map(|tag| (&tag.of, tag.offset))
     }
 
+    /// How many of the records are of each topic.
+    pub fn topics(&self) -> BTreeMap<&str, u64> {
+        let mut topics = BTreeMap::new();
+        self.tags.iter().for_each(|tag| *topics.entry(&*tag.of.topic).or_default() += 1);
+        topics
+    }
+
     /// Bytes of keys, values and headers.
     pub fn bytes(&self) -> usize {
         self.tags.iter().map(|tag| tag.bytes).sum()

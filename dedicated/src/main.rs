@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use lyceum_dedicated::config::Config;
 use lyceum_dedicated::process::Process;
 use lyceum_server::access::{Access, bind_address};
+use lyceum_server::ending::asked_to_end;
 use lyceum_server::http;
 use lyceum_spans::Spans;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -189,27 +190,5 @@ async fn health(port: u16, path: &str) -> Result<ExitCode> {
         Some("200") => Ok(ExitCode::SUCCESS),
         Some(code) => bail!("unhealthy: HTTP {code}"),
         None => bail!("what answers at 127.0.0.1:{port} does not speak HTTP"),
-    }
-}
-
-/// Comes back when a person or the system asks the process to end; it is listened for from this call on.
-fn asked_to_end() -> impl Future<Output = ()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        async move {
-            match signals {
-                [Ok(mut interrupt), Ok(mut terminate)] => {
-                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                }
-                [Ok(mut one), _] | [_, Ok(mut one)] => drop(one.recv().await),
-                _ => std::future::pending().await,
-            }
-        }
-    }
-    #[cfg(not(unix))]
-    async {
-        drop(tokio::signal::ctrl_c().await);
     }
 }

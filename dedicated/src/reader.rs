@@ -187,7 +187,7 @@ impl Running {
             let (subscriber, clock, metrics) =
                 (self.of.subscriber.clone(), self.of.clock.clone(), self.of.metrics.clone());
             let limit = self.of.time_limit;
-            self.of.board.began(batch.items.len());
+            self.of.board.began(&batch);
             self.batches.spawn_on(
                 async move {
                     let done = process(&*subscriber, batch, &*clock, &metrics, limit).await;
@@ -204,8 +204,8 @@ impl Running {
     fn end(&mut self, done: Done) {
         let Done { batch, settled, failure } = done;
         let now_ms = self.now_ms();
+        self.of.board.ended(&batch, failure);
         self.lanes.end(batch, &settled, now_ms, self.of.clock.jitter());
-        self.of.board.ended(failure);
     }
 
     fn take(&mut self, brought: Result<Brought, EventLogError>) {

@@ -11,7 +11,7 @@ use lyceum_server::consumers::{ConsumerState, ConsumerStatus, ConsumerWork, Cons
 use lyceum_server::questions::AskError;
 use parking_lot::Mutex;
 
-use crate::lanes::{Progress, TopicPartition};
+use crate::lanes::{Batch, Progress, TopicPartition};
 
 /// How often the ends of topics are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -27,7 +27,9 @@ pub struct Board(Mutex<Noted>);
 struct Noted {
     /// With the offset from which on the source reads next.
     progress: BTreeMap<TopicPartition, (Progress, Option<i64>)>,
-    work: ConsumerWork,
+    /// By topic.
+    work: BTreeMap<String, ConsumerWork>,
+    last_error: Option<String>,
     /// Since when the log could not be read: milliseconds since 1970.
     silent_since_ms: Option<i64>,
     /// When that failed last.
@@ -45,18 +47,23 @@ impl Board {
         self.0.lock().progress = progress;
     }
 
-    pub(crate) fn began(&self, records: usize) {
-        let work = &mut self.0.lock().work;
-        work.batches += 1;
-        work.records += records as u64;
+    pub(crate) fn began<T>(&self, batch: &Batch<T>) {
+        let mut noted = self.0.lock();
+        for (topic, records) in batch.topics() {
+            let work = noted.work.entry(topic.to_owned()).or_default();
+            work.batches += 1;
+            work.records += records;
+        }
     }
 
-    pub(crate) fn ended(&self, failure: Option<String>) {
+    pub(crate) fn ended<T>(&self, batch: &Batch<T>, failure: Option<String>) {
         let mut noted = self.0.lock();
         noted.has_failed = failure.is_some();
         if failure.is_some() {
-            noted.work.failed_batches += 1;
-            noted.work.last_error = failure;
+            for topic in batch.topics().into_keys() {
+                noted.work.entry(topic.to_owned()).or_default().failed_batches += 1;
+            }
+            noted.last_error = failure;
         }
     }
 
@@ -73,7 +80,7 @@ impl Board {
             noted.silent_since_ms = Some(now_ms);
         }
         noted.failed_ms = now_ms;
-        noted.work.last_error = Some(why);
+        noted.last_error = Some(why);
     }
 
     /// Its topics could be asked for their ends: a source that said nothing for some time has nothing to bring.
@@ -95,7 +102,7 @@ impl Board {
 
     /// Why the last batch failed, or the last call of the log.
     pub fn last_error(&self) -> Option<String> {
-        self.0.lock().work.last_error.clone()
+        self.0.lock().last_error.clone()
     }
 }
 
@@ -246,7 +253,10 @@ impl Status {
             },
             silent_ms: noted.silent_since_ms.map(since).unwrap_or(0),
             partitions,
-            work: Some(noted.work),
+            work: Some(ConsumerWork {
+                last_error: noted.last_error,
+                ..noted.work.get(&**topic).cloned().unwrap_or_default()
+            }),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connect;
 pub mod consumers;
 pub mod dead_letters;
+pub mod ending;
 pub mod http;
 pub mod live;
 mod near;

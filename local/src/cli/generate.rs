@@ -16,6 +16,7 @@ use indicatif::ProgressBar;
 use lyceum_core::clock::ms_since_1970;
 use lyceum_core::record::{Header, NewRecord};
 use lyceum_generate::{Either, Ending, Expected, FROM_MS, Generator, Made, Pace, Plan, Shares, UNFORESEEN};
+use lyceum_server::ending::asked_to_end;
 use lyceum_server::http::work::PreparedEvent;
 use lyceum_server::work::{Prepared, Summary};
 use lyceum_xapi::utc_time::{Day, UtcTime};
@@ -23,7 +24,7 @@ use serde_json::json;
 
 use super::session::{Owned, Session, beside_mappings, own_or_find, progress_line};
 use super::table::{Side, Table};
-use super::{Data, Format, asked_to_end, say};
+use super::{Data, Format, say};
 use crate::config::Config;
 use crate::ingest::{self, Next, Unreadable};
 use crate::runtime::Purpose;

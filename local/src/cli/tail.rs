@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use lyceum_server::ending::asked_to_end;
 
+use super::Data;
 use super::session::{Session, segment};
-use super::{Data, asked_to_end};
 use crate::config::Config;
 
 #[derive(Debug, Args)]

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lyceum_server::access::{Access, bind_address};
+use lyceum_server::ending::asked_to_end;
 use lyceum_server::http;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::DATA;
 use super::say;
-use super::{DATA, asked_to_end};
 use crate::config::Config;
 use crate::data_folder::{DataFolder, DataFolderError};
 use crate::demo::{self, Demo};
