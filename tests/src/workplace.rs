@@ -14,6 +14,8 @@ use crate::binary;
 
 /// So long a command may take until the test gives it up. Nothing is judged by time; this only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// So long a connection may be idle before another one is made; less than the server leaves it open.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A folder of one's own, gone with its last user.
 #[derive(Debug)]
@@ -96,7 +98,9 @@ impl Workplace {
         let running = Running::start(command.args(arguments).envs(variables.iter().copied()));
         let line = running.wait_for_line("Lyceum is at http://");
         let base = line.split_whitespace().nth(3).expect("the line names the address").to_owned();
-        Server { running, base, client: reqwest::Client::new() }
+        // A connection that the server has closed meanwhile is found out by nobody while a command is waited for.
+        let client = reqwest::Client::builder().pool_idle_timeout(IDLE).build().expect("the client is configured well");
+        Server { running, base, client }
     }
 }
 
