@@ -84,8 +84,9 @@ fn registry(place: &Place<'_>) -> Result<Launch> {
     let program = maven::archive(place.cache, &registry_name(), &artifact, None)?;
     let home = java::home(REGISTRY_JAVA, place.cache)?;
     let mut arguments = small_jvm(256);
-    // The management interface would take port 9000.
-    arguments.extend(["-Dquarkus.http.host=127.0.0.1".into(), "-Dquarkus.management.enabled=false".into()]);
+    // The management interface, which cannot be left out once it is built in, would take port 9000 of every address.
+    let free = ["http.host=127.0.0.1", "management.host=127.0.0.1", "management.port=0"];
+    arguments.extend(free.map(|property| format!("-Dquarkus.{property}").into()));
     arguments.push(format!("-Dquarkus.http.port={}", place.ports[0]).into());
     arguments.extend(["-jar".into(), program.join("quarkus-run.jar").into()]);
     Ok(Launch { program: home.join("bin/java"), arguments, environment: Vec::new(), refuses_root: false })
