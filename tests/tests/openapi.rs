@@ -47,7 +47,7 @@ impl Document {
         if let Some(reference) = response["$ref"].as_str() {
             response = self.document.pointer(reference.trim_start_matches('#')).expect("the reference leads somewhere");
         }
-        let media_type = if (200..300).contains(&status) || path == "/health" {
+        let media_type = if (200..300).contains(&status) || path.starts_with("/health") {
             "application/json"
         } else {
             "application/problem+json"
@@ -148,6 +148,8 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     let actor = encode("account:http://nlj.platform/users|u-2041");
     for (template, path) in [
         ("/health", "/health".to_owned()),
+        ("/health/live", "/health/live".to_owned()),
+        ("/health/ready", "/health/ready".to_owned()),
         ("/openapi.json", "/openapi.json".to_owned()),
         ("/asyncapi.json", "/asyncapi.json".to_owned()),
         ("/events/status", "/events/status".to_owned()),
