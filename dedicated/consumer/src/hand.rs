@@ -162,16 +162,10 @@ impl Hand {
 
     /// What is in hand of these is no longer acknowledged; what was settled may still be committed.
     pub(crate) fn freeze(&self, partitions: &[Partition]) {
-        let mut state = self.state.lock();
-        self.has_changed();
-        let state = &mut *state;
-        for partition in partitions {
-            let Some(&slot) = state.places.get(partition) else { continue };
-            let held = &mut state.held[slot];
-            state.epochs += 1;
-            held.epoch = state.epochs;
-            state.records -= std::mem::take(&mut held.open);
-        }
+        self.let_go(partitions, |epochs| {
+            *epochs += 1;
+            *epochs
+        });
     }
 
     /// Records in hand of these; where there are some, the member is woken as they are settled.
@@ -183,15 +177,19 @@ impl Hand {
 
     /// Their epoch ends: nothing of them is acknowledged any more.
     pub(crate) fn end(&self, partitions: &[Partition]) {
+        self.let_go(partitions, |_| 0);
+    }
+
+    /// What is in hand of these is of no epoch that counts; the one that follows is made of the last number that was given.
+    fn let_go(&self, partitions: &[Partition], next: impl Fn(&mut u64) -> u64) {
         let mut state = self.state.lock();
         self.has_changed();
         let state = &mut *state;
         for partition in partitions {
             let Some(&slot) = state.places.get(partition) else { continue };
             let held = &mut state.held[slot];
-            held.epoch = 0;
-            let open = std::mem::take(&mut held.open);
-            state.records -= open;
+            held.epoch = next(&mut state.epochs);
+            state.records -= std::mem::take(&mut held.open);
         }
     }
 
