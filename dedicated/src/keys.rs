@@ -20,6 +20,7 @@ impl Keys for KeysByLook {
     fn about(&self, record: &Record) -> About {
         match self.0.at(record) {
             Looked::Event(seen) => About {
+                fields: seen.fields_of_bytes(record),
                 tenant: Some(seen.tenant.into()),
                 correlation_id: Some(seen.correlation_id.into()),
                 event_id: Some(seen.id),

@@ -85,6 +85,12 @@ pub struct Function {
     build: Build,
 }
 
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Function").field(&self.subscription.name).finish()
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Build {
     OfServices(fn(Services, Arc<Catalog>, ProcessConfig) -> Arc<dyn Subscriber>),

@@ -189,6 +189,14 @@ pub struct Seen {
     pub read: Result<Reading, Vec<Finding>>,
 }
 
+impl Seen {
+    /// What the family reads of a record's value that is no text; `None` of a text, which tells it itself.
+    pub fn fields_of_bytes(&self, record: &Record) -> Option<Value> {
+        let is_text = std::str::from_utf8(record.value.as_deref()?).is_ok();
+        self.read.as_ref().ok().filter(|_| !is_text).map(Reading::fields)
+    }
+}
+
 /// What a family reads of an event.
 pub struct Reading {
     /// The Kafka key under which the event keeps its order.

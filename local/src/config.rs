@@ -10,6 +10,8 @@ use lyceum_secrets::Secrets;
 use lyceum_server::config::{BATCH_SIZE, Config as ServerConfig, VARIABLES, WINDOW_SIZE, WORKERS};
 use lyceum_spans::Spans;
 
+use lyceum_functions::Function;
+
 use crate::functions::RemoteFunctions;
 
 /// The settings of one process.
@@ -29,6 +31,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// `LYCEUM_TOKEN`: what a command shows to the process that has the data.
     pub token: Option<CommandToken>,
+    /// The functions of the release that runs.
+    pub release: Vec<Function>,
     /// `--functions`: the functions that run elsewhere.
     pub functions: Vec<RemoteFunctions>,
     /// The spans of this process, once it has begun to make them.
@@ -87,6 +91,7 @@ impl Config {
         let mut read = Self::read(self.kafka.as_deref(), &|name| environment.variable(name))?;
         read.server.stores.secrets = Some(secrets);
         Ok(Self {
+            release: self.release,
             functions: self.functions,
             spans: self.spans,
             is_verbose: self.is_verbose,
@@ -111,6 +116,7 @@ impl Config {
             data: reading.read(&LYCEUM_DATA).map(PathBuf::from),
             workers: reading.read(&WORKERS),
             token: reading.read(&LYCEUM_TOKEN).map(CommandToken),
+            release: lyceum_functions::functions().collect(),
             functions: Vec::new(),
             spans: Spans::default(),
             is_verbose: false,

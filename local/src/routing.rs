@@ -81,6 +81,7 @@ impl Keys for Router {
     fn about(&self, record: &Record) -> About {
         match self.look.at(record) {
             Looked::Event(seen) => About {
+                fields: seen.fields_of_bytes(record),
                 tenant: Some(seen.tenant.into()),
                 correlation_id: Some(seen.correlation_id.into()),
                 event_id: Some(seen.id),
@@ -205,10 +206,11 @@ pub(crate) mod tests {
         assert_eq!(router.key_of(module::COURSES, &requested("c-2")), Some("c-2".into()));
         assert_eq!(router.key_of("nlj.xapi.statements", &requested("c-2")), None);
         let record = unread(module::COURSES, &requested("c-2"));
-        let About { tenant, correlation_id, event_id, aggregates } = router.about(&record);
+        let About { tenant, correlation_id, event_id, aggregates, fields } = router.about(&record);
         assert_eq!((tenant.as_deref(), correlation_id.as_deref()), (Some("acme"), Some("c-1")));
         assert_eq!(event_id, Some(Uuid::from_u128(7)));
         assert_eq!(aggregates.iter().map(|of| (of.kind, &*of.id)).collect::<Vec<_>>(), [("course", "c-2")]);
+        assert_eq!(fields, None, "a text tells them itself");
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct About {
     pub event_id: Option<Uuid>,
     /// The aggregates that it reads or changes.
     pub aggregates: Vec<AggregateRef>,
+    /// What its family reads of a value that is no text, for a person to see; `None` of a text, which tells it itself.
+    pub fields: Option<Value>,
 }
 
 /// Knows by which key a family keeps order, and what an event is about.

@@ -59,7 +59,11 @@ impl Workplace {
 
     /// The command with the folder as working directory, free of the variables that this test's own process has.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary::lyceum());
+        self.command_of(binary::lyceum(), arguments)
+    }
+
+    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         self.prepare(&mut command).args(arguments);
         command
     }
@@ -94,7 +98,12 @@ impl Workplace {
 
     /// The same with further arguments.
     pub fn up_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Server {
-        let mut command = self.command(&["up", "--port", "0"]);
+        self.up_of(binary::lyceum(), variables, arguments)
+    }
+
+    /// The same of another release.
+    pub fn up_of(&self, program: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Server {
+        let mut command = self.command_of(program, &["up", "--port", "0"]);
         let running = Running::start(command.args(arguments).envs(variables.iter().copied()));
         let line = running.wait_for_line("Lyceum is at http://");
         let base = line.split_whitespace().nth(3).expect("the line names the address").to_owned();

@@ -157,10 +157,8 @@ async fn walk(browser: &Browser, server: &Server) {
         .await;
 
     point_at_what_lives(browser).await;
-    // What is paused holds still, too.
-    browser.click("#feed-pause").await;
-    browser.wait_for("the pause", "return document.querySelector('#feed-state').textContent === 'paused'").await;
-    look_at_an_event(browser).await;
+    look_at_a_statement(browser).await;
+    look_at_bytes(browser).await;
     reach_replay_by_keyboard(browser).await;
     replay(browser).await;
     try_an_event_by_keyboard(browser, server).await;
@@ -196,21 +194,49 @@ async fn point_at_what_lives(browser: &Browser) {
     browser.wait_for("times of the reader's zone", is_local).await;
 }
 
-async fn look_at_an_event(browser: &Browser) {
-    // The first one that is a statement.
-    let is_chosen = "const type = row => row.querySelector('.badge.applied') && row.querySelector('a')?.textContent.trim(); \
-                     const is_one = row => /^(booking|program|session|survey|question|statement)/.test(type(row) || ''); \
-                     const row = [...document.querySelectorAll('#events tr')].find(is_one); \
-                     if (row) row.querySelector('a').id = 'chosen'; return Boolean(row)";
-    browser.wait_for("a statement that was applied", is_chosen).await;
-    let name = browser.text("#chosen").await;
-    browser.click("#chosen").await;
+/// A script that gives the path of the page of the first event that was applied and is of such a type.
+fn first_event(types: &str) -> String {
+    format!(
+        "const of = row => row.querySelector('.badge.applied') && row.querySelector('a'); \
+         const is_one = row => /^({types})$/.test(of(row)?.textContent.trim() || ''); \
+         return [...document.querySelectorAll('#events tr')].find(is_one)?.querySelector('a').getAttribute('href')"
+    )
+}
+
+async fn look_at_a_statement(browser: &Browser) {
+    let first = first_event(r"booking\.(requested|confirmed|waitlisted)|session\.scheduled|survey\.(started|answered)");
+    // What is paused holds still, too; what was just seen may be gone by then.
+    let path = loop {
+        browser.wait_for("a statement that was applied", &first).await;
+        browser.click("#feed-pause").await;
+        browser.wait_for("the pause", "return document.querySelector('#feed-state').textContent === 'paused'").await;
+        match browser.client.execute(&first, Vec::new()).await.expect("the script runs") {
+            Value::String(path) => break path,
+            _ => browser.click("#feed-pause").await,
+        }
+    };
+    let chosen = format!("#events a[href='{path}']");
+    let name = browser.text(&chosen).await;
+    browser.click(&chosen).await;
     browser.wait_for("the event's page", "return document.querySelector('article.record') !== null").await;
     assert!(browser.text("article.record h1").await.starts_with(&name));
     let statement = browser.text("article.record pre").await;
     for member in ["actor", "verb", "object"] {
         assert!(statement.contains(member), "{member} is missing: {statement}");
     }
+    browser.client.back().await.expect("there is a way back");
+}
+
+/// An event in Avro, of whose bytes a person would read nothing. Some come in JSON: they tell it themselves.
+async fn look_at_bytes(browser: &Browser) {
+    browser.client.refresh().await.expect("the page opens");
+    let first = first_event(r"question\.answered|session\.started|session\.ended|mastery\.updated");
+    let path = browser.wait_for("an event of learning that was applied", &first).await;
+    let path = path.as_str().expect("a path");
+    let page = browser.client.current_url().await.expect("the page has an address").join(path).expect("a path");
+    browser.client.goto(page.as_str()).await.expect("the page opens");
+    let value = browser.text("article.record pre").await;
+    assert!(value.contains("\"user_id\""), "who did it is missing: {value}");
     browser.client.back().await.expect("there is a way back");
 }
 

@@ -5,10 +5,12 @@
 //! published once, so that nothing but the process's own deliveries can be lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lyceum_core::outcome::Outcome;
 use lyceum_generate::{Expected, Generator, Plan, Shares, UNFORESEEN};
+use lyceum_tests::binary;
 use lyceum_tests::load::{Requests, lag, settle};
 use lyceum_tests::memory::Memory;
 use lyceum_tests::workplace::{Server, Workplace};
@@ -17,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 mod audited;
+mod broken;
 mod learning;
 mod states;
 
@@ -63,6 +66,8 @@ struct Killed<'a> {
     /// None only while it is killed.
     server: Option<Server>,
     peak_mb: u64,
+    /// The release that runs.
+    program: &'a Path,
 }
 
 impl Killed<'_> {
@@ -76,7 +81,7 @@ impl Killed<'_> {
         self.see();
         let killed = self.server.take().expect("it runs");
         assert!(killed.running.kill(), "it had ended before");
-        self.server = Some(self.workplace.up(&[]));
+        self.server = Some(self.workplace.up_of(self.program, &[], &[]));
         unsettled
     }
 
@@ -95,6 +100,23 @@ async fn documents(server: &Server) -> BTreeMap<String, u64> {
     rows.filter_map(|row| Some((row["event_type"].as_str()?.to_owned(), row["count"].as_u64()?))).collect()
 }
 
+/// That there is a document of each event that was applied, and none beside; how many of each type.
+async fn compare_documents(server: &Server, expected: &Expected) -> BTreeMap<String, u64> {
+    let mut must = BTreeMap::<String, u64>::new();
+    for (of, count) in expected.all().iter().filter(|(of, _)| of.outcome == "applied") {
+        *must.entry(of.event_type.to_owned()).or_default() += count;
+    }
+    let found = documents(server).await;
+    let open: BTreeMap<&str, u64> = expected.either().iter().map(|of| (of.event_type, of.count)).collect();
+    for name in must.keys().chain(found.keys()).filter(|name| !UNFORESEEN.contains(&&***name)) {
+        let (must, is) = (must.get(name).copied().unwrap_or(0), found.get(name).copied().unwrap_or(0));
+        let most = must + open.get(&**name).copied().unwrap_or(0);
+        assert!((must..=most).contains(&is), "{name}: {must} to {most} documents must be there, and {is} are");
+    }
+    println!("documents of {} types are as many as were applied", found.len());
+    found
+}
+
 #[tokio::test]
 async fn a_load_through_two_kills_is_kept_as_its_maker_says_and_the_audit_log_has_each_record_once() {
     let setting = Setting::from_environment();
@@ -107,7 +129,8 @@ async fn a_load_through_two_kills_is_kept_as_its_maker_says_and_the_audit_log_ha
     }
 
     let started = Instant::now();
-    let mut killed = Killed { workplace: &workplace, server: Some(workplace.up(&[])), peak_mb: 0 };
+    let program = binary::lyceum();
+    let mut killed = Killed { workplace: &workplace, server: Some(workplace.up(&[])), peak_mb: 0, program };
     let mut requests = Requests::default();
     let (mut expected, mut published, mut profiles) = (Expected::default(), Published::default(), Profiles::default());
     let mut states = States::new();
@@ -142,19 +165,7 @@ async fn a_load_through_two_kills_is_kept_as_its_maker_says_and_the_audit_log_ha
     );
     let server = killed.server.take().expect("it runs");
 
-    // Documents: what was applied, once each.
-    let mut must = BTreeMap::<String, u64>::new();
-    for (of, count) in expected.all().iter().filter(|(of, _)| of.outcome == "applied") {
-        *must.entry(of.event_type.to_owned()).or_default() += count;
-    }
-    let found = documents(&server).await;
-    let open: BTreeMap<&str, u64> = expected.either().iter().map(|of| (of.event_type, of.count)).collect();
-    for name in must.keys().chain(found.keys()).filter(|name| !UNFORESEEN.contains(&&***name)) {
-        let (must, is) = (must.get(name).copied().unwrap_or(0), found.get(name).copied().unwrap_or(0));
-        let most = must + open.get(&**name).copied().unwrap_or(0);
-        assert!((must..=most).contains(&is), "{name}: {must} to {most} documents must be there, and {is} are");
-    }
-    println!("documents of {} types are as many as were applied", found.len());
+    let found = compare_documents(&server, &expected).await;
 
     let audited = Audited::read(&server).await;
     audited.compare(&published, &expected, &found);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lyceum_functions::Function;
 use lyceum_spans::Spans;
 
 use crate::config::Config;
@@ -152,8 +153,13 @@ const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    main_of(lyceum_functions::functions().collect())
+}
+
+/// The same of another release: with these functions, one for each subscription of the registry.
+pub fn main_of(release: Vec<Function>) -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    match run(cli, release) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -169,8 +175,9 @@ fn code_of(error: &anyhow::Error) -> ExitCode {
     if is_unreadable { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
     let mut config = Config::from_environment(cli.kafka.as_deref())?;
+    config.release = release;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let command = cli.command.unwrap_or_else(|| Command::Up(up::Options::demo()));
     // The others only look.

@@ -142,7 +142,7 @@ impl Runtime {
         let secrets = config.server.stores.secrets.as_ref();
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
-        for of in lyceum_functions::functions() {
+        for of in &config.release {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
             if subscription.effect == Effect::Audit && !config.audits {
                 continue;

@@ -180,7 +180,13 @@ impl EventView {
         match &self.record {
             None => html! { p.empty { "The record is no longer there: the topic's retention has dropped it." } },
             Some(Record { value: None, .. }) => html! { p.empty { "It has none: the record is a tombstone." } },
-            Some(Record { value: Some(value), .. }) => json::render(value, &pointers),
+            Some(Record { value: Some(value), .. }) => html! {
+                @if let Some(fields) = &self.about.fields {
+                    p { "Its bytes are no text. What its family reads of them:" }
+                    (json::render(fields.to_string().as_bytes(), &BTreeSet::new()))
+                }
+                (json::render(value, &pointers))
+            },
         }
     }
 }

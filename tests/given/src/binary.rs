@@ -38,6 +38,14 @@ pub fn dedicated() -> PathBuf {
     find_or_build(&["--workspace"], "lyceum-dedicated")
 }
 
+/// A program of the tests, of this profile, built where it is missing or older than its sources.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn program(name: &str) -> PathBuf {
+    find_or_build(&["--workspace"], name)
+}
+
 /// The program that AWS Lambda would run for a family, of this profile, built where it is missing or older than its
 /// sources.
 ///
