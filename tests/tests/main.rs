@@ -17,3 +17,4 @@ mod openapi;
 mod pages;
 mod spans;
 mod template;
+mod tutorial;
