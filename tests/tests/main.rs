@@ -15,5 +15,6 @@ mod generate;
 mod load;
 mod openapi;
 mod pages;
+mod shadow;
 mod spans;
 mod template;

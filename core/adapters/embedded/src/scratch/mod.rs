@@ -87,7 +87,11 @@ impl Scratch {
     }
 
     /// Does the work in the open transaction; `writes` is how much of it changes something.
-    fn work<T>(&self, writes: u32, work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, String> {
+    fn work<T>(
+        &self,
+        writes: u32,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, String> {
         let mut state = self.0.lock();
         if let Some(reason) = &state.failed {
             return Err(reason.clone());

@@ -71,7 +71,8 @@ async fn many_writes_are_all_found_again_and_no_file_is_left_in_the_folder() {
     #[cfg(target_os = "linux")]
     {
         // The file has no name: whatever ends the process leaves nothing.
-        let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|of| std::fs::read_link(of.ok()?.path()).ok());
+        let open =
+            std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|of| std::fs::read_link(of.ok()?.path()).ok());
         let temporary = std::env::temp_dir();
         let named = open.filter(|path| path.starts_with(&temporary) && path.to_string_lossy().ends_with("(deleted)"));
         assert!(named.count() >= 1);
