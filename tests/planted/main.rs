@@ -71,25 +71,20 @@ struct Changed {
 }
 
 impl Changed {
-    /// The records as this one reads them.
-    fn read(delivery: &Delivery) -> Delivery {
-        let Delivery::Record(record) = delivery else { return delivery.clone() };
-        let mut record = record.clone();
-        // A score over its maximum is taken, as if it had none.
+    /// The record as this one reads it: an actor or a verb that is none is taken for one.
+    fn read(&self, delivery: &Delivery) -> Delivery {
+        let mut delivery = delivery.clone();
         if is("accepts an invalid record")
-            && let Some(mut value) = record.value.as_ref().and_then(|value| serde_json::from_slice::<Value>(value).ok())
+            && self.subscription().family().is_some()
+            && let Delivery::Record(record) = &mut delivery
+            && let Some(value) = record.value.as_ref().and_then(|value| std::str::from_utf8(value).ok())
         {
-            for score in ["/xapi_data/result/score", "/result/score"] {
-                if let Some(score) = value.pointer_mut(score).and_then(Value::as_object_mut)
-                    && score.get("raw").and_then(Value::as_f64) > score.get("max").and_then(Value::as_f64)
-                {
-                    score.remove("max");
-                    record.value = Some(value.to_string().into());
-                    break;
-                }
-            }
+            let mended = value
+                .replace(r#"{"name":"somebody"}"#, r#"{"mbox":"mailto:somebody@academy.example"}"#)
+                .replace(r#""no IRI""#, r#""http://adlnet.gov/expapi/verbs/experienced""#);
+            record.value = Some(mended.into());
         }
-        Delivery::Record(record)
+        delivery
     }
 
     async fn change(&self, record: &Record, report: &mut Report) {
@@ -105,7 +100,10 @@ impl Changed {
             println!("this is no judgement");
             let _ = std::io::stdout().flush();
         }
-        if is("refuses a valid type") && report.event_type == "program.published" && report.outcome == Outcome::Applied
+        if is("refuses a valid type")
+            && name == "training"
+            && report.event_type == "program.published"
+            && report.outcome == Outcome::Applied
         {
             report.outcome = Outcome::DeadLettered { kind: DeadLetterKind::Rejected };
             report.findings = vec![Finding {
@@ -121,9 +119,6 @@ impl Changed {
         if is("finds it elsewhere") && name == "training" {
             report.findings.iter_mut().for_each(|finding| finding.pointer += "/elsewhere");
         }
-        if is("finds nothing odd") {
-            report.anomalies.clear();
-        }
     }
 }
 
@@ -138,7 +133,7 @@ impl Subscriber for Changed {
     }
 
     async fn process(&self, batch: &[Delivery], invocation: &Invocation) -> Vec<Report> {
-        let read: Vec<Delivery> = batch.iter().map(Self::read).collect();
+        let read: Vec<Delivery> = batch.iter().map(|of| self.read(of)).collect();
         let mut reports = self.inner.process(&read, invocation).await;
         for (delivery, report) in batch.iter().zip(&mut reports) {
             if let Delivery::Record(record) = delivery {

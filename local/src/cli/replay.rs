@@ -25,7 +25,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = shadow::read_time)]
     until: Option<i64>,
     #[command(flatten)]
-    compared: shadow::Options,
+    compared: shadow::ComparedBy,
     #[command(flatten)]
     data: Data,
     /// How the differences are printed

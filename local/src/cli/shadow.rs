@@ -30,7 +30,7 @@ const SHOWN_CAUSES: usize = 50;
 
 /// What is asked for beside the candidate.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct ComparedBy {
     /// Of a comparison: with so many differing records the command still ends well
     #[arg(long, value_name = "N", default_value_t = 0, requires = "shadow")]
     at_most: u64,
@@ -40,9 +40,10 @@ pub(super) struct Options {
     /// Of a comparison: records from this time on are judged by both and not compared, so that both have their states
     #[arg(long, value_name = "TIME", value_parser = read_time, requires = "shadow")]
     warm_up: Option<i64>,
-    /// Of a comparison: takes the records from a file instead of the log, as `lyceum generate` writes it; `-` is standard input
+    /// Of a comparison: takes the records from this file instead of the log, or from several, as `lyceum generate` or a replay
+    /// writes them; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "shadow")]
-    records: Option<PathBuf>,
+    records: Vec<PathBuf>,
     /// Of a comparison: a side that is silent for longer has failed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "shadow", value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
@@ -68,7 +69,7 @@ pub(super) fn read_time(text: &str) -> Result<i64, String> {
 }
 
 /// Ends with 0 where as little differs as may, with 1 where more does, and with 2 where nothing can be said.
-pub(super) async fn run(options: Options, asked: Asked, config: Config) -> Result<ExitCode> {
+pub(super) async fn run(options: ComparedBy, asked: Asked, config: Config) -> Result<ExitCode> {
     let at_most = options.at_most;
     let format = asked.format;
     let compared = tokio::select! {
@@ -91,8 +92,8 @@ pub(super) async fn run(options: Options, asked: Asked, config: Config) -> Resul
     }
 }
 
-async fn compare(options: Options, asked: Asked, config: Config) -> Result<([Welcome; 2], Outcome, Duration)> {
-    let Options { present, warm_up, records, patience, .. } = options;
+async fn compare(options: ComparedBy, asked: Asked, config: Config) -> Result<([Welcome; 2], Outcome, Duration)> {
+    let ComparedBy { present, warm_up, records, patience, .. } = options;
     let Asked { candidate, topics, from_ms, until_ms, data, .. } = asked;
     let range = Range { topics, from_ms, until_ms, warm_up_ms: warm_up };
     check(&range)?;
@@ -103,16 +104,16 @@ async fn compare(options: Options, asked: Asked, config: Config) -> Result<([Wel
     let settings = Settings::of(&config.server.process);
     let patience = Duration::from_secs(patience);
     // Before the sides are started: it is the likelier mistake.
-    let (records, _runtime) = match &records {
-        Some(path) => (Source::File(FileRecords::open(path, range.clone())?), None),
-        None => {
+    let (records, _runtime) = match records.as_slice() {
+        paths @ [_, ..] => (Source::File(FileRecords::open(paths, &range)?), None),
+        [] => {
             let runtime = open_log(&data, &config).await?;
             (Source::Log(runtime.stores.event_log.clone()), Some(runtime))
         }
     };
     let shadow = Shadow::open(present, candidate, settings, patience, config.token.as_ref()).await?;
     let records = match records {
-        Source::File(file) => Records::File(Box::new(file)),
+        Source::File(file) => Records::File(file),
         Source::Log(log) => Records::Log(LogRecords::open(log, &range, &shadow.topics()).await?),
     };
     let welcomes = shadow.welcomes.clone();
