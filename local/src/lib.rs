@@ -14,3 +14,4 @@ pub mod functions;
 pub mod ingest;
 pub mod routing;
 pub mod runtime;
+pub mod shadow;

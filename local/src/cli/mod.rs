@@ -23,8 +23,11 @@ mod generate;
 mod ingest;
 mod inspect;
 mod invoke;
+mod judge;
+mod replay;
 mod schemas;
 mod session;
+mod shadow;
 mod table;
 mod tail;
 mod up;
@@ -103,6 +106,11 @@ enum Command {
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
     Invoke(invoke::Options),
+    /// Runs a candidate release over what was received, without any effect, and says what differs
+    Replay(replay::Options),
+    /// Says what this release decides about records, without any effect
+    #[command(hide = true)]
+    Judge(judge::Options),
     /// Lists topics with their partitions, end offsets and lag
     Topics(inspect::Topics),
     /// Shows how each part is
@@ -210,6 +218,8 @@ fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
             Command::Prove(options) => audit::prove(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
+            Command::Replay(options) => replay::run(options, config).await,
+            Command::Judge(options) => judge::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,
             Command::Status(options) => inspect::status(options, config).await,
             Command::Asyncapi(options) => asyncapi::run(&options, &config),

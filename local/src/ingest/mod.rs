@@ -29,7 +29,7 @@ use crate::routing::{Route, Router, is_only_audited};
 
 mod look;
 pub mod reader;
-mod record_line;
+pub(crate) mod record_line;
 
 use reader::{EVENT_LIMIT_BYTES, Event, Events};
 use record_line::RecordLine;
@@ -414,7 +414,7 @@ fn prepare_event(
     digest: impl FnOnce() -> Result<[u8; 32]>,
     number: u64,
 ) -> Result<Result<Prepared, String>> {
-    let RecordLine { topic, key, mut headers, value } = match record_line::read(value) {
+    let RecordLine { topic, key, mut headers, value, .. } = match record_line::read(value) {
         Ok(line) => line,
         Err(why) => return Ok(Err(why)),
     };

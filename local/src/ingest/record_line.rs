@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RecordLine {
-    pub(super) topic: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) headers: Vec<Header>,
-    pub(super) value: Option<Bytes>,
+pub(crate) struct RecordLine {
+    pub(crate) topic: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) headers: Vec<Header>,
+    pub(crate) value: Option<Bytes>,
+    /// As it is written.
+    pub(crate) timestamp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,8 +31,8 @@ struct Line<'a> {
     headers: Vec<(String, String)>,
     #[serde(borrow)]
     value: &'a RawValue,
-    #[serde(default, rename = "timestamp")]
-    _timestamp: Option<String>,
+    #[serde(default)]
+    timestamp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,14 +53,24 @@ pub(super) fn is_one(value: &[u8]) -> bool {
 /// What is wrong with the record, for a person.
 pub(super) fn read(value: &Bytes) -> Result<RecordLine, String> {
     if !is_one(value) {
-        return Ok(RecordLine { topic: None, key: None, headers: Vec::new(), value: Some(value.clone()) });
+        let value = Some(value.clone());
+        return Ok(RecordLine { topic: None, key: None, headers: Vec::new(), value, timestamp: None });
     }
+    let line = read_kept(value)?;
+    if let Some(name) = own_header(line.headers.iter().map(|header| &*header.name)) {
+        return Err(format!("headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out"));
+    }
+    Ok(line)
+}
+
+/// Reads a record that is not to be published: it may have come from a log, with headers of ours.
+///
+/// # Errors
+/// What is wrong with the record, for a person.
+pub(crate) fn read_kept(value: &Bytes) -> Result<RecordLine, String> {
     let line: Line<'_> = serde_json::from_slice(value).map_err(|error| {
         format!("it begins as a record does, and is none: {error}; a record has topic and value, and key, headers and timestamp where it likes")
     })?;
-    if let Some(name) = own_header(line.headers.iter().map(|(name, _)| &**name)) {
-        return Err(format!("headers that begin with {OWN_HEADERS} are Lyceum's own; leave {name:?} out"));
-    }
     let raw = line.value.get();
     let value = match serde_json::from_str::<Encoded>(raw) {
         _ if raw == "null" => None,
@@ -68,7 +80,7 @@ pub(super) fn read(value: &Bytes) -> Result<RecordLine, String> {
         Err(_) => Some(value.slice_ref(raw.as_bytes())),
     };
     let headers = line.headers.into_iter().map(|(name, value)| Header::new(name, value)).collect();
-    Ok(RecordLine { topic: Some(line.topic), key: line.key, headers, value })
+    Ok(RecordLine { topic: Some(line.topic), key: line.key, headers, value, timestamp: line.timestamp })
 }
 
 #[cfg(test)]
@@ -88,6 +100,7 @@ mod tests {
             key: Some("k".to_owned()),
             headers: vec![Header::new("a", "b")],
             value: Some(Bytes::from_static(br#"{"x": 1.0,  "y": []}"#)),
+            timestamp: None,
         };
         assert_eq!(read, expected);
         assert_eq!(value_of(r#"{"topic":"t","value":{"base64":"AAE="}}"#), Some(Bytes::from_static(&[0, 1])));

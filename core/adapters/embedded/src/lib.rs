@@ -1,4 +1,5 @@
-//! The twins that need nothing installed: real stores with files on disk that survive `kill -9`.
+//! The twins that need nothing installed: real stores with files on disk that survive `kill -9`, and such that are gone with their process ([`scratch`]).
 pub mod dynamodb;
 pub mod event_log;
+pub mod scratch;
 pub mod statements;

@@ -3,5 +3,6 @@
 mod event_log;
 mod ledger;
 mod opened_ledger;
+mod scratch;
 mod statements;
 mod table;
