@@ -111,6 +111,7 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
         ("POST", "/api/audit/seal") => post(&path, "{}"),
+        ("POST", "/api/rebuild") => post(&path, r#"{"subscription": "training", "action": "plan"}"#),
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
         ("POST", path) if path.starts_with("/docs/") => form(path, r#"{"an": "event"}"#),
         ("POST", _) => post(&path, r#"{"an": "event"}"#),
