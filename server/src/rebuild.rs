@@ -239,7 +239,8 @@ impl Rebuilds {
             return Err(AskError::Invalid(format!("{name} has one generation: rebuild it first")));
         };
         let (clock, generations) = (&**self.generations.clock(), [live, other]);
-        let compared = comparing::compare(ledger, clock, builder.subscription, generations, tenants).await;
+        let compared =
+            comparing::compare(ledger, &builder.make, clock, builder.subscription, generations, tenants).await;
         Ok(Compared { subscription: name.to_owned(), generations, comparison: compared.map_err(failed)? })
     }
 

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use lyceum_core::analytics::nps::Scale;
 use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::family::AggregateRef;
-use lyceum_core::generations::building::Muted;
+use lyceum_core::generations::building::{Muted, Wanted};
 use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
@@ -190,8 +190,8 @@ impl Ledger for FakeLedger {
         Ok(1)
     }
 
-    async fn claim(&self, _: &KeyId, _: Uuid, _: i64, _: i64) -> Result<Claim, LedgerError> {
-        unreachable!("the page claims nothing")
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.kept.claim(key, holder, now_ms, until_ms).await
     }
 
     async fn list(
@@ -631,7 +631,7 @@ pub fn empty(access: Access) -> Fakes {
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
-        rebuilds: rebuilds(&log, &ledger, &clock),
+        rebuilds: rebuilds(&ledger, &clock),
         clock: clock.clone(),
         guards: Vec::new(),
         window: Arc::new(Window::new(clock.clone())),
@@ -651,8 +651,10 @@ pub fn empty(access: Access) -> Fakes {
     Fakes { clock, log, ledger, statements, consumers, dead_letters, live, services }
 }
 
-/// The generations of every function on these stores.
-fn rebuilds(log: &Arc<FakeLog>, ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds> {
+/// The generations of every function on this ledger, and a log in which nothing happened.
+fn rebuilds(ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds> {
+    let topics: BTreeSet<&str> = lyceum_functions::functions().flat_map(|of| of.subscription.topics()).collect();
+    let log = Arc::new(FakeLog::with_topics(&topics.into_iter().collect::<Vec<_>>()));
     let statements = Arc::new(MemoryStatements::new(lyceum_xapi::equality::same));
     let services = lyceum_core::process::Services {
         event_log: log.clone(),
@@ -720,6 +722,8 @@ pub async fn busy(access: Access) -> Fakes {
     fakes.log.produce(BOOKINGS, records).await.unwrap();
     fakes.log.produce(LETTERS, vec![record("acme", raw), record("globex", b"\xff\x00")]).await.unwrap();
     audit(&fakes, &[BOOKINGS, LETTERS]).await;
+    let rebuilt = fakes.services.rebuilds.builder("training").unwrap();
+    rebuilt.begin(Wanted::default()).await.unwrap();
     let document = StatementDocument {
         tenant: "acme".into(),
         id: STATEMENT_ID,
