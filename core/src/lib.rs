@@ -15,6 +15,7 @@ pub mod environment;
 pub mod family;
 pub mod follow_up;
 pub mod formats;
+pub mod generations;
 pub mod metrics;
 pub mod outcome;
 pub mod payload;

@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
+use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{Services, Subscriber};
+use lyceum_core::subscription::Subscription;
 use lyceum_documents::asyncapi::{Brokers, Deployment};
 use lyceum_functions::Ports;
 use lyceum_kafka::settings::Encryption;
@@ -24,6 +26,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_spans::Spans;
@@ -82,6 +85,7 @@ pub struct Process {
     usage: Arc<ThisProcess>,
     /// Of every subscription of the release, since any of them may be asked for its state.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
+    rebuilds: Arc<Rebuilds>,
     status: Arc<Status>,
     memberships: Vec<(Membership, Arc<Board>)>,
     spans: Spans,
@@ -132,11 +136,27 @@ impl Process {
             observer: Arc::new(Observers(observers)),
         };
         let ports = Ports { services, generator, audit: stores.audit.clone() };
+        let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
         let build = |of: lyceum_functions::Function| {
-            let function = of.build(ports.clone(), catalog.clone(), config.server.process.clone());
+            let process = config.server.process.clone();
+            let function = of.build_live(ports.clone(), &generations, catalog.clone(), process);
             (of.subscription.name, function)
         };
         let functions: BTreeMap<&'static str, Arc<dyn Subscriber>> = lyceum_functions::functions().map(build).collect();
+        let muted = lyceum_functions::functions()
+            .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), config.server.process.clone())));
+        let groups: BTreeMap<(&'static str, &'static str), String> = config
+            .memberships()
+            .into_iter()
+            .flat_map(|of| of.topics.into_iter().map(move |topic| ((of.subscription.name, topic), of.group.clone())))
+            .collect();
+        // Of what this process does not read itself nobody knows here how far others have come; then all is read again.
+        let group = move |of: &Subscription, topic: &str| {
+            let known = groups.iter().find(|((name, of_topic), _)| *name == of.name && *of_topic == topic);
+            known.map_or_else(|| of.name.to_owned(), |(_, group)| group.clone())
+        };
+        let log = stores.event_log.clone();
+        let rebuilds = Arc::new(Rebuilds::new(log, generations, muted.collect(), Arc::new(group)));
         let memberships: Vec<(Membership, Arc<Board>)> =
             config.memberships().into_iter().map(|of| (of, Arc::default())).collect();
         let shown = memberships.iter().map(|(of, board)| Shown {
@@ -160,6 +180,7 @@ impl Process {
             keys,
             usage: Arc::default(),
             functions,
+            rebuilds,
             status,
             memberships,
             spans,
@@ -216,6 +237,7 @@ impl Process {
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: self.keys.clone(),
             work: Arc::new(work),
+            rebuilds: self.rebuilds.clone(),
             clock: self.clock.clone(),
             asyncapi: Arc::new(lyceum_documents::asyncapi::document(&self.deployment())),
             catalog: self.catalog.clone(),
@@ -270,6 +292,7 @@ impl Process {
         self.metrics.set_active_consumers(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         let (status, log) = (self.status.clone(), self.stores.event_log.clone());
         let looking = tokio::spawn(async move { status.look_for_ever(&*log).await });
+        let rebuilding = tokio::spawn(self.rebuilds.clone().keep_up());
         let telling = self.config.metrics_namespace.clone().map(|namespace| {
             let telling = Telling {
                 namespace,
@@ -289,6 +312,7 @@ impl Process {
             }
         }
         looking.abort();
+        rebuilding.abort();
         telling.inspect(|telling| telling.abort());
         self.metrics.set_active_consumers(0);
         processing.end();

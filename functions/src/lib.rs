@@ -10,6 +10,9 @@ use lyceum_core::effects::{Calling, Counted, Reaction, Watching};
 use lyceum_core::envelope::Hint;
 use lyceum_core::family::{Family, StatefulFamily, TypedEvent};
 use lyceum_core::formats::Format;
+use lyceum_core::generations::building::muted;
+use lyceum_core::generations::marker::Generations;
+use lyceum_core::generations::switching::{Make, Switching};
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::ports::statements::StoreDocuments;
 use lyceum_core::process::{
@@ -21,7 +24,7 @@ use lyceum_core::subscription::Subscription;
 use lyceum_course::Courses;
 use lyceum_distribution::Distributions;
 use lyceum_engagement::Engagement;
-use lyceum_generation::Generations;
+use lyceum_generation::Generations as GenerationsFamily;
 use lyceum_generator::Generator;
 use lyceum_governance::Governance;
 use lyceum_intake_distribution::Intake;
@@ -44,7 +47,7 @@ pub use look::{Look, Looked, Reading, Seen};
 /// Every family of this release.
 pub const REGISTRY: &[Entry] = &[
     stateful::<Training>(),
-    stateful::<Generations>(),
+    stateful::<GenerationsFamily>(),
     stateful::<Survey>(),
     documents::<Statement>(),
     counted::<Learning>(),
@@ -104,6 +107,30 @@ impl Function {
             Build::OfServices(build) => build(ports.services, catalog, config),
             Build::OfPorts(build) => build(ports, catalog, config),
         }
+    }
+
+    /// Makes the function that processes each batch in the generation of its subscription that is live then.
+    pub fn build_live(
+        self,
+        ports: Ports,
+        generations: &Arc<Generations>,
+        catalog: Arc<Catalog>,
+        config: ProcessConfig,
+    ) -> Arc<dyn Subscriber> {
+        let observer = ports.services.observer.clone();
+        let make = move |ledger| {
+            let ports = Ports { services: Services { ledger, ..ports.services.clone() }, ..ports.clone() };
+            self.build(ports, catalog.clone(), config.clone())
+        };
+        Switching::of(generations, observer, Arc::new(make))
+    }
+
+    /// Makes the function on a ledger of another generation, where nothing of it goes out.
+    pub fn muted(self, ports: Ports, catalog: Arc<Catalog>, config: ProcessConfig) -> Make {
+        Arc::new(move |ledger| {
+            let ports = Ports { services: muted(&ports.services, ledger), ..ports.clone() };
+            self.build(ports, catalog.clone(), config.clone())
+        })
     }
 }
 
@@ -198,6 +225,7 @@ type FormatOf<F> = <<F as Family>::Event as TypedEvent>::Format;
 
 #[cfg(test)]
 mod tests {
+    use lyceum_core::generations::SEPARATOR;
     use lyceum_core::subscription::Reads;
 
     use super::*;
@@ -206,6 +234,15 @@ mod tests {
     fn the_registry_has_the_families_of_the_catalog() {
         let registered: Vec<&str> = REGISTRY.iter().map(|entry| entry.spec.name).collect();
         assert_eq!(registered, lyceum_catalog::FAMILIES.iter().map(|spec| spec.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_name_of_a_subscription_or_kind_is_that_of_another_generation() {
+        for Function { subscription, .. } in functions() {
+            for name in subscription.kinds().iter().chain([&subscription.name]) {
+                assert!(!name.contains(SEPARATOR), "{name} could be another one's generation");
+            }
+        }
     }
 
     #[test]

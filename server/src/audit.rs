@@ -8,7 +8,8 @@ use lyceum_core::audit::hash::Hash;
 use lyceum_core::audit::proof::Inclusion;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::envelope::EVENT_ID_HEADER;
-use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus, Ledger, StoredAggregate, StoredKey};
+use lyceum_core::generations::marker::Generations;
+use lyceum_core::ports::ledger::{AggregateId, KeyId, KeyStatus, StoredAggregate, StoredKey};
 use lyceum_core::ports::statements::{StatementDocument, Statements};
 use lyceum_core::process::audit::{AuditError, AuditLog, Found, Proofs};
 use lyceum_core::process::look_into;
@@ -62,8 +63,8 @@ pub struct Audit {
     pub log: AuditLog,
     /// Where the documents of events are.
     pub statements: Arc<dyn Statements>,
-    /// Where states and keys are.
-    pub ledger: Arc<dyn Ledger>,
+    /// Where states and keys are, of the generation that is live.
+    pub generations: Arc<Generations>,
     /// Tells what an event is about.
     pub keys: Arc<dyn Keys>,
     /// Tells whose subscription an event is.
@@ -282,7 +283,8 @@ impl Audit {
         let apart = KeyId::of(tenant.clone(), family.name, id);
         let names: Vec<KeyId> =
             aggregates.first().map(|home| KeyId::at(home, family.name, id)).into_iter().chain([apart]).collect();
-        let loaded = self.ledger.load(&aggregates, &names).await?;
+        let live = self.generations.live(family.name).await?;
+        let loaded = live.load(&aggregates, &names).await?;
         let home = loaded.aggregates.first().and_then(Option::as_ref);
         let at_home = home.and_then(|home| home.content.keys.here.iter().find(|key| key.event_id == id));
         let key = at_home.map(|home| home.key.clone()).or_else(|| loaded.keys.into_iter().flatten().next());

@@ -86,6 +86,7 @@ fn example_of(path: &str) -> String {
         "/api/state/{kind}/{id}" => "/api/state/session/s-1".to_owned(),
         "/state/{kind}/{id}" => "/state/session/s-1".to_owned(),
         "/api/audit/proof" => format!("/api/audit/proof?event={BOOKINGS}/0/0"),
+        "/api/rebuild/compare" => "/api/rebuild/compare?subscription=training".to_owned(),
         "/audit/{topic}/{partition}/{offset}" => format!("/audit/{BOOKINGS}/0/0"),
         "/api/statements/{id}" => format!("/api/statements/{STATEMENT_ID}"),
         "/statements/{id}" => format!("/statements/{STATEMENT_ID}"),
@@ -111,6 +112,7 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
         ("POST", "/api/audit/seal") => post(&path, "{}"),
+        ("POST", "/api/rebuild") => post(&path, r#"{"subscription": "training", "action": "plan"}"#),
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
         ("POST", path) if path.starts_with("/docs/") => form(path, r#"{"an": "event"}"#),
         ("POST", _) => post(&path, r#"{"an": "event"}"#),
@@ -860,6 +862,8 @@ async fn every_route_asks_for_its_role() {
                 "/metrics",
                 "/api/topics/{topic}/records",
                 "/api/dead-letters/import",
+                "/api/rebuild",
+                "/api/rebuild/compare",
                 "/2015-03-31/functions/{function}/invocations",
             ];
             let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };

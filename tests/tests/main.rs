@@ -15,6 +15,7 @@ mod generate;
 mod load;
 mod openapi;
 mod pages;
+mod rebuild;
 mod shadow;
 mod spans;
 mod template;

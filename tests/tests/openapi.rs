@@ -132,6 +132,11 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     document.check("post", replay, server.post(replay, &json!({"positions": [letter], "wait": true}), None).await);
     let discard = "/api/dead-letters/discard";
     document.check("post", discard, server.post(discard, &json!({"all": true, "limit": 1}), None).await);
+    let rebuild = "/api/rebuild";
+    let plan = json!({"subscription": "learning", "action": "plan"});
+    document.check("post", rebuild, server.post(rebuild, &plan, None).await);
+    let start = json!({"subscription": "training", "action": "start"});
+    document.check("post", rebuild, server.post(rebuild, &start, None).await);
     // The audit log comes behind what it is about.
     let sealed = loop {
         let answer = server.post("/api/audit/seal", &json!({}), None).await;
@@ -171,6 +176,8 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/audit/logs", "/api/audit/logs".to_owned()),
         ("/api/audit/verify", "/api/audit/verify".to_owned()),
         ("/api/audit/proof", "/api/audit/proof?event=nlj.training.programs/0/0".to_owned()),
+        ("/api/rebuild", "/api/rebuild".to_owned()),
+        ("/api/rebuild/compare", "/api/rebuild/compare?subscription=training".to_owned()),
         ("/api/topics", "/api/topics".to_owned()),
         ("/api/topics/{topic}/records", "/api/topics/nlj.xapi.statements/records?limit=10".to_owned()),
     ] {
@@ -182,6 +189,7 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("get", "/api/dead-letters", "/api/dead-letters?limit=0"),
         ("get", "/api/state/{kind}/{id}", "/api/state/session/none"),
         ("get", "/api/analytics/surveys/{survey_id}", "/api/analytics/surveys/none"),
+        ("get", "/api/rebuild/compare", "/api/rebuild/compare?subscription=none"),
         ("get", "/api/topics/{topic}/records", "/api/topics/none/records"),
         ("post", "/events/{topic}", "/events/none"),
         ("post", "/events/{topic}", "/events/nlj.errors.validation"),

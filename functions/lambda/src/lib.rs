@@ -19,6 +19,8 @@ use lyceum_around::system_clock::SystemClock;
 use lyceum_connect::ProductionSettings;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
+use lyceum_core::generations::marker::Generations;
+use lyceum_core::generations::switching::Switching;
 use lyceum_core::process::{ProcessConfig, Services, Subscriber};
 use lyceum_lambda_event::brake::{Brake, LEFT_FOR_ANSWERING};
 use lyceum_lambda_event::handler::{Ended, HandlerError, process};
@@ -58,14 +60,24 @@ where
     })
 }
 
-/// Runs a function that uses a ledger: `make` gets its services, the catalog of all families, and how events are processed.
-pub fn serve<S: Subscriber + 'static>(make: impl FnOnce(Services, Arc<Catalog>, ProcessConfig) -> S) -> ExitCode {
+/// Runs a function that uses a ledger: `make` gets its services, the catalog of all families, and how events are processed. It is made
+/// once for each [generation](lyceum_core::generations) of its subscription that becomes live.
+pub fn serve<S: Subscriber + 'static>(
+    make: impl Fn(Services, Arc<Catalog>, ProcessConfig) -> S + Send + Sync + 'static,
+) -> ExitCode {
     run(async |environment| {
         let (settings, telemetry) = environment.read(ProductionSettings::read)?;
         let catalog = Arc::new(lyceum_catalog::catalog());
         let services =
             lyceum_connect::connect(&settings, telemetry.observer(), &telemetry.metrics(), catalog.families());
-        telemetry.serve(make(services.into(), catalog, settings.process)).await
+        let services: Services = services.into();
+        let generations = Arc::new(Generations::new(services.ledger.clone(), services.clock.clone()));
+        let observer = services.observer.clone();
+        let make = move |ledger| {
+            let services = Services { ledger, ..services.clone() };
+            Arc::new(make(services, catalog.clone(), settings.process.clone())) as Arc<dyn Subscriber>
+        };
+        telemetry.serve_shared(Switching::of(&generations, observer, Arc::new(make))).await
     })
 }
 
@@ -108,9 +120,13 @@ impl Telemetry {
     /// # Errors
     /// Where Lambda's runtime interface does not answer.
     pub async fn serve(self, function: impl Subscriber + 'static) -> Result<()> {
+        self.serve_shared(Arc::new(function)).await
+    }
+
+    async fn serve_shared(self, function: Arc<dyn Subscriber>) -> Result<()> {
         let is_cold = is_waited_for(std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").ok().as_deref());
         let is_first = AtomicBool::new(is_cold);
-        let function = self.spans().around(Arc::new(function));
+        let function = self.spans().around(function);
         let serving = Arc::new(Serving { telemetry: self, function, brake: Mutex::default(), is_first });
         let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let serving = serving.clone();

@@ -24,7 +24,9 @@ mod ingest;
 mod inspect;
 mod invoke;
 mod judge;
+mod rebuild;
 mod replay;
+
 mod schemas;
 mod session;
 mod shadow;
@@ -102,6 +104,8 @@ enum Command {
     Audit(audit::Options),
     /// Prints a receipt for one event: what became of it, and what shows that
     Prove(audit::Prove),
+    /// Builds a projection anew from the log beside the live one, and swaps it in
+    Rebuild(rebuild::Options),
     /// Prints the records of a topic
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
@@ -216,6 +220,7 @@ fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
             Command::Validation(options) => validation::run(options, config).await,
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,
+            Command::Rebuild(options) => rebuild::run(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Replay(options) => replay::run(options, config).await,

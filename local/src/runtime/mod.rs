@@ -9,6 +9,7 @@ use anyhow::Result;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
+use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};
@@ -26,6 +27,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::usage::ThisProcess;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -94,6 +96,7 @@ pub struct Runtime {
     /// The functions, by subscription: those of this process, and those that the mappings call.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
+    rebuilds: Arc<Rebuilds>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
@@ -142,12 +145,15 @@ impl Runtime {
         let secrets = config.server.stores.secrets.as_ref();
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
+        let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
+        let mut muted = Vec::new();
         for of in &config.release {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
             if subscription.effect == Effect::Audit && !config.audits {
                 continue;
             }
-            let function = of.build(ports.clone(), catalog.clone(), config_of_process);
+            muted.push((subscription, of.muted(ports.clone(), catalog.clone(), config_of_process.clone())));
+            let function = of.build_live(ports.clone(), &generations, catalog.clone(), config_of_process);
             functions.insert(subscription.name, function.clone());
             let invoked: Arc<dyn Invoke> = match elsewhere.remove(subscription.name) {
                 Some(remote) => remote,
@@ -162,6 +168,9 @@ impl Runtime {
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, stores.event_log.clone(), invoked.clone())?));
             }
         }
+        let group = config.server.group.clone();
+        let group = Arc::new(move |of: &Subscription, _: &str| group_of(&group, of.name));
+        let rebuilds = Arc::new(Rebuilds::new(stores.event_log.clone(), generations, muted, group));
         let pipeline = Pipeline {
             event_log: stores.event_log.clone(),
             mappings,
@@ -181,6 +190,7 @@ impl Runtime {
             process: Arc::default(),
             functions,
             invoked: invoked_by_name,
+            rebuilds,
             embedded_dynamodb,
             folder,
         })
@@ -223,6 +233,7 @@ impl Runtime {
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: Arc::new(self.pipeline.router.clone()),
             work: Arc::new(work::Here { pipeline: self.pipeline.clone(), invoked: self.invoked.clone() }),
+            rebuilds: self.rebuilds.clone(),
             clock: self.clock.clone(),
             asyncapi: Arc::new(lyceum_documents::asyncapi::document(&deployment(&self.config, &self.catalog))),
             catalog: self.catalog.clone(),
@@ -248,6 +259,10 @@ impl Runtime {
         let (runtime, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.keep_history()).await;
+        });
+        let (rebuilds, stopped) = (self.rebuilds.clone(), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(rebuilds.keep_up()).await;
         });
         if let Some(tell) = self.webhook() {
             let keys = Arc::new(self.pipeline.router.clone());
@@ -327,6 +342,11 @@ impl Runtime {
     }
 }
 
+/// The consumer group of a function's mappings.
+fn group_of(group: &str, function: &str) -> String {
+    format!("{group}-{function}")
+}
+
 fn mapping_config(config: &Config, subscription: &Subscription, topic: &str) -> MappingConfig {
     let function = subscription.name;
     // Of several that read a topic, its owner's has the topic's name.
@@ -334,7 +354,7 @@ fn mapping_config(config: &Config, subscription: &Subscription, topic: &str) -> 
         Some(_) => topic.to_owned(),
         None => format!("{function}/{topic}"),
     };
-    let mut mapping = MappingConfig::new(name, topic, format!("{}-{function}", config.server.group));
+    let mut mapping = MappingConfig::new(name, topic, group_of(&config.server.group, function));
     mapping.function = function.to_owned();
     let bootstrap_servers = config.server.stores.kafka.as_ref().map(|kafka| kafka.bootstrap_servers.clone());
     mapping.source = EventSource {

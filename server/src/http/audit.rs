@@ -257,7 +257,7 @@ pub(super) fn of(services: &super::Services) -> Audit {
             clock: Arc::clone(&services.clock),
         },
         statements: services.statements.clone(),
-        ledger: services.ledger.clone(),
+        generations: services.rebuilds.generations().clone(),
         keys: services.keys.clone(),
         catalog: services.catalog.clone(),
     }

@@ -49,6 +49,7 @@ use crate::dead_letters::letters::DeadLetters;
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
+use crate::rebuild::Rebuilds;
 use crate::shares::{Ahead, Shares};
 use crate::single_flight::SingleFlight;
 use crate::usage::ThisProcess;
@@ -69,6 +70,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod parameters;
+mod rebuild;
 mod search;
 mod security;
 mod state;
@@ -131,6 +133,8 @@ pub struct Services {
     pub keys: Arc<dyn Keys>,
     /// Ingests events and calls functions.
     pub work: Arc<dyn Work>,
+    /// Projections that are built anew, and which generation of each is live.
+    pub rebuilds: Arc<Rebuilds>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Before each store that is a service.
@@ -184,6 +188,7 @@ parts! {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     process: Arc<ThisProcess>,
+    rebuilds: Arc<Rebuilds>,
     state: Arc<dyn State>,
     statements: Arc<dyn Statements>,
     window: Arc<Window>,
@@ -398,6 +403,9 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/api/audit/seal", needs: Some(Role::Operate), summary: "Seals what has grown since the last seal", query: &[TENANT], answer: JSON, handler: || post(audit::seal) },
     Route { method: "GET", path: "/api/audit/proof", needs: Some(Role::Read), summary: "A receipt for one event: what became of it, and what shows that", query: &[TENANT, ("event", "The event's id, or its record's position")], answer: JSON, handler: || get(audit::prove) },
     Route { method: "GET", path: "/api/security", needs: Some(Role::Read), summary: "Security alerts about what governance reports, the newest first", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(security::show) },
+    Route { method: "GET", path: "/api/rebuild", needs: Some(Role::Read), summary: "Which generation of each projection is live, and how far one is that is built anew", query: &[], answer: JSON, handler: || get(rebuild::list) },
+    Route { method: "POST", path: "/api/rebuild", needs: Some(Role::Operate), summary: "Builds a projection anew from the log beside the live one, and swaps it in: {\"subscription\", \"action\": plan, start, back or cancel, \"swap\"?, \"lacking\"?}", query: &[], answer: JSON, handler: || post(rebuild::act) },
+    Route { method: "GET", path: "/api/rebuild/compare", needs: Some(Role::Operate), summary: "How the live projection and the one that was built differ", query: &[("subscription", "The subscription's name")], answer: JSON, handler: || get(rebuild::compare) },
     Route { method: "GET", path: "/api/topics", needs: Some(Role::Read), summary: "Topics with their partitions, offsets and lag", query: &[], answer: JSON, handler: || get(topics::list) },
     Route { method: "GET", path: "/api/topics/{topic}/records", needs: Some(Role::Read), summary: "Records of a topic; for callers that see every tenant", query: &[WHERE, OFFSETS, LIMIT], answer: JSON, handler: || get(topics::read) },
 ];
@@ -552,7 +560,7 @@ async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> 
 
 fn time_limit(path: &str) -> Duration {
     match path {
-        "/api/ingest" | "/api/audit/verify" | "/api/audit/proof" => INGEST_TIME_LIMIT,
+        "/api/ingest" | "/api/audit/verify" | "/api/audit/proof" | "/api/rebuild/compare" => INGEST_TIME_LIMIT,
         _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
         _ => TIME_LIMIT,
     }

@@ -13,6 +13,8 @@ use futures::future::BoxFuture;
 use lyceum_core::analytics::nps::Scale;
 use lyceum_core::dead_letter::DeadLetter;
 use lyceum_core::family::AggregateRef;
+use lyceum_core::generations::building::{Muted, Wanted};
+use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Anomaly, DeadLetterKind, Finding, Observer, Outcome, Report};
 use lyceum_core::ports::event_log::groups::Groups;
@@ -36,6 +38,7 @@ use lyceum_server::dead_letters::violations::{Broken, Series, ViolationFilter, V
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
+use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use lyceum_testing::clock::ManualClock;
 use lyceum_testing::memory::ledger::MemoryLedger;
@@ -187,8 +190,8 @@ impl Ledger for FakeLedger {
         Ok(1)
     }
 
-    async fn claim(&self, _: &KeyId, _: Uuid, _: i64, _: i64) -> Result<Claim, LedgerError> {
-        unreachable!("the page claims nothing")
+    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
+        self.kept.claim(key, holder, now_ms, until_ms).await
     }
 
     async fn list(
@@ -628,6 +631,7 @@ pub fn empty(access: Access) -> Fakes {
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
         work: Arc::new(FakeWork),
+        rebuilds: rebuilds(&ledger, &clock),
         clock: clock.clone(),
         guards: Vec::new(),
         window: Arc::new(Window::new(clock.clone())),
@@ -645,6 +649,29 @@ pub fn empty(access: Access) -> Fakes {
         data: ".lyceum".to_owned(),
     };
     Fakes { clock, log, ledger, statements, consumers, dead_letters, live, services }
+}
+
+/// The generations of every function on this ledger, and a log in which nothing happened.
+fn rebuilds(ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds> {
+    let topics: BTreeSet<&str> = lyceum_functions::functions().flat_map(|of| of.subscription.topics()).collect();
+    let log = Arc::new(FakeLog::with_topics(&topics.into_iter().collect::<Vec<_>>()));
+    let statements = Arc::new(MemoryStatements::new(lyceum_xapi::equality::same));
+    let services = lyceum_core::process::Services {
+        event_log: log.clone(),
+        ledger: ledger.clone(),
+        statements: statements.clone(),
+        schemas: None,
+        clock: clock.clone(),
+        observer: Arc::new(Muted),
+    };
+    let generator = Arc::new(lyceum_content_generator::Offline);
+    let ports = lyceum_functions::Ports { services, generator, audit: statements };
+    let catalog = Arc::new(lyceum_catalog::catalog());
+    let muted = lyceum_functions::functions()
+        .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), <_>::default())))
+        .collect();
+    let generations = Arc::new(Generations::new(ledger.clone(), clock.clone()));
+    Arc::new(Rebuilds::new(log.clone(), generations, muted, Arc::new(|of, _| of.name.to_owned())))
 }
 
 /// The audit log reads what there is.
@@ -695,6 +722,8 @@ pub async fn busy(access: Access) -> Fakes {
     fakes.log.produce(BOOKINGS, records).await.unwrap();
     fakes.log.produce(LETTERS, vec![record("acme", raw), record("globex", b"\xff\x00")]).await.unwrap();
     audit(&fakes, &[BOOKINGS, LETTERS]).await;
+    let rebuilt = fakes.services.rebuilds.builder("training").unwrap();
+    rebuilt.begin(Wanted::default()).await.unwrap();
     let document = StatementDocument {
         tenant: "acme".into(),
         id: STATEMENT_ID,

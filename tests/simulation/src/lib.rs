@@ -23,6 +23,7 @@ pub mod run;
 mod schedule;
 pub mod stage;
 pub mod subject;
+pub mod swap;
 pub mod toys;
 mod trace;
 mod watch;

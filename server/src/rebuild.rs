@@ -1,0 +1,313 @@
+//! Projections built anew: begins, goes on with, compares and swaps generations of subscriptions ([`lyceum_core::generations`]).
+//!
+//! The work goes on in tasks of this process, and in whichever process looks next where this one ends: [`Rebuilds::keep_up`] takes up
+//! what nobody works at.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyceum_core::generations::building::{self, Build, BuildError, Builder, Places, Stage, Wanted};
+use lyceum_core::generations::comparing::{self, Comparison};
+use lyceum_core::generations::is_built_anew;
+use lyceum_core::generations::marker::{self, Generations};
+use lyceum_core::generations::switching::Make;
+use lyceum_core::ports::event_log::Follow;
+use lyceum_core::ports::ledger::LedgerError;
+use lyceum_core::subscription::Subscription;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::questions::AskError;
+
+/// How long one step of the work lasts before it is looked whether it is still wanted.
+const STEP: Duration = Duration::from_secs(600);
+/// How long it is waited after a store or the log was away.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How often it is looked for work that nobody does.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The generations of the subscriptions of a release.
+pub struct Rebuilds {
+    log: Arc<dyn Follow>,
+    generations: Arc<Generations>,
+    subscriptions: Vec<(&'static Subscription, Make)>,
+    group: Group,
+    holder: Uuid,
+    running: Mutex<BTreeSet<&'static str>>,
+}
+
+/// The consumer group of a subscription's topic.
+pub type Group = Arc<dyn Fn(&Subscription, &str) -> String + Send + Sync>;
+
+/// What somebody wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Tells what would be read; nothing is written.
+    Plan,
+    /// Begins, or goes on with what was begun.
+    Start,
+    /// Makes the generation live again that was live before the last swap.
+    Back,
+    /// Has nobody go on.
+    Cancel,
+}
+
+/// What is known of a subscription's generations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// Whose.
+    pub subscription: String,
+    /// The generation that is live.
+    pub live: u32,
+    /// Whether batches wait at this moment, since another generation is swapped in.
+    pub is_held: bool,
+    /// Whether this process works at the build.
+    pub works_here: bool,
+    /// The last build.
+    pub build: Option<Build>,
+    /// How many records it has processed.
+    pub done: i64,
+    /// How many are left, as far as was seen.
+    pub left: i64,
+    /// Milliseconds until it has all, at its pace so far; `None` where that is not known.
+    pub left_ms: Option<i64>,
+}
+
+/// What would be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Whose.
+    pub subscription: String,
+    /// How many records.
+    pub records: i64,
+    /// By topic and partition.
+    pub places: Places,
+}
+
+/// How the live generation and the one that was built differ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Whose.
+    pub subscription: String,
+    /// The one that is live, and the other one.
+    pub generations: [u32; 2],
+    /// What came of it.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+impl From<BuildError> for AskError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Refused(why) => Self::Invalid(why),
+            BuildError::Elsewhere { .. } => Self::Busy(error.to_string()),
+            BuildError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+fn failed(error: LedgerError) -> AskError {
+    AskError::from(BuildError::from(error))
+}
+
+impl Rebuilds {
+    /// Of these subscriptions, each with what makes its function muted; those that keep nothing are refused by name.
+    pub fn new(
+        log: Arc<dyn Follow>,
+        generations: Arc<Generations>,
+        subscriptions: Vec<(&'static Subscription, Make)>,
+        group: Group,
+    ) -> Self {
+        Self { log, generations, subscriptions, group, holder: Uuid::new_v4(), running: Mutex::default() }
+    }
+
+    /// Which generation of each is live, as this process knows.
+    pub fn generations(&self) -> &Arc<Generations> {
+        &self.generations
+    }
+
+    /// Builds generations of the subscription of that name: for whoever has a deadline, as a function on AWS Lambda has.
+    ///
+    /// # Errors
+    /// Where none has that name, or it keeps nothing that can be built anew.
+    pub fn builder(&self, name: &str) -> Result<Builder, AskError> {
+        let those = || self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)).map(|(of, _)| of.name);
+        let found = self.subscriptions.iter().find(|(of, _)| of.name == name && is_built_anew(of));
+        let Some((subscription, make)) = found else {
+            let names = those().collect::<Vec<_>>().join(", ");
+            return Err(AskError::Invalid(format!(
+                "{name:?} keeps no states and no numbers that can be built anew; those that do are {names}"
+            )));
+        };
+        let (group, of) = (self.group.clone(), *subscription);
+        Ok(Builder {
+            subscription,
+            log: self.log.clone(),
+            generations: self.generations.clone(),
+            make: make.clone(),
+            group: Arc::new(move |topic| group(of, topic)),
+            holder: self.holder,
+        })
+    }
+
+    /// What is known of every subscription that can be built anew.
+    ///
+    /// # Errors
+    /// Where the ledger does not answer.
+    pub async fn status(&self) -> Result<Vec<Known>, AskError> {
+        let mut known = Vec::new();
+        for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
+            known.push(self.status_of(subscription.name).await?);
+        }
+        Ok(known)
+    }
+
+    async fn status_of(&self, name: &'static str) -> Result<Known, AskError> {
+        let ledger = &**self.generations.ledger();
+        let marker = marker::read(ledger, name).await.map_err(failed)?.marker;
+        let build = building::read(ledger, name).await?;
+        let (done, left) = build.as_ref().map_or((0, 0), |build| (build.done(), build.left()));
+        let left_ms = build.as_ref().filter(|build| build.stage == Stage::Building && done > 0).map(|build| {
+            let took_ms = (build.updated_ms - build.started_ms).max(1);
+            ((left as f64) * (took_ms as f64) / (done as f64)) as i64
+        });
+        Ok(Known {
+            subscription: name.to_owned(),
+            live: marker.live,
+            is_held: marker.held_until_ms.is_some(),
+            works_here: self.running.lock().contains(name),
+            build,
+            done,
+            left,
+            left_ms,
+        })
+    }
+
+    /// What a rebuild would read.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    pub async fn plan(&self, name: &str, wanted: Wanted) -> Result<Planned, AskError> {
+        let places = self.builder(name)?.plan(wanted).await?;
+        let records = places.values().flat_map(|of| of.values()).map(|place| place.end - place.from).sum();
+        Ok(Planned { subscription: name.to_owned(), records, places })
+    }
+
+    /// Begins, goes on, goes back or cancels; the work itself is done by a task of this process.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    pub async fn act(self: &Arc<Self>, name: &str, action: Action, wanted: Wanted) -> Result<Known, AskError> {
+        let builder = self.builder(name)?;
+        let name = builder.subscription.name;
+        match action {
+            Action::Plan => drop(builder.plan(wanted).await?),
+            Action::Start => {
+                builder.begin(wanted).await?;
+                self.spawn(builder);
+            }
+            Action::Back => {
+                builder.begin_back().await?;
+                self.spawn(builder);
+            }
+            Action::Cancel => {
+                let now_ms = self.generations.clock().now_ms();
+                drop(building::cancel(&**self.generations.ledger(), name, now_ms).await?);
+            }
+        }
+        self.status_of(name).await
+    }
+
+    /// Compares the live generation with the last one that was built, or, where that is live by now, with the one before.
+    ///
+    /// # Errors
+    /// Where there is only one.
+    pub async fn compare(&self, name: &str, tenants: &[String]) -> Result<Compared, AskError> {
+        let builder = self.builder(name)?;
+        let name = builder.subscription.name;
+        let ledger = self.generations.ledger();
+        let live = marker::read(&**ledger, name).await.map_err(failed)?.marker.live;
+        let build = building::read(&**ledger, name).await?;
+        let other = build.and_then(|build| match build.generation == live {
+            true => build.before.map(|before| before.generation),
+            false => Some(build.generation),
+        });
+        let Some(other) = other else {
+            return Err(AskError::Invalid(format!("{name} has one generation: rebuild it first")));
+        };
+        let (clock, generations) = (&**self.generations.clock(), [live, other]);
+        let compared =
+            comparing::compare(ledger, &builder.make, clock, builder.subscription, generations, tenants).await;
+        Ok(Compared { subscription: name.to_owned(), generations, comparison: compared.map_err(failed)? })
+    }
+
+    /// Goes on with builds that nobody works at any more, for ever.
+    pub async fn keep_up(self: Arc<Self>) {
+        loop {
+            for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
+                let build = building::read(&**self.generations.ledger(), subscription.name).await.ok().flatten();
+                if build.is_some_and(|build| build.stage == Stage::Building)
+                    && let Ok(builder) = self.builder(subscription.name)
+                {
+                    self.spawn(builder);
+                }
+            }
+            self.generations.clock().sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, builder: Builder) {
+        let name = builder.subscription.name;
+        if !self.running.lock().insert(name) {
+            return;
+        }
+        let rebuilds = self.clone();
+        tokio::spawn(async move {
+            // Also where the task is dropped or panics.
+            let _working = Working(rebuilds.clone(), name);
+            rebuilds.work(&builder).await;
+        });
+    }
+
+    async fn work(&self, builder: &Builder) {
+        let (name, clock) = (builder.subscription.name, self.generations.clock());
+        loop {
+            let deadline_ms = clock.now_ms().saturating_add(STEP.as_millis() as i64);
+            match builder.work(deadline_ms).await {
+                Ok(build) if build.stage == Stage::Building => {}
+                Ok(build) => {
+                    tracing::info!(subscription = name, generation = build.generation, stage = ?build.stage, "a rebuild ended");
+                    break;
+                }
+                Err(BuildError::Unavailable(why)) => {
+                    tracing::warn!(subscription = name, why, "a rebuild waits; it goes on by itself");
+                    clock.sleep(PAUSE).await;
+                }
+                // Whoever has it goes on; where that one dies, it is found here.
+                Err(error @ BuildError::Elsewhere { .. }) => {
+                    tracing::info!(subscription = name, %error, "a rebuild goes on elsewhere");
+                    return;
+                }
+                Err(error @ BuildError::Refused(_)) => {
+                    tracing::warn!(subscription = name, %error, "a rebuild ended");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = builder.give_back().await {
+            tracing::debug!(%error, "the lease of a rebuild ends by itself");
+        }
+    }
+}
+
+/// While it lives, this process works at a build.
+struct Working(Arc<Rebuilds>, &'static str);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.running.lock().remove(self.1);
+    }
+}
