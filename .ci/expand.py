@@ -219,6 +219,45 @@ def installations(family, mappings):
     print(f"{len(INSTALLATIONS)} installations are taken by the model of CreateEventSourceMapping")
 
 
+def beside(folder):
+    """The stacks beside this one: which binary their functions are built of, that whatever a function is made of publishes a version, and that no
+    role has more policies within it than IAM takes (10,240 characters without blanks)."""
+    wanted = {"infra/http.yaml": {"Read": "lyceum-http", "Publish": "lyceum-http", "Operate": "lyceum-http"}, "infra/replay.yaml": {"Function": "lyceum-replay"}}
+    given = {**PLACE, "MskClusterArn": CLUSTER, "SubnetIds": "", "SecurityGroupIds": ""}
+    tokens = {"ApiTokensSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens"}
+    for name, binaries in wanted.items():
+        os.chdir(folder)
+        stacks, _ = SamLocalStackProvider.get_stacks(name, parameter_overrides=given, language_extensions_enabled=True)
+        found = {of.full_path: of for of in SamFunctionProvider(stacks).get_all()}
+        assert {path: of.metadata["BuildProperties"]["Binary"] for path, of in found.items()} == binaries, f"{name}: SAM builds {list(found)}"
+        sources = {(folder / of.codeuri).resolve() for of in found.values()}
+        assert sources == {(folder / "functions/lambda").resolve()}, f"{name}: {sources}"
+        template = load(folder, name)
+        own = tokens if name == "infra/http.yaml" else {}
+
+        def version(change):
+            resources = expanded(template, {**given, **own, **change})[0]["Resources"]
+            return tuple(sorted(key for key, of in resources.items() if of["Type"] == "AWS::Lambda::Version"))
+
+        first = version({})
+        assert len(first) == len(binaries)
+        changes = [{"Release": "1"}, {"LogLevel": "debug"}, {"MemoryMegabytes": "1024"}, {"ElasticsearchUrl": "https://other.example"}, {"KmsKeyArn": KEY},
+                   {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}, {"DefaultTenant": "other"}, {"LedgerTable": "other"}, {"Name": "other"}]
+        changes += [{"OidcTenantClaim": "custom:tenant"}, {"AllowedOrigins": "https://a.example"}, {"ReservedConcurrency": "5"}] if own else [{"FailedBucket": "other-bucket"}]
+        versions = [first, *map(version, changes)]
+        assert len(set(versions)) == len(versions), f"{name}: of {changes} one publishes no version"
+        for change in [{}, {"LogRetentionDays": "7"}, {"AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:a"}]:
+            assert version(change) == first, f"{name}: {change} publishes a version, which Lambda refuses where nothing changed"
+        made = Made(template, {**given, **own, "KmsKeyArn": KEY, "Tracing": "Active"})
+        sizes = {}
+        for role, of in made.of_type("AWS::IAM::Role"):
+            sizes[role] = sum(len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) for policy in of["Policies"])
+        for _, of in made.of_type("AWS::IAM::RolePolicy"):
+            sizes[of["RoleName"].strip("<>")] += len(json.dumps(of["PolicyDocument"], separators=(",", ":")))
+        assert max(sizes.values()) <= 9500, f"{name}: the policies within a role are too long: {sizes}"
+        print(f"{name}: {len(binaries)} functions, {len(changes)} changes publish a version, {len(made.template['Resources'])} resources, at most {max(sizes.values())} characters of policies in a role")
+
+
 def environments(folder):
     """The files of parameters name every parameter, as the command line reads them."""
     for file in sorted((folder / "infra/env").glob("*.yaml")):
@@ -261,6 +300,7 @@ def main(folder):
     versions(family)
     topics = family["Mappings"]["Topics"]
     installations(family, list(itertools.islice(topics, 3)))
+    beside(folder)
     environments(folder)
     limits(folder)
 

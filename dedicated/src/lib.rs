@@ -6,7 +6,6 @@
 //! Pure are [`lanes`], what is processed next, and [`watermark`], what may be committed; [`source`] is where records come from.
 
 pub mod config;
-pub mod keys;
 pub mod lanes;
 pub mod process;
 pub mod reader;
@@ -14,4 +13,3 @@ pub mod source;
 pub mod status;
 pub mod telling;
 pub mod watermark;
-pub mod work;

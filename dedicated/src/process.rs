@@ -15,17 +15,16 @@ use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::generator::ContentGenerator;
 use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::Subscription;
-use lyceum_documents::asyncapi::{Brokers, Deployment};
+use lyceum_deployed::Given;
+use lyceum_deployed::keys::KeysByLook;
+use lyceum_deployed::work::{Endings, Here, time_limit};
 use lyceum_functions::Ports;
-use lyceum_kafka::settings::Encryption;
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
 use lyceum_server::alerts::window::Window;
 use lyceum_server::connect::{Connecting, Places, Purpose, Stores};
-use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
-use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
@@ -36,13 +35,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Membership};
-use crate::keys::KeysByLook;
-use crate::reader::{Reader, time_limit};
+use crate::reader::Reader;
 use crate::source::Source;
 use crate::source::kafka::{Joining, KafkaSource};
 use crate::status::{Board, Shown, Status};
 use crate::telling::Telling;
-use crate::work::{Endings, Here};
 
 /// Everything that keeps the process from starting.
 #[derive(Debug, thiserror::Error)]
@@ -194,16 +191,6 @@ impl Process {
 
     /// What the page and the API are given.
     pub fn http_services(&self, access: Access) -> http::Services {
-        let Stores { event_log, ledger, statements, audit, schemas, guards, .. } = self.stores.clone();
-        let server = &self.config.server;
-        let sources = dead_letters::Sources {
-            event_log: event_log.clone(),
-            ledger: ledger.clone(),
-            statements: statements.clone(),
-            functions: self.functions.clone(),
-            keys: self.keys.clone(),
-        };
-        let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
         let mut groups: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (Membership { group, topics, .. }, _) in &self.memberships {
             for topic in topics {
@@ -213,53 +200,27 @@ impl Process {
         let work = Here {
             functions: self.functions.clone(),
             groups,
-            event_log: event_log.clone(),
+            event_log: self.stores.event_log.clone(),
             endings: self.endings.clone(),
             clock: self.clock.clone(),
         };
-        http::Services {
-            analytics: Arc::new(StatementAnalytics {
-                statements: statements.clone(),
-                learner_home_page: server.learner_home_page.clone(),
-            }),
-            event_log,
-            ledger,
-            statements,
-            audit,
-            schemas,
-            guards,
-            window: self.window.clone(),
-            process: self.usage.clone(),
-            live: self.live.clone(),
+        let given = Given {
+            stores: self.stores.clone(),
+            catalog: self.catalog.clone(),
+            clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            consumers: self.status.clone(),
-            dead_letters: Arc::new(dead_letters),
-            state: Arc::new(FamilyStates { functions: self.functions.clone() }),
+            live: self.live.clone(),
+            window: self.window.clone(),
+            usage: self.usage.clone(),
+            functions: self.functions.clone(),
             keys: self.keys.clone(),
+            consumers: self.status.clone(),
             work: Arc::new(work),
             rebuilds: self.rebuilds.clone(),
-            clock: self.clock.clone(),
-            asyncapi: Arc::new(lyceum_documents::asyncapi::document(&self.deployment())),
-            catalog: self.catalog.clone(),
             access,
-            default_tenant: server.process.envelope.default_tenant.to_string(),
-            data: self.stores.places.to_string(),
-        }
-    }
-
-    fn deployment(&self) -> Deployment {
-        let server = &self.config.server;
-        let brokers = server.stores.kafka.as_ref().map(|of| {
-            let tls = of.encryption != Encryption::None;
-            Brokers::of(&of.bootstrap_servers, tls, of.has_certificate(), of.mechanism())
-        });
-        Deployment {
-            topics: topics(&self.catalog),
-            group: server.group.clone(),
-            kafka: brokers,
-            http: format!("127.0.0.1:{}", self.config.port),
-            asks_for_token: !server.tokens.is_empty(),
-        }
+            at: format!("127.0.0.1:{}", self.config.port),
+        };
+        given.services(&self.config.server)
     }
 
     /// Joins the groups and reads until `stop`; then drains.

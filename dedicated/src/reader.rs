@@ -20,7 +20,6 @@ use lyceum_core::ports::event_log::rules::payload_bytes;
 use lyceum_core::process::{Delivery, Subscriber};
 use lyceum_core::record::Record;
 use lyceum_core::retry::Backoff;
-use lyceum_core::subscription::{Effect, Subscription};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -47,11 +46,6 @@ const SOURCE_BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap:
 const NOTE_INTERVAL: Duration = Duration::from_millis(250);
 /// Beyond an invocation's own time, which ends by itself.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// A batch's time limit, that of its function on Lambda: one that asks somebody has as long as a mapping of Kafka lets one run.
-pub fn time_limit(subscription: &Subscription) -> Duration {
-    Duration::from_secs(if subscription.effect == Effect::Calling { 840 } else { 60 })
-}
 
 /// What a reader is made of.
 pub struct Reader {

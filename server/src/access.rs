@@ -1,9 +1,12 @@
 //! Who may: tokens, the tenant and the roles that they give, and where a request may come from.
 //!
+//! Beside tokens of one's own there are those of an OIDC issuer ([`Issuer`]): whoever stands before the process verifies them, and hands on
+//! what they claim.
+//!
 //! The tenant of a request comes from its credential alone. Without any token the process serves this machine only, and
 //! every tenant; the `Host` and `Origin` rules then keep pages of other sites, which run on this machine too, away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -101,10 +104,65 @@ impl FromStr for Token {
     }
 }
 
+/// An issuer of OpenID Connect, whose tokens are verified before this process is asked, and how its claims are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// What `iss` must be.
+    pub issuer: String,
+    /// One of which `aud`, or `client_id` where there is none, must name.
+    pub audiences: Vec<String>,
+    /// The claim that names the tenant; `*` is every one.
+    pub tenant_claim: String,
+    /// The claim that lists roles: `read`, `publish`, `operate`, or each behind `lyceum-`. Others are no affair of this process.
+    pub roles_claim: String,
+}
+
+/// What a token claims that was verified: signature, time, issuer and audience. It is put into a request's extensions by the code that gets
+/// it from the verifier, and never read from a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims(pub BTreeMap<String, String>);
+
+impl Claims {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The parts of a claim that may be a list: API Gateway writes one as `[a b]`, scopes stand apart by spaces.
+    fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        let text = self.text(name).unwrap_or_default();
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        inner.split([' ', ',']).map(|part| part.trim_matches('"')).filter(|part| !part.is_empty())
+    }
+}
+
+impl Issuer {
+    fn caller(&self, claims: &Claims) -> Result<Caller, Problem> {
+        let refused = |detail: String| Err(Problem::new(Kind::UNAUTHENTICATED, detail));
+        if claims.text("iss") != Some(&self.issuer) {
+            return refused(format!("the token is not of the issuer {}; take one of that", self.issuer));
+        }
+        let for_whom = if claims.text("aud").is_some() { "aud" } else { "client_id" };
+        if !claims.list(for_whom).any(|of| self.audiences.iter().any(|known| known == of)) {
+            return refused(format!("the token is for another audience than {}", self.audiences.join(" or ")));
+        }
+        let Some(tenant) = claims.text(&self.tenant_claim) else {
+            return refused(format!("the token has no claim {:?}, which names its tenant", self.tenant_claim));
+        };
+        let role = |name: &str| {
+            let name = name.strip_prefix("lyceum-").unwrap_or(name);
+            Role::ALL.into_iter().find(|role| role.name() == name)
+        };
+        let roles = claims.list(&self.roles_claim).filter_map(role).collect();
+        Ok(Caller { tenant: (tenant != "*").then(|| tenant.to_owned()), roles })
+    }
+}
+
 /// The credentials that are known. None: the process is open to this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     tokens: Arc<[Token]>,
+    issuer: Option<Arc<Issuer>>,
+    origins: Arc<[String]>,
 }
 
 impl Access {
@@ -115,12 +173,24 @@ impl Access {
 
     /// Closed but for these tokens; open where there are none.
     pub fn new(tokens: Vec<Token>) -> Self {
-        Self { tokens: tokens.into() }
+        Self { tokens: tokens.into(), ..Self::default() }
+    }
+
+    /// The same, and whoever has a verified token of that issuer.
+    #[must_use]
+    pub fn with_issuer(self, issuer: Issuer) -> Self {
+        Self { issuer: Some(Arc::new(issuer)), ..self }
+    }
+
+    /// The same, and pages of these origins may ask, each as a browser writes it: `https://academy.example`.
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<String>) -> Self {
+        Self { origins: origins.into(), ..self }
     }
 
     /// Whether no credential is needed.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.is_empty() && self.issuer.is_none()
     }
 
     /// The tenants that tokens name.
@@ -128,10 +198,14 @@ impl Access {
         self.tokens.iter().filter_map(|token| token.tenant.clone())
     }
 
-    /// Who asks, by `Authorization: Bearer TOKEN`, or, for a browser, `Basic` with the token as password (RFC 7617).
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    /// Who asks, by what was verified before, where there is that, else by `Authorization: Bearer TOKEN`, or, for a browser, `Basic` with the
+    /// token as password (RFC 7617).
+    pub fn authenticate(&self, headers: &HeaderMap, verified: Option<&Claims>) -> Result<Caller, Problem> {
         if self.is_open() {
             return Ok(Caller { tenant: None, roles: Role::ALL.into() });
+        }
+        if let (Some(issuer), Some(claims)) = (&self.issuer, verified) {
+            return issuer.caller(claims);
         }
         let unknown = |detail: &str| Problem::new(Kind::UNAUTHENTICATED, detail);
         let secret = headers.get(AUTHORIZATION).and_then(|value| read_secret(value.as_bytes()));
@@ -229,6 +303,10 @@ pub fn check_where_from<B>(access: &Access, request: &Request<B>) -> Result<(), 
     let is_for_everybody = path != "/live" && !path.starts_with("/api/") && !path.ends_with(".csv");
     let is_looking = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_looking && is_for_everybody {
+        return Ok(());
+    }
+    if text(request.headers(), ORIGIN.as_str()).is_some_and(|origin| access.origins.iter().any(|known| known == origin))
+    {
         return Ok(());
     }
     let site_is_foreign =

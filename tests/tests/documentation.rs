@@ -162,11 +162,14 @@ fn the_table_of_variables_is_the_programs_own() {
     // What other programs read that publish stands beside what is read here.
     let of_programs = lyceum_publisher::PUBLISHER_VARIABLES.iter().map(|variable| variable.row());
     let of_container = lyceum_dedicated::config::variables();
-    let known =
-        lyceum::config::variables().chain(of_container).chain(of_programs).map(|Row { name, default, meaning }| {
+    let of_http = lyceum_http::config::HTTP_VARIABLES.iter().map(|variable| variable.row());
+    let of_replay = lyceum_replay::REPLAY_VARIABLES.iter().map(|variable| variable.row());
+    let known = lyceum::config::variables().chain(of_container).chain(of_http).chain(of_replay).chain(of_programs).map(
+        |Row { name, default, meaning }| {
             let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
             vec![format!("`{name}`"), default, meaning]
-        });
+        },
+    );
     let mut known: Vec<_> = known.collect();
     known.sort();
     let text = document("docs/operations.md");

@@ -17,6 +17,10 @@ use subscriptions::{Deployable, MARKED};
 
 #[path = "deployed/mod.rs"]
 mod deployed;
+#[path = "deployed/http.rs"]
+mod http;
+#[path = "deployed/replay.rs"]
+mod replay;
 #[path = "deployed/subscriptions.rs"]
 mod subscriptions;
 
@@ -435,6 +439,8 @@ const NOT_OF_A_FUNCTION: &[&str] = &[
     "ALERT_MEMORY_PERCENT",
     "ALERT_WEBHOOK_URL",
     "API_TOKENS",
+    // Of the functions behind HTTP.
+    "API_TOKENS_SECRET_ARN",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "BATCH_SIZE",
     "DEBUG",

@@ -131,22 +131,61 @@ impl Telemetry {
         let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let serving = serving.clone();
             let is_cold = serving.is_first.swap(false, Relaxed);
-            let context = &event.context;
-            // At the level of errors, so that a line of any level has it.
-            let span = tracing::error_span!(
-                "invocation",
-                request_id = context.request_id,
-                xray_trace_id = context.xray_trace_id,
-                cold_start = is_cold,
-                function_name = context.env_config.function_name,
-                function_memory_size = context.env_config.memory,
-                function_version = context.env_config.version,
-            );
+            let span = span_of(&event.context, is_cold);
             async move { serving.begin(event, is_cold).await }.instrument(span)
         });
         // Where Lambda has several invocations at once in one environment, it says so, and else has one after the other.
         lambda_runtime::Runtime::new(answer).run_concurrent().await.map_err(|error| anyhow::anyhow!("{error}"))
     }
+
+    /// Answers invocations that bring no batch, until Lambda ends the process: by `answer`, each with lines, metrics and spans of its own.
+    ///
+    /// # Errors
+    /// Where Lambda's runtime interface does not answer.
+    pub async fn answer<A, F>(
+        self,
+        answer: impl Fn(LambdaEvent<Box<RawValue>>) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<()>
+    where
+        A: serde::Serialize + Send + 'static,
+        F: Future<Output = Result<A>> + Send,
+    {
+        let is_cold = is_waited_for(std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").ok().as_deref());
+        let (telemetry, is_first) = (Arc::new(self), Arc::new(AtomicBool::new(is_cold)));
+        let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+            let (telemetry, answer) = (telemetry.clone(), answer.clone());
+            let is_cold = is_first.swap(false, Relaxed);
+            let span = span_of(&event.context, is_cold);
+            async move {
+                let (deadline, config) = (event.context.deadline, event.context.env_config.clone());
+                if is_cold {
+                    telemetry.count_cold_start(&config.function_name, now_ms());
+                }
+                let answered = telemetry.invocations().run(SystemClock.jitter(), answer(event)).await;
+                telemetry.spans().flush(time_for_spans(remaining(deadline))).await;
+                telemetry.flush(&config.version, now_ms());
+                answered.map_err(|error| Diagnostic {
+                    error_type: "Failed".to_owned(),
+                    error_message: format!("{error:#}"),
+                })
+            }
+            .instrument(span)
+        });
+        lambda_runtime::Runtime::new(answer).run_concurrent().await.map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+/// Around all that an invocation logs. At the level of errors, so that a line of any level has it.
+fn span_of(context: &lambda_runtime::Context, is_cold: bool) -> tracing::Span {
+    tracing::error_span!(
+        "invocation",
+        request_id = context.request_id,
+        xray_trace_id = context.xray_trace_id,
+        cold_start = is_cold,
+        function_name = context.env_config.function_name,
+        function_memory_size = context.env_config.memory,
+        function_version = context.env_config.version,
+    )
 }
 
 /// Whether an environment that was begun in this way is begun while somebody waits for its first answer.

@@ -7,9 +7,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use lyceum_around::guarded::{Circuit, Dependency, Guard};
 use lyceum_core::clock::Clock;
 use lyceum_core::metrics::CircuitState;
@@ -19,7 +19,7 @@ use lyceum_core::ports::schemas::{FindSchema, SchemasError};
 use lyceum_core::ports::statements::Statements;
 use serde::Serialize;
 
-use crate::access::Access;
+use crate::access::{Access, Claims};
 use crate::consumers::{ConsumerState, ConsumerStatus, Consumers};
 use crate::live::format_time;
 
@@ -94,10 +94,11 @@ pub(super) struct Parts {
 pub(super) async fn show(
     State(parts): State<Parts>,
     State(access): State<Access>,
+    verified: Option<Extension<Claims>>,
     headers: HeaderMap,
 ) -> (StatusCode, Json<Health>) {
     let mut health = probe_all(&parts).await;
-    if access.authenticate(&headers).is_err() {
+    if access.authenticate(&headers, verified.as_deref()).is_err() {
         health.components.values_mut().for_each(|component| component.error = None);
     }
     let code = if health.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

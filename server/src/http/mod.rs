@@ -41,7 +41,7 @@ use tokio::net::TcpListener;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, Role, check_where_from};
+use crate::access::{Access, Claims, Role, check_where_from};
 use crate::alerts::window::Window;
 use crate::audit::Audit;
 use crate::consumers::Consumers;
@@ -71,6 +71,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod rebuild;
+mod running;
 mod search;
 mod security;
 mod state;
@@ -81,6 +82,8 @@ mod validation;
 pub mod work;
 
 use body::read_body;
+use running::Running;
+pub use running::{Part, STAYING};
 
 /// How long one request may take, its body included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -157,6 +160,7 @@ struct App(Arc<Served>);
 
 struct Served {
     services: Services,
+    running: Running,
     /// Feeds, which never end by themselves, end when the process is to end.
     feeds: page::Feeds,
     /// How far tenants are ahead of what processes their events.
@@ -215,6 +219,12 @@ impl FromRef<App> for docs::Docs {
     }
 }
 
+impl FromRef<App> for Running {
+    fn from_ref(App(served): &App) -> Self {
+        served.running
+    }
+}
+
 /// Whose state and statements are meant where nobody says.
 struct DefaultTenant(String);
 
@@ -267,6 +277,7 @@ impl FromRef<App> for page::Sources {
             ..
         } = &app.0.services;
         Self {
+            is_live: app.0.running == Running::Staying,
             clock: clock.clone(),
             compared: app.0.compared.clone(),
             live: live.clone(),
@@ -412,7 +423,13 @@ pub const ROUTES: &[Route] = &[
 
 /// The router, for tests and for a server of one's own; [`serve`] is what a process calls.
 pub fn router(services: Services) -> Router {
-    build_router(services, CancellationToken::new())
+    build_router(services, CancellationToken::new(), Running::Staying)
+}
+
+/// The part of the router for a process that lives by its invocations, each of which ends with its answer: AWS Lambda's. What takes a
+/// process that stays ([`STAYING`]), and what another part serves, is answered by a problem that says where it is.
+pub fn router_by_invocation(services: Services, part: Part) -> Router {
+    build_router(services, CancellationToken::new(), Running::Invoked(part))
 }
 
 /// How long a connection may do nothing.
@@ -459,7 +476,7 @@ pub async fn serve_within(
     let dead_letters = services.dead_letters.clone();
     let following = stop.clone().run_until_cancelled_owned(async move { dead_letters.keep_up().await });
     tokio::spawn(following);
-    let router = build_router(services, stop.clone());
+    let router = build_router(services, stop.clone(), Running::Staying);
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
     let connections = GracefulShutdown::new();
@@ -498,24 +515,25 @@ pub async fn serve_within(
     Ok(())
 }
 
-fn build_router(mut services: Services, stop: CancellationToken) -> Router {
+fn build_router(mut services: Services, stop: CancellationToken, running: Running) -> Router {
     services.analytics = Arc::new(SingleFlight::new(services.analytics));
     let access = services.access.clone();
     let feeds = page::Feeds { stop, places: Arc::new(Shares::new(FEEDS[0], FEEDS[1])) };
     let ahead = Arc::new(Ahead::new(body::EVENTS));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
-        router.route(
-            route.path,
-            (route.handler)().route_layer(from_fn_with_state((access.clone(), route.needs), authorize)),
-        )
+        let handler = match running.refuses(route) {
+            None => (route.handler)().route_layer(from_fn_with_state((access.clone(), route.needs), authorize)),
+            Some(why) => running::refusing(route, why),
+        };
+        router.route(route.path, handler)
     });
     routes
         .fallback(|| async { Problem::not_found("no such path; GET /openapi.json lists every one") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::WRONG_METHOD, "no such method on this path; GET /openapi.json lists every one")
         })
-        .with_state(App(Arc::new(Served { services, feeds, ahead, compared: <_>::default() })))
-        .layer(from_fn_with_state(access, guard))
+        .with_state(App(Arc::new(Served { services, running, feeds, ahead, compared: <_>::default() })))
+        .layer(from_fn_with_state((access, running), guard))
 }
 
 /// Before a handler runs: who asks, and may they?
@@ -525,7 +543,7 @@ async fn authorize(
     next: Next,
 ) -> Result<Response, Problem> {
     if let Some(role) = needs {
-        let caller = access.authenticate(request.headers())?;
+        let caller = access.authenticate(request.headers(), request.extensions().get::<Claims>())?;
         caller.require(role)?;
         request.extensions_mut().insert(caller);
     }
@@ -533,7 +551,7 @@ async fn authorize(
 }
 
 /// Around everything: where a request may come from, how long it may take, and what an answer tells a browser.
-async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> Response {
+async fn guard(Shared((access, running)): Shared<(Access, Running)>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let accepted = request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let is_for_a_person = accepted.is_some_and(|accepted| accepted.contains(HTML));
@@ -543,7 +561,7 @@ async fn guard(Shared(access): Shared<Access>, request: Request, next: Next) -> 
         }
         next.run(request).await
     };
-    let mut response = answer_within(time_limit(&path), &path, answer).await;
+    let mut response = answer_within(running.time_limit(time_limit(&path)), &path, answer).await;
     if is_for_a_person && let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let page = crate::page::problem::render(&problem).into_string();
         response.headers_mut().remove(CONTENT_LENGTH);

@@ -58,6 +58,8 @@ const CAUSES: usize = 100;
 /// What the page shows parts of.
 #[derive(Clone)]
 pub(super) struct Sources {
+    /// Whether this process stays, and sees how events end.
+    pub(super) is_live: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) compared: Lately,
     pub(super) live: Arc<Live>,
@@ -198,6 +200,7 @@ impl View {
         let is_behind = slow.tenants.as_ref().is_some_and(|tenants| tenants.is_behind)
             || slow.letters.as_ref().is_ok_and(|letters| letters.is_behind);
         Overview {
+            is_live: sources.is_live,
             frame: frame(sources, self.tenant.clone()),
             tenants: slow.tenants.map(|tenants| tenants.answer),
             about: slow.about,

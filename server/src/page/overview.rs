@@ -32,6 +32,8 @@ const RANKS: usize = 8;
 
 /// Everything that the overview shows. What could not be asked is the reason why.
 pub struct Overview {
+    /// Whether this process sees how events end; else the last minutes are not shown, and nothing changes until the page is loaded again.
+    pub is_live: bool,
     /// Around it.
     pub frame: Frame,
     /// The tenants that have data, to choose from; `None` where the credential has chosen.
@@ -70,31 +72,43 @@ impl Overview {
             @if let Some(tenants) = &self.tenants { (self.render_tenants(tenants)) }
             @else if let Some(tenant) = &self.frame.tenant { p.tenant { "Tenant " b { (tenant) } } }
             p.feed {
-                span #feed-state role="status" { "as of " (time(self.snapshot.at_ms)) }
-                button #feed-pause type="button" hidden { "Pause" }
+                span #feed-state role="status" {
+                    "as of " (time(self.snapshot.at_ms)) @if !self.is_live { "; load it again for what came since" }
+                }
+                @if self.is_live { button #feed-pause type="button" hidden { "Pause" } }
             }
         };
         let section = |id: &'static str, title: &str, class: &str| {
             html! { section class=(class) aria-label=(title) { h2 { (title) } (part(id)) } }
         };
         let reach = self.history.as_ref().map(|history| [("reach", history.reach.name())]);
+        let feed = self.frame.path("/live", reach.as_ref().map_or(&[], |reach| &reach[..]));
         let content = html! {
             h1.hidden { "Overview" }
-            div.overview data-live=(self.frame.path("/live", reach.as_ref().map_or(&[], |reach| &reach[..]))) {
+            div.overview data-live=[self.is_live.then_some(feed)] {
                 div #alarms.wide aria-live="polite" { @if let Some(part) = parts.get("alarms") { (part) } }
                 section.wide aria-label=(learning::title(learning::DAYS[0])) {
                     h2 { (learning::title(learning::DAYS[0])) }
                     (part("learning"))
                 }
-                section.wide aria-label="Events" { h2 { "Events" } (part("numbers")) (part("plot")) }
-                div.main {
-                    (section("events", "Latest events", ""))
-                }
-                div.side {
-                    (section("letters", "Dead letters", ""))
-                    (section("anomalies", "Anomalies", ""))
-                    (section("mappings", "Inputs", ""))
-                    (section("rules", "Broken rules", ""))
+                @if self.is_live {
+                    section.wide aria-label="Events" { h2 { "Events" } (part("numbers")) (part("plot")) }
+                    div.main {
+                        (section("events", "Latest events", ""))
+                    }
+                    div.side {
+                        (section("letters", "Dead letters", ""))
+                        (section("anomalies", "Anomalies", ""))
+                        (section("mappings", "Inputs", ""))
+                        (section("rules", "Broken rules", ""))
+                    }
+                } @else {
+                    section.wide aria-label="Events" {
+                        h2 { "Events" }
+                        p { "Functions process the events, and this page sees none of them end: how many a minute, how fast and with what outcome is on the stack's dashboard in CloudWatch." }
+                    }
+                    div.main { (section("letters", "Dead letters", "")) }
+                    div.side { (section("mappings", "Inputs", "")) }
                 }
                 (section("totals", "Stored statements", "wide"))
             }

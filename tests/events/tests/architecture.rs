@@ -50,7 +50,7 @@ fn crates_depend_downwards_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// tests → {local, dedicated, functions/lambda} → functions → functions/<family> → functions/catalog → core → core/xapi; local → server → core; dedicated → {server, dedicated/consumer}; an adapter knows the core and what
+/// tests → {local, dedicated, functions/lambda} → functions/http → server/deployed → functions → functions/<family> → functions/catalog → core → core/xapi; local → server → core; dedicated → {server, dedicated/consumer}; an adapter knows the core and what
 /// it is made of. A family reaches no other family, and whoever stands above reaches a family through the registry alone, but for
 /// a function's main, which names its own; a part of the local runner knows the core and Lambda's protocol alone.
 fn may_depend(folder: &str, on: &str) -> bool {
@@ -60,7 +60,14 @@ fn may_depend(folder: &str, on: &str) -> bool {
     }
     let is_family = |folder: &str| {
         folder.starts_with("functions/")
-            && !matches!(folder, "functions/lambda" | "functions/catalog" | "functions/documents")
+            && !matches!(
+                folder,
+                "functions/lambda"
+                    | "functions/catalog"
+                    | "functions/documents"
+                    | "functions/http"
+                    | "functions/replay"
+            )
     };
     let is_part_of_local = |folder: &str| folder.starts_with("local/");
     let is_adapter = |folder: &str| folder.starts_with("core/adapters/");
@@ -82,15 +89,27 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "functions/catalog" => on == "core",
         // The audit log's function says of every record what it is: unlike a family's it is made of the registry.
         "functions/lambda" => {
-            matches!(on, "functions" | "functions/catalog")
+            matches!(on, "functions" | "functions/catalog" | "functions/http" | "functions/replay" | "server")
                 || is_core(on)
                 || is_adapter(on) && on != "core/adapters/embedded"
                 || is_family(on)
+        }
+        // The server's router by invocations: who runs them is `functions/lambda`.
+        "functions/http" => {
+            matches!(on, "functions" | "functions/catalog" | "server" | "server/deployed")
+                || is_core(on)
+                || is_adapter(on) && on != "core/adapters/embedded"
         }
         // Made of the families as data, and of who subscribes.
         "functions/documents" => matches!(on, "core" | "functions" | "functions/catalog"),
         // It says of every record what it is, and runs on Lambda: unlike a family it is made of the registry.
         "functions" => is_core(on) || on == "functions/catalog" || is_family(on),
+        // It acts by the handlers of HTTP.
+        "functions/replay" => matches!(on, "core" | "core/adapters/aws" | "functions/http" | "server"),
+        // What the page and the API are made of where all stores are services.
+        "server/deployed" => {
+            matches!(on, "functions" | "functions/documents" | "server") || is_core(on) || on == "core/adapters/kafka"
+        }
         // Who runs the process brings the functions.
         "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
         "local" => {
@@ -101,7 +120,7 @@ fn may_depend(folder: &str, on: &str) -> bool {
         }
         // Its stores are services.
         "dedicated" => {
-            matches!(on, "functions" | "functions/catalog" | "functions/documents" | "server" | "dedicated/consumer")
+            matches!(on, "functions" | "functions/catalog" | "server" | "server/deployed" | "dedicated/consumer")
                 || is_core(on)
                 || is_adapter(on) && on != "core/adapters/embedded"
         }
@@ -129,7 +148,11 @@ fn reads_others(folder: &str) -> bool {
 /// Contracts, models and proxies are for tests; whose tests need a real service starts it; an adapter's tests compare it with its twin.
 fn may_be_tested_with(folder: &str, on: &str) -> bool {
     // A server's tests show and replay what the registry's functions did.
-    let tests_functions = folder == "server" && matches!(on, "functions" | "functions/catalog" | "functions/documents");
+    let tests_functions = folder == "server"
+        && matches!(
+            on,
+            "functions" | "functions/catalog" | "functions/documents" | "functions/http" | "functions/replay"
+        );
     // And the local runner's route the events of forms that no family of the release has.
     let tests_toys = folder == "local" && on == "tests/simulation";
     tests_functions
@@ -145,7 +168,9 @@ fn what_is_linked_is_what_is_needed() {
         ("lyceum-core", &["tokio", "aws-", "tantivy", "rdkafka", "axum", "reqwest", "lambda_runtime", "opentelemetry"]),
         ("lyceum-training", &["lyceum-survey", "lyceum-statement", "tokio", "aws-"]),
         ("lyceum-survey", &["lyceum-training", "lyceum-statement", "tokio", "aws-"]),
-        ("lyceum-lambda", &["lyceum-testing", "lyceum-embedded", "tantivy", "axum", "redb"]),
+        // One of its binaries is the server's router; another one links none of it, since it names none of it.
+        ("lyceum-lambda", &["lyceum-testing", "lyceum-embedded", "lyceum-consumer", "tantivy", "redb"]),
+        ("lyceum-http", &["lyceum-testing", "lyceum-embedded", "lyceum-consumer", "tantivy", "redb", "tikv"]),
         ("lyceum-server", &["lyceum-functions", "lyceum-testing", "lyceum-embedded", "tantivy", "redb", "dynoxide"]),
         (
             "lyceum-publisher",

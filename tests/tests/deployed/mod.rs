@@ -276,7 +276,10 @@ fn unrolled(of: &Value, items: &BTreeMap<String, String>, parameters: &BTreeMap<
                     let text = of.as_str().expect("an item is a text").to_owned();
                     items.insert(item.as_str().expect("a loop names its item").to_owned(), text.clone());
                     for (name, value) in body.as_object().expect("a loop has a body") {
-                        let name = name.replace(&format!("${{{}}}", item.as_str().unwrap_or_default()), &text);
+                        let item = item.as_str().unwrap_or_default();
+                        let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+                        let name = name.replace(&format!("${{{item}}}"), &text);
+                        let name = name.replace(&format!("&{{{item}}}"), &letters);
                         let is_new = made.insert(name.clone(), unrolled(value, &items, parameters)).is_none();
                         assert!(is_new, "{name} is made twice");
                     }

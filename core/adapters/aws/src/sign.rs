@@ -8,7 +8,10 @@ use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -128,6 +131,11 @@ fn headers(
     let unsigned = |error: &dyn std::error::Error| SigningError::Request(in_full(error));
     let mut settings = SigningSettings::default();
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    // Source: S3's API reference, "Authenticating Requests": of S3 alone a path is signed as it is sent.
+    if service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
     let identity = credentials.into();
     let parameters = SigningParams::builder()
         .identity(&identity)

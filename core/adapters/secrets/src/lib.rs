@@ -20,6 +20,10 @@ pub use place::Place;
 pub use renewal::{PAUSE_MS, Reason, Renewal};
 pub use secrets::{ReadSecrets, Secrets, get_parameter};
 
+const API_TOKENS_SECRET_ARN: Variable<Option<String>> = optional(
+    "API_TOKENS_SECRET_ARN",
+    "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `tokens`, in place of `API_TOKENS`",
+);
 const CONTENT_GENERATOR_SECRET_ARN: Variable<Option<String>> = optional(
     "CONTENT_GENERATOR_SECRET_ARN",
     "a secret of AWS Secrets Manager or a parameter of Systems Manager, JSON with `api_key`, in place of `CLAUDE_API_KEY`",
@@ -65,6 +69,7 @@ const CREDENTIALS_TTL: Variable<Duration> = seconds(
 /// Variables that name a secret, and how long it holds; Kafka's `KAFKA_SASL_SECRET_ARN`, which says how a client logs in,
 /// stands with Kafka's.
 pub const SECRET_VARIABLES: Table = &[
+    &API_TOKENS_SECRET_ARN,
     &CONTENT_GENERATOR_SECRET_ARN,
     &CREDENTIALS_TTL,
     &ELASTICSEARCH_CA_SECRET_ARN,
@@ -78,6 +83,7 @@ pub const SECRET_VARIABLES: Table = &[
 
 /// Which field of which secret stands in for which variable.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[
+    ("API_TOKENS_SECRET_ARN", &[("tokens", "API_TOKENS")]),
     ("CONTENT_GENERATOR_SECRET_ARN", &[("api_key", "CLAUDE_API_KEY")]),
     ("ELASTICSEARCH_CA_SECRET_ARN", &[("certificate", "ELASTICSEARCH_CA_PEM")]),
     (

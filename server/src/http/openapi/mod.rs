@@ -12,7 +12,7 @@ use lyceum_core::catalog::Catalog;
 use lyceum_core::outcome::DeadLetterKind;
 use serde_json::{Map, Value, json};
 
-use super::{JSON, LIMIT_DEFAULT, LIMIT_MAX, ROUTES, Route};
+use super::{JSON, LIMIT_DEFAULT, LIMIT_MAX, ROUTES, Route, Running};
 use crate::access::Access;
 use crate::dead_letters::letters::LetterState;
 use crate::live::history::Reach;
@@ -36,15 +36,16 @@ const TAGS: [(&str, &str); 7] = [
 pub(super) async fn show(
     State(access): State<Access>,
     State(catalog): State<Arc<Catalog>>,
+    State(running): State<Running>,
 ) -> Result<Json<Value>, crate::problem::Problem> {
     let broken = |error: serde_json::Error| crate::problem::Problem::new(Kind::INTERNAL, error.to_string());
-    describe(&access, &catalog).map(Json).map_err(broken)
+    describe(&access, &catalog, running).map(Json).map_err(broken)
 }
 
-fn describe(access: &Access, catalog: &Catalog) -> serde_json::Result<Value> {
+fn describe(access: &Access, catalog: &Catalog, running: Running) -> serde_json::Result<Value> {
     let operations: Map<String, Value> = serde_json::from_str(OPERATIONS)?;
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().filter(|route| running.offers(route)) {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         let known = operations.get(&format!("{} {}", route.method, route.path));
         path[route.method.to_ascii_lowercase()] = describe_route(route, known, access, catalog);

@@ -11,14 +11,13 @@ use lyceum_core::outcome::{Observer, Outcome, Report};
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::process::Subscriber;
 use lyceum_core::record::Position;
+use lyceum_core::subscription::{Effect, Subscription};
 use lyceum_lambda_event::handler::handle;
 use lyceum_server::dead_letters::letters::Ending;
 use lyceum_server::questions::AskError;
 use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
-
-use crate::reader::time_limit;
 
 /// So many endings are kept of what one watch has not asked for yet.
 const MOST_ENDINGS: usize = 100_000;
@@ -59,6 +58,11 @@ impl Observer for Endings {
             }
         }
     }
+}
+
+/// A batch's time limit, that of its function on Lambda: one that asks somebody has as long as a mapping of Kafka lets one run.
+pub fn time_limit(subscription: &Subscription) -> Duration {
+    Duration::from_secs(if subscription.effect == Effect::Calling { 840 } else { 60 })
 }
 
 /// What this process does for others.
