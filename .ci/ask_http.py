@@ -114,7 +114,6 @@ def by_claims(stack, port):
     for what, token, path, status in [
             ("no token", None, "/api/tenants", 401),
             ("a token of claims", reads, "/api/tenants", 200),
-            ("another tenant", reads, "/api/tenants?tenant=other", 400),
             ("another tenant's letters", reads, "/api/dead-letters?tenant=other", 403),
             ("another audience", issuer.token(tenant="smoke", roles=["read"], aud="other"), "/api/tenants", 401),
             ("a token that is over", issuer.token(tenant="smoke", roles=["read"], exp=1), "/api/tenants", 401),

@@ -130,7 +130,11 @@ fn the_machine_imports_each_object_by_itself_and_sends_again_until_nothing_is_le
     // What the function is sent is what it reads, and what it answers is what the machine goes by.
     let sent = json!({"import": {"objects": [{"Key": "aws/lambda/one", "Size": 1}]}});
     serde_json::from_value::<lyceum_replay::task::Task>(sent).expect("a task");
+    let of_object = &each["ItemProcessor"]["States"];
+    assert_eq!(of_object["IsImported"]["Choices"][0]["Variable"], "$.counts.refused");
     let answer = lyceum_replay::task::Done::nothing();
+    let told = serde_json::to_value(answer.clone()).expect("an answer");
+    assert_eq!((&told["counts"]["refused"], &told["refused"]), (&json!(0), &json!([])));
     let next = lyceum_replay::task::Task::Redrive(serde_json::Map::new());
     let left = serde_json::to_value(answer.clone().with_next(Some(next))).expect("an answer");
     assert_eq!((&left["is_done"], &left["next"]), (&json!(false), &json!({"redrive": {}})));
