@@ -19,7 +19,7 @@ pub struct HttpConfig {
 const HTTP_PART: Variable<Part> = choice(
     "HTTP_PART",
     &[("whole", Part::Whole), ("read", Part::Read), ("publish", Part::Publish), ("operate", Part::Operate)],
-    "of a function behind HTTP: which routes it serves, by the role that they need: `read`, `publish`, `operate`, or `whole`",
+    "of a function behind HTTP: which routes it serves, by the role that they need",
 );
 const HTTP_ALLOWED_ORIGINS: Variable<Option<String>> = optional(
     "HTTP_ALLOWED_ORIGINS",
