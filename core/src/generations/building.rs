@@ -6,7 +6,7 @@
 //! where two do all the same, the keys and offsets of the generation make that harmless, and the version of the build stops the one
 //! who is late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::outcome::{Observer, Outcome, Report};
 use crate::ports::event_log::{EventLogError, Follow, OffsetRange, Publish};
 use crate::ports::ledger::{AggregateId, AggregateWrite, Claim, Commit, Content, KeyId, Ledger, LedgerError};
 use crate::process::{Delivery, Services, Subscriber};
-use crate::record::{NewRecord, Position};
-use crate::subscription::Subscription;
+use crate::record::{NewRecord, Position, Record};
+use crate::subscription::{Effect, Subscription};
 
 const KIND: &str = "lyceum-build";
 /// Who holds leases on builds.
@@ -126,6 +126,12 @@ impl Build {
     /// How many are left, as far as was seen.
     pub fn left(&self) -> i64 {
         self.all_places().map(|place| (place.end - place.next).max(0)).sum()
+    }
+
+    fn come_to(&mut self, topic: &str, partition: i32, next: i64) {
+        if let Some(place) = self.places.get_mut(topic).and_then(|of| of.get_mut(&partition)) {
+            place.next = place.next.max(next);
+        }
     }
 
     fn all_places(&self) -> impl Iterator<Item = &Place> {
@@ -479,34 +485,24 @@ impl Builder {
 
     /// Processes up to the ends that were seen last; `false` where the time is over before.
     async fn fill(&self, open: &mut Open, function: &dyn Subscriber, deadline_ms: i64) -> Result<bool, BuildError> {
-        let mut idle = 0;
+        // Numbers are kept for each partition apart; states may be of what is on several.
+        let is_apart = matches!(self.subscription.effect, Effect::Counted);
+        let (mut idle, mut waiting) = (0, Waiting::new());
         while open.build.left() > 0 {
             if self.now_ms() >= deadline_ms {
                 return Ok(false);
             }
-            let pages = open.build.places.iter().flat_map(|(topic, of)| {
-                let behind = of.iter().filter(|(_, place)| place.next < place.end);
-                behind.map(move |(partition, place)| self.page(function, topic, *partition, *place, deadline_ms))
-            });
-            let pages: Vec<_> = pages.collect();
-            let done: Vec<Page> = futures::stream::iter(pages).buffer_unordered(PARTITIONS_AT_ONCE).collect().await;
-            let (mut has_moved, mut stuck) = (false, None);
-            for Page { topic, partition, next, outcomes, failed } in done {
-                if let Some(place) = open.build.places.get_mut(&topic).and_then(|of| of.get_mut(&partition)) {
-                    has_moved |= next > place.next;
-                    place.next = next;
-                }
-                for (outcome, count) in outcomes {
-                    *open.build.outcomes.entry(outcome.to_owned()).or_default() += count;
-                }
-                stuck = stuck.or(failed);
-            }
+            let before = open.build.done();
+            let stuck = match is_apart {
+                true => self.pages(&mut open.build, function, deadline_ms).await,
+                false => self.merged(&mut open.build, function, &mut waiting, deadline_ms).await,
+            };
             if self.now_ms() - open.written_ms >= CHECKPOINT_MS {
                 self.checkpoint(open).await?;
             }
             match stuck {
                 Some(error @ BuildError::Refused(_)) => return Err(error),
-                Some(error) if !has_moved => {
+                Some(error) if open.build.done() == before => {
                     idle += 1;
                     if idle == IDLE_ROUNDS {
                         return Err(error);
@@ -517,6 +513,91 @@ impl Builder {
             }
         }
         Ok(true)
+    }
+
+    /// Processes the next records of each partition, several partitions at once; why not all of them could be, where that is so.
+    async fn pages(&self, build: &mut Build, function: &dyn Subscriber, deadline_ms: i64) -> Option<BuildError> {
+        let pages = build.places.iter().flat_map(|(topic, of)| {
+            let behind = of.iter().filter(|(_, place)| place.next < place.end);
+            behind.map(move |(partition, place)| self.page(function, topic, *partition, *place, deadline_ms))
+        });
+        let pages: Vec<_> = pages.collect();
+        let done: Vec<Page> = futures::stream::iter(pages).buffer_unordered(PARTITIONS_AT_ONCE).collect().await;
+        let mut stuck = None;
+        for Page { topic, partition, next, outcomes, failed } in done {
+            build.come_to(&topic, partition, next);
+            for (outcome, count) in outcomes {
+                *build.outcomes.entry(outcome.to_owned()).or_default() += count;
+            }
+            stuck = stuck.or(failed);
+        }
+        stuck
+    }
+
+    /// Processes the next records of all partitions together, in the order of their times as far as each partition's own order lets
+    /// them: nearly as they came. Where events of several partitions change one aggregate, so it sees them as it did.
+    async fn merged(
+        &self,
+        build: &mut Build,
+        function: &dyn Subscriber,
+        waiting: &mut Waiting,
+        deadline_ms: i64,
+    ) -> Option<BuildError> {
+        let lacking = build.places.iter().flat_map(|(topic, of)| of.iter().map(move |of| (topic, of)));
+        let lacking = lacking.filter(|(topic, (partition, place))| {
+            place.next < place.end && waiting.get(&((*topic).clone(), **partition)).is_none_or(VecDeque::is_empty)
+        });
+        let fetches: Vec<_> = lacking
+            .map(|(topic, (partition, place))| async move {
+                let fetched = self.log.fetch(topic, *partition, place.next, PAGE, PAGE_BYTES / 4).await;
+                (topic.clone(), *partition, place.end, fetched)
+            })
+            .collect();
+        let fetched: Vec<_> = futures::stream::iter(fetches).buffer_unordered(PARTITIONS_AT_ONCE).collect().await;
+        for (topic, partition, end, fetched) in fetched {
+            match fetched {
+                // The log has gaps: nothing stands between here and the end.
+                Ok(records) if records.is_empty() => build.come_to(&topic, partition, end),
+                Ok(records) => drop(waiting.insert((topic, partition), records.into())),
+                Err(error) => return Some(error.into()),
+            }
+        }
+        let mut batch = Vec::with_capacity(PAGE);
+        while batch.len() < PAGE {
+            let first = waiting.iter().filter_map(|(of, records)| Some((records.front()?.timestamp_ms, of))).min();
+            let Some((_, of)) = first else { break };
+            let of = of.clone();
+            let Some(records) = waiting.get_mut(&of) else { break };
+            let Some(record) = records.pop_front() else { break };
+            let next = record.position.offset + 1;
+            batch.push(Delivery::Record(record));
+            // Of what comes next there the time is not known before it is fetched.
+            let end = build.places.get(&of.0).and_then(|places| places.get(&of.1)).map_or(0, |place| place.end);
+            if records.is_empty() && next < end {
+                break;
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let invocation = function.invocation(deadline_ms.min(self.now_ms() + BATCH_MS));
+        let reports = function.process(&batch, &invocation).await;
+        let (mut stuck, mut behind) = (None, BTreeSet::new());
+        for report in reports {
+            let Position { topic, partition, offset } = &report.position;
+            if let Outcome::RetryLater { reason } = &report.outcome {
+                behind.insert((Arc::clone(topic), *partition));
+                stuck = stuck.or(Some(BuildError::Unavailable(format!("{}: {reason}", report.position))));
+            } else if !behind.contains(&(Arc::clone(topic), *partition)) {
+                *build.outcomes.entry(report.outcome.name().to_owned()).or_default() += 1;
+                build.come_to(topic, *partition, offset + 1);
+            }
+        }
+        if stuck.is_some() {
+            // From the first that is not settled on, a partition is read again.
+            waiting.clear();
+        }
+        stuck
     }
 
     /// Processes the next records of a partition, as far as they can be.
@@ -687,6 +768,9 @@ impl Builder {
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// What was fetched of each partition and not processed yet.
+type Waiting = BTreeMap<(String, i32), VecDeque<Record>>;
 
 /// What became of the next records of a partition.
 struct Page {
