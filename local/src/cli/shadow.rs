@@ -170,9 +170,10 @@ fn print(welcomes: &[Welcome; 2], outcome: &Outcome, took: Duration, at_most: u6
     let [present, candidate] = welcomes.each_ref().map(|of| of.release.as_str());
     let warm_up = if *warmed_up > 0 { format!(" ({warmed_up} before them were judged only)") } else { String::new() };
     say!(
-        "{} records of {} topics{warm_up}: release {present} beside the candidate, {candidate}; {:.1} s",
+        "{} records of {} topic{}{warm_up}: release {present} beside the candidate, {candidate}; {:.1} s",
         comparison.records(),
         topics.len(),
+        if topics.len() == 1 { "" } else { "s" },
         took.as_secs_f64()
     );
     let (differing, consequences) = (comparison.differing(), comparison.consequences());
