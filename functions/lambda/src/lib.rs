@@ -148,7 +148,7 @@ impl Telemetry {
     ) -> Result<()>
     where
         A: serde::Serialize + Send + 'static,
-        F: Future<Output = Result<A>> + Send,
+        F: Future<Output = Result<A>> + Send + 'static,
     {
         let is_cold = is_waited_for(std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").ok().as_deref());
         let (telemetry, is_first) = (Arc::new(self), Arc::new(AtomicBool::new(is_cold)));

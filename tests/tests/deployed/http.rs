@@ -83,7 +83,7 @@ fn the_routes_of_the_api_are_those_of_the_table_each_at_the_function_of_its_part
             // What looks goes the way of all others, and so does what is served nowhere.
             let own = match (part, route.needs) {
                 _ if stays => None,
-                (Part::Read, Some(_)) => None,
+                (Part::Read | Part::Whole, Some(_)) => None,
                 (Part::Read | Part::Whole, None) => Some(("<ReadIntegration>", "NONE")),
                 (Part::Publish, _) => Some(("<PublishIntegration>", asks)),
                 (Part::Operate, _) => Some(("<OperateIntegration>", asks)),
