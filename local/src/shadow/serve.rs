@@ -116,7 +116,7 @@ pub async fn judge_over_http(
 /// Lets through who may see records of every tenant, and no page of another site.
 async fn guard(State(judges): State<Judges>, request: Request, next: Next) -> Response {
     let allowed = check_where_from(&judges.access, &request).and_then(|()| {
-        let caller = judges.access.authenticate(request.headers())?;
+        let caller = judges.access.authenticate(request.headers(), None)?;
         caller.require(Role::Operate)?;
         let detail = "records of every tenant are judged: this needs a token for every tenant";
         if caller.tenant.is_some() { Err(Problem::new(Kind::FORBIDDEN_TENANT, detail)) } else { Ok(()) }

@@ -537,12 +537,8 @@ fn violation(stores: &Stores, repeats: bool) -> Option<String> {
     if found.keys().ne(wanted.keys()) {
         return Some(format!("published are {found:#?}, and should be {wanted:#?}"));
     }
-    match found.iter().find(|(id, times)| !repeats && **times > wanted[*id]) {
-        Some((id, times)) => {
-            Some(format!("{id} was published {times} times and not {}, though nobody died", wanted[id]))
-        }
-        None => None,
-    }
+    let repeated = found.iter().find(|(id, times)| !repeats && **times > wanted[*id]);
+    repeated.map(|(id, times)| format!("{id} was published {times} times and not {}, though nobody died", wanted[id]))
 }
 
 /// A ledger in which nobody sees that a subscription is held.
