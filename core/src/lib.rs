@@ -21,6 +21,7 @@ pub mod payload;
 pub mod ports;
 pub mod process;
 pub mod record;
+pub mod replay;
 pub mod retry;
 pub mod states;
 pub mod subscription;
