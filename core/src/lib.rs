@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod payload;
 pub mod ports;
 pub mod process;
+pub mod reconcile;
 pub mod record;
 pub mod replay;
 pub mod retry;
