@@ -365,14 +365,36 @@ impl DeadLetter {
 
     /// The original, to be produced to its source topic once more.
     pub fn replay(&self) -> Publication {
-        let mut record = self.original.clone();
-        record.headers.push(Header::new(SOURCE_HEADER, self.source.to_string()));
-        record.headers.push(Header::new(REPLAY_COUNT_HEADER, (self.replay_count + 1).to_string()));
-        if let Some(first_failed_at) = &self.first_failed_at {
-            record.headers.push(Header::new(FIRST_FAILED_AT, first_failed_at.clone()));
-        }
-        Publication { topic: self.source.topic.to_string(), record }
+        replayed(self.original.clone(), &self.source, self.replay_count + 1, self.first_failed_at.as_deref())
     }
+}
+
+/// A record that stands on a topic, to be produced there once more: its own bytes, known by where it first stood and by having been sent
+/// again so often more. Its key decides where it goes, so that it comes behind the others of its key.
+pub fn sent_again(record: &Record, times: u32) -> Publication {
+    let (source, replay_count) = source_of(record);
+    let is_ours = |header: &&Header| [SOURCE_HEADER, REPLAY_COUNT_HEADER].contains(&header.name.as_str());
+    let was_sent_again = record.headers.iter().any(|header| header.name == SOURCE_HEADER);
+    let first_failed_at = header_text(&record.headers, FIRST_FAILED_AT).filter(|_| was_sent_again).map(str::to_owned);
+    let theirs = record.headers.iter().filter(|header| !is_ours(header));
+    let theirs = theirs.filter(|header| !(was_sent_again && header.name == FIRST_FAILED_AT));
+    let original = NewRecord {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: theirs.cloned().collect(),
+        ..NewRecord::default()
+    };
+    replayed(original, &source, replay_count.saturating_add(times), first_failed_at.as_deref())
+}
+
+/// An original with what says that it is sent again.
+fn replayed(mut original: NewRecord, source: &Position, replay_count: u32, first_failed_at: Option<&str>) -> Publication {
+    original.headers.push(Header::new(SOURCE_HEADER, source.to_string()));
+    original.headers.push(Header::new(REPLAY_COUNT_HEADER, replay_count.to_string()));
+    if let Some(first_failed_at) = first_failed_at {
+        original.headers.push(Header::new(FIRST_FAILED_AT, first_failed_at.to_owned()));
+    }
+    Publication { topic: source.topic.to_string(), record: original }
 }
 
 #[cfg(test)]
@@ -441,6 +463,31 @@ mod tests {
             assert_eq!(names, ["event-id", SOURCE_HEADER, REPLAY_COUNT_HEADER, FIRST_FAILED_AT]);
             original.headers = replay.record.headers;
         }
+    }
+
+    #[test]
+    fn a_record_that_is_sent_again_keeps_its_bytes_and_says_where_it_first_stood() {
+        let theirs = vec![Header::new("event-id", "e"), Header::new(FIRST_FAILED_AT, "the sender's own")];
+        let first = record(b"{ }", theirs.clone());
+        let again = sent_again(&first, 1);
+        let names = |of: &NewRecord| of.headers.iter().map(|header| header.name.clone()).collect::<Vec<_>>();
+        assert_eq!(again.topic, "nlj.training.programs");
+        assert_eq!((again.record.key.clone(), again.record.value.clone()), (first.key.clone(), first.value.clone()));
+        assert_eq!(again.record.headers[..2], theirs);
+        assert_eq!(source_of(&sent(&again)), (first.position.clone(), 1));
+        let once_more = sent_again(&sent(&again), 2);
+        assert_eq!(source_of(&sent(&once_more)), (first.position.clone(), 3), "it counts on from what it was");
+        assert_eq!(names(&once_more.record)[2..], [SOURCE_HEADER, REPLAY_COUNT_HEADER, FIRST_FAILED_AT][..2]);
+        let letter = write(&first, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
+        let of_letter = read(&sent(&letter)).unwrap().replay();
+        let of_record = sent_again(&sent(&of_letter), 1);
+        assert_eq!(names(&of_record.record), names(&of_letter.record), "a letter's replay is sent on in the same form");
+    }
+
+    #[test]
+    fn a_record_with_damaged_replay_headers_is_sent_again_as_one_of_its_own_position() {
+        let damaged = record(b"{}", vec![Header::new(SOURCE_HEADER, "nowhere"), Header::new(REPLAY_COUNT_HEADER, "x")]);
+        assert_eq!(source_of(&sent(&sent_again(&damaged, 1))), (damaged.position.clone(), 1));
     }
 
     #[test]

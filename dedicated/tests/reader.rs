@@ -11,7 +11,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observers, Outcome, Report};
 use lyceum_core::ports::event_log::{Administer, EventLogError, Follow, Publish, Retention, TopicSpec};
 use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
-use lyceum_core::process::{Delivery, Invocation, Subscriber};
+use lyceum_core::process::{Delivery, Held, Invocation, Subscriber};
 use lyceum_core::record::{NewRecord, Position, Record};
 use lyceum_core::retry::{Backoff, RetryPolicy};
 use lyceum_core::subscription::Subscription;
@@ -134,6 +134,10 @@ impl Subscriber for Recording {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         Ok(vec![None; records.len()])
+    }
+
+    async fn held(&self, records: &[Record], _: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        Ok(vec![Held::Nothing; records.len()])
     }
 }
 

@@ -19,6 +19,7 @@ pub mod page;
 pub mod problem;
 pub mod questions;
 pub mod rebuild;
+pub mod reconcile;
 pub mod search;
 pub mod security;
 pub mod segment;

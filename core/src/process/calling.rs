@@ -15,6 +15,7 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use super::batch::{Batch, Disposition};
+use super::held::FoundKey;
 use super::keyed::{Decide, Keyed, WorkingSet, publication};
 use super::{Apply, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::catalog::Catalog;
@@ -229,5 +230,9 @@ impl<C: Calling> Apply for CallingProcessor<C> {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.keyed(Answers::<C>::new()).ended(records).await
+    }
+
+    async fn found_keys(&self, items: &[&Item<'_, C::Event>]) -> Result<Vec<FoundKey>, LedgerError> {
+        self.keyed(Answers::<C>::new()).found_keys(items).await
     }
 }

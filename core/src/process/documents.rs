@@ -57,7 +57,7 @@ pub(super) struct ToStore<'b, 'a, E: TypedEvent> {
 
 impl<E: TypedEvent> Documents<E> {
     /// `None` where the record has no value that the event could stand in.
-    fn make(&self, family: &'static str, of: &ToStore<'_, '_, E>) -> Option<StatementDocument> {
+    pub(super) fn make(&self, family: &'static str, of: &ToStore<'_, '_, E>) -> Option<StatementDocument> {
         let Item { record, envelope, event, .. } = of.item;
         let value = record.value.as_ref()?;
         let stored = Stored { family, value, source: &of.source, stored_ms: of.stored_ms };

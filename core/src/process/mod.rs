@@ -12,7 +12,7 @@
 //! Steps 1, 5 and 6 are those of every effect. Which steps stand between them is told by the effect, a file each:
 //! `stateful.rs`, `documents.rs`, `reaction.rs`, `watching.rs`, `calling.rs`, `counted.rs`; `audit/` reads records by itself, since it takes those that are no events. Those that have idempotency keys share `keyed/`.
 //! What all of them share of an invocation (its time, and how often something is tried again) is in `invocation.rs`, what a
-//! key keeps of a decision in `recording.rs`, what a person is shown in `show.rs`.
+//! key keeps of a decision in `recording.rs`, what a person is shown in `show.rs`, what the stores should hold in `held.rs`.
 //!
 //! Nothing here knows a runtime: whoever polls the future decides when a step happens, the simulation included.
 
@@ -45,6 +45,7 @@ mod calling;
 mod counted;
 mod documents;
 mod emit;
+mod held;
 mod invocation;
 mod keyed;
 mod reaction;
@@ -61,6 +62,7 @@ use batch::{Batch, Item};
 pub use calling::CallingProcessor;
 pub use counted::{CountedProcessor, row_id as counted_row};
 pub use documents::DocumentProcessor;
+pub use held::{Held, HeldEvent, HeldKey};
 pub use invocation::{Invocation, Transient};
 pub use reaction::ReactionProcessor;
 pub use read::{content_hash, key_id};
@@ -169,6 +171,9 @@ pub trait Subscriber: Send + Sync {
     /// How the events of these records ended, as their keys tell; `None` where there is no key: it was not decided yet, or
     /// never will be, or this release cannot read what it concerns.
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError>;
+
+    /// What the stores should hold of each of these records, which are settled. Nothing is decided or written.
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError>;
 }
 
 /// What an effect does between the reading of a batch and its reports.
@@ -189,6 +194,11 @@ trait Apply: Send + Sync {
     /// See [`Subscriber::ended`].
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         Ok(vec![None; records.len()])
+    }
+
+    /// The keys of events, one each.
+    async fn found_keys(&self, items: &[&Item<'_, Self::Event>]) -> Result<Vec<held::FoundKey>, LedgerError> {
+        Ok(items.iter().map(|_| HeldKey::NotKept.into()).collect())
     }
 }
 
@@ -215,6 +225,10 @@ impl<P: Apply> Subscriber for P {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         Apply::ended(self, records).await
+    }
+
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        held::held(self, records, invocation).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::held::FoundKey;
 use super::keyed::{Decide, Keyed};
 use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::catalog::Catalog;
@@ -59,5 +60,9 @@ impl<R: Reaction> Apply for ReactionProcessor<R> {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.keyed().ended(records).await
+    }
+
+    async fn found_keys(&self, items: &[&Item<'_, R::Event>]) -> Result<Vec<FoundKey>, LedgerError> {
+        self.keyed().found_keys(items).await
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::held::FoundKey;
 use super::keyed::{Decide, Keyed};
 use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::catalog::Catalog;
@@ -69,5 +70,9 @@ impl<F: StatefulFamily> Apply for StatefulProcessor<F> {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.keyed().ended(records).await
+    }
+
+    async fn found_keys(&self, items: &[&Item<'_, F::Event>]) -> Result<Vec<FoundKey>, LedgerError> {
+        self.keyed().found_keys(items).await
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::held::FoundKey;
 use super::keyed::{Decide, Keyed};
 use super::{Apply, Batch, Invocation, Item, ProcessConfig, Services, Shell};
 use crate::catalog::Catalog;
@@ -70,5 +71,9 @@ impl<W: Watching> Apply for WatchingProcessor<W> {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.keyed().ended(records).await
+    }
+
+    async fn found_keys(&self, items: &[&Item<'_, W::Event>]) -> Result<Vec<FoundKey>, LedgerError> {
+        self.keyed().found_keys(items).await
     }
 }

@@ -10,4 +10,5 @@ pub mod generator_contract;
 pub mod ledger_contract;
 pub mod memory;
 pub mod schemas_contract;
+pub mod sink_contract;
 pub mod statements_contract;

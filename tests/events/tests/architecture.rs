@@ -216,6 +216,7 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
         "outcome",
         "payload",
         "dead_letter",
+        "reconcile",
         "retry",
         "trace",
     ];

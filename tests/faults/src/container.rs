@@ -11,7 +11,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::Report;
 use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
-use lyceum_core::process::{Delivery, Invocation, ProcessConfig, Services, Subscriber};
+use lyceum_core::process::{Delivery, Held, Invocation, ProcessConfig, Services, Subscriber};
 use lyceum_core::record::{Position, Record};
 use lyceum_core::retry::Backoff;
 use lyceum_core::subscription::Subscription;
@@ -105,6 +105,10 @@ impl Subscriber for Told {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.function.ended(records).await
+    }
+
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        self.function.held(records, invocation).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use lyceum_core::outcome::{Outcome, Report};
 use lyceum_core::ports::ledger::{KeyStatus, LedgerError};
-use lyceum_core::process::{Delivery, Invocation, Subscriber};
+use lyceum_core::process::{Delivery, Held, Invocation, Subscriber};
 use lyceum_core::record::Record;
 use lyceum_core::subscription::Subscription;
 use lyceum_core::trace::{INVOCATION, Parent, SPANS};
@@ -82,6 +82,10 @@ impl Subscriber for Spanned {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.function.ended(records).await
+    }
+
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        self.function.held(records, invocation).await
     }
 }
 

@@ -107,6 +107,14 @@ impl<S> WorkingSet<S> {
         settles.then_some(known)
     }
 
+    /// The stored key that settles an event.
+    pub(in crate::process) fn stored<E: TypedEvent>(&self, item: &Item<'_, E>) -> Option<&StoredKey> {
+        match self.settling_key(item)? {
+            KnownKey::Stored(key) => Some(key),
+            KnownKey::Fresh { .. } => None,
+        }
+    }
+
     /// Whether nothing is to be decided about an event any more.
     pub(in crate::process) fn is_settled<E: TypedEvent>(&self, item: &Item<'_, E>) -> bool {
         self.settling_key(item).is_some()

@@ -49,6 +49,11 @@ impl MemoryLedger {
         apart.chain(at_home).collect()
     }
 
+    /// Loses an aggregate with the keys that are at home there, as a table that was brought back from an old copy has.
+    pub fn lose(&self, id: &AggregateId) -> Option<StoredAggregate> {
+        self.tables().aggregates.remove(id)
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No code under the lock leaves the tables half changed, so a panic elsewhere spoils nothing.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)

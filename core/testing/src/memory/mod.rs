@@ -3,4 +3,5 @@
 pub mod event_log;
 pub mod ledger;
 pub mod schemas;
+pub mod sinks;
 pub mod statements;

@@ -51,6 +51,16 @@ impl MemoryStatements {
         let state = self.state.lock();
         state.documents.values().map(|document| state.stored(document)).collect()
     }
+
+    /// Loses a document, as a store that was brought back from an old copy has; it is given back.
+    pub fn lose(&self, tenant: &str, id: Uuid) -> Option<StatementDocument> {
+        self.state.lock().documents.remove(&(tenant.into(), id))
+    }
+
+    /// Puts a document in the place of whatever is there, as nobody may.
+    pub fn put(&self, document: StatementDocument) {
+        self.state.lock().documents.insert((document.tenant.clone(), document.id), document);
+    }
 }
 
 #[async_trait]
