@@ -24,6 +24,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::reconcile::Reconciler;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_spans::Spans;
@@ -182,7 +183,16 @@ impl Process {
             functions: self.functions.clone(),
             keys: self.keys.clone(),
         };
-        let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
+        let dead_letters = Arc::new(DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone()));
+        let reconciler = Reconciler {
+            event_log: event_log.clone(),
+            statements: statements.clone(),
+            functions: self.functions.clone(),
+            letters: dead_letters.clone(),
+            catalog: self.catalog.clone(),
+            group: server.group.clone(),
+            clock: self.clock.clone(),
+        };
         let mut groups: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (Membership { group, topics, .. }, _) in &self.memberships {
             for topic in topics {
@@ -212,7 +222,8 @@ impl Process {
             live: self.live.clone(),
             metrics: self.metrics.clone(),
             consumers: self.status.clone(),
-            dead_letters: Arc::new(dead_letters),
+            dead_letters,
+            reconciler: Arc::new(reconciler),
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: self.keys.clone(),
             work: Arc::new(work),

@@ -22,6 +22,7 @@ mod generate;
 mod ingest;
 mod inspect;
 mod invoke;
+mod reconcile;
 mod schemas;
 mod session;
 mod table;
@@ -98,6 +99,8 @@ enum Command {
     Audit(audit::Options),
     /// Prints a receipt for one event: what became of it, and what shows that
     Prove(audit::Prove),
+    /// Compares the log with what the stores keep of it, and repairs what is missing
+    Reconcile(reconcile::Options),
     /// Prints the records of a topic
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
@@ -201,6 +204,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Validation(options) => validation::run(options, config).await,
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,
+            Command::Reconcile(options) => reconcile::run(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,
