@@ -111,7 +111,7 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
         ("POST", "/api/dead-letters/replay" | "/api/dead-letters/discard") => {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
-        ("POST", "/api/audit/seal") => post(&path, "{}"),
+        ("POST", "/api/audit/seal" | "/api/reconcile") => post(&path, "{}"),
         ("POST", "/api/rebuild") => post(&path, r#"{"subscription": "training", "action": "plan"}"#),
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
         ("POST", path) if path.starts_with("/docs/") => form(path, r#"{"an": "event"}"#),
@@ -864,6 +864,7 @@ async fn every_route_asks_for_its_role() {
                 "/api/dead-letters/import",
                 "/api/rebuild",
                 "/api/rebuild/compare",
+                "/api/reconcile",
                 "/2015-03-31/functions/{function}/invocations",
             ];
             let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };

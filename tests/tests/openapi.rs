@@ -124,6 +124,9 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     let imported = sample_json("on-failure/sqs-message-without-payload.json");
     let answer = server.post("/api/dead-letters/import", &imported, None).await;
     document.check("post", "/api/dead-letters/import", answer);
+    let compared = server.post("/api/reconcile", &json!({"topics": ["nlj.xapi.statements"]}), None).await;
+    let compared = document.check("post", "/api/reconcile", compared);
+    assert_eq!(compared["listed"], json!([]), "{compared}");
 
     let letters = document.check("get", "/api/dead-letters", server.get("/api/dead-letters?limit=1000", None).await);
     let letter = letters["dead_letters"][0]["position"].as_str().expect("there is a letter").to_owned();

@@ -27,6 +27,7 @@ mod judge;
 mod rebuild;
 mod replay;
 
+mod reconcile;
 mod schemas;
 mod session;
 mod shadow;
@@ -106,6 +107,8 @@ enum Command {
     Prove(audit::Prove),
     /// Builds a projection anew from the log beside the live one, and swaps it in
     Rebuild(rebuild::Options),
+    /// Compares the log with what the stores keep of it, and repairs what is missing
+    Reconcile(reconcile::Options),
     /// Prints the records of a topic
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
@@ -221,6 +224,7 @@ fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,
             Command::Rebuild(options) => rebuild::run(options, config).await,
+            Command::Reconcile(options) => reconcile::run(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
             Command::Replay(options) => replay::run(options, config).await,

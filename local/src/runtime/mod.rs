@@ -28,6 +28,7 @@ use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use lyceum_server::rebuild::Rebuilds;
+use lyceum_server::reconcile::Reconciler;
 use lyceum_server::usage::ThisProcess;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -212,7 +213,16 @@ impl Runtime {
             functions: self.functions.clone(),
             keys: Arc::new(self.pipeline.router.clone()),
         };
-        let dead_letters = DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone());
+        let dead_letters = Arc::new(DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone()));
+        let reconciler = Reconciler {
+            event_log: event_log.clone(),
+            statements: statements.clone(),
+            functions: self.functions.clone(),
+            letters: dead_letters.clone(),
+            catalog: self.catalog.clone(),
+            group: self.config.server.group.clone(),
+            clock: self.clock.clone(),
+        };
         http::Services {
             analytics: Arc::new(StatementAnalytics {
                 statements: statements.clone(),
@@ -229,7 +239,8 @@ impl Runtime {
             live: self.live.clone(),
             metrics: self.pipeline.metrics.clone(),
             consumers: Arc::new(consumers::Mappings(self.pipeline.mappings.clone())),
-            dead_letters: Arc::new(dead_letters),
+            dead_letters,
+            reconciler: Arc::new(reconciler),
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: Arc::new(self.pipeline.router.clone()),
             work: Arc::new(work::Here { pipeline: self.pipeline.clone(), invoked: self.invoked.clone() }),

@@ -24,6 +24,7 @@ use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use lyceum_server::rebuild::Rebuilds;
+use lyceum_server::reconcile::Reconciler;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_server::work::Work;
@@ -73,6 +74,16 @@ impl Given {
             functions: self.functions.clone(),
             keys: self.keys.clone(),
         };
+        let dead_letters = Arc::new(DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone()));
+        let reconciler = Reconciler {
+            event_log: event_log.clone(),
+            statements: statements.clone(),
+            functions: self.functions.clone(),
+            letters: dead_letters.clone(),
+            catalog: self.catalog.clone(),
+            group: config.group.clone(),
+            clock: self.clock.clone(),
+        };
         let brokers = config.stores.kafka.as_ref().map(|of| {
             let tls = of.encryption != Encryption::None;
             Brokers::of(&of.bootstrap_servers, tls, of.has_certificate(), of.mechanism())
@@ -89,7 +100,8 @@ impl Given {
                 statements: statements.clone(),
                 learner_home_page: config.learner_home_page.clone(),
             }),
-            dead_letters: Arc::new(DeadLetterIndex::new(sources, self.catalog.clone(), self.clock.clone())),
+            dead_letters,
+            reconciler: Arc::new(reconciler),
             event_log,
             ledger,
             statements,

@@ -50,6 +50,7 @@ use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
 use crate::rebuild::Rebuilds;
+use crate::reconcile::Reconciler;
 use crate::shares::{Ahead, Shares};
 use crate::single_flight::SingleFlight;
 use crate::usage::ThisProcess;
@@ -71,6 +72,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod rebuild;
+mod reconcile;
 mod running;
 mod search;
 mod security;
@@ -128,6 +130,8 @@ pub struct Services {
     pub consumers: Arc<dyn Consumers>,
     /// What failed for good.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// Compares the log with the stores.
+    pub reconciler: Arc<Reconciler>,
     /// Numbers over statements.
     pub analytics: Arc<dyn Analytics>,
     /// The state kept by the families.
@@ -193,6 +197,7 @@ parts! {
     metrics: Arc<Metrics>,
     process: Arc<ThisProcess>,
     rebuilds: Arc<Rebuilds>,
+    reconciler: Arc<Reconciler>,
     state: Arc<dyn State>,
     statements: Arc<dyn Statements>,
     window: Arc<Window>,
@@ -406,6 +411,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/api/dead-letters/replay", needs: Some(Role::Operate), summary: "Sends dead letters again: {\"positions\": […]} or {\"topic\"?, \"kind\"?, \"rule\"?, \"since\"?, \"until\"?, \"all\"?}, with \"dry_run\"?, \"limit\"?, \"again\"?, \"up_to\"?, and \"wait\"? to tell how each ended", query: &[TENANT], answer: JSON, handler: || post(dead_letters::replay) },
     Route { method: "POST", path: "/api/dead-letters/discard", needs: Some(Role::Operate), summary: "Marks dead letters as done with, parked ones too: as a replay is asked for, without \"again\" and \"wait\"", query: &[TENANT], answer: JSON, handler: || post(dead_letters::discard) },
     Route { method: "POST", path: "/api/dead-letters/import", needs: Some(Role::Operate), summary: "Makes dead letters of an on-failure record of AWS Lambda: for `lyceum dead-letters import`", query: &[], answer: JSON, handler: || post(dead_letters::import) },
+    Route { method: "POST", path: "/api/reconcile", needs: Some(Role::Operate), summary: "Compares a range of the log with what the stores keep of it, and processes again what is missing where that is asked for: for `lyceum reconcile`", query: &[], answer: JSON, handler: || post(reconcile::reconcile) },
     Route { method: "POST", path: "/api/ingest", needs: Some(Role::Publish), summary: "Publishes prepared events, waits until they are settled, and answers how they ended: for `lyceum ingest`", query: &[TENANT], answer: JSON, handler: || post(work::ingest) },
     Route { method: "POST", path: "/2015-03-31/functions/{function}/invocations", needs: Some(Role::Operate), summary: "Calls a function with a batch, as AWS Lambda's API does", query: &[], answer: JSON, handler: || post(work::invoke) },
     Route { method: "GET", path: "/api/audit", needs: Some(Role::Read), summary: "Entries of the audit log, the newest first", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(audit::search) },
@@ -578,7 +584,9 @@ async fn guard(Shared((access, running)): Shared<(Access, Running)>, request: Re
 
 fn time_limit(path: &str) -> Duration {
     match path {
-        "/api/ingest" | "/api/audit/verify" | "/api/audit/proof" | "/api/rebuild/compare" => INGEST_TIME_LIMIT,
+        "/api/ingest" | "/api/reconcile" | "/api/audit/verify" | "/api/audit/proof" | "/api/rebuild/compare" => {
+            INGEST_TIME_LIMIT
+        }
         _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
         _ => TIME_LIMIT,
     }

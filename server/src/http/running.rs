@@ -19,6 +19,7 @@ pub const STAYING: &[(&str, &str, &str)] = &[
     ("GET", "/api/history", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("GET", "/history.csv", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("POST", "/api/ingest", "publish with POST /events/{topic}, or let `lyceum ingest --kafka` send to the same Kafka"),
+    ("POST", "/api/reconcile", "`lyceum reconcile` compares from where it is called, with the deployment's settings"),
     ("POST", "/api/rebuild", "`lyceum rebuild` builds it where it is called, with the deployment's settings"),
     (
         "POST",

@@ -101,7 +101,7 @@ impl Reconciler {
     /// `Invalid` where the request makes no sense for this log; as the stores have it otherwise: what was repaired before stays so.
     pub async fn reconcile(&self, request: &Request, deadline_ms: i64) -> Result<Report, AskError> {
         let plan = self.plan(request).await?;
-        let letters = self.letters.list(&DeadLetterFilter::default(), Order::NewestFirst, 0, None).await?;
+        let letters = self.letters.list(&DeadLetterFilter::default(), Order::NewestFirst, 1, None).await?;
         let report = Report { notes: plan.notes.clone(), ..Report::default() };
         let has_all_letters = letters.not_indexed == 0;
         let mut run = Run { of: self, request, deadline_ms, has_all_letters, committed: HashMap::new(), report };

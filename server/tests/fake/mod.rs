@@ -123,7 +123,9 @@ impl Follow for FakeLog {
     }
 
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
-        Ok(vec![OffsetRange { start: 0, end: self.records(topic).len() as i64 }])
+        let topics = self.topics.lock().unwrap();
+        let kept = topics.get(topic).ok_or_else(|| EventLogError::UnknownTopic(topic.to_owned()))?;
+        Ok(vec![OffsetRange { start: 0, end: kept.len() as i64 }])
     }
 
     async fn offset_at(&self, _: &str, _: i32, _: i64) -> Result<Option<i64>, EventLogError> {
@@ -627,6 +629,15 @@ pub fn empty(access: Access) -> Fakes {
         metrics: Arc::new(Metrics::new()),
         consumers: consumers.clone(),
         dead_letters: dead_letters.clone(),
+        reconciler: Arc::new(lyceum_server::reconcile::Reconciler {
+            event_log: log.clone(),
+            statements: statements.clone(),
+            functions: <_>::default(),
+            letters: dead_letters.clone(),
+            catalog: Arc::new(lyceum_catalog::catalog()),
+            group: "lyceum".to_owned(),
+            clock: clock.clone(),
+        }),
         analytics: Arc::new(FakeAnalytics { platform: json!({"total": 0, "active_learners": 0}), tenants: Vec::new() }),
         state: Arc::new(FakeState),
         keys: Arc::new(FakeKeys),
