@@ -89,14 +89,14 @@ impl Changed {
 
     async fn change(&self, record: &Record, report: &mut Report) {
         let name = self.subscription().name;
-        if is("dies in the middle") && record.position.offset >= 40 {
+        if is("dies in the middle") && record.position.offset >= 3 {
             eprintln!("it is broken");
             std::process::exit(9);
         }
-        if is("hangs in the middle") && record.position.offset >= 40 {
+        if is("hangs in the middle") && record.position.offset >= 3 {
             std::thread::sleep(std::time::Duration::from_secs(3_600));
         }
-        if is("says something else in the middle") && record.position.offset >= 40 {
+        if is("says something else in the middle") && record.position.offset >= 3 {
             println!("this is no judgement");
             let _ = std::io::stdout().flush();
         }

@@ -153,17 +153,18 @@ fn each_planted_change_of_behaviour_is_found_and_told_by_its_cause() {
 
 #[test]
 fn a_side_that_fails_is_told_and_is_no_agreement() {
-    let workplace = with_load("300");
+    let workplace = with_load("60");
     for (planted, words) in [
         ("dies", "ended with code 7 before it greeted"),
-        ("hangs", "has not answered within 3 s"),
+        ("hangs", "has not answered within 20 s"),
         ("says something else", "its first line is no greeting"),
         ("speaks another version", "it speaks version 99 of the protocol"),
         ("dies in the middle", "ended with code 9 in the middle; it said: it is broken"),
-        ("hangs in the middle", "has not answered within 3 s"),
+        ("hangs in the middle", "has not answered within 20 s"),
         ("says something else in the middle", "answered something else than a judgement"),
     ] {
-        let patience = if planted.starts_with("hangs") { "3" } else { "60" };
+        // Long enough for the other side, however busy the machine is.
+        let patience = if planted.starts_with("hangs") { "20" } else { "60" };
         let ended = compare(&workplace, PLANTED, planted, &["--patience", patience]).expect_code(2);
         ended.expect_report(&["the candidate", words]);
     }
@@ -250,7 +251,7 @@ fn a_candidate_elsewhere_is_asked_over_http_and_only_by_who_may() {
 
 #[test]
 fn a_comparison_that_is_ended_ends_its_sides() {
-    let workplace = with_load("300");
+    let workplace = with_load("60");
     let mut command = workplace.command(&["replay", "--shadow", PLANTED, "--records", "load.jsonl"]);
     let mark = workplace.path().to_str().expect("the path is text").to_owned();
     let running = Running::start(command.env("PLANTED", "hangs in the middle").env("SHADOW_OF", &mark));
