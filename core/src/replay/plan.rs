@@ -165,7 +165,7 @@ fn ranges(request: &Request, log: &Log, of: &Offsets, notes: &mut Vec<String>) -
         notes.push(format!("{name} begins at offset {}: what is before is gone", of.start));
     }
     if named.iter().any(|(_, until)| *until > of.end) {
-        notes.push(format!("{name} ends before offset {}: nothing is there yet from it on", of.end));
+        notes.push(format!("{name} ends at offset {}: nothing is there yet from it on", of.end));
     }
     let mut there: Vec<(i64, i64)> = named
         .into_iter()
