@@ -18,6 +18,7 @@ mod near;
 pub mod page;
 pub mod problem;
 pub mod questions;
+pub mod replay;
 pub mod search;
 pub mod security;
 pub mod segment;
