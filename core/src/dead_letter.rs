@@ -394,7 +394,12 @@ pub fn sent_again(record: &Record, times: u32) -> Publication {
 }
 
 /// An original with what says that it is sent again.
-fn replayed(mut original: NewRecord, source: &Position, replay_count: u32, first_failed_at: Option<&str>) -> Publication {
+fn replayed(
+    mut original: NewRecord,
+    source: &Position,
+    replay_count: u32,
+    first_failed_at: Option<&str>,
+) -> Publication {
     original.headers.push(Header::new(SOURCE_HEADER, source.to_string()));
     original.headers.push(Header::new(REPLAY_COUNT_HEADER, replay_count.to_string()));
     if let Some(first_failed_at) = first_failed_at {

@@ -246,7 +246,10 @@ impl Request {
             _ => {}
         }
         if self.rate == Some(0) {
-            say("rate", "it is 0, so that nothing would ever be sent: name records a second, or leave it out".to_owned());
+            say(
+                "rate",
+                "it is 0, so that nothing would ever be sent: name records a second, or leave it out".to_owned(),
+            );
         }
         if self.limit == Some(0) {
             say("limit", "it is 0, so that nothing would be sent: name a number, or ask for a dry run".to_owned());

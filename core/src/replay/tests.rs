@@ -44,9 +44,8 @@ fn logs() -> impl Strategy<Value = (Log, Vec<OffsetsOf>, i64)> {
     (prop::collection::vec(partition, 6), prop::collection::vec(range, 1..5), 1..90i64).prop_map(
         |(partitions, ranges, step_offsets)| {
             let places = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 2)];
-            let of = |(place, (start, length)): ((&str, i32), (i64, i64))| {
-                offsets(place.0, place.1, start, start + length)
-            };
+            let of =
+                |(place, (start, length)): ((&str, i32), (i64, i64))| offsets(place.0, place.1, start, start + length);
             let log = Log { partitions: places.into_iter().zip(partitions).map(of).collect(), ..Log::default() };
             let ranges = ranges.into_iter().map(|(topic, partition, from, length)| OffsetsOf {
                 topic: topic.map(|topic| ["a", "b"][topic].to_owned()),
@@ -213,8 +212,7 @@ fn time(text: &str) -> Option<lyceum_xapi::utc_time::UtcTime> {
 
 #[test]
 fn events_that_the_audit_log_knows_are_read_where_they_stand() {
-    let request =
-        Request { topics: vec![], ..request(Range::CorrelationId("c".to_owned()), Target::Topic) };
+    let request = Request { topics: vec![], ..request(Range::CorrelationId("c".to_owned()), Target::Topic) };
     let at = |topic: &str, offset| Position::new(topic, 0, offset);
     let positions = vec![at("b", 7), at("a", 3), at("a", 4), at("a", 3), at("a", 40), at("gone", 1)];
     let partitions = vec![offsets("a", 0, 0, 30), offsets("b", 0, 0, 30)];

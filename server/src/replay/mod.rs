@@ -242,8 +242,7 @@ impl Runner {
         if plan.is_empty() && !request.is_to_file() {
             progress.finish(None, self.sources.clock.now_ms());
         }
-        let run =
-            Run { request, plan, progress, run: number, tenant: asked.tenant.clone(), by: asked.by.clone() };
+        let run = Run { request, plan, progress, run: number, tenant: asked.tenant.clone(), by: asked.by.clone() };
         match self.runs.write(id, &run, expected).await? {
             Written::Kept(_) => {
                 self.wake.notify_one();
@@ -334,8 +333,13 @@ impl Runner {
         for topic in topics {
             let ranges = self.sources.event_log.offsets(topic).await.map_err(log_failed)?;
             for (partition, range) in (0..).zip(ranges) {
-                let mut of =
-                    Offsets { topic: topic.to_owned(), partition, start: range.start, end: range.end, ..<_>::default() };
+                let mut of = Offsets {
+                    topic: topic.to_owned(),
+                    partition,
+                    start: range.start,
+                    end: range.end,
+                    ..<_>::default()
+                };
                 let at = async |time_ms: i64| {
                     let found = self.sources.event_log.offset_at(topic, partition, time_ms).await;
                     found.map_err(log_failed)
@@ -473,6 +477,16 @@ impl Runner {
     pub async fn show(&self, id: Uuid, asked: &Asked) -> Result<Shown, AskError> {
         let kept = self.runs.load(id).await?.ok_or_else(|| no_run(id))?;
         Ok(show(id, &of(kept.run, id, asked)?))
+    }
+
+    /// Those of them that run.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn running(&self, tenant: Option<&str>) -> Result<Vec<Shown>, AskError> {
+        let mut runs = self.list(tenant, usize::MAX).await?;
+        runs.retain(|run| run.state == State::Running);
+        Ok(runs)
     }
 
     /// The runs that the caller may see, the one that came further last first.

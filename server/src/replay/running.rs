@@ -163,7 +163,9 @@ impl Runner {
                     reading.skip_to(range.start);
                 }
                 Err(error @ EventLogError::OffsetOutOfRange { .. }) => {
-                    return Err(Failed::Never(format!("{error}: was the topic made anew? Ask for the replay once more")));
+                    return Err(Failed::Never(format!(
+                        "{error}: was the topic made anew? Ask for the replay once more"
+                    )));
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -128,13 +128,7 @@ impl Runs {
     }
 
     /// Takes or prolongs the lease on a run; whose it is meanwhile, where it is another's.
-    pub(super) async fn claim(
-        &self,
-        id: Uuid,
-        holder: Uuid,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Result<Claim, AskError> {
+    pub(super) async fn claim(&self, id: Uuid, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, AskError> {
         self.ledger.claim(&KeyId::of(TENANT, KIND, id), holder, now_ms, until_ms).await.map_err(failed)
     }
 }

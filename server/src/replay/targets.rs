@@ -219,7 +219,8 @@ async fn process(
             .iter()
             .map(|number| {
                 let record = &records[*number];
-                let headers = times.map_or_else(|| record.headers.clone(), |times| sent_again(record, times).record.headers);
+                let headers =
+                    times.map_or_else(|| record.headers.clone(), |times| sent_again(record, times).record.headers);
                 Delivery::Record(Record { headers, ..record.clone() })
             })
             .collect();
