@@ -10,6 +10,7 @@ pub mod keys;
 pub mod lanes;
 pub mod process;
 pub mod reader;
+mod replays;
 pub mod source;
 pub mod status;
 pub mod telling;

@@ -24,6 +24,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::replay::Runner;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_spans::Spans;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Membership};
 use crate::keys::KeysByLook;
 use crate::reader::{Reader, time_limit};
+use crate::replays;
 use crate::source::Source;
 use crate::source::kafka::{Joining, KafkaSource};
 use crate::status::{Board, Shown, Status};
@@ -84,6 +86,7 @@ pub struct Process {
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     status: Arc<Status>,
     memberships: Vec<(Membership, Arc<Board>)>,
+    replays: Arc<Runner>,
     spans: Spans,
 }
 
@@ -132,6 +135,7 @@ impl Process {
             observer: Arc::new(Observers(observers)),
         };
         let ports = Ports { services, generator, audit: stores.audit.clone() };
+        let replays = replays::runner(&config, &stores, &ports, &catalog, &metrics);
         let build = |of: lyceum_functions::Function| {
             let function = of.build(ports.clone(), catalog.clone(), config.server.process.clone());
             (of.subscription.name, function)
@@ -162,6 +166,7 @@ impl Process {
             functions,
             status,
             memberships,
+            replays,
             spans,
         }
     }
@@ -215,6 +220,7 @@ impl Process {
             dead_letters: Arc::new(dead_letters),
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: self.keys.clone(),
+            replays: self.replays.clone(),
             work: Arc::new(work),
             clock: self.clock.clone(),
             asyncapi: Arc::new(lyceum_documents::asyncapi::document(&self.deployment())),
@@ -268,6 +274,8 @@ impl Process {
             readers.spawn(reader.run(stop.clone()));
         }
         self.metrics.set_active_consumers(i64::try_from(readers.len()).unwrap_or(i64::MAX));
+        let (replays, replays_stop) = (self.replays.clone(), stop.clone());
+        let replaying = processing.0.spawn(async move { replays.keep_up(replays_stop).await });
         let (status, log) = (self.status.clone(), self.stores.event_log.clone());
         let looking = tokio::spawn(async move { status.look_for_ever(&*log).await });
         let telling = self.config.metrics_namespace.clone().map(|namespace| {
@@ -287,6 +295,11 @@ impl Process {
                 ended = reader;
                 stop.cancel();
             }
+        }
+        stop.cancel();
+        // What is on its way is kept, and another process goes on.
+        if let Err(error) = replaying.await {
+            tracing::error!(%error, "replays failed");
         }
         looking.abort();
         telling.inspect(|telling| telling.abort());

@@ -66,6 +66,16 @@ pub fn functions() -> impl Iterator<Item = Function> {
     REGISTRY.iter().map(Entry::function).chain(OTHERS.iter().copied())
 }
 
+/// The function of that name, of these ports; `None` where there is none.
+pub fn subscriber(
+    name: &str,
+    ports: Ports,
+    catalog: Arc<Catalog>,
+    config: ProcessConfig,
+) -> Option<Arc<dyn Subscriber>> {
+    functions().find(|of| of.subscription.name == name).map(|of| of.build(ports, catalog, config))
+}
+
 /// What functions are made of.
 #[derive(Clone)]
 pub struct Ports {

@@ -15,5 +15,6 @@ mod generate;
 mod load;
 mod openapi;
 mod pages;
+mod replay;
 mod spans;
 mod template;

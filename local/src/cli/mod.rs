@@ -22,6 +22,7 @@ mod generate;
 mod ingest;
 mod inspect;
 mod invoke;
+mod replay;
 mod schemas;
 mod session;
 mod table;
@@ -92,6 +93,8 @@ enum Command {
     Query(inspect::Query),
     /// Looks at dead letters, sends them again, and marks them as done with
     DeadLetters(dead_letters::Options),
+    /// Has what stands on topics read once more: for the topic, one subscriber, another topic, or files
+    Replay(Box<replay::Options>),
     /// Says what senders broke since when: violations by rule, sender, topic and time
     Validation(validation::Options),
     /// Looks into the audit log, and tells whether it is whole
@@ -198,6 +201,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Show(options) => inspect::show(options, config).await,
             Command::Query(options) => inspect::query(options, config).await,
             Command::DeadLetters(options) => dead_letters::run(options, config).await,
+            Command::Replay(options) => replay::run(*options, config).await,
             Command::Validation(options) => validation::run(options, config).await,
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,

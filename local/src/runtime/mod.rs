@@ -26,6 +26,7 @@ use lyceum_server::dead_letters::{self, DeadLetterIndex};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
+use lyceum_server::replay::Runner;
 use lyceum_server::usage::ThisProcess;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -40,6 +41,7 @@ use crate::routing::Router;
 
 mod consumers;
 mod history;
+mod replays;
 mod stores;
 mod telling;
 mod watch;
@@ -94,6 +96,7 @@ pub struct Runtime {
     /// The functions, by subscription: those of this process, and those that the mappings call.
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
+    replays: Arc<Runner>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
@@ -142,6 +145,7 @@ impl Runtime {
         let secrets = config.server.stores.secrets.as_ref();
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
+        let replays = replays::runner(&config, &stores, &ports, &catalog, &metrics);
         for of in lyceum_functions::functions() {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
             if subscription.effect == Effect::Audit && !config.audits {
@@ -181,6 +185,7 @@ impl Runtime {
             process: Arc::default(),
             functions,
             invoked: invoked_by_name,
+            replays,
             embedded_dynamodb,
             folder,
         })
@@ -222,6 +227,7 @@ impl Runtime {
             dead_letters: Arc::new(dead_letters),
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: Arc::new(self.pipeline.router.clone()),
+            replays: self.replays.clone(),
             work: Arc::new(work::Here { pipeline: self.pipeline.clone(), invoked: self.invoked.clone() }),
             clock: self.clock.clone(),
             asyncapi: Arc::new(lyceum_documents::asyncapi::document(&deployment(&self.config, &self.catalog))),
@@ -241,6 +247,8 @@ impl Runtime {
         for mapping in &self.pipeline.mappings {
             tasks.spawn_on(mapping.clone().run(stop.clone().cancelled_owned()), &processing.handle());
         }
+        let (replays, stopped) = (self.replays.clone(), stop.clone());
+        tasks.spawn_on(async move { replays.keep_up(stopped).await }, &processing.handle());
         let (runtime, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.housekeeping()).await;
