@@ -112,10 +112,9 @@ pub fn write(
         _ => id,
     };
     let failed_at = UtcTime::from_millis(failure.failed_at_ms).to_string();
-    // A replay brings along when its record failed first; in a record that is none, such a header is its sender's.
-    let earlier =
-        if replay_count > 0 { header_text(&record.headers, FIRST_FAILED_AT).map(str::to_owned) } else { None };
-    let of_replay = earlier.as_ref().and_then(|_| record.headers.iter().rposition(|at| at.name == FIRST_FAILED_AT));
+    // A replay brings along when its record failed first.
+    let of_replay = if replay_count > 0 { first_failure(&record.headers) } else { None };
+    let earlier = of_replay.and_then(|at| header_text(&record.headers[at..=at], FIRST_FAILED_AT).map(str::to_owned));
     let findings = quote_findings(failure.findings);
     let detail = serde_json::to_vec(&findings).unwrap_or_else(|_| b"[]".to_vec());
     let theirs = record.headers.iter().enumerate().filter(|(at, header)| {
@@ -182,6 +181,12 @@ pub fn without_value(mut publication: Publication) -> Publication {
 /// The last one of that name: a sender may have used it, and what a sender sent is kept.
 fn first_of_ours(headers: &[Header]) -> Option<usize> {
     headers.iter().rposition(|header| header.name == LETTER_ID_HEADER)
+}
+
+/// Where a replay says when its record failed first: behind what says where it first stood. Before that, the name is a sender's own.
+fn first_failure(headers: &[Header]) -> Option<usize> {
+    let source = headers.iter().rposition(|header| header.name == SOURCE_HEADER)?;
+    headers.iter().rposition(|header| header.name == FIRST_FAILED_AT).filter(|at| *at > source)
 }
 
 /// The beginning of a text, and a sign that there is more.
@@ -373,11 +378,12 @@ impl DeadLetter {
 /// again so often more. Its key decides where it goes, so that it comes behind the others of its key.
 pub fn sent_again(record: &Record, times: u32) -> Publication {
     let (source, replay_count) = source_of(record);
-    let is_ours = |header: &&Header| [SOURCE_HEADER, REPLAY_COUNT_HEADER].contains(&header.name.as_str());
-    let was_sent_again = record.headers.iter().any(|header| header.name == SOURCE_HEADER);
-    let first_failed_at = header_text(&record.headers, FIRST_FAILED_AT).filter(|_| was_sent_again).map(str::to_owned);
-    let theirs = record.headers.iter().filter(|header| !is_ours(header));
-    let theirs = theirs.filter(|header| !(was_sent_again && header.name == FIRST_FAILED_AT));
+    let is_ours = |header: &Header| [SOURCE_HEADER, REPLAY_COUNT_HEADER].contains(&header.name.as_str());
+    let first_failed = first_failure(&record.headers);
+    let first_failed_at = first_failed.and_then(|at| header_text(&record.headers[at..=at], FIRST_FAILED_AT));
+    let first_failed_at = first_failed_at.map(str::to_owned);
+    let theirs = record.headers.iter().enumerate().filter(|(at, header)| !is_ours(header) && Some(*at) != first_failed);
+    let theirs = theirs.map(|(_, header)| header);
     let original = NewRecord {
         key: record.key.clone(),
         value: record.value.clone(),
@@ -482,7 +488,8 @@ mod tests {
         assert_eq!(source_of(&sent(&again)), (first.position.clone(), 1));
         let once_more = sent_again(&sent(&again), 2);
         assert_eq!(source_of(&sent(&once_more)), (first.position.clone(), 3), "it counts on from what it was");
-        assert_eq!(names(&once_more.record)[2..], [SOURCE_HEADER, REPLAY_COUNT_HEADER, FIRST_FAILED_AT][..2]);
+        assert_eq!(once_more.record.headers[..2], theirs, "a sender's own header of that name stays the sender's");
+        assert_eq!(names(&once_more.record)[2..], [SOURCE_HEADER, REPLAY_COUNT_HEADER]);
         let letter = write(&first, &failure(&[]), &PLATFORM_DEAD_LETTERS, DeadLetterFormat::Headers);
         let of_letter = read(&sent(&letter)).unwrap().replay();
         let of_record = sent_again(&sent(&of_letter), 1);

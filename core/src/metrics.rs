@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use crate::capacity::{Access, Capacity};
 use crate::outcome::{DeadLetterKind, Finding, Observer, Outcome, Report};
+use crate::replay::Counts;
 
 /// What [`Metrics::encode`] writes. Source: OpenMetrics 1.0.0, section "Content Type"; Prometheus reads it as it is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -77,6 +78,16 @@ struct StoreErrorLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -140,6 +151,9 @@ pub struct Metrics {
     process_cpu: Counter<f64, AtomicU64>,
     process_memory: Gauge,
     spans_lost: Family<ReasonLabels, Counter>,
+    replay_records: Family<ResultLabels, Counter>,
+    replay_ended: Family<StateLabels, Counter>,
+    replay_running: Gauge,
     stages: Mutex<BTreeMap<String, Duration>>,
     capacity: Mutex<Capacity>,
     samples: Option<Mutex<Vec<Sample>>>,
@@ -217,6 +231,9 @@ impl Metrics {
             process_cpu: Counter::default(),
             process_memory: Gauge::default(),
             spans_lost: Family::default(),
+            replay_records: Family::default(),
+            replay_ended: Family::default(),
+            replay_running: Gauge::default(),
             stages: Mutex::default(),
             capacity: Mutex::default(),
             samples: None,
@@ -251,6 +268,9 @@ impl Metrics {
             metrics.process_memory.clone(),
         );
         r.register("spans_lost", "Spans that could not be sent", metrics.spans_lost.clone());
+        r.register("replay_records", "Records of replays, by what became of them", metrics.replay_records.clone());
+        r.register("replay_ended", "Replays that ended or stopped here", metrics.replay_ended.clone());
+        r.register("replay_running", "Replays that this process is at work on", metrics.replay_running.clone());
         metrics
     }
 
@@ -413,6 +433,29 @@ impl Metrics {
     pub fn set_active_consumers(&self, consumers: i64) {
         self.active_consumers.set(consumers);
         self.sample(("lyceum_active_consumers", Unit::Count, Combine::Last), || [], consumers as f64);
+    }
+
+    /// Counts what became of records of a replay.
+    pub fn count_replayed(&self, counts: &Counts) {
+        let Counts { read, matched: _, sent, skipped, refused, gone } = *counts;
+        let by_result = [("read", read), ("sent", sent), ("skipped", skipped), ("refused", refused), ("gone", gone)];
+        for (result, count) in by_result.into_iter().filter(|(_, count)| *count > 0) {
+            self.replay_records.get_or_create(&ResultLabels { result }).inc_by(count);
+            let metric = ("lyceum_replay_records_total", Unit::Count, Combine::Sum);
+            self.sample(metric, || [("result", result.into())], count as f64);
+        }
+    }
+
+    /// Counts a replay that ended or stopped in that state.
+    pub fn count_replay_ended(&self, state: &'static str) {
+        self.replay_ended.get_or_create(&StateLabels { state }).inc();
+        self.sample(("lyceum_replay_ended_total", Unit::Count, Combine::Sum), || [("state", state.into())], 1.0);
+    }
+
+    /// Sets how many replays the process is at work on.
+    pub fn set_replays_running(&self, replays: i64) {
+        self.replay_running.set(replays);
+        self.sample(("lyceum_replay_running", Unit::Count, Combine::Last), || [], replays as f64);
     }
 
     /// Sets which part of a subscription's events of the last five minutes failed, from 0 to 1.

@@ -17,6 +17,7 @@ use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::Subscription;
 use lyceum_deployed::Given;
 use lyceum_deployed::keys::KeysByLook;
+use lyceum_deployed::replays;
 use lyceum_deployed::work::{Endings, Here, time_limit};
 use lyceum_functions::Ports;
 use lyceum_log::LogObserver;
@@ -26,6 +27,7 @@ use lyceum_server::connect::{Connecting, Places, Purpose, Stores};
 use lyceum_server::http;
 use lyceum_server::live::Live;
 use lyceum_server::rebuild::Rebuilds;
+use lyceum_server::replay::Runner;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_spans::Spans;
@@ -85,6 +87,7 @@ pub struct Process {
     rebuilds: Arc<Rebuilds>,
     status: Arc<Status>,
     memberships: Vec<(Membership, Arc<Board>)>,
+    replays: Arc<Runner>,
     spans: Spans,
 }
 
@@ -134,6 +137,7 @@ impl Process {
         };
         let ports = Ports { services, generator, audit: stores.audit.clone() };
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
+        let replays = replays::runner(&config.server, &stores, &ports, &generations, &catalog, &metrics);
         let build = |of: lyceum_functions::Function| {
             let process = config.server.process.clone();
             let function = of.build_live(ports.clone(), &generations, catalog.clone(), process);
@@ -180,6 +184,7 @@ impl Process {
             rebuilds,
             status,
             memberships,
+            replays,
             spans,
         }
     }
@@ -217,6 +222,7 @@ impl Process {
             consumers: self.status.clone(),
             work: Arc::new(work),
             rebuilds: self.rebuilds.clone(),
+            replays: self.replays.clone(),
             access,
             at: format!("127.0.0.1:{}", self.config.port),
         };
@@ -251,6 +257,8 @@ impl Process {
             readers.spawn(reader.run(stop.clone()));
         }
         self.metrics.set_active_consumers(i64::try_from(readers.len()).unwrap_or(i64::MAX));
+        let (replays, replays_stop) = (self.replays.clone(), stop.clone());
+        let replaying = processing.0.spawn(async move { replays.keep_up(replays_stop).await });
         let (status, log) = (self.status.clone(), self.stores.event_log.clone());
         let looking = tokio::spawn(async move { status.look_for_ever(&*log).await });
         let rebuilding = tokio::spawn(self.rebuilds.clone().keep_up());
@@ -271,6 +279,11 @@ impl Process {
                 ended = reader;
                 stop.cancel();
             }
+        }
+        stop.cancel();
+        // What is on its way is kept, and another process goes on.
+        if let Err(error) = replaying.await {
+            tracing::error!(%error, "replays failed");
         }
         looking.abort();
         rebuilding.abort();

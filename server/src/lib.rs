@@ -20,6 +20,7 @@ pub mod problem;
 pub mod questions;
 pub mod rebuild;
 pub mod reconcile;
+pub mod replay;
 pub mod search;
 pub mod security;
 pub mod segment;

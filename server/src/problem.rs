@@ -52,6 +52,8 @@ kinds! {
     UNKNOWN_TOPIC = NOT_FOUND "unknown-topic" "The topic does not exist";
     /// The path exists, the method does not.
     WRONG_METHOD = METHOD_NOT_ALLOWED "wrong-method" "The method does not fit the path";
+    /// It does not fit what is under way.
+    CONFLICT = CONFLICT "conflict" "It does not fit what is under way";
     /// Over a limit of size.
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The request is too large";
     /// A defect of this program.
@@ -132,6 +134,8 @@ impl From<AskError> for Problem {
         match error {
             AskError::Invalid(detail) => Self::bad_request(detail),
             AskError::NotFound(detail) => Self::not_found(detail),
+            AskError::Conflict(detail) => Self::new(Kind::CONFLICT, detail),
+            AskError::Forbidden(detail) => Self::new(Kind::FORBIDDEN_TENANT, detail),
             AskError::Unavailable(detail) => Self::new(Kind::UNAVAILABLE, detail),
             AskError::Busy(detail) => Self::new(Kind::BUSY, detail),
             AskError::TooMany(detail) => Self::new(Kind::TOO_MANY, detail),

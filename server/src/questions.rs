@@ -28,6 +28,12 @@ pub enum AskError {
     /// There is no such thing; the text says what was looked for.
     #[error("{0}")]
     NotFound(String),
+    /// It does not fit what is under way, or how something stands; the text says what to do instead.
+    #[error("{0}")]
+    Conflict(String),
+    /// Another tenant's, or for whoever sees every tenant alone.
+    #[error("{0}")]
+    Forbidden(String),
     /// A store is unavailable; the same question may be answered later.
     #[error("{0}")]
     Unavailable(String),

@@ -14,12 +14,12 @@ use lyceum_core::catalog::PLATFORM_DEAD_LETTERS;
 use lyceum_core::dead_letter::{
     DeadLetterFormat, Failure, Publication, REPLAY_LIMIT, without_value, write, write_entry,
 };
-use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER};
+use lyceum_core::envelope::{EnvelopeConfig, REPLAY_COUNT_HEADER, TENANT_HEADER};
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{DeadLetterKind, Observer, Report};
 use lyceum_core::ports::event_log::{Administer, EventLog, Follow, Publish, Retention, TopicSpec};
-use lyceum_core::process::{ProcessConfig, Services, Subscriber};
-use lyceum_core::record::{NewRecord, Position, Record, header_text};
+use lyceum_core::process::{Delivery, ProcessConfig, Services, Subscriber};
+use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_functions::{Look, Looked, Ports, functions};
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
@@ -28,6 +28,7 @@ use lyceum_server::dead_letters::letters::{
     CountOfKinds, DeadLetterFilter, DeadLetters, DiscardRequest, LetterState, Order, ReplayRequest, ReplaySummary,
     Which,
 };
+use lyceum_server::dead_letters::stopping::StopAt;
 use lyceum_server::dead_letters::{DeadLetterIndex, Sources};
 use lyceum_server::questions::{About, AskError, Keys};
 use lyceum_server::topics::topics;
@@ -247,7 +248,7 @@ fn letter(record: &Record) -> Publication {
 
 fn all(limit: usize) -> ReplayRequest {
     let which = Which::Matching(DeadLetterFilter::default());
-    ReplayRequest { which, is_dry_run: false, limit, again: false, up_to: None }
+    ReplayRequest { which, is_dry_run: false, limit, again: false, up_to: None, stop_at: None, ends: <_>::default() }
 }
 
 async fn kinds(letters: &DeadLetterIndex) -> CountOfKinds {
@@ -612,4 +613,58 @@ async fn what_lambda_gave_up_becomes_letters_once_with_its_payload_or_from_the_t
     foreign.position = Position::new("another.topic", 0, 0);
     let refused = process.import(&given_up(&foreign, true)).await.unwrap().refused;
     assert!(refused[0].contains("no function reads"), "{refused:?}");
+}
+
+/// Processes what comes onto the bookings topic, as its mapping does, for as long as it is polled.
+async fn process_bookings(log: Arc<MemoryEventLog>, training: Arc<dyn Subscriber>) {
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    loop {
+        for (partition, range) in (0..).zip(log.offsets(BOOKINGS).await.unwrap()) {
+            let from = next.get(&partition).copied().unwrap_or(range.start);
+            let records = log.fetch(BOOKINGS, partition, from, 100, usize::MAX).await.unwrap();
+            let Some(last) = records.last() else { continue };
+            next.insert(partition, last.position.offset + 1);
+            let batch: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
+            training.process(&batch, &training.invocation(i64::MAX)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replay_whose_records_fail_again_stops_itself_after_few_and_a_good_one_sends_all() {
+    const COUNT: i64 = 60;
+    for is_good in [false, true] {
+        let world = World::new(1).await;
+        for offset in 0..COUNT {
+            let headers = vec![Header::new(TENANT_HEADER, "acme")];
+            let record = if is_good { booking(offset) } else { record(offset) };
+            world.publish(letter(&Record { headers, ..record })).await;
+        }
+        let training = world.functions()["training"].clone();
+        let processing = tokio::spawn(process_bookings(world.log.clone(), training));
+        let process = world.process();
+        let request = ReplayRequest { stop_at: Some(StopAt::default()), ..all(1_000) };
+        let mut summary = process.replay(&request).await.unwrap();
+        let mut sent = summary.replayed.len() as i64;
+        while is_good && summary.remaining > 0 {
+            let (up_to, ends) = (Some(summary.up_to), summary.ends);
+            summary = process.replay(&ReplayRequest { up_to, ends, ..request.clone() }).await.unwrap();
+            sent += summary.replayed.len() as i64;
+        }
+        if is_good {
+            assert_eq!((sent, &summary.stopped), (COUNT, &None));
+            assert_eq!((summary.ends.known, summary.ends.failed), (COUNT as u64, 0));
+        } else {
+            assert_eq!((sent, summary.remaining), (20, 40), "{summary:?}");
+            assert_eq!((summary.ends.known, summary.ends.failed), (20, 20));
+            assert!(summary.stopped.clone().unwrap().contains("20 of 20"), "{:?}", summary.stopped);
+            // A next call that knows of it sends nothing, and one that is not to stop sends all.
+            let next = process.replay(&ReplayRequest { ends: summary.ends, ..request.clone() }).await.unwrap();
+            assert!(next.replayed.is_empty() && next.stopped.is_some(), "{next:?}");
+            let rest = process.replay(&all(1_000)).await.unwrap();
+            assert!(rest.replayed.len() >= 40 && rest.stopped.is_none());
+        }
+        processing.abort();
+    }
 }

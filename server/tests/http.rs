@@ -97,6 +97,7 @@ fn example_of(path: &str) -> String {
         .replace("{learner_id}", "l")
         .replace("{function}", "training")
         .replace("{event}", "booking.confirmed")
+        .replace("{replay}", &fake::replay().id().to_string())
 }
 
 /// What a browser sends of the form of an event's page.
@@ -111,6 +112,10 @@ fn example_request(method: &str, path: &str) -> Request<Body> {
         ("POST", "/api/dead-letters/replay" | "/api/dead-letters/discard") => {
             post(&path, r#"{"all": true, "dry_run": true}"#)
         }
+        ("POST", "/events/replay") => {
+            post(&path, json!({"topics": [BOOKINGS], "target": "topic", "limit": 7}).to_string())
+        }
+        ("POST", path) if path.starts_with("/api/replays/") => post(path, ""),
         ("POST", "/api/audit/seal" | "/api/reconcile") => post(&path, "{}"),
         ("POST", "/api/rebuild") => post(&path, r#"{"subscription": "training", "action": "plan"}"#),
         ("POST", "/api/ingest") => post(&path, r#"{"events": [{"topic": "t", "value": "e30="}]}"#),
@@ -1565,4 +1570,69 @@ async fn a_record_whose_statement_is_stored_is_known_long_after_it_was_processed
         page.contains("How it ended is not known here any more") && page.contains("fell out of a full index"),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn a_replay_is_begun_watched_and_stopped_by_its_pages_and_what_is_wrong_stands_beside_the_form() {
+    let fakes = busy(Access::open()).await;
+    let form = |path: &str, fields: &[(&str, &str)]| {
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        with(post(path, body), "content-type", "application/x-www-form-urlencoded")
+    };
+    let begin = |fields: &[(&str, &str)]| {
+        let all = [&[("topics", BOOKINGS), ("to", "topic"), ("limit", "3")], fields].concat();
+        form("/events/replay", &all)
+    };
+    let wrong = send(&fakes, begin(&[("from", "soon"), ("act", "begin")])).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.text.contains("role=\"alert\"") && wrong.text.contains("value=\"soon\""), "{}", wrong.text);
+    let dry = send(&fakes, begin(&[("act", "look")])).await;
+    assert_eq!(dry.status, StatusCode::OK);
+    assert!(dry.text.contains("Nothing was done"), "{}", dry.text);
+    let begun = send(&fakes, begin(&[("act", "begin")])).await;
+    assert_eq!(begun.status, StatusCode::SEE_OTHER, "{}", begun.text);
+    let page = begun.headers[header::LOCATION].to_str().unwrap().to_owned();
+    let shown = send(&fakes, get(&page)).await.text;
+    assert!(shown.contains("data-watch") && shown.contains(">Cancel</button>"), "{shown}");
+    let cancel = format!("/api{page}/cancel");
+    for _ in 0..2 {
+        // Once more leads to the same page, which shows how it stands.
+        let answer = send(&fakes, form(&cancel, &[])).await;
+        assert_eq!(
+            (answer.status, answer.headers[header::LOCATION].to_str().unwrap()),
+            (StatusCode::SEE_OTHER, &*page)
+        );
+    }
+    let shown = send(&fakes, get(&page)).await.text;
+    assert!(!shown.contains("data-watch") && shown.contains(">Resume</button>"), "{shown}");
+    send(&fakes, post(&cancel, "")).await.is_problem(409, "conflict", "nothing to stop");
+    let list = send(&fakes, get("/api/replays")).await.json();
+    assert_eq!(list["replays"].as_array().unwrap().len(), 2);
+    let running = send(&fakes, get("/events/status")).await.json();
+    assert_eq!(running["replays"].as_array().unwrap().len(), 1, "{running}");
+}
+
+#[tokio::test]
+async fn a_tenants_token_replays_its_own_events_and_finds_no_replay_of_others() {
+    let secret = "a-secret-of-acme-alone";
+    let roles = [Role::Read, Role::Operate];
+    let fakes = busy(Access::new(vec![Token::new(secret, Some("acme".to_owned()), roles)])).await;
+    let bearer = format!("Bearer {secret}");
+    let ask = |request| with(request, "authorization", &bearer);
+    let of_everybody = format!("/api/replays/{}", fake::replay().id());
+    send(&fakes, ask(get(&of_everybody))).await.is_problem(404, "not-found", "there is no replay");
+    send(&fakes, ask(post(&format!("{of_everybody}/cancel"), ""))).await.is_problem(404, "not-found", "no replay");
+    assert_eq!(send(&fakes, ask(get("/api/replays"))).await.json()["replays"], json!([]));
+    for (body, hint) in [
+        (json!({"topics": [BOOKINGS], "target": "topic", "filter": {"tenant": "globex"}}), "filter.tenant"),
+        (json!({"topics": [BOOKINGS], "target": {"file": {"place": "x"}}}), "token of every tenant"),
+        (json!({"topics": [BOOKINGS], "target": {"other_topic": STATEMENTS}}), "token of every tenant"),
+    ] {
+        let answer = send(&fakes, ask(post("/events/replay", body.to_string()))).await;
+        answer.is_problem(403, "forbidden-tenant", hint);
+    }
+    let own = json!({"topics": [BOOKINGS], "target": "topic"}).to_string();
+    let begun = send(&fakes, ask(post("/events/replay", own))).await.json();
+    assert_eq!(begun["request"]["filter"]["tenant"], "acme");
+    assert_eq!(send(&fakes, ask(get("/api/replays"))).await.json()["replays"].as_array().unwrap().len(), 1);
 }

@@ -15,7 +15,7 @@ use lyceum_core::ports::ledger::{
     AggregateId, Claim, Commit, KeyId, KeyStatus, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
 };
 use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreDocuments, StoreOutcome};
-use lyceum_core::process::{Delivery, Invocation, ProcessConfig, Subscriber};
+use lyceum_core::process::{Delivery, Held, Invocation, ProcessConfig, Subscriber};
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_core::subscription::Subscription;
 use lyceum_functions::Ports;
@@ -141,6 +141,10 @@ impl Subscriber for Changed {
             }
         }
         reports
+    }
+
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        self.inner.held(records, invocation).await
     }
 
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {

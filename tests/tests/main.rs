@@ -16,6 +16,7 @@ mod load;
 mod openapi;
 mod pages;
 mod rebuild;
+mod replay;
 mod shadow;
 mod spans;
 mod template;

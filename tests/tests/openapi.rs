@@ -133,6 +133,21 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
     let replay = "/api/dead-letters/replay";
     document.check("post", replay, server.post(replay, &json!({"all": true, "dry_run": true}), None).await);
     document.check("post", replay, server.post(replay, &json!({"positions": [letter], "wait": true}), None).await);
+    let begin = "/events/replay";
+    let request =
+        json!({"topics": ["nlj.training.programs"], "range": {"times": {"from": "2020-01-01"}}, "target": "topic"});
+    document.check("post", begin, server.post("/events/replay?dry_run=true", &request, None).await);
+    document.check("post", begin, server.post(begin, &json!({"topics": [], "target": "topic"}), None).await);
+    let slow = json!({"topics": ["nlj.training.programs", "nlj.training.sessions"], "target": "topic", "rate": 1});
+    let run = document.check("post", begin, server.post(begin, &slow, None).await);
+    let again = server.post(begin, &slow, None).await;
+    assert_eq!(document.check("post", begin, again)["status"], 409);
+    let run = run["id"].as_str().expect("a replay has an id").to_owned();
+    for verb in ["cancel", "resume", "cancel"] {
+        let path = format!("/api/replays/{{replay}}/{verb}");
+        let answer = server.post(&path.replace("{replay}", &run), &json!({}), None).await;
+        document.check("post", &path, answer);
+    }
     let discard = "/api/dead-letters/discard";
     document.check("post", discard, server.post(discard, &json!({"all": true, "limit": 1}), None).await);
     let rebuild = "/api/rebuild";
@@ -174,6 +189,8 @@ async fn every_answer_of_a_running_process_fits_the_schema_that_its_document_has
         ("/api/dead-letters/summary", "/api/dead-letters/summary".to_owned()),
         ("/api/validation", "/api/validation?limit=10".to_owned()),
         ("/api/tenants", "/api/tenants".to_owned()),
+        ("/api/replays", "/api/replays".to_owned()),
+        ("/api/replays/{replay}", format!("/api/replays/{run}")),
         ("/api/audit", "/api/audit?kind=event".to_owned()),
         ("/api/security", "/api/security".to_owned()),
         ("/api/audit/logs", "/api/audit/logs".to_owned()),

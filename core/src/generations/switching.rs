@@ -12,7 +12,7 @@ use super::marker::{Generations, Read};
 use super::{OfGeneration, is_built_anew};
 use crate::outcome::{Observer, Outcome, Report};
 use crate::ports::ledger::{KeyStatus, Ledger, LedgerError};
-use crate::process::{Delivery, Invocation, Subscriber};
+use crate::process::{Delivery, Held, Invocation, Subscriber};
 use crate::record::{Position, Record};
 use crate::subscription::Subscription;
 
@@ -128,5 +128,9 @@ impl Subscriber for Switching {
 
     async fn ended(&self, records: &[Record]) -> Result<Vec<Option<KeyStatus>>, LedgerError> {
         self.live().await?.ended(records).await
+    }
+
+    async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
+        self.live().await?.held(records, invocation).await
     }
 }

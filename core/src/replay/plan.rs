@@ -83,6 +83,9 @@ pub struct Step {
     pub until: i64,
 }
 
+/// A partition, and the offsets of it that are wanted, the second of each pair left out.
+type Wanted<'a> = (&'a Offsets, Vec<(i64, i64)>);
+
 /// Which steps a request is, of the log as it is now.
 ///
 /// # Errors
@@ -108,7 +111,7 @@ pub fn plan(request: &Request, log: &Log) -> Result<Plan, Vec<Wrong>> {
         return Err(wrong);
     }
     let mut notes = Vec::new();
-    let mut partitions: BTreeMap<(&str, i32), (&Offsets, Vec<(i64, i64)>)> = BTreeMap::new();
+    let mut partitions: BTreeMap<(&str, i32), Wanted<'_>> = BTreeMap::new();
     for of in &log.partitions {
         let is_wanted = request.partitions.is_empty() || request.partitions.contains(&of.partition);
         let is_topic = request.topics.is_empty() || request.topics.contains(&of.topic);
@@ -124,7 +127,7 @@ pub fn plan(request: &Request, log: &Log) -> Result<Plan, Vec<Wrong>> {
         if let Some(first) = too_old.first() {
             let message = format!(
                 "it goes further back than idempotency keys do ({}), in {first} and {} further partitions: what is older would \
-                 have its effect twice. Begin later, or replay to one subscriber in a new generation, to a file or to another topic",
+                 have its effect twice. Begin later, replay to a file or to another topic, or build the subscriber anew (`lyceum rebuild`)",
                 UtcTime::from_millis(log.keys_since_ms),
                 too_old.len() - 1
             );
@@ -165,7 +168,7 @@ fn ranges(request: &Request, log: &Log, of: &Offsets, notes: &mut Vec<String>) -
         notes.push(format!("{name} begins at offset {}: what is before is gone", of.start));
     }
     if named.iter().any(|(_, until)| *until > of.end) {
-        notes.push(format!("{name} ends before offset {}: nothing is there yet from it on", of.end));
+        notes.push(format!("{name} ends at offset {}: nothing is there yet from it on", of.end));
     }
     let mut there: Vec<(i64, i64)> = named
         .into_iter()

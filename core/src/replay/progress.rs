@@ -39,9 +39,9 @@ pub struct Counts {
     pub read: u64,
     /// Those of them that match.
     pub matched: u64,
-    /// Those of them that are where they should go; for a subscriber those that had an effect.
+    /// Those of them that are where they should go; for a subscriber those whose effect is in, by this replay or before.
     pub sent: u64,
-    /// For a subscriber: those whose effect it had already, or that it does not want.
+    /// For a subscriber: those that another record of the same event came before, and those that it does not want.
     pub skipped: u64,
     /// Those that the target will never take: too large for the topic, or a dead letter of the subscriber.
     pub refused: u64,

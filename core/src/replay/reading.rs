@@ -63,6 +63,11 @@ impl Reading {
         (!self.is_full).then_some((self.chunk.until, most))
     }
 
+    /// The topic and partition that it is of.
+    pub fn place(&self) -> (&str, i32) {
+        (&self.chunk.topic, self.chunk.partition)
+    }
+
     /// The next record. What comes behind the part's end is left for the next one.
     pub fn add(&mut self, record: Record, matches: impl FnOnce(&Record) -> bool) {
         let offset = record.position.offset;

@@ -118,9 +118,6 @@ pub enum Target {
         /// Whether what follows from its events is published (reactions, alerts, dead letters).
         #[serde(default)]
         publish: bool,
-        /// Into this generation of its keys, which is built beside the one in use; none: into that one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        generation: Option<u32>,
     },
     /// To another topic, as they are.
     OtherTopic(String),
@@ -304,11 +301,11 @@ impl Request {
         matches!(self.target, Target::File { .. })
     }
 
-    /// Whether it may go further back than keys do: it has no effect that a key makes happen once, or keys of its own.
+    /// Whether it may go further back than keys do: it has no effect that a key makes happen once.
     pub fn outlives_keys(&self) -> bool {
         match &self.target {
-            Target::Topic | Target::Subscriber { generation: None, .. } => false,
-            Target::Subscriber { generation: Some(_), .. } | Target::OtherTopic(_) | Target::File { .. } => true,
+            Target::Topic | Target::Subscriber { .. } => false,
+            Target::OtherTopic(_) | Target::File { .. } => true,
         }
     }
 }
@@ -346,10 +343,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic => write!(f, "the topic again"),
-            Self::Subscriber { name, generation: None, .. } => write!(f, "subscriber {name}"),
-            Self::Subscriber { name, generation: Some(generation), .. } => {
-                write!(f, "subscriber {name}, generation {generation}")
-            }
+            Self::Subscriber { name, .. } => write!(f, "subscriber {name}"),
             Self::OtherTopic(topic) => write!(f, "topic {topic}"),
             Self::File { place, format: FileFormat::Jsonl } => write!(f, "JSONL files at {place}"),
             Self::File { place, format: FileFormat::Parquet } => write!(f, "Parquet files at {place}"),

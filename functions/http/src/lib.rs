@@ -77,7 +77,8 @@ impl Api {
     }
 }
 
-async fn answered(mut router: Router, mut request: Request) -> Result<Response<Body>, std::convert::Infallible> {
+/// A page or an answer is told from what it holds by its content type; all of it is at hand, since an invocation has one answer.
+async fn answered(mut router: Router, mut request: Request) -> Result<Response<lambda_http::Body>, axum::Error> {
     let verified = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => {
             context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
@@ -88,9 +89,11 @@ async fn answered(mut router: Router, mut request: Request) -> Result<Response<B
         let claims = Claims(jwt.claims.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
         request.extensions_mut().insert(claims);
     }
-    let mut answer = router.call(request).await?;
-    combine(answer.headers_mut());
-    Ok(answer)
+    let Ok(answer) = router.call(request).await;
+    let (mut parts, body) = answer.into_parts();
+    combine(&mut parts.headers);
+    let bytes = axum::body::to_bytes(body, usize::MAX).await?;
+    Ok(Response::from_parts(parts, lambda_http::Body::from(bytes.to_vec())))
 }
 
 /// Payload format 2.0 has one value of a header: several are one with commas between (RFC 9110, 5.3), cookies apart, which have a place of
@@ -205,6 +208,7 @@ pub async fn services(
     let Stores { event_log, .. } = &stores;
     let groups = Groups::new(&config.group, event_log.clone(), clock.clone());
     let prefix = config.group.clone();
+    let replays = lyceum_deployed::replays::runner(config, &stores, &ports, &generations, &catalog, &metrics);
     let muted = lyceum_functions::functions()
         .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), config.process.clone())));
     // It is built by a process that stays; here is told how far it is.
@@ -228,6 +232,7 @@ pub async fn services(
         consumers: Arc::new(groups),
         work: Arc::new(work),
         rebuilds,
+        replays,
         access,
         at: "localhost".to_owned(),
         clock,

@@ -25,9 +25,8 @@ mod inspect;
 mod invoke;
 mod judge;
 mod rebuild;
-mod replay;
-
 mod reconcile;
+mod replay;
 mod schemas;
 mod session;
 mod shadow;
@@ -99,6 +98,8 @@ enum Command {
     Query(inspect::Query),
     /// Looks at dead letters, sends them again, and marks them as done with
     DeadLetters(dead_letters::Options),
+    /// Has what stands on topics read once more: for the topic, one subscriber, another topic, or files
+    Replay(Box<replay::Options>),
     /// Says what senders broke since when: violations by rule, sender, topic and time
     Validation(validation::Options),
     /// Looks into the audit log, and tells whether it is whole
@@ -113,8 +114,6 @@ enum Command {
     Tail(tail::Options),
     /// Calls one function with an event file, as AWS Lambda would, and prints its answer
     Invoke(invoke::Options),
-    /// Runs a candidate release over what was received, without any effect, and says what differs
-    Replay(replay::Options),
     /// Says what this release decides about records, without any effect
     #[command(hide = true)]
     Judge(judge::Options),
@@ -220,6 +219,7 @@ fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
             Command::Show(options) => inspect::show(options, config).await,
             Command::Query(options) => inspect::query(options, config).await,
             Command::DeadLetters(options) => dead_letters::run(options, config).await,
+            Command::Replay(options) => replay::run(*options, config).await,
             Command::Validation(options) => validation::run(options, config).await,
             Command::Audit(options) => audit::run(options, config).await,
             Command::Prove(options) => audit::prove(options, config).await,
@@ -227,7 +227,6 @@ fn run(cli: Cli, release: Vec<Function>) -> Result<ExitCode> {
             Command::Reconcile(options) => reconcile::run(options, config).await,
             Command::Tail(options) => tail::run(options, config).await,
             Command::Invoke(options) => invoke::run(options, config).await,
-            Command::Replay(options) => replay::run(options, config).await,
             Command::Judge(options) => judge::run(options, config).await,
             Command::Topics(options) => inspect::topics(options, config).await,
             Command::Status(options) => inspect::status(options, config).await,

@@ -29,6 +29,7 @@ use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::reconcile::Reconciler;
+use lyceum_server::replay::Runner;
 use lyceum_server::usage::ThisProcess;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -98,6 +99,7 @@ pub struct Runtime {
     functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
     invoked: BTreeMap<&'static str, Arc<dyn Invoke>>,
     rebuilds: Arc<Rebuilds>,
+    replays: Arc<Runner>,
     embedded_dynamodb: Option<EmbeddedDynamoDb>,
     // Last, so that the folder is free only once every file in it is closed.
     folder: DataFolder,
@@ -147,6 +149,8 @@ impl Runtime {
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
+        let replays =
+            lyceum_deployed::replays::runner(&config.server, &stores, &ports, &generations, &catalog, &metrics);
         let mut muted = Vec::new();
         for of in &config.release {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
@@ -192,6 +196,7 @@ impl Runtime {
             functions,
             invoked: invoked_by_name,
             rebuilds,
+            replays,
             embedded_dynamodb,
             folder,
         })
@@ -243,6 +248,7 @@ impl Runtime {
             reconciler: Arc::new(reconciler),
             state: Arc::new(FamilyStates { functions: self.functions.clone() }),
             keys: Arc::new(self.pipeline.router.clone()),
+            replays: self.replays.clone(),
             work: Arc::new(work::Here { pipeline: self.pipeline.clone(), invoked: self.invoked.clone() }),
             rebuilds: self.rebuilds.clone(),
             clock: self.clock.clone(),
@@ -263,6 +269,8 @@ impl Runtime {
         for mapping in &self.pipeline.mappings {
             tasks.spawn_on(mapping.clone().run(stop.clone().cancelled_owned()), &processing.handle());
         }
+        let (replays, stopped) = (self.replays.clone(), stop.clone());
+        tasks.spawn_on(async move { replays.keep_up(stopped).await }, &processing.handle());
         let (runtime, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move {
             stopped.run_until_cancelled(runtime.housekeeping()).await;

@@ -3,6 +3,7 @@
 //! It knows all functions, for what is kept and what a record is about, and runs none: who consumes is said by whoever runs the process.
 
 pub mod keys;
+pub mod replays;
 pub mod work;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use lyceum_server::live::Live;
 use lyceum_server::questions::{FamilyStates, StatementAnalytics};
 use lyceum_server::rebuild::Rebuilds;
 use lyceum_server::reconcile::Reconciler;
+use lyceum_server::replay::Runner;
 use lyceum_server::topics::topics;
 use lyceum_server::usage::ThisProcess;
 use lyceum_server::work::Work;
@@ -55,6 +57,8 @@ pub struct Given {
     pub consumers: Arc<dyn Consumers>,
     /// What it does for others.
     pub work: Arc<dyn Work>,
+    /// Runs replays.
+    pub replays: Arc<Runner>,
     /// Projections that are built anew.
     pub rebuilds: Arc<Rebuilds>,
     /// Who may.
@@ -117,6 +121,7 @@ impl Given {
             keys: self.keys,
             work: self.work,
             rebuilds: self.rebuilds,
+            replays: self.replays,
             clock: self.clock,
             asyncapi: Arc::new(lyceum_documents::asyncapi::document(&deployment)),
             catalog: self.catalog,

@@ -11,6 +11,7 @@ use lyceum_core::record::Position;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::stopping::{Ends, StopAt};
 use super::violations::{ViolationFilter, Violations};
 use crate::questions::AskError;
 
@@ -288,6 +289,11 @@ pub struct ReplayRequest {
     pub again: bool,
     /// Letters that stood there at the beginning alone: the [`ReplaySummary::up_to`] of the first of several calls.
     pub up_to: Option<UpTo>,
+    /// When it stops itself, where what it sent fails again: it then sends in growing parts, and waits a little for the ends of each.
+    /// Named letters are sent all the same.
+    pub stop_at: Option<StopAt>,
+    /// How what the calls before sent has ended: their [`ReplaySummary::ends`].
+    pub ends: Ends,
 }
 
 /// What to mark as done with.
@@ -402,6 +408,11 @@ pub struct ReplaySummary {
     pub up_to: UpTo,
     /// See [`Letters::not_indexed`].
     pub not_indexed: u64,
+    /// Of a replay that stops itself: how what was sent has ended, by this call and those before.
+    pub ends: Ends,
+    /// Why it stopped itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// A letter that cannot be sent again.

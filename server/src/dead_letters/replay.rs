@@ -10,6 +10,7 @@ use lyceum_core::record::Position;
 use super::index::{Chosen, Mark, Matching, Place, merge};
 use super::letters::{DeadLetterFilter, Refused, ReplayRequest, ReplaySummary, Replayed, Which};
 use super::marks::{discard, mark_of, sent_to, write_sent};
+use super::stopping::{AT_LEAST, Awaited, Ends};
 use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, each_once, log_failed, read, why};
 use crate::questions::AskError;
 
@@ -17,6 +18,8 @@ use crate::questions::AskError;
 const SENDING_TIME: Duration = Duration::from_secs(15);
 /// So many are read, sent and remembered together; as many may be sent once more where a process dies in between.
 const AT_ONCE: usize = 500;
+/// Of a replay that may stop itself, so many are sent first.
+const PROBED: usize = AT_LEAST as usize;
 /// Of letters that cannot be sent again so many are named with their reason.
 const REASONS: usize = 20;
 
@@ -54,11 +57,25 @@ impl DeadLetterIndex {
             }
         }
         let mut waiting = chosen.waiting.as_slice();
-        while summary.replayed.len() < request.limit && !waiting.is_empty() && started.elapsed() < SENDING_TIME {
-            let most = AT_ONCE.min(request.limit - summary.replayed.len()).min(waiting.len());
+        let stop_at = request.stop_at.filter(|_| !is_named && !request.is_dry_run);
+        summary.ends = request.ends;
+        summary.stopped = stop_at.and_then(|at| request.ends.stops(at));
+        // The first part is small: where all fails, little was sent.
+        let mut at_once = if stop_at.is_some() { PROBED.max(as_many_as_known(request.ends)) } else { AT_ONCE };
+        while summary.stopped.is_none()
+            && summary.replayed.len() < request.limit
+            && !waiting.is_empty()
+            && started.elapsed() < SENDING_TIME
+        {
+            let most = AT_ONCE.min(at_once).min(request.limit - summary.replayed.len()).min(waiting.len());
             let (part, rest) = waiting.split_at(most);
             waiting = rest;
             let outgoing = self.prepare(part, is_named, &mut summary).await?;
+            let now_ms = self.clock.now_ms();
+            let awaited: Vec<Awaited> = match stop_at {
+                Some(_) => outgoing.iter().map(|of| Awaited::of(&of.letter, now_ms)).collect(),
+                None => Vec::new(),
+            };
             let sent = if request.is_dry_run { vec![None; outgoing.len()] } else { self.send(&outgoing).await? };
             for (Outgoing { letter, .. }, sent_to) in outgoing.into_iter().zip(sent) {
                 summary.replayed.push(Replayed {
@@ -70,6 +87,11 @@ impl DeadLetterIndex {
                     sent_to,
                     ended: None,
                 });
+            }
+            if let Some(at) = stop_at {
+                summary.ends = summary.ends.plus(self.ends(awaited).await?);
+                summary.stopped = summary.ends.stops(at);
+                at_once = at_once.saturating_mul(2);
             }
         }
         summary.remaining += waiting.len() as u64;
@@ -231,6 +253,11 @@ impl DeadLetterIndex {
         }
         Ok(sent)
     }
+}
+
+/// As many again as the calls before have seen the end of.
+fn as_many_as_known(ends: Ends) -> usize {
+    usize::try_from(ends.known).unwrap_or(usize::MAX)
 }
 
 /// As far as the letter itself tells.

@@ -25,6 +25,7 @@ use crate::dead_letters::letters::{
     LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which,
 };
 use crate::dead_letters::original_line;
+use crate::dead_letters::stopping::{Ends, StopAt};
 use crate::page::dead_letters::{Done, Verb};
 use crate::problem::{Kind, Problem};
 use crate::work::Work;
@@ -262,6 +263,8 @@ with_filters! {
         // Of a replay alone:
         again: bool,
         wait: bool,
+        stop_at: Option<u8>,
+        ends: Ends,
     }
 }
 
@@ -346,13 +349,19 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let Sent { tenant, filters, request, form } = read_request(&caller, &uri, &headers, body).await?;
     let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
-    let (is_dry_run, again) = (request.dry_run, request.again);
+    let (is_dry_run, again, ends) = (request.dry_run, request.again, request.ends);
+    let stop_at = request.stop_at.map(|percent| match percent <= 100 {
+        true => Ok(StopAt { percent }),
+        false => Err(Problem::bad_request(format!("stop_at is {percent}: it is percent, from 0 to 100"))),
+    });
+    let stop_at = stop_at.transpose()?;
     let waits = (request.wait || form.is_some()) && !is_dry_run;
     let up_to = request.up_to.clone();
     let filter = filters.read(&caller, tenant.as_deref())?;
     let which = read_which(&*dead_letters, filter, request).await?;
     let watch = waits.then(|| work.watch());
-    let mut summary = dead_letters.replay(&ReplayRequest { which, is_dry_run, limit, again, up_to }).await?;
+    let mut summary =
+        dead_letters.replay(&ReplayRequest { which, is_dry_run, limit, again, up_to, stop_at, ends }).await?;
     if let Some(mut watch) = watch {
         let time = if form.is_some() { FORM_SETTLING_TIME } else { SETTLING_TIME };
         let sent: Vec<Position> = summary.replayed.iter().filter_map(|letter| letter.sent_to.clone()).collect();
@@ -411,8 +420,8 @@ pub(super) async fn discard(
     body: Body,
 ) -> Result<Response, Problem> {
     let Sent { tenant, filters, request, form } = read_request(&caller, &uri, &headers, body).await?;
-    if request.again || request.wait {
-        return Err(Problem::bad_request("again and wait are for a replay; leave them out"));
+    if request.again || request.wait || request.stop_at.is_some() {
+        return Err(Problem::bad_request("again, wait and stop_at are for a replay; leave them out"));
     }
     let limit = check_limit(request.limit.unwrap_or(LIMIT))?;
     let (is_dry_run, up_to) = (request.dry_run, request.up_to.clone());

@@ -27,6 +27,7 @@ use crate::consumers::{ConsumerStatus, Consumers};
 use crate::live::{Live, Totals, format_time};
 use crate::problem::{Kind, Problem};
 use crate::questions::Keys;
+use crate::replay::{Runner, Shown};
 use crate::shares::{Ahead, Reserved};
 
 #[derive(Serialize)]
@@ -37,6 +38,8 @@ pub(super) struct StatusReport {
     events_per_second: f64,
     success_rate: Option<f64>,
     totals: Totals,
+    /// Those that run.
+    replays: Vec<Shown>,
     /// Capacity units of DynamoDB since the start of the process, and what an event of each family cost; over all tenants,
     /// so that a caller that sees one is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,7 @@ pub(super) async fn show_status(
     State(consumers): State<Arc<dyn Consumers>>,
     State(live): State<Arc<Live>>,
     State(metrics): State<Arc<Metrics>>,
+    State(runner): State<Arc<Runner>>,
     caller: Caller,
     uri: Uri,
 ) -> Result<Json<StatusReport>, Problem> {
@@ -61,6 +65,7 @@ pub(super) async fn show_status(
         events_per_second: snapshot.events_per_second(),
         success_rate: snapshot.totals.success_rate(),
         totals: snapshot.totals,
+        replays: runner.running(tenant.as_deref()).await?,
         capacity: caller.tenant.is_none().then(|| metrics.capacity()),
     }))
 }

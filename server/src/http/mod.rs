@@ -51,6 +51,7 @@ use crate::problem::{Kind, Problem};
 use crate::questions::{Analytics, Keys, State};
 use crate::rebuild::Rebuilds;
 use crate::reconcile::Reconciler;
+use crate::replay::Runner;
 use crate::shares::{Ahead, Shares};
 use crate::single_flight::SingleFlight;
 use crate::usage::ThisProcess;
@@ -73,6 +74,7 @@ mod page;
 mod parameters;
 mod rebuild;
 mod reconcile;
+mod replay;
 mod running;
 mod search;
 mod security;
@@ -142,6 +144,8 @@ pub struct Services {
     pub work: Arc<dyn Work>,
     /// Projections that are built anew, and which generation of each is live.
     pub rebuilds: Arc<Rebuilds>,
+    /// Runs replays.
+    pub replays: Arc<Runner>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Before each store that is a service.
@@ -198,6 +202,7 @@ parts! {
     process: Arc<ThisProcess>,
     rebuilds: Arc<Rebuilds>,
     reconciler: Arc<Reconciler>,
+    replays: Arc<Runner>,
     state: Arc<dyn State>,
     statements: Arc<dyn Statements>,
     window: Arc<Window>,
@@ -357,6 +362,7 @@ const WHERE: (&str, &str) =
 const OFFSETS: (&str, &str) = ("offsets", "Where to go on: the `next` of the answer before");
 const LIMIT: (&str, &str) = ("limit", "At most so many, 1 to 1000; 100 where it is left out");
 
+const DRY_RUN: (&str, &str) = ("dry_run", "true: says what would go where, and does nothing");
 const REACH: (&str, &str) = ("reach", "How far back: minutes, day, month or year");
 const DAYS: (&str, &str) = ("days", "Of how many days, up to today: 7, 30 or 90");
 const SOUGHT: (&str, &str) = ("q", "An event id, a position, a learner, a survey, a program, a session, a booking …");
@@ -384,6 +390,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/audit", needs: Some(Role::Read), summary: "The page of the audit log", query: &[TENANT, EVENT_TYPE, ENTRY_KIND, EVENT, CORRELATION, POSITION, RECORDS_FROM, RECORDS_TO, CURSOR], answer: HTML, handler: || get(audit::show_page) },
     Route { method: "GET", path: "/audit/{topic}/{partition}/{offset}", needs: Some(Role::Read), summary: "The page of one entry of the audit log", query: &[TENANT], answer: HTML, handler: || get(audit::show_entry) },
     Route { method: "GET", path: "/security", needs: Some(Role::Read), summary: "The page of security alerts", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, CURSOR], answer: HTML, handler: || get(security::show_page) },
+    Route { method: "GET", path: "/replays", needs: Some(Role::Read), summary: "The page of replays, with a form to begin one", query: &[TENANT], answer: HTML, handler: || get(replay::show_page) },
+    Route { method: "GET", path: "/replays/{replay}", needs: Some(Role::Read), summary: "The page of one replay, to watch, cancel and resume it", query: &[TENANT], answer: HTML, handler: || get(replay::show_one) },
     Route { method: "GET", path: "/docs", needs: Some(Role::Read), summary: "The page of events: every event type, found by name", query: &[TENANT, FOUND], answer: HTML, handler: || get(docs::show) },
     Route { method: "GET", path: "/docs/{event}", needs: Some(Role::Read), summary: "The page of one event type: fields, schema, example, and a form to try it", query: &[TENANT], answer: HTML, handler: || get(docs::show_event_type) },
     Route { method: "POST", path: "/docs/{event}", needs: Some(Role::Publish), summary: "Publishes what stands in the form of that page, and shows the answer", query: &[TENANT], answer: HTML, handler: || post(docs::publish) },
@@ -394,6 +402,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/openapi.json", needs: None, summary: "This document", query: &[], answer: JSON, handler: || get(openapi::show) },
     Route { method: "GET", path: "/asyncapi.json", needs: Some(Role::Read), summary: "Topics, who reads and writes them, and every event with its schema and examples, as an AsyncAPI 3.1 document", query: &[], answer: JSON, handler: || get(asyncapi::show) },
     Route { method: "GET", path: "/events/status", needs: Some(Role::Read), summary: "How far each mapping has come, how events ended, and what they cost in capacity units", query: &[TENANT], answer: JSON, handler: || get(events::show_status) },
+    Route { method: "POST", path: "/events/replay", needs: Some(Role::Operate), summary: "Begins a replay: what stands on topics goes to them again, to one subscriber, to another topic or into files", query: &[TENANT, DRY_RUN], answer: JSON, handler: || post(replay::begin) },
     Route { method: "POST", path: "/events/{topic}", needs: Some(Role::Publish), summary: "Publishes one event or an array of them: raw, or as {\"key\"?, \"value\", \"headers\"?} with {\"base64\"} for a value that is no text; all or none", query: &[TENANT], answer: JSON, handler: || post(events::publish) },
     Route { method: "GET", path: "/api/analytics/platform/overview", needs: Some(Role::Read), summary: "Numbers over all statements, and what other documents are stored beside them", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_platform) },
     Route { method: "GET", path: "/api/analytics/learning", needs: Some(Role::Read), summary: "People, completions and opinions of a time, by day, by parent activity and by survey", query: &[TENANT, FROM, TO], answer: JSON, handler: || get(analytics::show_learning) },
@@ -419,6 +428,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/audit/verify", needs: Some(Role::Read), summary: "What is wrong with one log; without one, with the seals of a tenant", query: &[TENANT, ("log", "day/topic/partition"), ("seal", "The hash of a seal that was kept elsewhere, and must be there")], answer: JSON, handler: || get(audit::verify) },
     Route { method: "POST", path: "/api/audit/seal", needs: Some(Role::Operate), summary: "Seals what has grown since the last seal", query: &[TENANT], answer: JSON, handler: || post(audit::seal) },
     Route { method: "GET", path: "/api/audit/proof", needs: Some(Role::Read), summary: "A receipt for one event: what became of it, and what shows that", query: &[TENANT, ("event", "The event's id, or its record's position")], answer: JSON, handler: || get(audit::prove) },
+    Route { method: "GET", path: "/api/replays", needs: Some(Role::Read), summary: "Replays, the one that came further last first", query: &[TENANT, LIMIT], answer: JSON, handler: || get(replay::list) },
+    Route { method: "GET", path: "/api/replays/{replay}", needs: Some(Role::Read), summary: "One replay: how far it is, what became of its records, and when it will have ended", query: &[], answer: JSON, handler: || get(replay::show) },
+    Route { method: "POST", path: "/api/replays/{replay}/cancel", needs: Some(Role::Operate), summary: "Stops a replay behind the part that is on its way", query: &[], answer: JSON, handler: || post(replay::cancel) },
+    Route { method: "POST", path: "/api/replays/{replay}/resume", needs: Some(Role::Operate), summary: "Has a replay go on from where it was stopped or failed", query: &[], answer: JSON, handler: || post(replay::resume) },
     Route { method: "GET", path: "/api/security", needs: Some(Role::Read), summary: "Security alerts about what governance reports, the newest first", query: &[TENANT, SEVERITY, CAUSE, ACTOR, ALERTS_FROM, ALERTS_TO, LIMIT, CURSOR], answer: JSON, handler: || get(security::show) },
     Route { method: "GET", path: "/api/rebuild", needs: Some(Role::Read), summary: "Which generation of each projection is live, and how far one is that is built anew", query: &[], answer: JSON, handler: || get(rebuild::list) },
     Route { method: "POST", path: "/api/rebuild", needs: Some(Role::Operate), summary: "Builds a projection anew from the log beside the live one, and swaps it in: {\"subscription\", \"action\": plan, start, back or cancel, \"swap\"?, \"lacking\"?}", query: &[], answer: JSON, handler: || post(rebuild::act) },

@@ -59,12 +59,7 @@
     event.preventDefault();
   });
 
-  // The live overview
-  const overview = document.querySelector("[data-live]");
-  const state = document.getElementById("feed-state");
-  const pause = document.getElementById("feed-pause");
-  if (!overview || !state || !pause || !window.EventSource) return;
-
+  // Only what differs is exchanged
   const exchange = (old, fresh) => {
     if (old.nodeName !== fresh.nodeName || old.id !== fresh.id) return old.replaceWith(fresh);
     if (old.nodeType === Node.TEXT_NODE) {
@@ -107,6 +102,26 @@
       at = next;
     }
   };
+
+  // A part that is watched is asked for again, until it says no more that it is.
+  const watch = async () => {
+    const part = document.querySelector("[data-watch]");
+    if (!part) return;
+    const answer = document.hidden ? undefined : await fetch(location.href).catch(() => undefined);
+    const fresh = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+    if (fresh) {
+      localise(fresh);
+      exchange(part, document.adoptNode(fresh));
+    }
+    setTimeout(watch, 1000);
+  };
+  setTimeout(watch, 1000);
+
+  // The live overview
+  const overview = document.querySelector("[data-live]");
+  const state = document.getElementById("feed-state");
+  const pause = document.getElementById("feed-pause");
+  if (!overview || !state || !pause || !window.EventSource) return;
 
   let source, timer, paused = false;
 

@@ -17,6 +17,7 @@ pub mod event;
 pub mod learning;
 pub mod overview;
 pub mod problem;
+pub mod replays;
 pub mod search;
 pub mod security;
 pub mod state;
@@ -125,6 +126,7 @@ fn layout(frame: &Frame, title: &str, bar: &Markup, content: &Markup) -> Markup 
                         a href="/health" { "health" } " "
                         a href="/metrics" { "metrics" } " "
                         a href=(frame.path("/docs", &[])) { "events" } " "
+                        a href=(frame.path("/replays", &[])) { "replays" } " "
                         a href="/openapi.json" { "API" }
                     }
                 }

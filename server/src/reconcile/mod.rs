@@ -36,7 +36,7 @@ const ASKED_AT_ONCE: usize = 16;
 /// Records that are not further apart are fetched together, with what is between them.
 const NEAR: i64 = 64;
 /// Keys are looked for in records that are younger; older ones may have lost theirs.
-const KEYS_AGE_MS: i64 = 45 * 24 * 60 * 60 * 1_000;
+const KEYS_AGE_MS: i64 = crate::replay::KEYS_AGE.as_millis() as i64;
 /// How long one processing of missing effects may take.
 const REPAIR_TIME: Duration = Duration::from_secs(60);
 

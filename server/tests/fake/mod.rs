@@ -128,8 +128,10 @@ impl Follow for FakeLog {
         Ok(vec![OffsetRange { start: 0, end: kept.len() as i64 }])
     }
 
-    async fn offset_at(&self, _: &str, _: i32, _: i64) -> Result<Option<i64>, EventLogError> {
-        Ok(None)
+    async fn offset_at(&self, topic: &str, _: i32, timestamp_ms: i64) -> Result<Option<i64>, EventLogError> {
+        let topics = self.topics.lock().unwrap();
+        let records = topics.get(topic).map(Vec::as_slice).unwrap_or_default();
+        Ok(records.iter().find(|record| record.timestamp_ms >= timestamp_ms).map(|record| record.position.offset))
     }
 
     async fn committed(&self, _: &str, _: &str) -> Result<BTreeMap<i32, i64>, EventLogError> {
@@ -610,6 +612,19 @@ pub struct Fakes {
     pub services: Services,
 }
 
+/// A replay that was begun, and that nobody is at work on.
+pub fn replay() -> lyceum_core::replay::Request {
+    lyceum_core::replay::Request {
+        topics: vec![BOOKINGS.to_owned()],
+        range: <_>::default(),
+        partitions: vec![],
+        filter: <_>::default(),
+        target: lyceum_core::replay::Target::Topic,
+        rate: None,
+        limit: None,
+    }
+}
+
 /// Services in which nothing has happened yet.
 pub fn empty(access: Access) -> Fakes {
     let clock = Arc::new(ManualClock::at(NOW_MS));
@@ -619,7 +634,31 @@ pub fn empty(access: Access) -> Fakes {
     let consumers = Arc::new(FakeConsumers::default());
     let dead_letters = Arc::new(FakeDeadLetters::default());
     let live = Arc::new(Live::new(clock.clone(), access.tenants()));
+    let entries = Arc::new(MemoryStatements::new(lyceum_xapi::equality::same));
+    let replays = lyceum_server::replay::Runner::new(lyceum_server::replay::Sources {
+        event_log: log.clone(),
+        ledger: ledger.clone(),
+        labels: Arc::new(lyceum_functions::Look::new(<_>::default())),
+        audit: lyceum_core::process::audit::AuditLog { entries, ledger: ledger.clone(), clock: clock.clone() },
+        subscribers: lyceum_server::replay::Subscribers {
+            services: lyceum_core::process::Services {
+                event_log: log.clone(),
+                ledger: ledger.clone(),
+                statements: statements.clone(),
+                schemas: None,
+                clock: clock.clone(),
+                observer: live.clone(),
+            },
+            make: Arc::new(|_, _| None),
+            names: vec!["training"],
+        },
+        sinks: None,
+        keys_age: lyceum_server::replay::KEYS_AGE,
+        clock: clock.clone(),
+        metrics: Arc::new(Metrics::new()),
+    });
     let services = Services {
+        replays: Arc::new(replays),
         event_log: log.clone(),
         ledger: ledger.clone(),
         statements: statements.clone(),
@@ -784,6 +823,8 @@ pub async fn busy(access: Access) -> Fakes {
         report("globex", 2, Outcome::RetryLater { reason: "the ledger is unavailable: throttled".into() }),
     ]);
     fakes.clock.set(NOW_MS);
+    let asked = lyceum_server::replay::Asked { tenant: None, by: "an operator".to_owned() };
+    fakes.services.replays.begin(replay(), &asked).await.unwrap();
     fakes
 }
 

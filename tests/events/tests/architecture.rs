@@ -205,6 +205,7 @@ fn pure_modules_touch_neither_files_network_environment_nor_clock() {
     let mut files = files_below(&root().join("core/xapi/src"));
     files.extend(files_below(&core.join("audit")));
     files.extend(files_below(&core.join("formats")));
+    files.extend(files_below(&core.join("replay")));
     let of_the_core = [
         "catalog",
         "envelope",

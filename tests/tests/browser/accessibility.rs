@@ -85,6 +85,7 @@ pub(super) async fn judge(browser: &Browser, server: &Server) {
         "/validation".to_owned(),
         "/validation?tenant=demo&since=2026-01-01&until=2026-01-05".to_owned(),
         "/security".to_owned(),
+        "/replays".to_owned(),
         "/security?tenant=demo&severity=critical".to_owned(),
         "/security?severity=medium".to_owned(),
     ];

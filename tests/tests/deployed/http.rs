@@ -114,6 +114,9 @@ fn the_routes_of_the_api_are_those_of_the_table_each_at_the_function_of_its_part
     }
 }
 
+/// Parameters, and what the role allows with them.
+type Case<'a> = (Vec<(&'a str, &'a str)>, Vec<&'a str>);
+
 #[test]
 fn each_function_may_what_its_part_takes_and_no_more() {
     let ledger = |part| if part == Part::Read { "ReadLedger" } else { "UseLedger" };
@@ -127,7 +130,7 @@ fn each_function_may_what_its_part_takes_and_no_more() {
             _ => &["SendAgain", "ActOnLetters", "ConnectAndSend"],
         };
         let iam = [("MskClusterArn", CLUSTER), ("KafkaAuthentication", "IAM")];
-        let cases: Vec<(Vec<(&str, &str)>, Vec<&str>)> = vec![
+        let cases: Vec<Case<'_>> = vec![
             (vec![tokens], vec!["ReadApiTokens"]),
             (vec![("OidcIssuer", ISSUER), ("OidcAudience", "lyceum")], vec![]),
             ([&iam[..], &[tokens]].concat(), [WITH_IAM, of_topics, &["ReadApiTokens"]].concat()),

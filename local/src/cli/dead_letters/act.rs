@@ -32,6 +32,9 @@ pub(super) struct Replay {
     /// Waits until what was sent is processed, and tells how each ended
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
+    /// Where a process runs: stops itself where more than so many percent failed again, of at least 20 whose end is known; 100 never stops
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    stop_at: u8,
 }
 
 #[derive(Debug, Args)]
@@ -135,8 +138,8 @@ impl Chosen {
             up_to = summary["up_to"].clone();
             // A call without any is one whose letters others were faster with.
             idle = if done == 0 { idle + 1 } else { 0 };
-            let is_done =
-                self.positions.is_empty() && (summary["remaining"] == 0 || self.dry_run || idle == IDLE_CALLS);
+            let is_done = self.positions.is_empty()
+                && (summary["remaining"] == 0 || self.dry_run || idle == IDLE_CALLS || summary["stopped"].is_string());
             last = summary;
             if is_done || left == 0 {
                 break;
@@ -171,14 +174,21 @@ pub(super) async fn replay(options: &Replay, config: &Config) -> Result<ExitCode
 }
 
 async fn send(options: &Replay, session: &Session) -> Result<ExitCode> {
-    let Replay { chosen, per_second, again, wait } = options;
+    let Replay { chosen, per_second, again, wait, stop_at } = options;
     let (dry_run, is_named) = (chosen.dry_run, !chosen.positions.is_empty());
     let most = if *wait { AWAITED_AT_ONCE } else { AT_ONCE };
     let at_once = per_second.map_or(most, |per_second| most.min(per_second as usize));
     let pause = per_second.map_or(0.0, |per_second| at_once as f64 / f64::from(per_second));
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
+    // Without a process nothing ends meanwhile.
+    let stops = !is_named && !dry_run && *stop_at < 100 && (*wait || !session.is_own());
+    let ends = std::cell::RefCell::new(json!({"known": 0, "failed": 0}));
     let extend = |body: &mut Value| {
         body["wait"] = json!(wait);
+        if stops {
+            body["stop_at"] = json!(stop_at);
+            body["ends"] = ends.borrow().clone();
+        }
         if is_named {
             body["again"] = json!(again);
         }
@@ -192,6 +202,7 @@ async fn send(options: &Replay, session: &Session) -> Result<ExitCode> {
             }
         }
         tell_refused(summary);
+        ends.replace(summary["ends"].clone());
         replayed.len()
     };
     let pause = Duration::from_secs_f64(pause);
@@ -204,6 +215,10 @@ async fn send(options: &Replay, session: &Session) -> Result<ExitCode> {
     }
     for (ending, number) in &endings {
         say!("  {:<14} {number:>10}", ending_in_words(ending));
+    }
+    if let Some(why) = last["stopped"].as_str() {
+        say!("{}; --stop-at 100 sends all the same", escape(why));
+        return Ok(ExitCode::from(SOME_FAILED));
     }
     if !dry_run && !wait && session.is_own() && sent > 0 {
         say!("they are processed at the next `lyceum up` or `lyceum ingest`");

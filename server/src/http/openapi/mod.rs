@@ -23,11 +23,12 @@ const OPERATIONS: &str = include_str!("operations.json");
 /// The forms of bodies and answers. `@kinds`, `@topics` and `@problems` stand for names that the code has.
 const SCHEMAS: &str = include_str!("schemas.json");
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("Events", "Sending events, and looking at the records of topics"),
     ("Analytics", "Numbers over stored statements"),
     ("State", "What is kept of one program, session, booking …, and single statements"),
     ("Dead letters", "What can never succeed, why, and sending it again"),
+    ("Replay", "What stands on topics is read once more: for its topic, one subscriber, another topic, or files"),
     ("Operation", "How the process is, and what other parts of Lyceum ask of it"),
     ("Pages", "For people with a browser"),
     ("Other", "What has no description of its own"),
@@ -173,7 +174,10 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
         let header = json!({"Location": {"schema": {"type": "string"}}});
         responses.insert("303".to_owned(), json!({"description": "To what alone has that name", "headers": header}));
     }
-    if matches!(route.path, "/api/dead-letters/replay" | "/api/dead-letters/discard") {
+    let is_of_replays = route.path == "/events/replay" || route.path.starts_with("/api/replays/");
+    if matches!(route.path, "/api/dead-letters/replay" | "/api/dead-letters/discard")
+        || is_of_replays && route.method == "POST"
+    {
         let header = json!({"Location": {"schema": {"type": "string"}}});
         let back = json!({"description": "To the page whose form was sent", "headers": header});
         responses.insert("303".to_owned(), back);
@@ -203,7 +207,9 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
             Some(form) => json!({"application/x-www-form-urlencoded": {"schema": schema(Some(form))}}),
             None => json!({JSON: body}),
         };
-        operation["requestBody"] = json!({"required": true, "content": content});
+        // What a path says already needs no body.
+        let is_required = text("body").is_some() || text("form").is_some() || !route.path.starts_with("/api/replays/");
+        operation["requestBody"] = json!({"required": is_required, "content": content});
     }
     operation
 }
@@ -221,6 +227,10 @@ fn errors(route: &Route, has_place: bool, access: &Access) -> impl Iterator<Item
         (StatusCode::UNAUTHORIZED, asks_for_token),
         (StatusCode::FORBIDDEN, true),
         (StatusCode::NOT_FOUND, has_place || takes_body),
+        (
+            StatusCode::CONFLICT,
+            takes_body && (route.path == "/events/replay" || route.path.starts_with("/api/replays/")),
+        ),
         (StatusCode::PAYLOAD_TOO_LARGE, takes_body),
         (StatusCode::TOO_MANY_REQUESTS, asks_for_token),
         (StatusCode::INTERNAL_SERVER_ERROR, true),
@@ -242,6 +252,7 @@ fn schema_in_path(name: &str, path: &str, catalog: &Catalog) -> Value {
             json!({"type": "string", "minLength": 1, "examples": names})
         }
         ("kind", _) => json!({"type": "string", "enum": catalog.kinds().collect::<Vec<_>>()}),
+        ("replay", _) => json!({"type": "string", "format": "uuid"}),
         ("id", "/api/statements/{id}" | "/statements/{id}") => json!({"type": "string", "format": "uuid"}),
         ("topic", "/events/{topic}") => {
             let topics = catalog.families().iter().flat_map(|family| family.topics).map(|topic| topic.name);
@@ -298,6 +309,7 @@ fn schema_in_query(name: &str, path: &str, catalog: &Catalog) -> Value {
         "cursor" => json!({"type": "string", "pattern": "^([0-9-]+@.+)?$"}),
         "reach" => or_left_out(&json!({"type": "string", "enum": Reach::ALL.map(Reach::name)})),
         "days" => json!({"type": "integer", "enum": crate::page::learning::DAYS}),
+        "dry_run" => json!({"type": "boolean", "default": false}),
         "scale" => json!({"type": "string", "examples": ["0..10"]}),
         "offsets" => {
             json!({"type": "string", "pattern": "^([0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$", "examples": ["0:17,1:4"]})
