@@ -309,7 +309,7 @@ async fn every_door_asks_for_its_role_of_a_token_and_of_claims_alike() {
         }
     };
     // What shows or moves every tenant's is for whoever may see every tenant.
-    let of_all = ["/api/topics/{topic}/records", "/api/dead-letters/import"];
+    let of_all = ["/api/topics/{topic}/records", "/api/dead-letters/import", "/api/rebuild", "/api/rebuild/compare"];
     for route in served() {
         let place = format!("{} {}", route.method, route.path);
         let anonymous = by_invocation(&fakes, Part::Whole, &example(route, By::Nobody), true).await;

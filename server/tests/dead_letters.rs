@@ -24,11 +24,11 @@ use lyceum_functions::{Look, Looked, Ports, functions};
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
 use lyceum_lambda_event::on_failure::{self, GivenUp, condition};
+use lyceum_server::dead_letters::letters::StopAt;
 use lyceum_server::dead_letters::letters::{
     CountOfKinds, DeadLetterFilter, DeadLetters, DiscardRequest, LetterState, Order, ReplayRequest, ReplaySummary,
     Which,
 };
-use lyceum_server::dead_letters::stopping::StopAt;
 use lyceum_server::dead_letters::{DeadLetterIndex, Sources};
 use lyceum_server::questions::{About, AskError, Keys};
 use lyceum_server::topics::topics;

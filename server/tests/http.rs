@@ -188,7 +188,7 @@ async fn every_route_has_a_name_of_its_own_and_says_what_it_takes_and_answers() 
             .map(|(_, response)| &response["content"][route.answer]["schema"])
             .collect();
         schemas.extend(operation["parameters"].as_array().unwrap().iter().map(|parameter| &parameter["schema"]));
-        if route.method == "POST" {
+        if route.method == "POST" && !route.path.starts_with("/api/replays/") {
             let content = operation["requestBody"]["content"].as_object().unwrap();
             schemas.extend(content.values().map(|of| &of["schema"]));
         }
@@ -875,7 +875,10 @@ async fn every_route_asks_for_its_role() {
             let has = if of_all.contains(&route.path) && secret != "operator of all" { &[] } else { has };
             let status = status(by(example_request(route.method, route.path), secret)).await;
             assert_eq!(status == StatusCode::FORBIDDEN, !has.contains(&role), "{secret} at {}: {status}", route.path);
-            assert_eq!(status.is_success(), has.contains(&role), "{secret} at {}: {status}", route.path);
+            // The replay that there is is every tenant's, and a tenant finds its own alone.
+            let is_found = !route.path.contains("{replay}") || secret == "operator of all";
+            let is_well = if is_found { status.is_success() } else { status == StatusCode::NOT_FOUND };
+            assert_eq!(is_well, has.contains(&role), "{secret} at {}: {status}", route.path);
         }
     }
 }

@@ -11,7 +11,6 @@ use lyceum_core::record::Position;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::stopping::{Ends, StopAt};
 use super::violations::{ViolationFilter, Violations};
 use crate::questions::AskError;
 
@@ -491,4 +490,65 @@ pub trait DeadLetters: Send + Sync {
 
     /// Makes letters of the records in an on-failure record of AWS Lambda. The same record once more makes none.
     async fn import(&self, document: &[u8]) -> Result<Imported, AskError>;
+}
+
+/// So many ends must be known before anything is said of a share.
+pub const AT_LEAST: u64 = 20;
+/// When a replay stops itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopAt {
+    /// Where of the ends that are known more than so many percent are failures, 0 to 100.
+    pub percent: u8,
+}
+
+impl Default for StopAt {
+    fn default() -> Self {
+        Self { percent: 50 }
+    }
+}
+
+/// How what was sent has ended, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ends {
+    /// So many ends are known.
+    pub known: u64,
+    /// So many of them failed again.
+    pub failed: u64,
+}
+
+impl Ends {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { known: self.known + other.known, failed: self.failed + other.failed }
+    }
+
+    /// Why a replay stops, where it does.
+    pub fn stops(self, at: StopAt) -> Option<String> {
+        let Self { known, failed } = self;
+        let is_bad = known >= AT_LEAST && failed.saturating_mul(100) > known.saturating_mul(u64::from(at.percent));
+        is_bad.then(|| {
+            format!(
+                "{failed} of {known} that were sent again failed again: it stopped itself. Mend the cause first; `lyceum dead-letters \
+                 summary` says what it is"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_stops_where_more_than_the_share_failed_of_enough_that_are_known() {
+        let at = StopAt::default();
+        let stops = |known, failed| Ends { known, failed }.stops(at).is_some();
+        assert!(!stops(19, 19), "too few are known");
+        assert!(!stops(20, 10), "half is not more than half");
+        assert!(stops(20, 11));
+        assert!(Ends { known: 40, failed: 40 }.stops(StopAt { percent: 100 }).is_none(), "never");
+        assert!(Ends { known: 20, failed: 1 }.stops(StopAt { percent: 0 }).unwrap().contains("1 of 20"));
+    }
 }

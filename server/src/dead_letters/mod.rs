@@ -39,7 +39,7 @@ mod index;
 pub mod letters;
 mod marks;
 mod replay;
-pub mod stopping;
+mod stopping;
 mod value;
 pub mod violations;
 

@@ -8,9 +8,9 @@ use lyceum_core::ports::ledger::StoredKey;
 use lyceum_core::record::Position;
 
 use super::index::{Chosen, Mark, Matching, Place, merge};
-use super::letters::{DeadLetterFilter, Refused, ReplayRequest, ReplaySummary, Replayed, Which};
+use super::letters::{AT_LEAST, DeadLetterFilter, Ends, Refused, ReplayRequest, ReplaySummary, Replayed, Which};
 use super::marks::{discard, mark_of, sent_to, write_sent};
-use super::stopping::{AT_LEAST, Awaited, Ends};
+use super::stopping::Awaited;
 use super::{DeadLetterIndex, FETCH_BYTES, FETCH_RECORDS, each_once, log_failed, read, why};
 use crate::questions::AskError;
 

@@ -24,8 +24,8 @@ use crate::dead_letters::letters::{
     Causes, Cursor, DeadLetterFilter, DeadLetters, DiscardRequest, DiscardSummary, Ended, Ending, Imported,
     LetterState, Letters, Order, ReplayRequest, ReplaySummary, ShownLetter, UpTo, Which,
 };
+use crate::dead_letters::letters::{Ends, StopAt};
 use crate::dead_letters::original_line;
-use crate::dead_letters::stopping::{Ends, StopAt};
 use crate::page::dead_letters::{Done, Verb};
 use crate::problem::{Kind, Problem};
 use crate::work::Work;

@@ -108,12 +108,14 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "functions/replay" => matches!(on, "core" | "core/adapters/aws" | "functions/http" | "server"),
         // What the page and the API are made of where all stores are services.
         "server/deployed" => {
-            matches!(on, "functions" | "functions/documents" | "server") || is_core(on) || on == "core/adapters/kafka"
+            matches!(on, "functions" | "functions/documents" | "server")
+                || is_core(on)
+                || matches!(on, "core/adapters/kafka" | "core/adapters/export")
         }
         // Who runs the process brings the functions.
         "server" => is_core(on) || is_adapter(on) && on != "core/adapters/embedded",
         "local" => {
-            matches!(on, "functions" | "functions/catalog" | "functions/documents" | "server")
+            matches!(on, "functions" | "functions/catalog" | "functions/documents" | "server" | "server/deployed")
                 || is_core(on)
                 || is_adapter(on)
                 || is_part_of_local(on)

@@ -208,8 +208,9 @@ fn describe_route(route: &Route, known: Option<&Value>, access: &Access, catalog
             None => json!({JSON: body}),
         };
         // What a path says already needs no body.
-        let is_required = text("body").is_some() || text("form").is_some() || !route.path.starts_with("/api/replays/");
-        operation["requestBody"] = json!({"required": is_required, "content": content});
+        if text("body").is_some() || text("form").is_some() || !route.path.starts_with("/api/replays/") {
+            operation["requestBody"] = json!({"required": true, "content": content});
+        }
     }
     operation
 }
