@@ -71,9 +71,8 @@ impl DeadLetterIndex {
             let (part, rest) = waiting.split_at(most);
             waiting = rest;
             let outgoing = self.prepare(part, is_named, &mut summary).await?;
-            let now_ms = self.clock.now_ms();
             let awaited: Vec<Awaited> = match stop_at {
-                Some(_) => outgoing.iter().map(|of| Awaited::of(&of.letter, now_ms)).collect(),
+                Some(_) => outgoing.iter().map(|of| Awaited::of(&of.letter)).collect(),
                 None => Vec::new(),
             };
             let sent = if request.is_dry_run { vec![None; outgoing.len()] } else { self.send(&outgoing).await? };

@@ -25,9 +25,9 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    /// Of a letter that is sent at this time.
-    pub(super) fn of(letter: &Letter, now_ms: i64) -> Self {
-        let event = Found::of(letter, now_ms, value::event_id(&letter.original), Mark::None).to_check();
+    /// Of a letter that is sent. Its event has no document while it waits, so that one of any time tells that it was applied.
+    pub(super) fn of(letter: &Letter) -> Self {
+        let event = Found::of(letter, 0, value::event_id(&letter.original), Mark::None).to_check();
         Self { next_id: letter.next_id(), event }
     }
 }
