@@ -24,7 +24,7 @@ fn ingest(workplace: &Workplace, count: usize) {
 fn records(workplace: &Workplace) -> usize {
     let topics = workplace.run(&["topics", "--format", "json"]).expect_code(0).json();
     let topics = topics["topics"].as_array().cloned().unwrap_or_default();
-    let bookings = topics.iter().find(|topic| topic["name"] == BOOKINGS).expect("the topic is there").clone();
+    let bookings = topics.iter().find(|topic| topic["topic"] == BOOKINGS).expect("the topic is there").clone();
     let partitions = bookings["partitions"].as_array().expect("it has partitions").clone();
     partitions.iter().map(|of| of["end"].as_u64().unwrap() as usize).sum()
 }

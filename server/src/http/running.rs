@@ -19,6 +19,13 @@ pub const STAYING: &[(&str, &str, &str)] = &[
     ("GET", "/api/history", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("GET", "/history.csv", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("POST", "/api/ingest", "publish with POST /events/{topic}, or let `lyceum ingest --kafka` send to the same Kafka"),
+    ("POST", "/events/replay", "`lyceum replay` runs it where it is called, with the deployment's settings"),
+    ("POST", "/api/replays/{replay}/cancel", "`lyceum replay cancel` stops it, with the deployment's settings"),
+    (
+        "POST",
+        "/api/replays/{replay}/resume",
+        "`lyceum replay resume` runs it where it is called, with the deployment's settings",
+    ),
     ("POST", "/api/reconcile", "`lyceum reconcile` compares from where it is called, with the deployment's settings"),
     ("POST", "/api/rebuild", "`lyceum rebuild` builds it where it is called, with the deployment's settings"),
     (

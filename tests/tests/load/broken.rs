@@ -1,5 +1,5 @@
 //! A bad day: a release that refuses what is valid works off a part of a load, and is found out. On the mended one its dead letters are
-//! sent again, and then all that day's records. In the end everything is as if there had been no such release.
+//! sent again, and its family's states are made anew from the log. In the end everything is as if there had been no such release.
 
 use super::*;
 
@@ -20,7 +20,7 @@ async fn records(server: &Server) -> BTreeMap<String, i64> {
 }
 
 #[tokio::test]
-async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_replay_and_nobody_else_notices() {
+async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_rebuild_and_nobody_else_notices() {
     let setting = Setting { events: EVENTS_OF_THE_DAY, ..Setting::from_environment() };
     let workplace = Workplace::new();
     let broken = binary::program("broken-release");
@@ -58,7 +58,8 @@ async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_replay_an
     let which = ["--tenant", TENANT, "--kind", "rejected", "--rule", "release.broken"];
     let summary = [&["dead-letters", "summary", "--format", "json"], &which[..]].concat();
     let told = workplace.run(&summary).expect_code(0).json();
-    let refused = told["total"].as_u64().expect("a number");
+    let causes = told["causes"].as_array().expect("a list");
+    let refused: u64 = causes.iter().filter_map(|cause| cause["count"].as_u64()).sum();
     assert!(refused > 50, "the broken release refused too little to prove anything: {told}");
     let before = records(killed.server()).await;
     let redrive = [&["dead-letters", "replay", "--limit", "10000", "--wait"], &which[..]].concat();
@@ -69,6 +70,10 @@ async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_replay_an
         let of_the_redrive = topic.starts_with("nlj.training.") || topic.starts_with("nlj.errors.");
         assert!(of_the_redrive || before[topic] == *count, "{topic} has {count} records, {} before", before[topic]);
     }
+
+    // What was sent again came behind events that had overtaken it, as a session that was scheduled twice. Made anew from the log, the
+    // training's states have them in their order.
+    workplace.run(&["rebuild", "training"]).expect_code(0);
 
     let server = killed.server.take().expect("it runs");
     compare_documents(&server, &expected).await;
