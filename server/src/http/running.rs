@@ -29,6 +29,11 @@ pub const STAYING: &[(&str, &str, &str)] = &[
     ("POST", "/api/reconcile", "`lyceum reconcile` compares from where it is called, with the deployment's settings"),
     ("POST", "/api/rebuild", "`lyceum rebuild` builds it where it is called, with the deployment's settings"),
     (
+        "GET",
+        "/api/rebuild/compare",
+        "`lyceum rebuild --compare` compares where it is called, with the deployment's settings",
+    ),
+    (
         "POST",
         "/2015-03-31/functions/{function}/invocations",
         "call the function by Lambda's own API: `aws lambda invoke`, with rights of its own",

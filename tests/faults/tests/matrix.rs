@@ -742,6 +742,11 @@ fn rotate_credentials(endpoints: &Endpoints) {
         stand.kafka.cut();
         stand.must_be_at_work().await?;
         pause(3).await;
+        // On a busy machine nobody may have asked the store by then.
+        while access.lock().unwrap_or_else(PoisonError::into_inner).refusals == 0 {
+            stand.must_be_at_work().await?;
+            pause(1).await;
+        }
         {
             let mut access = access.lock().unwrap_or_else(PoisonError::into_inner);
             access.password = "second-password".to_owned();
