@@ -4,7 +4,7 @@
 //! | part | where |
 //! |---|---|
 //! | what is asked for, and what is wrong in it | [`request`] |
-//! | which offsets that is, a step per partition and chunk | [`plan`] |
+//! | which offsets that is, a step per partition and chunk | [`mod@plan`] |
 //! | which records of a step go out together | [`reading`] |
 //! | how far it has come: by it a run goes on after any interruption | [`progress`] |
 //! | where records go that become files | [`sink`] |

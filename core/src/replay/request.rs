@@ -49,12 +49,13 @@ pub struct Request {
 pub enum Range {
     /// Of each partition from the first record that is not older than `from` up to the first that is not older than `until`, by the
     /// timestamps of records; a missing end is that of the partition when the run begins.
+    #[serde(deserialize_with = "read_times")]
     Times {
         /// Inclusive. Text: RFC 3339, or a UTC date for its beginning.
-        #[serde(default, deserialize_with = "read_time", skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<UtcTime>,
         /// Exclusive. Text: RFC 3339, or a UTC date for its beginning.
-        #[serde(default, deserialize_with = "read_time", skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<UtcTime>,
     },
     /// By offsets; where several name a partition, what any of them names.
@@ -72,9 +73,24 @@ impl Default for Range {
     }
 }
 
+/// The times by their names, as [`OffsetsOf`] has offsets.
+fn read_times<'de, D: Deserializer<'de>>(from: D) -> Result<(Option<UtcTime>, Option<UtcTime>), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NamedTimes {
+        #[serde(default, deserialize_with = "read_time")]
+        from: Option<UtcTime>,
+        #[serde(default, deserialize_with = "read_time")]
+        until: Option<UtcTime>,
+    }
+    let members = serde_json::Map::<String, serde_json::Value>::deserialize(from)?;
+    let named: NamedTimes = serde_json::from_value(members.into()).map_err(serde::de::Error::custom)?;
+    Ok((named.from, named.until))
+}
+
 /// A range of offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub struct OffsetsOf {
     /// Of this topic; none: of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +104,25 @@ pub struct OffsetsOf {
     /// The one behind the last; none: the partition's end when the run begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+}
+
+/// What serde would also read from a list: without names nobody knows what is meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedOffsets {
+    topic: Option<String>,
+    partition: Option<i32>,
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for OffsetsOf {
+    type Error = serde_json::Error;
+
+    fn try_from(members: serde_json::Map<String, serde_json::Value>) -> serde_json::Result<Self> {
+        let NamedOffsets { topic, partition, from, until } = serde_json::from_value(members.into())?;
+        Ok(Self { topic, partition, from, until })
+    }
 }
 
 /// Which records of a range match. What is not said matches all.

@@ -1,6 +1,6 @@
 //! What-if: a candidate release over a range of the log beside the present one, without any effect.
 //!
-//! Both releases are programs that [judge](judge) records: they say what they decide, and what would come of it, over a
+//! Both releases are programs that [judge] records: they say what they decide, and what would come of it, over a
 //! [protocol] that any release of ours speaks. Both get the same records in the same order ([`source`]), and what they say is
 //! [compared](compare) field by field. Nothing has to be left out of the comparison: a judge's clock stands at the record's time, and the
 //! ids of what follows are made of the ids of events and of places.
