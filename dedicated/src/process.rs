@@ -137,7 +137,8 @@ impl Process {
         };
         let ports = Ports { services, generator, audit: stores.audit.clone() };
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
-        let replays = replays::runner(&config.server, &stores, &ports, &generations, &catalog, &metrics);
+        let release: Vec<_> = lyceum_functions::functions().collect();
+        let replays = replays::runner(&config.server, &stores, &release, &ports, &generations, &catalog, &metrics);
         let build = |of: lyceum_functions::Function| {
             let process = config.server.process.clone();
             let function = of.build_live(ports.clone(), &generations, catalog.clone(), process);

@@ -79,21 +79,7 @@ fn nowhere() -> String {
 
 impl Keys for Router {
     fn about(&self, record: &Record) -> About {
-        match self.look.at(record) {
-            Looked::Event(seen) => About {
-                fields: seen.fields_of_bytes(record),
-                tenant: Some(seen.tenant.into()),
-                correlation_id: Some(seen.correlation_id.into()),
-                event_id: Some(seen.id),
-                aggregates: seen.read.map(|read| read.aggregates()).unwrap_or_default(),
-            },
-            Looked::Invalid(invalid) => About {
-                tenant: invalid.tenant.map(String::from),
-                correlation_id: invalid.correlation_id.map(String::from),
-                ..About::default()
-            },
-            Looked::Tombstone | Looked::Missing(_) => About::default(),
-        }
+        lyceum_deployed::keys::about(&self.look, record)
     }
 
     fn key_of(&self, topic: &str, value: &Bytes) -> Option<Bytes> {

@@ -208,7 +208,8 @@ pub async fn services(
     let Stores { event_log, .. } = &stores;
     let groups = Groups::new(&config.group, event_log.clone(), clock.clone());
     let prefix = config.group.clone();
-    let replays = lyceum_deployed::replays::runner(config, &stores, &ports, &generations, &catalog, &metrics);
+    let release: Vec<_> = lyceum_functions::functions().collect();
+    let replays = lyceum_deployed::replays::runner(config, &stores, &release, &ports, &generations, &catalog, &metrics);
     let muted = lyceum_functions::functions()
         .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), config.process.clone())));
     // It is built by a process that stays; here is told how far it is.

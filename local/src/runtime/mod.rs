@@ -149,8 +149,15 @@ impl Runtime {
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
-        let replays =
-            lyceum_deployed::replays::runner(&config.server, &stores, &ports, &generations, &catalog, &metrics);
+        let replays = lyceum_deployed::replays::runner(
+            &config.server,
+            &stores,
+            &config.release,
+            &ports,
+            &generations,
+            &catalog,
+            &metrics,
+        );
         let mut muted = Vec::new();
         for of in &config.release {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());

@@ -16,23 +16,28 @@ impl KeysByLook {
     }
 }
 
+/// What a record is about, as far as it can be read.
+pub fn about(look: &Look, record: &Record) -> About {
+    match look.at(record) {
+        Looked::Event(seen) => About {
+            fields: seen.fields_of_bytes(record),
+            tenant: Some(seen.tenant.into()),
+            correlation_id: Some(seen.correlation_id.into()),
+            event_id: Some(seen.id),
+            aggregates: seen.read.map(|read| read.aggregates()).unwrap_or_default(),
+        },
+        Looked::Invalid(invalid) => About {
+            tenant: invalid.tenant.map(String::from),
+            correlation_id: invalid.correlation_id.map(String::from),
+            ..About::default()
+        },
+        Looked::Tombstone | Looked::Missing(_) => About::default(),
+    }
+}
+
 impl Keys for KeysByLook {
     fn about(&self, record: &Record) -> About {
-        match self.0.at(record) {
-            Looked::Event(seen) => About {
-                fields: seen.fields_of_bytes(record),
-                tenant: Some(seen.tenant.into()),
-                correlation_id: Some(seen.correlation_id.into()),
-                event_id: Some(seen.id),
-                aggregates: seen.read.map(|read| read.aggregates()).unwrap_or_default(),
-            },
-            Looked::Invalid(invalid) => About {
-                tenant: invalid.tenant.map(String::from),
-                correlation_id: invalid.correlation_id.map(String::from),
-                ..About::default()
-            },
-            Looked::Tombstone | Looked::Missing(_) => About::default(),
-        }
+        about(&self.0, record)
     }
 
     fn key_of(&self, topic: &str, value: &Bytes) -> Option<Bytes> {

@@ -1,4 +1,4 @@
-//! Replays, by the functions of this release: the local runner's, too.
+//! Replays, by the functions of the release that runs: the local runner's, too.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::process::Services;
 use lyceum_core::process::audit::AuditLog;
 use lyceum_export::FileSinks;
-use lyceum_functions::{Look, Ports};
+use lyceum_functions::{Function, Look, Ports};
 use lyceum_server::config::Config;
 use lyceum_server::connect::Stores;
 use lyceum_server::replay::{KEYS_AGE, Runner, Sources, Subscribers};
@@ -17,6 +17,7 @@ use lyceum_server::replay::{KEYS_AGE, Runner, Sources, Subscribers};
 pub fn runner(
     config: &Config,
     stores: &Stores,
+    release: &[Function],
     ports: &Ports,
     live: &Arc<Generations>,
     catalog: &Arc<Catalog>,
@@ -27,9 +28,9 @@ pub fn runner(
     let audit = AuditLog { entries: stores.audit.clone(), ledger: stores.ledger.clone(), clock: clock.clone() };
     let labels = Arc::new(Look::new(process.envelope.clone()));
     let (of_ports, of_catalog) = (ports.clone(), catalog.clone());
-    let live = live.clone();
+    let (live, functions) = (live.clone(), release.to_vec());
     let make = move |name: &str, services: Services| {
-        let function = lyceum_functions::functions().find(|of| of.subscription.name == name)?;
+        let function = functions.iter().find(|of| of.subscription.name == name)?;
         Some(function.build_live(Ports { services, ..of_ports.clone() }, &live, of_catalog.clone(), process.clone()))
     };
     Arc::new(Runner::new(Sources {
@@ -40,7 +41,7 @@ pub fn runner(
         subscribers: Subscribers {
             services: ports.services.clone(),
             make: Arc::new(make),
-            names: lyceum_functions::functions().map(|of| of.subscription.name).collect(),
+            names: release.iter().map(|of| of.subscription.name).collect(),
         },
         sinks: Some(Arc::new(FileSinks::new(labels))),
         keys_age: KEYS_AGE,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use lyceum_core::clock::Clock;
 use lyceum_core::dead_letter::sent_again;
-use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::ports::event_log::{EventLog, EventLogError, Publish};
+use lyceum_core::generations::building::Muted;
+use lyceum_core::outcome::Outcome;
+use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::process::{Delivery, Services, Subscriber};
-use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_core::record::{NewRecord, Record};
 use lyceum_core::replay::reading::Part;
 use lyceum_core::replay::{Counts, Sink, SinkError};
 use serde_json::Value;
@@ -64,29 +64,12 @@ impl Subscribers {
     /// There is none of that name.
     pub fn find(&self, name: &str, publish: bool) -> Result<Arc<dyn Subscriber>, String> {
         // How they end is counted by the replay: live figures and alerts are about what happens now.
-        let mut services = Services { observer: Arc::new(Unobserved), ..self.services.clone() };
+        let mut services = Services { observer: Arc::new(Muted), ..self.services.clone() };
         if !publish {
             services.event_log = Arc::new(Muted);
         }
         let unknown = || format!("there is no subscriber {name:?}; there are {}", self.names.join(", "));
         (self.make)(name, services).ok_or_else(unknown)
-    }
-}
-
-/// Nobody is told.
-struct Unobserved;
-
-impl Observer for Unobserved {
-    fn observe(&self, _reports: &[Report]) {}
-}
-
-/// Takes what is published, and lets nothing out.
-struct Muted;
-
-#[async_trait]
-impl Publish for Muted {
-    async fn produce(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, EventLogError> {
-        Ok(records.iter().map(|record| Position::new(topic, record.partition.unwrap_or(0), 0)).collect())
     }
 }
 
