@@ -51,6 +51,12 @@ fn at(url: &str) -> Registry {
     Registry::connect(&settings).unwrap()
 }
 
+/// For what is said, not for how soon: the first answers of a registry on a busy machine take seconds.
+fn patient(url: &str) -> Registry {
+    let settings = RegistrySettings { timeout: Duration::from_secs(60), ..RegistrySettings::at(url) };
+    Registry::connect(&settings).unwrap()
+}
+
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("contract::confluent", &[], |_| {
         run(async {
@@ -70,13 +76,13 @@ pub(crate) fn add(suite: &mut Suite) {
                 SchemaRef::Fingerprint(7),
                 SchemaRef::Version(GUID),
             ];
-            what_was_registered_is_found_by_its_name_and_what_was_not_is_none(&at(&server.url), &there, &unknown).await;
+            what_was_registered_is_found_by_its_name_and_what_was_not_is_none(&patient(&server.url), &there, &unknown).await;
         });
     });
     suite.test("contract::apicurio", &[Service::Registry], |endpoints| {
         let url = endpoints.url(Service::Registry).to_owned();
         run(async move {
-            let registry = Registry::connect(&RegistrySettings::at(&url)).unwrap();
+            let registry = patient(&url);
             let topic = format!("t{}", Uuid::new_v4().simple());
             let [first, second] = REGISTERED;
             assert_eq!(registry.look(&topic, first).await, Ok(Look::New));
@@ -93,7 +99,7 @@ pub(crate) fn add(suite: &mut Suite) {
             let unknown = [SchemaRef::Id(i32::MAX), SchemaRef::Guid(Uuid::nil()), SchemaRef::Fingerprint(7)];
             what_was_registered_is_found_by_its_name_and_what_was_not_is_none(&registry, &there, &unknown).await;
             // The path of the address is a part of it.
-            let elsewhere = Registry::connect(&RegistrySettings::at(url.split("/apis").next().unwrap())).unwrap();
+            let elsewhere = patient(url.split("/apis").next().unwrap());
             let refused = elsewhere.find(&SchemaRef::Id(i32::MAX)).await.unwrap_err();
             assert!(
                 matches!(&refused, SchemasError::Refused(why) if why.contains("SCHEMA_REGISTRY_URL")),
