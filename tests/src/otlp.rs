@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::requests::read_request;
 
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What it does with what comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::requests::read_request;
 use crate::workplace::Running;
 
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The trace to which Lambda says that each invocation belongs.
 pub const XRAY_TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";

@@ -64,7 +64,7 @@ pub fn approval_invalid(tenant: &str, number: u32, fingerprint: &str) -> Value {
 /// Where none comes.
 pub fn next_of(posted: &mpsc::Receiver<(u16, Value)>, tenant: &str) -> (u16, Value) {
     loop {
-        let (status, alert) = posted.recv_timeout(Duration::from_secs(120)).expect("somebody is told");
+        let (status, alert) = posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
         if alert["tenant"] == tenant {
             return (status, alert);
         }

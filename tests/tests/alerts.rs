@@ -21,7 +21,7 @@ async fn dead_letters_beyond_the_limit_are_told_to_the_webhook_until_it_takes_it
     ]);
     let events = json!([{"no": "statement"}, {"no": "statement"}, {"no": "statement"}]);
     assert_eq!(server.post("/events/nlj.xapi.statements", &events, None).await.0, 202);
-    let next = || posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let next = || posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
     let (refused, first) = next();
     let (taken, again) = next();
     assert_eq!((refused, taken, &first), (503, 200, &again));
@@ -117,7 +117,7 @@ async fn each_security_alert_is_posted_once_until_it_is_taken_and_a_restart_neit
     // The same event once more is no other alert, and the tenant of a token sees its own.
     publish(&server, "acme", 3, FINGERPRINT).await;
     publish(&server, "globex", 4, FINGERPRINT).await;
-    let (_, of_globex) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let (_, of_globex) = posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
     assert_eq!((&of_globex["tenant"], &of_globex["about"]), (&json!("globex"), &json!("ap-4")));
     assert_ne!(of_globex["key"], third["key"]);
     server.stop().expect_code(0);
@@ -128,7 +128,7 @@ async fn each_security_alert_is_posted_once_until_it_is_taken_and_a_restart_neit
     let event = approval_invalid("acme", 5, FINGERPRINT);
     let all = Some("a-long-secret-of-everybody");
     assert_eq!(server.post("/events/governance.events.v1", &event, all).await.0, 202);
-    let (_, fifth) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let (_, fifth) = posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
     assert_eq!(fifth["about"], "ap-5", "nothing that was told before a restart is told again");
     // What somebody publishes in another tenant's name is told to nobody.
     let forged = json!({
@@ -144,10 +144,10 @@ async fn each_security_alert_is_posted_once_until_it_is_taken_and_a_restart_neit
     }
     let event = approval_invalid("acme", 6, FINGERPRINT);
     assert_eq!(server.post("/events/governance.events.v1", &event, all).await.0, 202);
-    let (_, sixth) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let (_, sixth) = posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
     assert_eq!(sixth["about"], "ap-6", "the forged one was passed by");
     // The fifth of one actor: eve tries.
-    let (_, brute_force) = posted.recv_timeout(Duration::from_secs(60)).expect("somebody is told");
+    let (_, brute_force) = posted.recv_timeout(Duration::from_secs(600)).expect("somebody is told");
     let told = ["cause", "severity", "actor", "count"].map(|name| brute_force[name].clone());
     assert_eq!(told, [json!("brute_force"), json!("critical"), json!("eve"), json!(5)]);
     let (_, own) = server.get("/api/security?severity=high", Some("a-long-secret-of-acme")).await;

@@ -95,7 +95,7 @@ impl Browser {
 
     /// Waits until a script gives something else than false, null or nothing, and returns that.
     async fn wait_for(&self, what: &str, script: &str) -> Value {
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             let value = self.client.execute(script, Vec::new()).await.expect("the script runs");
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("the_doctor_names_what_is_wrong_with_a_stack", &[Service::Aws], names_what_is_wrong);

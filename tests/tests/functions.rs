@@ -9,7 +9,7 @@ use lyceum_tests::workplace::Running;
 use serde_json::{Value, json};
 
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 const TOPIC: &str = "nlj.xapi.statements";
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -44,7 +44,7 @@ async fn every_event_of_every_family_ends_as_it_must_and_so_does_what_follows() 
         if wrong.is_empty() {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(90), "{}", wrong.join("\n"));
+        assert!(started.elapsed() < Duration::from_secs(600), "{}", wrong.join("\n"));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // Every family has processed something.
@@ -139,15 +139,17 @@ fn the_same_arguments_make_the_same_bytes_wherever_they_go() {
     assert_eq!(std::io::read_to_string(MultiGzDecoder::new(file)).expect("it is gzip"), printed);
 }
 
-#[test]
-fn a_rate_sends_events_of_now_through_the_process_that_owns_the_data() {
+#[tokio::test]
+async fn a_rate_sends_events_of_now_through_the_process_that_owns_the_data() {
     let workplace = Workplace::new();
     let server = workplace.up(&[]);
     let arguments = ["generate", "--rate", "100", "--events", "120", "--to", "nlj.xapi.statements", "--format", "json"];
     let told = workplace.run(&arguments).expect_code(0);
     assert!(told.stdout.contains("120 events came out as they must"), "{}", told.stdout);
     let running = workplace.start(&["generate", "--rate", "50", "--seed", "3", "--to", "all"]);
-    std::thread::sleep(Duration::from_secs(2));
+    while server.get("/api/analytics/platform/overview", None).await.1["total"].as_u64() <= Some(120) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     running.interrupt();
     running.wait().expect_code(0).expect_print(&["events came out as they must"]);
     server.stop().expect_code(0);

@@ -31,7 +31,7 @@ const TENANT: &str = "academy";
 /// So many events a run of the tests has.
 const EVENTS: u64 = 4_000;
 /// After the last one is published all are settled within this, and a millisecond more for each.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 struct Setting {
     events: u64,

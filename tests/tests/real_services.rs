@@ -27,7 +27,7 @@ use uuid::Uuid;
 const STORES: &[Service] = &[Service::Kafka, Service::DynamoDb, Service::OpenSearch];
 const BOOKINGS: &str = "nlj.training.bookings";
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("every_command_answers_on_real_services_and_a_killed_process_goes_on", STORES, every_command);

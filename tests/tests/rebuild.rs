@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// One of each effect that can be rebuilt: numbers, numbers, windows of others' events, states whose keys are at home.
 const REBUILT: [&str; 4] = ["learning", "engagement", "watch-security", "survey"];
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 async fn known(server: &Server, name: &str) -> Value {
     let (status, answer) = server.get("/api/rebuild", None).await;
@@ -149,8 +149,12 @@ async fn a_rebuild_goes_on_where_the_process_was_killed_and_can_be_cancelled() {
         let start = json!({"subscription": "learning", "action": "start", "swap": true});
         let (status, answer) = server.post("/api/rebuild", &start, None).await;
         assert_eq!(status, 200, "{answer}");
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        killed_amid += usize::from(known(&server, "learning").await["build"]["stage"] == "building");
+        let stage = async || known(&server, "learning").await["build"]["stage"].clone();
+        while stage().await.is_null() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        killed_amid += usize::from(stage().await == "building");
         server.running.kill();
         server = workplace.up(&[]);
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::real_services::{Tenant, rejected, until};
 
 /// Nothing is judged by time; this only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 const BOOKINGS: &str = "nlj.training.bookings";
 
 pub(crate) fn add(suite: &mut Suite) {

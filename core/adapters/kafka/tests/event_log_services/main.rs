@@ -432,7 +432,8 @@ fn a_connection_cut_while_producing(endpoints: &Endpoints) {
 fn a_broker_that_stays_away(endpoints: &Endpoints) {
     run(async {
         let proxy = TcpProxy::to_broker(&endpoints.kafka().plaintext).await.unwrap();
-        let settings = KafkaSettings { timeout: Duration::from_secs(2), ..KafkaSettings::plaintext(proxy.address()) };
+        // Long enough for the broker to answer on a busy machine before it stays away.
+        let settings = KafkaSettings { timeout: Duration::from_secs(8), ..KafkaSettings::plaintext(proxy.address()) };
         let log = connect(&settings);
         let topic = create(&log, 1).await;
         log.produce(&topic, vec![record("before")]).await.unwrap();

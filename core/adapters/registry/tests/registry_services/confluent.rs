@@ -76,7 +76,8 @@ pub(crate) fn add(suite: &mut Suite) {
                 SchemaRef::Fingerprint(7),
                 SchemaRef::Version(GUID),
             ];
-            what_was_registered_is_found_by_its_name_and_what_was_not_is_none(&patient(&server.url), &there, &unknown).await;
+            what_was_registered_is_found_by_its_name_and_what_was_not_is_none(&patient(&server.url), &there, &unknown)
+                .await;
         });
     });
     suite.test("contract::apicurio", &[Service::Registry], |endpoints| {
