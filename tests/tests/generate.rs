@@ -147,7 +147,7 @@ async fn a_rate_sends_events_of_now_through_the_process_that_owns_the_data() {
     let told = workplace.run(&arguments).expect_code(0);
     assert!(told.stdout.contains("120 events came out as they must"), "{}", told.stdout);
     let running = workplace.start(&["generate", "--rate", "50", "--seed", "3", "--to", "all"]);
-    while server.get("/api/analytics/platform/overview", None).await.1["total"].as_u64() <= Some(120) {
+    while server.get("/api/analytics/platform/overview?tenant=academy", None).await.1["total"].as_u64() <= Some(120) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     running.interrupt();
