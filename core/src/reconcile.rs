@@ -41,9 +41,33 @@ impl What {
         Self::ExtraDocument,
     ];
 
-    /// Whether processing the record once more makes what is not there. What is there is never overwritten.
-    pub fn is_missing(self) -> bool {
-        matches!(self, Self::MissingKey | Self::MissingDocument | Self::MissingLetter)
+    /// Whether processing the record once more makes what is not there: of a key of another content its letter. What is there is never
+    /// overwritten.
+    pub fn is_made_by_processing(self) -> bool {
+        match self {
+            Self::MissingKey | Self::MissingDocument | Self::MissingLetter | Self::DifferingKey => true,
+            Self::DifferingDocument | Self::ExtraDocument => false,
+        }
+    }
+
+    /// What a person does about it.
+    pub fn to_do(self) -> &'static str {
+        match self {
+            Self::MissingKey | Self::MissingDocument | Self::MissingLetter => {
+                "have the records processed once more: `lyceum reconcile --repair`"
+            }
+            Self::DifferingKey => {
+                "have the letters made that say so: `lyceum reconcile --repair`; then look at both events of each"
+            }
+            Self::DifferingDocument => {
+                "look at each: no processing overwrites a document. Take what is wrong out of the store by its id (or restore a snapshot of \
+                 the store), and `lyceum reconcile --repair` stores the record's own"
+            }
+            Self::ExtraDocument => {
+                "look at each: no record makes it, and none takes it away. Take it out of the store by its id, or restore the records that \
+                 it says it is of"
+            }
+        }
     }
 
     /// For a person.
@@ -228,6 +252,9 @@ pub struct Report {
     pub documents: u64,
     /// How many differences of each kind there are.
     pub differences: BTreeMap<What, u64>,
+    /// What a person does about each kind that there is.
+    #[serde(default)]
+    pub to_do: BTreeMap<What, String>,
     /// The first of them.
     pub listed: Vec<Difference>,
     /// How many were there no more once their records were processed again.
@@ -264,6 +291,7 @@ impl Report {
     /// Adds a difference that stays.
     pub fn add(&mut self, difference: Difference) {
         *self.differences.entry(difference.what).or_default() += 1;
+        self.to_do.entry(difference.what).or_insert_with(|| difference.what.to_do().to_owned());
         if self.listed.len() < MAX_LISTED {
             self.listed.push(difference);
         }
@@ -284,6 +312,7 @@ impl Report {
         for (what, count) in later.differences {
             *self.differences.entry(what).or_default() += count;
         }
+        self.to_do.extend(later.to_do);
         let room = MAX_LISTED.saturating_sub(self.listed.len());
         self.listed.extend(later.listed.into_iter().take(room));
         for note in later.notes {

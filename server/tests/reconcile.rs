@@ -148,6 +148,16 @@ impl World {
         }
     }
 
+    /// Commits what is on a topic, without anybody having processed it.
+    async fn pass_by(&self, topic: &str) {
+        for function in self.functions.values().filter(|of| of.subscription().topics().any(|of| of == topic)) {
+            let group = format!("lyceum-{}", function.subscription().name);
+            for (partition, range) in (0..).zip(self.log.offsets(topic).await.unwrap()) {
+                self.log.commit(&group, topic, &[(partition, range.end)]).await.unwrap();
+            }
+        }
+    }
+
     fn reconciler(&self) -> Reconciler {
         let sources = Sources {
             event_log: self.log.clone(),
@@ -235,6 +245,24 @@ async fn a_key_that_is_lost_is_found_missing_and_its_event_is_decided_again() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_content_without_a_letter_is_found_and_has_its_letter_then() {
+    let world = World::with(3).await;
+    // Another booking under the id of one that was decided; its delivery was committed, and nobody processed it.
+    let mut other = booking(BOOKING + 1);
+    other["timestamp"] = json!("2026-11-30T11:00:00Z");
+    world.send(BOOKINGS, other).await;
+    world.pass_by(BOOKINGS).await;
+    let differing = BTreeSet::from([(What::DifferingKey, BOOKING + 1)]);
+    let report = world.look().await;
+    assert_eq!(found(&report), differing);
+    assert!(report.to_do[&What::DifferingKey].contains("--repair"), "{report:?}");
+    let repaired = world.repair().await;
+    assert_eq!((repaired.repaired, repaired.total(), repaired.to_do.len()), (1, 0, 0), "{:?}", repaired.listed);
+    let report = world.look().await;
+    assert_eq!((report.total(), report.letters), (0, 2), "the one of no event, and the conflict's");
+}
+
+#[tokio::test]
 async fn a_document_that_was_changed_is_found_and_not_overwritten() {
     let world = World::with(3).await;
     let original = world.lose_document(STATEMENT);
@@ -245,6 +273,7 @@ async fn a_document_that_was_changed_is_found_and_not_overwritten() {
     assert_eq!(found(&world.look().await), differing);
     let repaired = world.repair().await;
     assert_eq!((repaired.repaired, found(&repaired)), (0, differing));
+    assert!(repaired.to_do[&What::DifferingDocument].contains("by its id"), "{repaired:?}");
     // Whoever looked into it and took the changed one out has the record's own back.
     assert_eq!(world.lose_document(STATEMENT), changed);
     assert_eq!(world.repair().await.repaired, 1);

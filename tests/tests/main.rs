@@ -16,6 +16,7 @@ mod load;
 mod openapi;
 mod pages;
 mod rebuild;
+mod reconcile;
 mod replay;
 mod shadow;
 mod spans;

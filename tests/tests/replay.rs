@@ -148,3 +148,41 @@ fn what_is_wrong_is_said_with_what_to_do() {
     workplace.write("request.json", "{\"topics\": [\"a\"], \"to\": \"topic\"}");
     replay(&["--request", "request.json"]).expect_code(1).expect_report(&["unknown field `to`"]);
 }
+
+#[test]
+fn a_replay_to_a_subscriber_has_its_effect_in_the_generation_that_is_live() {
+    let workplace = Workplace::new();
+    ingest(&workplace, 30);
+    let mut random = StdRng::seed_from_u64(4);
+    let mut send = |verb: &str, code: i32| {
+        workplace.write_lines("late.jsonl", &[booking(&mut random, verb, "late", "s0")]);
+        workplace.run(&["ingest", "late.jsonl", "--tenant", "acme"]).expect_code(code);
+    };
+    // It is confirmed before it is requested, and so refused.
+    send("confirmed", 3);
+    workplace.run(&["rebuild", "training"]).expect_code(0).expect_print(&["generation 1 of training is live"]);
+    send("requested", 0);
+    let show = || workplace.run(&["show", "booking", "late", "--tenant", "acme"]);
+    show().expect_code(0).expect_print(&["\"requested\""]);
+
+    let records = workplace.run(&["tail", BOOKINGS, "--from", "beginning"]).expect_code(0).json_lines();
+    let is_confirmed =
+        |record: &&Value| record["value"]["verb"]["id"].as_str().is_some_and(|verb| verb.ends_with("confirmed"));
+    let confirmed = records.iter().find(is_confirmed).expect("it is on the topic");
+    let place = confirmed["position"].as_str().expect("a position").rsplit('/').collect::<Vec<_>>();
+    let (offset, partition): (i64, _) = (place[0].parse().expect("an offset"), place[1]);
+    let only = format!("{partition}:{offset}..{}", offset + 1);
+    let one = ["replay", "--topic", BOOKINGS, "--offsets", &only, "--to-subscriber", "training", "--format", "json"];
+    let done = workplace.run(&one).expect_code(0).json();
+    assert_eq!((&done["state"], done["counts"]["sent"].as_u64()), (&json!("done"), Some(1)), "{done:#}");
+    show().expect_code(0).expect_print(&["\"confirmed\""]);
+    let session =
+        || workplace.run(&["show", "session", "s0", "--tenant", "acme"]).expect_code(0).json()["bookings"].clone();
+    let once = session();
+    let all = ["replay", "--topic", BOOKINGS, "--to-subscriber", "training", "--tenant", "acme", "--format", "json"];
+    assert_eq!(workplace.run(&all).expect_code(0).json()["counts"]["matched"].as_u64(), Some(32));
+    assert_eq!(session(), once, "what has its effect has none a second time");
+    // The generation before knows nothing of what came since.
+    workplace.run(&["rebuild", "training", "--back"]).expect_code(0).expect_print(&["generation 0"]);
+    assert!(!show().stdout.contains("confirmed"), "it was the live one that was written");
+}

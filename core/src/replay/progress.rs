@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::plan::{Plan, Step};
 use super::reading::Chunk;
+use super::request::Request;
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,20 +200,30 @@ impl Progress {
         self.partitions.iter().map(|reached| reached.offsets).sum()
     }
 
-    /// When all of it will be done at the pace so far; `None` where there is no pace yet, or it does not go on.
-    pub fn ends_at_ms(&self, plan: &Plan, limit: Option<u64>) -> Option<i64> {
+    /// So long the records so far take at this rate, and no less than the run took for them: behind a part it waits until the next one is due,
+    /// and a run that was stopped, resumed or taken up meanwhile has waited less. Milliseconds.
+    fn paced_ms(&self, rate: Option<u32>) -> f64 {
+        let due_ms = rate.map_or(0.0, |rate| self.counts().matched as f64 * 1000.0 / f64::from(rate));
+        due_ms.max(self.running_ms as f64)
+    }
+
+    /// When all of it will be done at the pace so far, which the request's rate and limit bound; `None` where there is no pace yet, or it does
+    /// not go on.
+    pub fn ends_at_ms(&self, plan: &Plan, request: &Request) -> Option<i64> {
         let (done, all) = (self.offsets(), plan.offsets());
-        if self.state != State::Running || done == 0 || self.running_ms == 0 {
+        let paced_ms = self.paced_ms(request.rate);
+        if self.state != State::Running || done == 0 || paced_ms == 0.0 {
             return None;
         }
-        let left = |done: u64, all: u64| self.running_ms as f64 / done as f64 * all.saturating_sub(done) as f64;
-        let of_limit = limit.map(|limit| (self.counts().matched, limit)).filter(|(matched, _)| *matched > 0);
+        let left = |done: u64, all: u64| paced_ms / done as f64 * all.saturating_sub(done) as f64;
+        let of_limit = request.limit.map(|limit| (self.counts().matched, limit)).filter(|(matched, _)| *matched > 0);
         let of_limit = of_limit.map_or(f64::INFINITY, |(matched, limit)| left(matched, limit));
         Some(self.updated_ms.saturating_add(left(done, all).min(of_limit) as i64))
     }
 
-    /// Records that matched in a second of its running.
-    pub fn rate(&self) -> Option<f64> {
-        (self.running_ms > 0).then(|| self.counts().matched as f64 * 1000.0 / self.running_ms as f64)
+    /// Records that matched in a second of its running, the request's rate at most.
+    pub fn per_second(&self, rate: Option<u32>) -> Option<f64> {
+        let paced_ms = self.paced_ms(rate);
+        (paced_ms > 0.0).then(|| self.counts().matched as f64 * 1000.0 / paced_ms)
     }
 }

@@ -331,6 +331,16 @@ impl Request {
         Uuid::new_v5(&NAMESPACE, &serde_json::to_vec(&canonical).unwrap_or_default())
     }
 
+    /// Which records it asks for, as JSON: the request without where they go and how fast. The same for all requests of one [`id`](Self::id).
+    pub fn records(&self) -> serde_json::Value {
+        // Texts, numbers and their lists: writing them cannot fail.
+        let mut of = serde_json::to_value(self.clone().normalised()).unwrap_or_default();
+        if let Some(members) = of.as_object_mut() {
+            members.retain(|name, _| !matches!(name.as_str(), "target" | "rate"));
+        }
+        of
+    }
+
     /// The place of its files.
     pub fn is_to_file(&self) -> bool {
         matches!(self.target, Target::File { .. })

@@ -17,6 +17,8 @@ pub struct File {
     pub format: FileFormat,
     /// The request that it is of: the same request makes the same bytes.
     pub request: Uuid,
+    /// What that request asks for ([`Request::records`](super::Request::records)), for whoever finds the files.
+    pub records: Value,
 }
 
 /// Why a sink did not take it.

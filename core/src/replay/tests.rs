@@ -305,19 +305,47 @@ fn a_run_ends_when_its_pace_says_and_pauses_are_none_of_it() {
     let plan = plan(&request, &log).unwrap();
     let steps: Vec<Step> = plan.steps().collect();
     let mut progress = Progress::begin(&plan, 0);
-    assert_eq!(progress.ends_at_ms(&plan, None), None);
+    let limited = Request { limit: Some(5_500), ..request.clone() };
+    assert_eq!(progress.ends_at_ms(&plan, &request), None);
     let chunk = |step: &Step| Chunk { topic: "a".to_owned(), partition: 0, from: step.from, until: step.until };
     let counts = Counts { read: 5_000, matched: 5_000, sent: 5_000, ..Counts::default() };
     progress.advance(&steps[0], &chunk(&steps[0]), counts, Some(json!(1)), 1_000);
-    assert_eq!(progress.ends_at_ms(&plan, None), Some(2_000));
-    assert_eq!(progress.ends_at_ms(&plan, Some(5_500)), Some(1_100), "a limit ends it before");
+    assert_eq!(progress.ends_at_ms(&plan, &request), Some(2_000));
+    assert_eq!(progress.ends_at_ms(&plan, &limited), Some(1_100), "a limit ends it before");
     progress.cancel("by a person", 1_000);
-    assert_eq!((progress.state, progress.ends_at_ms(&plan, None)), (State::Cancelled, None));
+    assert_eq!((progress.state, progress.ends_at_ms(&plan, &request)), (State::Cancelled, None));
     assert!(progress.resume(1_000_000) && !progress.resume(1_000_000));
     progress.advance(&steps[1], &chunk(&steps[1]), counts, Some(json!(2)), 1_001_000);
     progress.finish(Some(json!("all")), 1_001_000);
-    assert_eq!((progress.running_ms, progress.rate()), (2_000, Some(5_000.0)));
+    assert_eq!((progress.running_ms, progress.per_second(None)), (2_000, Some(5_000.0)));
     assert_eq!((progress.checkpoint.clone(), progress.state), (Some(json!(2)), State::Done));
     progress.cancel("too late", 1_002_000);
     assert_eq!(progress.state, State::Done);
+}
+
+#[test]
+fn a_pace_is_never_above_the_rate_that_was_asked_for() {
+    let request = Request { rate: Some(40), ..request(Range::default(), Target::Topic) };
+    let log = Log { partitions: vec![offsets("a", 0, 0, 400)], ..Log::default() };
+    let plan = plan(&request, &log).unwrap();
+    let step = plan.steps().next().unwrap();
+    let mut progress = Progress::begin(&plan, 0);
+    let counts = Counts { read: 40, matched: 40, sent: 40, ..Counts::default() };
+    let advance = |progress: &mut Progress, from: i64, now_ms: i64| {
+        let chunk = Chunk { topic: "a".to_owned(), partition: 0, from, until: from + 40 };
+        progress.advance(&step, &chunk, counts, None, now_ms);
+    };
+    // Forty went in five milliseconds, and it waits for the rest of their second.
+    advance(&mut progress, 0, 5);
+    assert_eq!((progress.per_second(request.rate), progress.ends_at_ms(&plan, &request)), (Some(40.0), Some(9_005)));
+    advance(&mut progress, 40, 1_005);
+    // It is stopped within the wait, and what is resumed begins at once.
+    progress.cancel("by a person", 1_100);
+    assert!(progress.resume(50_000));
+    advance(&mut progress, 80, 50_005);
+    assert_eq!((progress.per_second(request.rate), progress.ends_at_ms(&plan, &request)), (Some(40.0), Some(57_005)));
+    // Whoever takes the records is slower than that.
+    advance(&mut progress, 120, 60_000);
+    assert!(progress.per_second(request.rate).is_some_and(|pace| pace < 16.0));
+    assert_eq!(progress.per_second(None), progress.per_second(request.rate));
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use lyceum_core::record::{Header, Position, Record};
 use lyceum_core::replay::sink::File;
 use lyceum_core::replay::{Chunk, FileFormat, Sink, Sinks};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Reads what is at a place: the positions of all rows that count, in any order.
@@ -36,7 +36,8 @@ pub fn chunk(partition: i32, from: i64, until: i64) -> Chunk {
 }
 
 fn file(place: &str, request: u128, format: FileFormat) -> File {
-    File { place: place.to_owned(), format, request: Uuid::from_u128(request) }
+    let records = json!({"topics": [format!("t{request}")]});
+    File { place: place.to_owned(), format, request: Uuid::from_u128(request), records }
 }
 
 async fn append(sink: &mut dyn Sink, partition: i32, from: i64, until: i64) -> Value {

@@ -122,15 +122,17 @@ fn tell(report: &Report, repair: bool) {
         say!("{note}");
     }
     if *repaired > 0 {
-        say!("{repaired} were missing and are there now");
+        say!("{repaired} are mended: what was not there is there now");
     }
     match report.total() {
         0 => say!("nothing differs"),
         total => say!("{total} differ"),
     }
-    let can_be_repaired = report.differences.keys().any(|what| what.is_missing());
-    if can_be_repaired && !repair {
-        say!("what is missing is made by `lyceum reconcile --repair`");
+    for (what, to_do) in &report.to_do {
+        // Where that was asked for and it is still so, the reason stands with each.
+        if !(repair && what.is_made_by_processing()) {
+            say!("{}: {to_do}", what.name());
+        }
     }
     if !report.is_complete {
         say!("the time was over before all documents were compared: name a shorter range");

@@ -8,12 +8,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, post};
 use lyceum_core::replay::Request;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::page::{Sources, frame};
-use super::{At, BODY_LIMIT_BYTES, Limit, read_body, read_query};
+use super::{App, At, BODY_LIMIT_BYTES, Limit, read_body, read_query};
 use crate::access::{Access, Caller, Role};
 use crate::page::replays::{Answered, Form, ReplayView, ReplaysView};
 use crate::problem::Problem;
@@ -134,28 +135,28 @@ pub(super) async fn show(
     Ok(Json(runner.show(read_id(&id)?, &asked(&caller, &access, caller.tenant.clone())).await?))
 }
 
-pub(super) async fn cancel(
-    State(runner): Runs,
-    State(access): State<Access>,
-    caller: Caller,
-    At(id): At<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let asked = asked(&caller, &access, caller.tenant.clone());
-    let done = runner.cancel(read_id(&id)?, &asked).await;
-    answer(&id, &headers, done)
+/// What a person does with a run that was begun.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    Cancel,
+    Resume,
 }
 
-pub(super) async fn resume(
-    State(runner): Runs,
-    State(access): State<Access>,
-    caller: Caller,
-    At(id): At<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let asked = asked(&caller, &access, caller.tenant.clone());
-    let done = runner.resume(read_id(&id)?, &asked).await;
-    answer(&id, &headers, done)
+pub(super) fn act(what: Act) -> MethodRouter<App> {
+    post(
+        move |State(runner): Runs,
+              State(access): State<Access>,
+              caller: Caller,
+              At(id): At<String>,
+              headers: HeaderMap| async move {
+            let (run, asked) = (read_id(&id)?, asked(&caller, &access, caller.tenant.clone()));
+            let done = match what {
+                Act::Cancel => runner.cancel(run, &asked).await,
+                Act::Resume => runner.resume(run, &asked).await,
+            };
+            answer(&id, &headers, done)
+        },
+    )
 }
 
 /// JSON is answered with the run; the page's button with a redirection to its page, which shows how the run stands, also where it ended

@@ -235,7 +235,8 @@ impl ReplayView {
         let is_running = replay.state == State::Running;
         let act = |verb: &str, label: &str| {
             html! {
-                form.replay method="post" action={ "/api/replays/" (replay.id) "/" (verb) } {
+                // By its id it keeps its node, and the focus, while what is around it changes.
+                form.replay #act method="post" action={ "/api/replays/" (replay.id) "/" (verb) } {
                     button type="submit" { (label) }
                 }
             }
@@ -248,7 +249,7 @@ impl ReplayView {
                     p role="status" {
                         b { (capital(replay.state.name())) } ": " (percent(share(replay.offsets))) " of "
                         (count(replay.offsets.all)) " offsets"
-                        @if let Some(rate) = replay.per_second { ", " (count(rate as i64)) " records a second" }
+                        @if let Some(rate) = replay.per_second { ", " (count(rate.round() as i64)) " records a second" }
                         @if let Some(at) = &replay.ends_at { "; it ends at about " (moment(at)) }
                         "."
                     }

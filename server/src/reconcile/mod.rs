@@ -53,7 +53,7 @@ pub struct Request {
     /// Of this tenant alone.
     #[serde(default)]
     pub tenant: Option<SmolStr>,
-    /// Whether records whose effects are missing are processed once more.
+    /// Whether records whose effects are missing, or whose letters of a conflict are, are processed once more.
     #[serde(default)]
     pub repair: bool,
     /// Of a comparison whose time was over: its report's `next`.
@@ -267,8 +267,8 @@ impl Run<'_> {
                 differing.push((record, what, Difference { what, subscription, position, tenant, event_id, why }));
             }
         }
-        let missing: Vec<Record> =
-            differing.iter().filter(|(_, what, _)| what.is_missing()).map(|(record, ..)| (*record).clone()).collect();
+        let made = differing.iter().filter(|(_, what, _)| what.is_made_by_processing());
+        let missing: Vec<Record> = made.map(|(record, ..)| (*record).clone()).collect();
         if !self.request.repair || missing.is_empty() {
             differing.into_iter().for_each(|(.., difference)| self.report.add(difference));
             return Ok(());
@@ -287,7 +287,7 @@ impl Run<'_> {
             .collect();
         for (record, what, difference) in differing {
             match left.get(&record.position) {
-                None if what.is_missing() => self.report.repaired += 1,
+                None if what.is_made_by_processing() => self.report.repaired += 1,
                 Some((what, why)) => self.report.add(Difference { what: *what, why: why.clone(), ..difference }),
                 None => self.report.add(difference),
             }

@@ -117,7 +117,7 @@ pub struct Shown {
     pub updated_at: String,
     /// When it will have ended at the pace so far: RFC 3339; `None` where nobody knows.
     pub ends_at: Option<String>,
-    /// Matching records in a second of its running.
+    /// Matching records in a second of its running, the request's rate at most.
     pub per_second: Option<f64>,
     /// Offsets that are done, of all.
     pub offsets: OfAll,
@@ -508,10 +508,11 @@ fn of(run: Run, id: Uuid, asked: &Asked) -> Result<Run, AskError> {
 
 /// The files of a request to files.
 fn file(request: &Request, id: Uuid) -> File {
-    match &request.target {
-        Target::File { place, format } => File { place: place.clone(), format: *format, request: id },
-        _ => File { place: String::new(), format: <_>::default(), request: id },
-    }
+    let (place, format) = match &request.target {
+        Target::File { place, format } => (place.clone(), *format),
+        _ => (String::new(), <_>::default()),
+    };
+    File { place, format, request: id, records: request.records() }
 }
 
 fn show(id: Uuid, run: &Run) -> Shown {
@@ -527,8 +528,8 @@ fn show(id: Uuid, run: &Run) -> Shown {
         by: by.clone(),
         started_at: text(progress.started_ms),
         updated_at: text(progress.updated_ms),
-        ends_at: progress.ends_at_ms(plan, request.limit).map(text),
-        per_second: progress.rate(),
+        ends_at: progress.ends_at_ms(plan, request).map(text),
+        per_second: progress.per_second(request.rate),
         offsets: OfAll { done: progress.offsets(), all: plan.offsets() },
         counts: progress.counts(),
         partitions: show_partitions(plan, progress),

@@ -13,6 +13,7 @@ use lyceum_core::record::{Header, Position, Record};
 use lyceum_core::replay::sink::File;
 use lyceum_core::replay::{Chunk, FileFormat, Sinks};
 use lyceum_export::FileSinks;
+use serde_json::json;
 use uuid::Uuid;
 
 const RECORDS: i64 = 5_000;
@@ -64,7 +65,8 @@ fn write(bencher: Bencher<'_, '_>, format: FileFormat) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let (records, sinks) = (records(), FileSinks::new(Arc::new(Known)));
-    let file = File { place: folder.path().display().to_string(), format, request: Uuid::nil() };
+    let (place, asked) = (folder.path().display().to_string(), json!({"topics": ["nlj.survey.responses"]}));
+    let file = File { place, format, request: Uuid::nil(), records: asked };
     let chunk = Chunk { topic: "nlj.survey.responses".to_owned(), partition: 0, from: 0, until: RECORDS };
     let mut sink = runtime.block_on(sinks.begin(&file)).expect("it begins");
     bencher

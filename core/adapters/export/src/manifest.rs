@@ -6,6 +6,7 @@ use lyceum_core::audit::hash::Hash;
 use lyceum_core::replay::sink::File;
 use lyceum_core::replay::{Chunk, FileFormat};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::row::{COLUMNS, Is, SCHEMA_VERSION};
@@ -27,11 +28,20 @@ pub(crate) struct Marker {
     pub(crate) schema_version: u32,
     pub(crate) format: FileFormat,
     pub(crate) request: Uuid,
+    /// What the request asks for; a release before it was written left it out.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(crate) records: Value,
 }
 
 impl Marker {
     pub(crate) fn of(file: &File) -> Self {
-        Self { schema_version: SCHEMA_VERSION, format: file.format, request: file.request }
+        let File { format, request, .. } = *file;
+        Self { schema_version: SCHEMA_VERSION, format, request, records: file.records.clone() }
+    }
+
+    /// Whether both are of the same files: the id says which records these are.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        (self.schema_version, self.format, self.request) == (other.schema_version, other.format, other.request)
     }
 }
 
@@ -216,7 +226,8 @@ mod tests {
             until,
             files,
         };
-        let marker = Marker { schema_version: 1, format: FileFormat::Jsonl, request: Uuid::nil() };
+        let marker =
+            Marker { schema_version: 1, format: FileFormat::Jsonl, request: Uuid::nil(), records: Value::Null };
         let chunks = vec![
             of_chunk(0, 5, vec![written("b", "2026-11-30", 2), written("a", "2026-11-29", 1)]),
             of_chunk(5, 9, vec![]),

@@ -88,7 +88,7 @@ async fn look(place: &dyn Place, of: &Marker) -> Result<(Option<Marker>, Vec<Str
     let marker: Marker = serde_json::from_slice(&marker).map_err(|error| {
         SinkError::Refused(format!("{} cannot be read: {error}; name a place where nothing is", place.show(MARKER)))
     })?;
-    if marker != *of {
+    if !marker.is_of(of) {
         let (there, schema) = (marker.request, marker.schema_version);
         return Err(SinkError::Refused(format!(
             "the files at {} are of another request ({there}, schema {schema}): name another place, or remove them",

@@ -9,7 +9,7 @@ use lyceum_services::Suite;
 use lyceum_testing::sink_contract::{chunk, records};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::given::{files, is_data, sinks};
@@ -20,7 +20,8 @@ const CHUNKS: &[(i32, i64, i64)] =
     &[(0, 0, 4), (1, 10, 13), (2, 0, 0), (0, 4, 9), (1, 13, 14), (0, 9, 10), (1, 14, 20), (2, 0, 3)];
 
 fn file(folder: &Path, format: FileFormat) -> File {
-    File { place: folder.display().to_string(), format, request: Uuid::from_u128(77) }
+    let records = json!({"topics": ["nlj.contract"], "filter": {"tenant": "acme"}});
+    File { place: folder.display().to_string(), format, request: Uuid::from_u128(77), records }
 }
 
 async fn append(sink: &mut dyn Sink, number: usize) -> Value {
@@ -138,6 +139,11 @@ pub(crate) fn add(suite: &mut Suite) {
             let mut left = undisturbed(format);
             let manifest: Value =
                 serde_json::from_slice(&left.remove("manifest.json").expect("a manifest")).expect("JSON");
+            let begun: Value = serde_json::from_slice(&left["_request.json"]).expect("JSON");
+            for found in [&manifest, &begun] {
+                let asked = json!({"topics": ["nlj.contract"], "filter": {"tenant": "acme"}});
+                assert_eq!(found["records"], asked, "whoever finds the files reads what was asked for");
+            }
             left.retain(|name, _| is_data(name));
             let listed = manifest["files"].as_array().expect("files");
             assert_eq!(listed.len(), left.len());

@@ -10,6 +10,7 @@ use lyceum_core::replay::sink::File;
 use lyceum_core::replay::{FileFormat, Sinks};
 use lyceum_services::{Service, Suite};
 use lyceum_testing::sink_contract::{chunk, records};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::given::{files, sinks};
@@ -83,7 +84,8 @@ pub(crate) fn add(suite: &mut Suite) {
 }
 
 fn file(place: &str) -> File {
-    File { place: place.to_owned(), format: FileFormat::Jsonl, request: Uuid::from_u128(9) }
+    let records = json!({"topics": ["nlj.contract"]});
+    File { place: place.to_owned(), format: FileFormat::Jsonl, request: Uuid::from_u128(9), records }
 }
 
 /// `/dev/full` answers every write as a full disk does: it stands where the next chunk's file is to be written.
