@@ -11,7 +11,17 @@ use lyceum_functions::{OTHERS, REGISTRY};
 use toml::{Table, Value};
 
 /// Folders that hold no source of this project.
-const NOT_OURS: &[&str] = &["target", "node_modules", ".git", ".venv", ".lyceum", ".lyceum-services", ".aws-sam"];
+const NOT_OURS: &[&str] = &[
+    "target",
+    "node_modules",
+    ".git",
+    ".venv",
+    ".lyceum",
+    ".lyceum-services",
+    ".aws-sam",
+    ".hypothesis",
+    ".schemathesis",
+];
 
 /// What a pure module never mentions: it gets its bytes, its time and its luck as arguments.
 const IMPURE: &[&str] = &[
