@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::ports::event_log::EventLogError;
@@ -17,7 +16,7 @@ use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::Subscription;
 use lyceum_deployed::Given;
 use lyceum_deployed::keys::KeysByLook;
-use lyceum_deployed::replays;
+use lyceum_deployed::release::{Made, Release};
 use lyceum_deployed::work::{Endings, Here, time_limit};
 use lyceum_functions::Ports;
 use lyceum_log::LogObserver;
@@ -136,17 +135,6 @@ impl Process {
             observer: Arc::new(Observers(observers)),
         };
         let ports = Ports { services, generator, audit: stores.audit.clone() };
-        let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
-        let release: Vec<_> = lyceum_functions::functions().collect();
-        let replays = replays::runner(&config.server, &stores, &release, &ports, &generations, &catalog, &metrics);
-        let build = |of: lyceum_functions::Function| {
-            let process = config.server.process.clone();
-            let function = of.build_live(ports.clone(), &generations, catalog.clone(), process);
-            (of.subscription.name, function)
-        };
-        let functions: BTreeMap<&'static str, Arc<dyn Subscriber>> = lyceum_functions::functions().map(build).collect();
-        let muted = lyceum_functions::functions()
-            .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), config.server.process.clone())));
         let groups: BTreeMap<(&'static str, &'static str), String> = config
             .memberships()
             .into_iter()
@@ -157,8 +145,19 @@ impl Process {
             let known = groups.iter().find(|((name, of_topic), _)| *name == of.name && *of_topic == topic);
             known.map_or_else(|| of.name.to_owned(), |(_, group)| group.clone())
         };
-        let log = stores.event_log.clone();
-        let rebuilds = Arc::new(Rebuilds::new(log, generations, muted.collect(), Arc::new(group)));
+        let all: Vec<_> = lyceum_functions::functions().collect();
+        let release = Release {
+            config: &config.server,
+            stores: &stores,
+            ports: &ports,
+            catalog: &catalog,
+            metrics: &metrics,
+            functions: &all,
+            made: &all,
+            group: Arc::new(group),
+            alone_since_ms: None,
+        };
+        let Made { functions, rebuilds, replays } = release.make();
         let memberships: Vec<(Membership, Arc<Board>)> =
             config.memberships().into_iter().map(|of| (of, Arc::default())).collect();
         let shown = memberships.iter().map(|(of, board)| Shown {

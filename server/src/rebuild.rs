@@ -1,4 +1,4 @@
-//! Projections built anew: begins, goes on with, compares and swaps generations of subscriptions ([`lyceum_core::generations`]).
+//! Projections built anew: begins, goes on with, compares, swaps and drops generations of subscriptions ([`lyceum_core::generations`]).
 //!
 //! The work goes on in tasks of this process, and in whichever process looks next where this one ends: [`Rebuilds::keep_up`] takes up
 //! what nobody works at.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lyceum_core::generations::building::{self, Build, BuildError, Builder, Places, Stage, Wanted};
 use lyceum_core::generations::comparing::{self, Comparison};
+use lyceum_core::generations::dropping::{self, Dropper, Dropping};
 use lyceum_core::generations::is_built_anew;
 use lyceum_core::generations::marker::{self, Generations};
 use lyceum_core::generations::switching::Make;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::questions::AskError;
+use crate::questions::{Analytics, AskError};
 
 /// How long one step of the work lasts before it is looked whether it is still wanted.
 const STEP: Duration = Duration::from_secs(600);
@@ -34,8 +35,36 @@ pub struct Rebuilds {
     generations: Arc<Generations>,
     subscriptions: Vec<(&'static Subscription, Make)>,
     group: Group,
+    analytics: Arc<dyn Analytics>,
+    default_tenant: String,
+    alone_since_ms: Option<i64>,
     holder: Uuid,
-    running: Mutex<BTreeSet<&'static str>>,
+    running: Mutex<BTreeSet<Task>>,
+}
+
+/// What a release has its generations built of.
+pub struct Sources {
+    /// What is read.
+    pub log: Arc<dyn Follow>,
+    /// Which generation of each is live.
+    pub generations: Arc<Generations>,
+    /// Each subscription with what makes its function muted; those that keep nothing are refused by name.
+    pub subscriptions: Vec<(&'static Subscription, Make)>,
+    /// Of each and its topics.
+    pub group: Group,
+    /// Knows the tenants.
+    pub analytics: Arc<dyn Analytics>,
+    /// The tenant of events that name none.
+    pub default_tenant: String,
+    /// Since when no other process can have processed by this ledger, milliseconds since 1970 UTC; `None` where others can.
+    pub alone_since_ms: Option<i64>,
+}
+
+/// Work of this process: one of each at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    Builds(&'static str),
+    Drops(&'static str),
 }
 
 /// The consumer group of a subscription's topic.
@@ -53,6 +82,8 @@ pub enum Action {
     Back,
     /// Has nobody go on.
     Cancel,
+    /// Has all generations dropped that are neither live nor built, the one before the last swap among them.
+    Drop,
 }
 
 /// What is known of a subscription's generations.
@@ -68,6 +99,11 @@ pub struct Known {
     pub works_here: bool,
     /// The last build.
     pub build: Option<Build>,
+    /// Which generations are dropped.
+    pub dropping: Dropping,
+    /// When that begins, where it is not done: milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops_from_ms: Option<i64>,
     /// How many records it has processed.
     pub done: i64,
     /// How many are left, as far as was seen.
@@ -114,14 +150,11 @@ fn failed(error: LedgerError) -> AskError {
 }
 
 impl Rebuilds {
-    /// Of these subscriptions, each with what makes its function muted; those that keep nothing are refused by name.
-    pub fn new(
-        log: Arc<dyn Follow>,
-        generations: Arc<Generations>,
-        subscriptions: Vec<(&'static Subscription, Make)>,
-        group: Group,
-    ) -> Self {
-        Self { log, generations, subscriptions, group, holder: Uuid::new_v4(), running: Mutex::default() }
+    /// Of these.
+    pub fn new(of: Sources) -> Self {
+        let Sources { log, generations, subscriptions, group, analytics, default_tenant, alone_since_ms } = of;
+        let (holder, running) = (Uuid::new_v4(), Mutex::default());
+        Self { log, generations, subscriptions, group, analytics, default_tenant, alone_since_ms, holder, running }
     }
 
     /// Which generation of each is live, as this process knows.
@@ -169,6 +202,7 @@ impl Rebuilds {
         let ledger = &**self.generations.ledger();
         let marker = marker::read(ledger, name).await.map_err(failed)?.marker;
         let build = building::read(ledger, name).await?;
+        let dropping = dropping::read(ledger, name).await?;
         let (done, left) = build.as_ref().map_or((0, 0), |build| (build.done(), build.left()));
         let left_ms = build.as_ref().filter(|build| build.stage == Stage::Building && done > 0).map(|build| {
             let took_ms = (build.updated_ms - build.started_ms).max(1);
@@ -178,8 +212,10 @@ impl Rebuilds {
             subscription: name.to_owned(),
             live: marker.live,
             is_held: marker.held_until_ms.is_some(),
-            works_here: self.running.lock().contains(name),
+            works_here: self.running.lock().contains(&Task::Builds(name)),
             build,
+            drops_from_ms: dropping.begins_ms(self.alone_since_ms),
+            dropping,
             done,
             left,
             left_ms,
@@ -208,6 +244,11 @@ impl Rebuilds {
             Action::Start => {
                 builder.begin(wanted).await?;
                 self.spawn(builder);
+                // From here on there is no way back to what was live before, so that nobody needs it.
+                let now_ms = self.generations.clock().now_ms();
+                if let Err(error) = dropping::begin(&**self.generations.ledger(), name, false, now_ms).await {
+                    tracing::warn!(subscription = name, %error, "old generations are kept until the next rebuild begins");
+                }
             }
             Action::Back => {
                 builder.begin_back().await?;
@@ -216,6 +257,11 @@ impl Rebuilds {
             Action::Cancel => {
                 let now_ms = self.generations.clock().now_ms();
                 drop(building::cancel(&**self.generations.ledger(), name, now_ms).await?);
+            }
+            Action::Drop => {
+                let now_ms = self.generations.clock().now_ms();
+                let dropping = dropping::begin(&**self.generations.ledger(), name, true, now_ms).await?;
+                self.spawn_drop(builder.subscription, &dropping);
             }
         }
         self.status_of(name).await
@@ -238,13 +284,19 @@ impl Rebuilds {
         let Some(other) = other else {
             return Err(AskError::Invalid(format!("{name} has one generation: rebuild it first")));
         };
+        let dropping = dropping::read(&**ledger, name).await?;
+        if dropping.generations.contains(&other) || dropping.dropped.contains(&other) {
+            let why =
+                format!("generation {other} of {name} is dropped, and cannot be compared with any more: rebuild it");
+            return Err(AskError::Invalid(why));
+        }
         let (clock, generations) = (&**self.generations.clock(), [live, other]);
         let compared =
             comparing::compare(ledger, &builder.make, clock, builder.subscription, generations, tenants).await;
         Ok(Compared { subscription: name.to_owned(), generations, comparison: compared.map_err(failed)? })
     }
 
-    /// Goes on with builds that nobody works at any more, for ever.
+    /// Goes on with builds that nobody works at any more, and drops what is to be dropped, for ever.
     pub async fn keep_up(self: Arc<Self>) {
         loop {
             for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
@@ -254,22 +306,83 @@ impl Rebuilds {
                 {
                     self.spawn(builder);
                 }
+                if let Ok(dropping) = dropping::read(&**self.generations.ledger(), subscription.name).await {
+                    self.spawn_drop(subscription, &dropping);
+                }
             }
             self.generations.clock().sleep(LOOK_EVERY).await;
         }
     }
 
     fn spawn(self: &Arc<Self>, builder: Builder) {
-        let name = builder.subscription.name;
-        if !self.running.lock().insert(name) {
+        let task = Task::Builds(builder.subscription.name);
+        if !self.running.lock().insert(task) {
             return;
         }
         let rebuilds = self.clone();
         tokio::spawn(async move {
             // Also where the task is dropped or panics.
-            let _working = Working(rebuilds.clone(), name);
+            let _working = Working(rebuilds.clone(), task);
             rebuilds.work(&builder).await;
         });
+    }
+
+    /// Drops what is to be dropped, where its time has come.
+    fn spawn_drop(self: &Arc<Self>, subscription: &'static Subscription, dropping: &Dropping) {
+        let (task, now_ms) = (Task::Drops(subscription.name), self.generations.clock().now_ms());
+        let is_due = dropping.begins_ms(self.alone_since_ms).is_some_and(|begins_ms| begins_ms <= now_ms);
+        if !is_due || !self.running.lock().insert(task) {
+            return;
+        }
+        let rebuilds = self.clone();
+        tokio::spawn(async move {
+            let _working = Working(rebuilds.clone(), task);
+            rebuilds.drop_generations(subscription).await;
+        });
+    }
+
+    /// Works for one [`STEP`]; what is left is found by the next look.
+    async fn drop_generations(&self, subscription: &'static Subscription) {
+        let name = subscription.name;
+        let mut tenants = match self.analytics.tenants().await {
+            Ok(tenants) => tenants,
+            Err(error) => {
+                tracing::warn!(
+                    subscription = name,
+                    ?error,
+                    "generations are not dropped yet: the tenants are not known"
+                );
+                return;
+            }
+        };
+        // One whose events have no documents has states nonetheless.
+        if !tenants.contains(&self.default_tenant) {
+            tenants.push(self.default_tenant.clone());
+        }
+        let clock = self.generations.clock();
+        let dropper = Dropper {
+            ledger: self.generations.ledger().clone(),
+            clock: clock.clone(),
+            subscription,
+            tenants,
+            alone_since_ms: self.alone_since_ms,
+            holder: self.holder,
+        };
+        match dropper.work(clock.now_ms().saturating_add(STEP.as_millis() as i64)).await {
+            Ok(Dropping { dropped, generations, states, .. }) => {
+                tracing::info!(subscription = name, ?dropped, left = ?generations, states, "generations are dropped");
+            }
+            Err(error @ BuildError::Elsewhere { .. }) => {
+                tracing::info!(subscription = name, %error, "generations are dropped elsewhere");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(subscription = name, %error, "generations are not dropped yet; it goes on by itself")
+            }
+        }
+        if let Err(error) = dropper.give_back().await {
+            tracing::debug!(%error, "the lease of dropping ends by itself");
+        }
     }
 
     async fn work(&self, builder: &Builder) {
@@ -303,11 +416,11 @@ impl Rebuilds {
     }
 }
 
-/// While it lives, this process works at a build.
-struct Working(Arc<Rebuilds>, &'static str);
+/// While it lives, this process works at it.
+struct Working(Arc<Rebuilds>, Task);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.running.lock().remove(self.1);
+        self.0.running.lock().remove(&self.1);
     }
 }

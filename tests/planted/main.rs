@@ -11,16 +11,14 @@ use lyceum_core::catalog::Catalog;
 use lyceum_core::dead_letter::Publication;
 use lyceum_core::outcome::{DeadLetterKind, Finding, Outcome, Report};
 use lyceum_core::ports::event_log::{EventLogError, Publish};
-use lyceum_core::ports::ledger::{
-    AggregateId, Claim, Commit, KeyId, KeyStatus, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
-};
+use lyceum_core::ports::ledger::{Commit, KeyStatus, Ledger, LedgerError};
 use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreDocuments, StoreOutcome};
 use lyceum_core::process::{Delivery, Held, Invocation, ProcessConfig, Subscriber};
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_core::subscription::Subscription;
 use lyceum_functions::Ports;
+use lyceum_testing::handing::{HandOn, Handing};
 use serde_json::Value;
-use uuid::Uuid;
 
 /// What is changed.
 fn planted() -> String {
@@ -57,7 +55,7 @@ async fn main() {
 fn make(ports: &Ports, catalog: &Arc<Catalog>, config: &ProcessConfig) -> Vec<Arc<dyn Subscriber>> {
     let mut ports = ports.clone();
     ports.services.event_log = Arc::new(Log(ports.services.event_log.clone()));
-    ports.services.ledger = Arc::new(States(ports.services.ledger.clone()));
+    ports.services.ledger = Arc::new(Handing(States(ports.services.ledger.clone())));
     ports.services.statements = Arc::new(Documents(ports.services.statements.clone()));
     let made = of_this_release(&ports, catalog, config);
     let log = ports.services.event_log;
@@ -210,13 +208,9 @@ fn set(headers: &mut [Header], name: &str, value: &'static str) {
 struct States(Arc<dyn Ledger>);
 
 #[async_trait]
-impl Ledger for States {
-    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.0.load(aggregates, keys).await
-    }
-
-    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.0.load_settled_keys(keys).await
+impl HandOn for States {
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.0
     }
 
     async fn commit(&self, mut commit: Commit) -> Result<(), LedgerError> {
@@ -238,27 +232,6 @@ impl Ledger for States {
             }
         }
         self.0.commit(commit).await
-    }
-
-    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.0.count_attempt(key, epoch).await
-    }
-
-    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
-        self.0.claim(key, holder, now_ms, until_ms).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &str,
-        kind: &str,
-        limit: usize,
-    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.0.list(tenant, kind, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        self.0.ping().await
     }
 }
 

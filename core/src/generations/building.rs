@@ -239,7 +239,7 @@ pub async fn read(ledger: &dyn Ledger, subscription: &str) -> Result<Option<Buil
     Ok(read_version(ledger, subscription).await?.map(|(build, _)| build))
 }
 
-async fn read_version(ledger: &dyn Ledger, subscription: &str) -> Result<Option<(Build, u64)>, BuildError> {
+pub(super) async fn read_version(ledger: &dyn Ledger, subscription: &str) -> Result<Option<(Build, u64)>, BuildError> {
     let loaded = ledger.load(&[id_of(subscription)], &[]).await?;
     let Some(stored) = loaded.aggregates.into_iter().next().flatten() else { return Ok(None) };
     let build = serde_json::from_slice(stored.content.state.as_deref().unwrap_or_default());
@@ -251,9 +251,15 @@ async fn read_version(ledger: &dyn Ledger, subscription: &str) -> Result<Option<
     Ok(Some((build, stored.version)))
 }
 
-async fn write(ledger: &dyn Ledger, build: &Build, expected: Option<u64>) -> Result<(), LedgerError> {
+/// The write of a build, or only the condition that it is as it was read.
+pub(super) fn to_write(build: &Build, expected: Option<u64>, is_written: bool) -> Result<AggregateWrite, LedgerError> {
     let state = serde_json::to_vec(build).map_err(|error| LedgerError::Refused(error.to_string()))?;
-    let write = AggregateWrite { id: id_of(&build.subscription), expected, content: Some(Content::of(state)) };
+    let content = is_written.then(|| Content::of(state));
+    Ok(AggregateWrite { id: id_of(&build.subscription), expected, content })
+}
+
+async fn write(ledger: &dyn Ledger, build: &Build, expected: Option<u64>) -> Result<(), LedgerError> {
+    let write = to_write(build, expected, true)?;
     ledger.commit(Commit { aggregates: vec![write], keys: Vec::new() }).await
 }
 
@@ -361,9 +367,14 @@ impl Builder {
             let why = format!("a rebuild of {name} is under way: cancel it first, or wait for its end");
             return Err(BuildError::Refused(why));
         }
-        let Some(before) = last.before.filter(|_| last.stage == Stage::Swapped) else {
+        if last.stage != Stage::Swapped {
+            let why = format!("the last rebuild of {name} was not swapped in: nothing to go back to");
+            return Err(BuildError::Refused(why));
+        }
+        let Some(before) = last.before else {
             return Err(BuildError::Refused(format!(
-                "the last rebuild of {name} was not swapped in: nothing to go back to"
+                "the generation of {name} that was live before generation {} is dropped, since somebody asked for that:                  nothing to go back to; `lyceum rebuild {name}` makes another one of the log",
+                last.generation
             )));
         };
         let mut places = self.plan(Wanted { lacking: true, swaps: true }).await?;

@@ -117,9 +117,9 @@ impl Comparison {
             }
             differing.clear();
             for id in std::mem::take(&mut ids) {
-                let one = answer_of(functions[0].show(tenant, kind, &id).await?);
-                let other = answer_of(functions[1].show(tenant, kind, &id).await?);
-                match first_difference(one, other) {
+                let one = functions[0].show(tenant, kind, &id).await?;
+                let other = functions[1].show(tenant, kind, &id).await?;
+                match difference(one, other) {
                     None => self.same += 1,
                     Some(difference) => drop(differing.insert(id, difference)),
                 }
@@ -146,6 +146,12 @@ fn asked_for(effect: Effect, id: &AggregateId) -> String {
         Effect::Counted => id.id.splitn(3, '/').last().unwrap_or_default().to_owned(),
         _ => id.id.to_string(),
     }
+}
+
+/// The first place at which two answers differ, as a pointer (RFC 6901), and what stands there in each; `None` where they are the same
+/// but for how often they were written, and for what is estimated.
+pub fn difference(one: Option<Value>, other: Option<Value>) -> Option<(String, Option<Value>, Option<Value>)> {
+    first_difference(answer_of(one), answer_of(other))
 }
 
 /// What is shown, but for how often it was written.

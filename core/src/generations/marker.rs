@@ -82,10 +82,20 @@ pub async fn write(
     expected: Option<u64>,
     marker: Marker,
 ) -> Result<Read, LedgerError> {
-    let state = serde_json::to_vec(&marker).map_err(|error| LedgerError::Refused(error.to_string()))?;
-    let write = AggregateWrite { id: id_of(subscription), expected, content: Some(Content::of(state)) };
+    let write = to_write(subscription, expected, &marker, true)?;
     ledger.commit(Commit { aggregates: vec![write], keys: Vec::new() }).await?;
     Ok(Read { marker, version: Some(expected.unwrap_or(0) + 1) })
+}
+
+/// The write of a marker, or only the condition that it is as it was read.
+pub(super) fn to_write(
+    subscription: &str,
+    expected: Option<u64>,
+    marker: &Marker,
+    is_written: bool,
+) -> Result<AggregateWrite, LedgerError> {
+    let state = serde_json::to_vec(marker).map_err(|error| LedgerError::Refused(error.to_string()))?;
+    Ok(AggregateWrite { id: id_of(subscription), expected, content: is_written.then(|| Content::of(state)) })
 }
 
 /// The markers as this process read them last.

@@ -71,6 +71,7 @@ macro_rules! ledger_contract {
             leases_keys_and_attempts_are_independent,
             a_list_holds_one_kind_of_one_tenant,
             a_list_holds_at_most_what_was_asked_for,
+            a_state_that_is_dropped_is_not_listed_and_the_one_behind_it_is,
             a_ping_is_answered,
         }
     };
@@ -860,6 +861,24 @@ pub async fn a_list_holds_at_most_what_was_asked_for(ledger: &dyn Ledger) {
         let listed = ledger.list(&tenant, "program", limit).await.unwrap();
         assert_eq!(listed.len(), limit.min(300));
     }
+}
+
+/// However many were dropped before it: a program that drops page by page comes to the end.
+pub async fn a_state_that_is_dropped_is_not_listed_and_the_one_behind_it_is(ledger: &dyn Ledger) {
+    let tenant = new_tenant();
+    let ids: Vec<AggregateId> = (0..90).map(|n| program(&tenant, &format!("{n:02}"))).collect();
+    commit(ledger, ids.iter().map(|id| write(id, None, "x")).collect::<Vec<_>>(), []).await.unwrap();
+    let (last, others) = ids.split_last().expect("there are many");
+    for id in others {
+        let nothing = AggregateWrite { id: id.clone(), expected: Some(1), content: Some(Content::default()) };
+        commit(ledger, [nothing], []).await.unwrap();
+    }
+    for limit in [1, 16, usize::MAX] {
+        let listed = ledger.list(&tenant, "program", limit).await.unwrap();
+        assert_eq!(listed, [(last.clone(), stored(1, "x").unwrap())]);
+    }
+    let dropped = StoredAggregate { version: 2, content: Content::default() };
+    assert_eq!(load_aggregate(ledger, &others[0]).await, Some(dropped));
 }
 
 /// And writes nothing.

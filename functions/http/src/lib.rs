@@ -8,7 +8,6 @@ pub mod config;
 pub mod groups;
 pub mod path;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -20,12 +19,11 @@ use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Response, uri};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, LambdaEvent, Request, Service, service_fn};
 use lyceum_core::clock::Clock;
-use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
-use lyceum_core::process::Subscriber;
 use lyceum_core::subscription::Subscription;
 use lyceum_deployed::Given;
 use lyceum_deployed::keys::KeysByLook;
+use lyceum_deployed::release::{Made, Release};
 use lyceum_deployed::work::Here;
 use lyceum_functions::Ports;
 use lyceum_server::access::{Access, Claims};
@@ -34,7 +32,6 @@ use lyceum_server::config::Config;
 use lyceum_server::connect::{Connecting, Places, Purpose, Stores};
 use lyceum_server::http::{Part, Services, router_by_invocation};
 use lyceum_server::live::Live;
-use lyceum_server::rebuild::Rebuilds;
 use serde_json::{Value, json};
 
 use crate::config::HttpConfig;
@@ -199,22 +196,24 @@ pub async fn services(
         observer: metrics.clone(),
     };
     let ports = Ports { services, generator, audit: stores.audit.clone() };
-    let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
-    let build = |of: lyceum_functions::Function| {
-        let function = of.build_live(ports.clone(), &generations, catalog.clone(), config.process.clone());
-        (of.subscription.name, function)
-    };
-    let functions: BTreeMap<&'static str, Arc<dyn Subscriber>> = lyceum_functions::functions().map(build).collect();
     let Stores { event_log, .. } = &stores;
     let groups = Groups::new(&config.group, event_log.clone(), clock.clone());
     let prefix = config.group.clone();
-    let release: Vec<_> = lyceum_functions::functions().collect();
-    let replays = lyceum_deployed::replays::runner(config, &stores, &release, &ports, &generations, &catalog, &metrics);
-    let muted = lyceum_functions::functions()
-        .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), config.process.clone())));
+    let all: Vec<_> = lyceum_functions::functions().collect();
     // It is built by a process that stays; here is told how far it is.
     let group = move |of: &Subscription, topic: &str| format!("{prefix}-{}", of.mapping_group(topic));
-    let rebuilds = Arc::new(Rebuilds::new(event_log.clone(), generations, muted.collect(), Arc::new(group)));
+    let release = Release {
+        config,
+        stores: &stores,
+        ports: &ports,
+        catalog: &catalog,
+        metrics: &metrics,
+        functions: &all,
+        made: &all,
+        group: Arc::new(group),
+        alone_since_ms: None,
+    };
+    let Made { functions, rebuilds, replays } = release.make();
     let work = Here {
         functions: functions.clone(),
         groups: groups.by_topic(),

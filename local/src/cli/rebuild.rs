@@ -1,13 +1,17 @@
 //! `lyceum rebuild`: builds a projection anew from the log beside the live one, and swaps it in. The process that owns the data does the
 //! work, and goes on with it where this command is cut off.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lyceum_around::system_clock::SystemClock;
+use lyceum_core::clock::Clock;
 use lyceum_core::generations::building::{Build, Stage};
 use lyceum_server::rebuild::{Compared, Known, Planned};
+use lyceum_xapi::utc_time::UtcTime;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,8 +46,11 @@ pub(super) struct Options {
     /// Has nobody go on with the rebuild that is under way
     #[arg(long, group = "what")]
     cancel: bool,
+    /// Drops all generations that are neither live nor built, that one among them: there is no way back then
+    #[arg(long, group = "what")]
+    drop_old: bool,
     /// Does without records that the log has dropped already
-    #[arg(long, conflicts_with_all = ["compare", "back", "cancel"])]
+    #[arg(long, conflicts_with_all = ["compare", "back", "cancel", "drop_old"])]
     lacking: bool,
     /// How answers are printed
     #[arg(long, value_enum, default_value = "table")]
@@ -61,7 +68,8 @@ struct Answer {
 pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let (session, _runtime) = Session::open_processing(&options.data.data, &config).await?;
     let Some(name) = options.subscription.as_deref().filter(|name| *name != "status") else {
-        if options.dry_run || options.no_swap || options.compare || options.back || options.cancel || options.lacking {
+        let Options { dry_run, no_swap, compare, back, cancel, drop_old, lacking, .. } = options;
+        if dry_run || no_swap || compare || back || cancel || drop_old || lacking {
             bail!("name the subscription: `lyceum rebuild` alone lists them");
         }
         return show_status(&session, options.format).await;
@@ -73,6 +81,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
         () if options.dry_run => "plan",
         () if options.back => "back",
         () if options.cancel => "cancel",
+        () if options.drop_old => "drop",
         () => "start",
     };
     let body = json!({
@@ -81,6 +90,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<ExitCode> {
     let Answer { known, plan } = session.post(PATH, &body).await?;
     if let Some(plan) = plan {
         return show_plan(&plan, options.format);
+    }
+    if options.drop_old {
+        return show_dropping(&wait_for_dropping(&session, known).await?, options.format);
     }
     let generation = known.build.as_ref().map(|build| build.generation);
     let known = match options.cancel {
@@ -121,6 +133,26 @@ async fn wait(session: &Session, name: &str, generation: Option<u32>) -> Result<
     }
 }
 
+/// Waits until all is dropped whose time has come, or until that does not go on.
+async fn wait_for_dropping(session: &Session, mut known: Known) -> Result<Known> {
+    let bar = progress_line();
+    let is_due = |known: &Known| known.drops_from_ms.is_some_and(|from_ms| from_ms <= SystemClock.now_ms());
+    while is_due(&known) {
+        if let Some(why) = &known.dropping.failed {
+            bar.finish_and_clear();
+            bail!(
+                "generations of {} are not dropped yet: {why}. The process that owns the data goes on",
+                known.subscription
+            );
+        }
+        bar.set_message(format!("{} states are gone", known.dropping.states));
+        tokio::time::sleep(ASK_EVERY).await;
+        known = known_of(session, &known.subscription).await?;
+    }
+    bar.finish_and_clear();
+    Ok(known)
+}
+
 fn progress(known: &Known, build: &Build) -> String {
     let step = if known.is_held { "is swapped in" } else { "is built" };
     let left = known.left_ms.map(|left_ms| format!(", about {} s", left_ms.div_euclid(1_000) + 1)).unwrap_or_default();
@@ -145,7 +177,7 @@ async fn show_status(session: &Session, format: Format) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let known: Vec<Known> = read(answer["subscriptions"].clone())?;
-    let rows = known.into_iter().map(|known| {
+    let rows = known.iter().map(|known| {
         let build = known.build.as_ref();
         let name = |stage| match stage {
             Stage::Building => "building",
@@ -174,6 +206,46 @@ async fn show_status(session: &Session, format: Format) -> Result<ExitCode> {
         ("waits for", Side::Left),
     ];
     say!("{}", Table::new(head, rows).to_string().trim_end());
+    for line in known.iter().filter_map(to_be_dropped) {
+        say!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `0, 2`
+fn list(generations: &BTreeSet<u32>) -> String {
+    generations.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What is to be dropped, and when; nothing where all is done.
+fn to_be_dropped(known: &Known) -> Option<String> {
+    let from = UtcTime::from_millis(known.drops_from_ms?);
+    let (name, generations) = (&known.subscription, list(&known.dropping.generations));
+    let failed = known.dropping.failed.as_ref().map(|why| format!("; waits: {}", escape(why))).unwrap_or_default();
+    Some(format!("generations of {name} that are dropped from {from} on: {generations}{failed}"))
+}
+
+fn show_dropping(known: &Known, format: Format) -> Result<ExitCode> {
+    if format == Format::Json {
+        say!("{}", serde_json::to_string_pretty(known)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = &known.subscription;
+    match to_be_dropped(known) {
+        Some(line) => say!(
+            "{line}. Until then batches may go on that were begun in them; the process that owns the data drops them by itself. \
+             There is no way back to them any more"
+        ),
+        None if known.dropping.dropped.is_empty() => {
+            say!("nothing is to be dropped of {name}: generation {} is live", known.live);
+        }
+        None => say!(
+            "dropped are generations {} of {name}, with {} states in all; generation {} is live",
+            list(&known.dropping.dropped),
+            known.dropping.states,
+            known.live
+        ),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,14 +9,14 @@ use anyhow::Result;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::catalog::Catalog;
 use lyceum_core::clock::Clock;
-use lyceum_core::generations::marker::Generations;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::{Effect, Subscription};
+use lyceum_deployed::release::{Made, Release};
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
-use lyceum_functions::Ports;
+use lyceum_functions::{Function, Ports};
 use lyceum_lambda_event::event::{EventSource, SourceKind};
 use lyceum_log::LogObserver;
 use lyceum_server::access::Access;
@@ -141,32 +141,30 @@ impl Runtime {
             clock: clock.clone(),
             observer: Arc::new(Observers(observers)),
         };
-        let mut functions = BTreeMap::new();
         let mut invoked_by_name = BTreeMap::new();
         let mut mappings = Vec::new();
         let mut elsewhere = remote::connect(&config.functions)?;
         let secrets = config.server.stores.secrets.as_ref();
         let generator = lyceum_connect::generator::connect(&config.server.generator, secrets)?;
         let ports = Ports { services, generator, audit: stores.audit.clone() };
-        let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
-        let replays = lyceum_deployed::replays::runner(
-            &config.server,
-            &stores,
-            &config.release,
-            &ports,
-            &generations,
-            &catalog,
-            &metrics,
-        );
-        let mut muted = Vec::new();
-        for of in &config.release {
-            let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
-            if subscription.effect == Effect::Audit && !config.audits {
-                continue;
-            }
-            muted.push((subscription, of.muted(ports.clone(), catalog.clone(), config_of_process.clone())));
-            let function = of.build_live(ports.clone(), &generations, catalog.clone(), config_of_process);
-            functions.insert(subscription.name, function.clone());
+        let is_made = |of: &&Function| of.subscription.effect != Effect::Audit || config.audits;
+        let made: Vec<Function> = config.release.iter().filter(is_made).copied().collect();
+        let group = config.server.group.clone();
+        let release = Release {
+            config: &config.server,
+            stores: &stores,
+            ports: &ports,
+            catalog: &catalog,
+            metrics: &metrics,
+            functions: &config.release,
+            made: &made,
+            group: Arc::new(move |of: &Subscription, _: &str| group_of(&group, of.name)),
+            // Nobody shares what is embedded: whoever processed before has ended.
+            alone_since_ms: embedded_dynamodb.is_some().then(|| clock.now_ms()),
+        };
+        let Made { functions, rebuilds, replays } = release.make();
+        for subscription in made.iter().map(|of| of.subscription) {
+            let Some(function) = functions.get(subscription.name).cloned() else { continue };
             let invoked: Arc<dyn Invoke> = match elsewhere.remove(subscription.name) {
                 Some(remote) => remote,
                 None => {
@@ -180,9 +178,6 @@ impl Runtime {
                 mappings.push(Arc::new(EventSourceMapping::new(mapping, stores.event_log.clone(), invoked.clone())?));
             }
         }
-        let group = config.server.group.clone();
-        let group = Arc::new(move |of: &Subscription, _: &str| group_of(&group, of.name));
-        let rebuilds = Arc::new(Rebuilds::new(stores.event_log.clone(), generations, muted, group));
         let pipeline = Pipeline {
             event_log: stores.event_log.clone(),
             mappings,

@@ -3,7 +3,8 @@
 //! It knows all functions, for what is kept and what a record is about, and runs none: who consumes is said by whoever runs the process.
 
 pub mod keys;
-pub mod replays;
+pub mod release;
+mod replays;
 pub mod work;
 
 use std::collections::BTreeMap;

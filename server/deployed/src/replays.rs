@@ -14,7 +14,7 @@ use lyceum_server::connect::Stores;
 use lyceum_server::replay::{KEYS_AGE, Runner, Sources, Subscribers};
 
 /// What runs them.
-pub fn runner(
+pub(crate) fn runner(
     config: &Config,
     stores: &Stores,
     release: &[Function],

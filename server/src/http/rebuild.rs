@@ -65,7 +65,7 @@ pub(super) async fn act(
     let wanted = Wanted { swaps: swap, lacking };
     let plan = match action {
         Action::Plan => Some(rebuilds.plan(&subscription, wanted).await?),
-        Action::Start | Action::Back | Action::Cancel => None,
+        Action::Start | Action::Back | Action::Cancel | Action::Drop => None,
     };
     let known = rebuilds.act(&subscription, action, wanted).await?;
     Ok(Json(json!({ "known": known, "plan": plan })))

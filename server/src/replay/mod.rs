@@ -39,13 +39,12 @@ mod running;
 mod store;
 mod targets;
 
+pub use lyceum_core::ports::ledger::KEYS_AGE;
 pub use running::Ended;
 pub use store::Run;
 use store::{Runs, Written, no_run};
 pub use targets::{MakeSubscriber, Subscribers};
 
-/// So old keys become by default; what is older is forgotten, and would have its effect twice.
-pub const KEYS_AGE: Duration = Duration::from_secs(45 * 24 * 60 * 60);
 /// So many entries of the audit log are asked for at once.
 const ENTRIES: usize = 1_000;
 /// So long a dry run reads to count what matches; what it has not read by then it says.

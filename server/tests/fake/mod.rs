@@ -38,7 +38,7 @@ use lyceum_server::dead_letters::violations::{Broken, Series, ViolationFilter, V
 use lyceum_server::http::Services;
 use lyceum_server::live::Live;
 use lyceum_server::questions::{About, Analytics, AskError, Keys, Span, State};
-use lyceum_server::rebuild::Rebuilds;
+use lyceum_server::rebuild::{self, Rebuilds};
 use lyceum_server::work::{Prepared, Summary, Watch, Work};
 use lyceum_testing::clock::ManualClock;
 use lyceum_testing::memory::ledger::MemoryLedger;
@@ -721,7 +721,15 @@ fn rebuilds(ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds>
         .map(|of| (of.subscription, of.muted(ports.clone(), catalog.clone(), <_>::default())))
         .collect();
     let generations = Arc::new(Generations::new(ledger.clone(), clock.clone()));
-    Arc::new(Rebuilds::new(log.clone(), generations, muted, Arc::new(|of, _| of.name.to_owned())))
+    Arc::new(Rebuilds::new(rebuild::Sources {
+        log,
+        generations,
+        subscriptions: muted,
+        group: Arc::new(|of, _| of.name.to_owned()),
+        analytics: Arc::new(FakeAnalytics { platform: json!({}), tenants: Vec::new() }),
+        default_tenant: "acme".to_owned(),
+        alone_since_ms: None,
+    }))
 }
 
 /// The audit log reads what there is.

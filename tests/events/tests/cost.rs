@@ -12,9 +12,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use bytes::Bytes;
 use lyceum_core::clock::Clock;
 use lyceum_core::outcome::{Observer, Outcome, Report};
-use lyceum_core::ports::ledger::{
-    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
-};
+use lyceum_core::ports::ledger::{AggregateId, Commit, Ledger, LedgerError};
 use lyceum_core::process::{ProcessConfig, Services};
 use lyceum_core::record::Record;
 use lyceum_dynamodb::{CapacitySnapshot, DynamoDbLedger, LedgerOptions, Operation};
@@ -24,6 +22,7 @@ use lyceum_events_tests::world::{BEGINNING_MS, World};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::event::{EventSource, write_event};
 use lyceum_lambda_event::handler::handle;
+use lyceum_testing::handing::{HandOn, Handing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -116,13 +115,9 @@ struct Written {
 }
 
 #[async_trait]
-impl Ledger for Written {
-    async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
-        self.ledger.load(aggregates, keys).await
-    }
-
-    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.ledger.load_settled_keys(keys).await
+impl HandOn for Written {
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
@@ -130,27 +125,6 @@ impl Ledger for Written {
             commit.aggregates.iter().filter_map(|of| Some((of.id.clone(), of.content.clone()?.state?))).collect();
         self.states.lock().unwrap().push(states);
         self.ledger.commit(commit).await
-    }
-
-    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.ledger.count_attempt(key, epoch).await
-    }
-
-    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
-        self.ledger.claim(key, holder, now_ms, until_ms).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &str,
-        kind: &str,
-        most: usize,
-    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.ledger.list(tenant, kind, most).await
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        self.ledger.ping().await
     }
 }
 
@@ -195,7 +169,7 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
     let world = World::new();
     let ledger = database.ledger(Arc::new(StoppedClock)).await.unwrap();
     let ledger = Arc::new(ledger.counting_in(Arc::default(), world.catalog.families()));
-    let written = Arc::new(Written { ledger: ledger.clone(), states: Mutex::default() });
+    let written = Arc::new(Handing(Written { ledger: ledger.clone(), states: Mutex::default() }));
     let services = Services {
         event_log: world.event_log.port(),
         ledger: written.clone(),
@@ -217,13 +191,13 @@ async fn measure(load: &Load, batch: usize) -> (CapacitySnapshot, Vec<Vec<(Aggre
         }
         if number == 0 {
             before = ledger.capacity();
-            written.states.lock().unwrap().clear();
+            written.0.states.lock().unwrap().clear();
         }
     }
     let consumed = ledger.capacity().since(&before);
     let of_family = ledger.capacity_by_family().remove(load.family).unwrap().since(&before);
     assert_eq!(of_family, consumed, "all of it is the family's");
-    let states = std::mem::take(&mut *written.states.lock().unwrap());
+    let states = std::mem::take(&mut *written.0.states.lock().unwrap());
     (consumed, states)
 }
 

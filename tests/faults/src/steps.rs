@@ -12,13 +12,11 @@ use lyceum_core::ports::Effect;
 use lyceum_core::ports::event_log::{
     Administer, Change, EventLogError, Follow, Membership, OffsetRange, Publish, TopicSpec,
 };
-use lyceum_core::ports::ledger::{
-    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
-};
+use lyceum_core::ports::ledger::{AggregateId, Commit, KeyId, Ledger, LedgerError, Loaded};
 use lyceum_core::record::{NewRecord, Position, Record};
+use lyceum_testing::handing::HandOn;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::worker::Planted;
 
@@ -125,7 +123,11 @@ pub fn without_the_next_releases_fields(state: &mut Value) {
 }
 
 #[async_trait]
-impl Ledger for CrashingLedger {
+impl HandOn for CrashingLedger {
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.inner
+    }
+
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         let mut loaded = self.inner.load(aggregates, keys).await?;
         for stored in loaded.aggregates.iter_mut().flatten() {
@@ -141,10 +143,6 @@ impl Ledger for CrashingLedger {
         Ok(loaded)
     }
 
-    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.inner.load_settled_keys(keys).await
-    }
-
     async fn commit(&self, mut commit: Commit) -> Result<(), LedgerError> {
         self.death.reach(Step::BeforeState);
         for write in &mut commit.aggregates {
@@ -158,27 +156,6 @@ impl Ledger for CrashingLedger {
             self.death.reach(Step::AfterState);
         }
         answer
-    }
-
-    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.inner.count_attempt(key, epoch).await
-    }
-
-    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
-        self.inner.claim(key, holder, now_ms, until_ms).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &str,
-        kind: &str,
-        limit: usize,
-    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.inner.list(tenant, kind, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        self.inner.ping().await
     }
 }
 

@@ -20,6 +20,7 @@ use lyceum_core::process::{ProcessConfig, Services, Subscriber};
 use lyceum_event_source_mapping::{Backoff, Destination, EventSourceMapping, Invoke, InvokeError, MappingConfig};
 use lyceum_functions::REGISTRY;
 use lyceum_lambda_event::handler::handle;
+use lyceum_testing::handing::Handing;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::task::JoinSet;
@@ -102,12 +103,12 @@ async fn work(order: Order) -> Result<()> {
     let polled = crashing(order.addresses.connect_log(secrets.as_ref())?);
     let services = Services {
         event_log: crashing(log),
-        ledger: Arc::new(CrashingLedger {
+        ledger: Arc::new(Handing(CrashingLedger {
             inner: ledger,
             death: death.clone(),
             release: order.release,
             defect: order.defect,
-        }),
+        })),
         statements: Arc::new(Wrapped::around(statements, death.clone())),
         schemas: None,
         clock: clock.clone(),

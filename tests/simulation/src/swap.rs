@@ -21,14 +21,13 @@ use lyceum_core::outcome::Outcome;
 use lyceum_core::ports::event_log::{
     Administer, EventLogError, Follow, Membership, OffsetRange, Publish, Retention, TopicSpec,
 };
-use lyceum_core::ports::ledger::{
-    AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredAggregate, StoredKey,
-};
+use lyceum_core::ports::ledger::{AggregateId, Claim, Commit, KeyId, Ledger, LedgerError, Loaded, StoredKey};
 use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::ports::statements::{StatementDocument, StatementsError, StoreDocuments, StoreOutcome};
 use lyceum_core::process::{CountedProcessor, Delivery, ProcessConfig, Services, StatefulProcessor, Subscriber};
 use lyceum_core::record::{Header, NewRecord, Position, Record, header_text};
 use lyceum_core::subscription::Subscription;
+use lyceum_testing::handing::{HandOn, Handing};
 use lyceum_testing::memory::event_log::MemoryEventLog;
 use lyceum_testing::memory::ledger::MemoryLedger;
 use lyceum_testing::memory::statements::MemoryStatements;
@@ -102,7 +101,11 @@ impl Clock for Time {
 struct Slow<P>(Arc<P>);
 
 #[async_trait]
-impl Ledger for Slow<MemoryLedger> {
+impl HandOn for Slow<MemoryLedger> {
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.0
+    }
+
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         pause().await;
         let loaded = self.0.load(aggregates, keys).await;
@@ -122,26 +125,9 @@ impl Ledger for Slow<MemoryLedger> {
         committed
     }
 
-    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.0.count_attempt(key, epoch).await
-    }
-
     async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
         pause().await;
         self.0.claim(key, holder, now_ms, until_ms).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &str,
-        kind: &str,
-        limit: usize,
-    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.0.list(tenant, kind, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        Ok(())
     }
 }
 
@@ -247,7 +233,7 @@ impl Stores {
     fn services(&self) -> Services {
         Services {
             event_log: Arc::new(Slow(self.log.clone())),
-            ledger: Arc::new(Slow(self.ledger.clone())),
+            ledger: Arc::new(Handing(Slow(self.ledger.clone()))),
             statements: Arc::new(Slow(self.statements.clone())),
             schemas: Some(Arc::new(Registry)),
             clock: self.time.clone(),
@@ -409,7 +395,7 @@ fn worker(
     let ttl = if planted == Some(Planted::OldMarkers) { TTL * 40 } else { TTL };
     let services = stores.services();
     let ledger = match planted {
-        Some(Planted::NoHold) => Arc::new(NoHold(Slow(stores.ledger.clone()))) as Arc<dyn Ledger>,
+        Some(Planted::NoHold) => Arc::new(Handing(NoHold(Handing(Slow(stores.ledger.clone()))))) as Arc<dyn Ledger>,
         _ => services.ledger.clone(),
     };
     let generations = Arc::new(Generations::with_ttl(ledger, stores.time.clone(), ttl));
@@ -508,7 +494,7 @@ pub fn run(seed: u64, planted: Option<Planted>) -> (Happened, Option<String>) {
 /// What differs from what one worker alone makes of the same log.
 fn violation(stores: &Stores, repeats: bool) -> Option<String> {
     let alone = Stores::new(stores.subscription, answer(stores.log.offsets(stores.topic)).ok()?.len() as i32);
-    let function = alone.make(false)(Arc::new(Slow(alone.ledger.clone())));
+    let function = alone.make(false)(Arc::new(Handing(Slow(alone.ledger.clone()))));
     for record in stores.records(stores.topic) {
         let invocation = function.invocation(i64::MAX);
         let batch = [Delivery::Record(record)];
@@ -542,10 +528,14 @@ fn violation(stores: &Stores, repeats: bool) -> Option<String> {
 }
 
 /// A ledger in which nobody sees that a subscription is held.
-struct NoHold(Slow<MemoryLedger>);
+struct NoHold(Handing<Slow<MemoryLedger>>);
 
 #[async_trait]
-impl Ledger for NoHold {
+impl HandOn for NoHold {
+    fn ledger(&self) -> &dyn Ledger {
+        &self.0
+    }
+
     async fn load(&self, aggregates: &[AggregateId], keys: &[KeyId]) -> Result<Loaded, LedgerError> {
         let mut loaded = self.0.load(aggregates, keys).await?;
         for stored in loaded.aggregates.iter_mut().flatten() {
@@ -557,35 +547,6 @@ impl Ledger for NoHold {
             }
         }
         Ok(loaded)
-    }
-
-    async fn load_settled_keys(&self, keys: &[KeyId]) -> Result<Vec<Option<StoredKey>>, LedgerError> {
-        self.0.load_settled_keys(keys).await
-    }
-
-    async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
-        self.0.commit(commit).await
-    }
-
-    async fn count_attempt(&self, key: &KeyId, epoch: u32) -> Result<u32, LedgerError> {
-        self.0.count_attempt(key, epoch).await
-    }
-
-    async fn claim(&self, key: &KeyId, holder: Uuid, now_ms: i64, until_ms: i64) -> Result<Claim, LedgerError> {
-        self.0.claim(key, holder, now_ms, until_ms).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &str,
-        kind: &str,
-        limit: usize,
-    ) -> Result<Vec<(AggregateId, StoredAggregate)>, LedgerError> {
-        self.0.list(tenant, kind, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), LedgerError> {
-        Ok(())
     }
 }
 

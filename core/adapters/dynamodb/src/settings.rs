@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lyceum_core::environment::{Reading, Table, Variable, milliseconds, optional, text};
+use lyceum_core::ports::ledger::KEYS_AGE;
 use uuid::Uuid;
 
 const AWS_ENDPOINT_URL_DYNAMODB: Variable<Option<String>> = optional(
@@ -47,7 +48,7 @@ impl Default for LedgerOptions {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
-            key_ttl: 45 * DAY,
+            key_ttl: KEYS_AGE,
             attempts_ttl: 8 * DAY,
             call_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),

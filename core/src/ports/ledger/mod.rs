@@ -4,6 +4,7 @@
 //! What each part is for stands in ARCHITECTURE.md, "How an effect happens once".
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -261,6 +262,9 @@ impl LedgerError {
         !matches!(self, Self::Refused(_) | Self::Unusable(_))
     }
 }
+
+/// So long after its last write a key is kept at least. What is older is not replayed to who has keys, or it would have its effect twice.
+pub const KEYS_AGE: Duration = Duration::from_secs(45 * 24 * 60 * 60);
 
 /// Aggregates and idempotency keys.
 #[async_trait]

@@ -14,6 +14,7 @@ use lyceum_events_tests::statements::{
     BOOKINGS, STATEMENTS, booking, plain, probe_record, raw_record, record, with_header,
 };
 use lyceum_events_tests::world::{World, outcomes};
+use lyceum_testing::handing::Handing;
 use serde_json::{Value, json};
 
 type Break = fn(Services) -> Services;
@@ -24,7 +25,7 @@ fn short_store(services: Services) -> Services {
 }
 
 fn short_ledger(services: Services) -> Services {
-    let ledger: Arc<dyn Ledger> = Arc::new(Short::<dyn Ledger>(services.ledger));
+    let ledger: Arc<dyn Ledger> = Arc::new(Handing(Short::<dyn Ledger>(services.ledger)));
     Services { ledger, ..services }
 }
 
