@@ -20,7 +20,7 @@ use serde_json::json;
 
 mod audited;
 mod broken;
-mod learning;
+pub(crate) mod learning;
 mod states;
 
 use audited::{Audited, Published};

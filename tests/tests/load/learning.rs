@@ -37,7 +37,7 @@ struct Concept {
 }
 
 /// All of them.
-pub(super) struct Profiles {
+pub(crate) struct Profiles {
     schema: Schema,
     learners: HashMap<String, Learner>,
     concepts: BTreeMap<String, Concept>,
@@ -64,7 +64,7 @@ impl Profiles {
     }
 
     /// Counts what must be applied.
-    pub(super) fn add(&mut self, made: &Made) {
+    pub(crate) fn add(&mut self, made: &Made) {
         let Some(value) = made.value.as_ref().filter(|_| made.family == "learning" && made.outcome == Outcome::Applied)
         else {
             return;
@@ -109,7 +109,7 @@ impl Profiles {
     }
 
     /// That the process shows the same.
-    pub(super) async fn compare(mut self, server: &Server) {
+    pub(crate) async fn compare(mut self, server: &Server) {
         for (id, learner) in &self.learners {
             let shown = show(server, "learner", id).await;
             let (first_ms, last_ms) = learner.seen.expect("it was seen");
@@ -177,7 +177,7 @@ fn rate(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| part as f64 / all as f64)
 }
 
-pub(super) async fn show(server: &Server, kind: &str, id: &str) -> Value {
+pub(crate) async fn show(server: &Server, kind: &str, id: &str) -> Value {
     let (status, shown) = server.get(&format!("/api/state/{kind}/{id}?tenant={TENANT}"), None).await;
     assert_eq!(status, 200, "{kind} {id}: {shown}");
     shown
