@@ -139,6 +139,7 @@ impl Process {
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock.clone()));
         let release: Vec<_> = lyceum_functions::functions().collect();
         let replays = replays::runner(&config.server, &stores, &release, &ports, &generations, &catalog, &metrics);
+        let replays = Arc::new(replays);
         let build = |of: lyceum_functions::Function| {
             let process = config.server.process.clone();
             let function = of.build_live(ports.clone(), &generations, catalog.clone(), process);

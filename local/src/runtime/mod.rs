@@ -158,6 +158,7 @@ impl Runtime {
             &catalog,
             &metrics,
         );
+        let replays = Arc::new(replays);
         let mut muted = Vec::new();
         for of in &config.release {
             let (subscription, config_of_process) = (of.subscription, config.server.process.clone());
