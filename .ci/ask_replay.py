@@ -93,8 +93,10 @@ def expect(what, found, wanted):
 
 
 def created(name):
-    return {"id": str(uuid.uuid4()), "actor": {"mbox": f"mailto:{name}@smoke.invalid"}, "verb": {"id": "http://nlj.platform/verbs/created"},
-            "object": {"id": f"http://nlj.platform/activities/program/{name}"}, "timestamp": "2026-03-02T08:15:00Z"}
+    return {"id": str(uuid.uuid4()), "actor": {"objectType": "Agent", "name": "Smoke", "mbox": f"mailto:{name}@smoke.invalid"},
+            "verb": {"id": "http://nlj.platform/verbs/created", "display": {"en": "created"}},
+            "object": {"objectType": "Activity", "id": f"http://nlj.platform/activities/program/{name}", "definition": {"name": {"en": name}}},
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def publish(events):
@@ -177,7 +179,9 @@ def replays(outputs, api, token, operator):
     status, resumed = ask(api, token, "POST", f"/api/replays/{replay}/resume")
     expect("resumed", (status, resumed.get("state")), (200, "running"))
     run = ended(api, token, replay)
-    expect("its end", (run["state"], run["counts"]["sent"]), ("done", 8))
+    if (run["state"], run["counts"]["sent"]) != ("done", 8):
+        sys.exit(f"FAILED: its end: {run}")
+    print("its end: done, 8 of 8")
     for name in names:
         status, _ = ask(api, token, "GET", f"/api/state/program/{name}")
         if status != 200:
