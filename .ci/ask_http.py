@@ -1,4 +1,4 @@
-"""The functions behind HTTP of a deployed stack, asked through the stand-in's API Gateway: `ask_http.py tokens STACK TOKEN`, or `ask_http.py claims STACK PORT`.
+"""The functions behind HTTP of a deployed stack, asked through the stand-in's API Gateway: `ask_http.py tokens STACK TOKEN PATH…`, with paths that answer there, or `ask_http.py claims STACK PORT`.
 
 What infra/smoke does not ask: that paths, queries and bodies arrive, who is refused, by tokens and by the claims of JSON Web Tokens, and that an
 invocation by hand, of payload format 2.0, is answered as a request is.
@@ -43,13 +43,13 @@ def expect(what, found, wanted, detail=b""):
     print(f"{what}: {found}")
 
 
-def by_tokens(stack, token):
+def by_tokens(stack, token, *more):
     outputs = outputs_of(stack)
     api = outputs["ApiId"]
     for path, status in [("/health", 200), ("/health/live", 200), ("/openapi.json", 200), ("/api/tenants", 401), ("/no/such/path", 404)]:
         found, _, body = ask(api, "GET", path)
         expect(f"GET {path}", found, status, body)
-    for path in ["/", "/docs", "/asyncapi.json", "/events/status", "/dead-letters", "/api/validation", "/api/audit?limit=1"]:
+    for path in ["/", "/docs", "/asyncapi.json", "/events/status", "/dead-letters", "/api/validation", "/replays", *more]:
         found, _, body = ask(api, "GET", path, token)
         expect(f"GET {path} with a token", found, 200, body)
     # An id with slashes and spaces, which the API hands on decoded: the answer names it as it was sent.

@@ -227,6 +227,8 @@ def beside(folder):
     tokens = {"ApiTokensSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tokens"}
     for name, binaries in wanted.items():
         os.chdir(folder)
+        # As `sam build` does, which is given no parameter.
+        SamLocalStackProvider.get_stacks(name, parameter_overrides={}, language_extensions_enabled=True)
         stacks, _ = SamLocalStackProvider.get_stacks(name, parameter_overrides=given, language_extensions_enabled=True)
         found = {of.full_path: of for of in SamFunctionProvider(stacks).get_all()}
         assert {path: of.metadata["BuildProperties"]["Binary"] for path, of in found.items()} == binaries, f"{name}: SAM builds {list(found)}"
@@ -234,6 +236,8 @@ def beside(folder):
         assert sources == {(folder / "functions/lambda").resolve()}, f"{name}: {sources}"
         template = load(folder, name)
         own = tokens if name == "infra/http.yaml" else {}
+        loops = {key.removeprefix("Fn::ForEach::") for key in template["Resources"] if key.startswith("Fn::ForEach::")}
+        assert not loops & template["Resources"].keys(), f"{name}: CloudFormation takes no loop that is called as a resource: {loops}"
 
         def version(change):
             resources = expanded(template, {**given, **own, **change})[0]["Resources"]
@@ -243,7 +247,7 @@ def beside(folder):
         assert len(first) == len(binaries)
         changes = [{"Release": "1"}, {"LogLevel": "debug"}, {"MemoryMegabytes": "1024"}, {"ElasticsearchUrl": "https://other.example"}, {"KmsKeyArn": KEY},
                    {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}, {"DefaultTenant": "other"}, {"LedgerTable": "other"}, {"Name": "other"}]
-        changes += [{"OidcTenantClaim": "custom:tenant"}, {"AllowedOrigins": "https://a.example"}, {"ReservedConcurrency": "5"}] if own else [{"FailedBucket": "other-bucket"}]
+        changes += [{"OidcTenantClaim": "custom:tenant"}, {"ReplayMachineArn": "arn:aws:states:eu-central-1:123456789012:stateMachine:a"}, {"AllowedOrigins": "https://a.example"}, {"ReservedConcurrency": "5"}] if own else [{"FailedBucket": "other-bucket"}]
         versions = [first, *map(version, changes)]
         assert len(set(versions)) == len(versions), f"{name}: of {changes} one publishes no version"
         for change in [{}, {"LogRetentionDays": "7"}, {"AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:a"}]:

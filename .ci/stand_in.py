@@ -1,8 +1,9 @@
 """Starts ministack, with what AWS does and it does not: CloudFormation applies the transforms of a stack's template where the stack is
-one of another stack, too; and Lambda runs a function on the machine that its binary is for, here by the emulator of FUNCTIONS_UNDER
+one of another stack, too, and splits texts in conditions; and Lambda runs a function on the machine that its binary is for, here by the emulator of FUNCTIONS_UNDER
 where that is set (`qemu-aarch64-static -L ROOT`)."""
 
 import os
+import re
 import shlex
 import subprocess
 import threading
@@ -25,7 +26,22 @@ def transform_and_resolve(template, given, *previous):
             under_way.transform = False
         template.clear()
         template.update(transformed)
-    return resolve(template, given, *previous)
+    parameters = resolve(template, given, *previous)
+    if "Conditions" in template:
+        template["Conditions"] = split(template["Conditions"], parameters)
+    return parameters
+
+
+def split(value, parameters):
+    """The same with every Fn::Split of a Fn::Sub of parameters done."""
+    if isinstance(value, list):
+        return [split(part, parameters) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"Fn::Split"}:
+        delimiter, text = value["Fn::Split"]
+        return re.sub(r"\$\{(\w+)\}", lambda found: str(parameters[found[1]]["Value"]), text["Fn::Sub"]).split(delimiter)
+    return {name: split(part, parameters) for name, part in value.items()}
 
 
 engine._resolve_parameters = transform_and_resolve

@@ -16,7 +16,7 @@ use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::Subscription;
 use lyceum_deployed::Given;
 use lyceum_deployed::keys::KeysByLook;
-use lyceum_deployed::release::{Made, Release};
+use lyceum_deployed::release::{Lives, Made, Release};
 use lyceum_deployed::work::{Endings, Here, time_limit};
 use lyceum_functions::Ports;
 use lyceum_log::LogObserver;
@@ -156,6 +156,7 @@ impl Process {
             made: &all,
             group: Arc::new(group),
             alone_since_ms: None,
+            lives: Lives::On,
         };
         let Made { functions, rebuilds, replays } = release.make();
         let memberships: Vec<(Membership, Arc<Board>)> =

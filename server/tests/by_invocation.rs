@@ -309,7 +309,13 @@ async fn every_door_asks_for_its_role_of_a_token_and_of_claims_alike() {
         }
     };
     // What shows or moves every tenant's is for whoever may see every tenant.
-    let of_all = ["/api/topics/{topic}/records", "/api/dead-letters/import", "/api/rebuild", "/api/rebuild/compare"];
+    let of_all = [
+        "/api/topics/{topic}/records",
+        "/api/dead-letters/import",
+        "/api/rebuild",
+        "/api/rebuild/compare",
+        "/api/reconcile",
+    ];
     for route in served() {
         let place = format!("{} {}", route.method, route.path);
         let anonymous = by_invocation(&fakes, Part::Whole, &example(route, By::Nobody), true).await;
@@ -526,4 +532,59 @@ async fn the_replay_function_sends_letters_again_by_the_handlers_of_http_and_han
     assert!(error.to_string().contains("leave wait out"), "{error:#}");
     let error = replay.run(task(json!({"redrive": {"topics": "x"}})), long).await.unwrap_err();
     assert!(error.to_string().contains("400"), "{error:#}");
+}
+
+#[tokio::test]
+async fn the_replay_function_begins_a_replay_once_and_goes_on_with_it_part_by_part() {
+    let fakes = busy(access()).await;
+    let replay = replay(&fakes, &[]);
+    let long = std::time::Duration::from_secs(840);
+    // The academy has this one under way already, as after a call whose answer was lost.
+    let request = serde_json::to_value(fake::replay()).unwrap();
+    let id = fake::replay().id();
+    let none_left = replay.run(task(json!({"replay": request})), std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(serde_json::to_value(&none_left).unwrap()["next"], json!({"run": id}));
+    assert_eq!((none_left.is_done, none_left.pause_seconds), (false, 0));
+    let done = replay.run(none_left.next.unwrap(), long).await.unwrap();
+    assert!(done.is_done && done.failed.is_none() && done.counts.matched > 0, "{done:?}");
+    assert_eq!(done.counts.matched, done.counts.replayed);
+
+    let to = |target: Value| json!({"replay": {"topics": [BOOKINGS], "target": target}});
+    for (asked, hint) in [
+        (to(json!({"subscriber": {"name": "nobody"}})), "nobody"),
+        (to(json!({"file": {"place": "s3://bucket/out"}})), "writes no files"),
+        (json!({"run": "00000000-0000-0000-0000-000000000007"}), "there is no replay"),
+    ] {
+        let done = replay.run(task(asked.clone()), long).await.unwrap();
+        assert!(done.is_done && done.failed.as_ref().is_some_and(|told| told.contains(hint)), "{asked}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_another_process_is_at_work_on_is_looked_at_again_when_its_lease_is_over() {
+    let fakes = busy(access()).await;
+    let id = fake::replay().id();
+    let lease = lyceum_core::ports::ledger::KeyId::of("*", "replay", id);
+    let until = fake::NOW_MS + 60_000;
+    fakes.services.ledger.claim(&lease, uuid::Uuid::from_u128(9), fake::NOW_MS, until).await.unwrap();
+    let replay = replay(&fakes, &[]);
+    let done = replay.run(task(json!({"run": id})), std::time::Duration::from_secs(840)).await.unwrap();
+    assert_eq!((done.is_done, done.pause_seconds, done.counts.matched), (false, 120, 0));
+    assert_eq!(serde_json::to_value(done.next).unwrap(), json!({"run": id}));
+}
+
+#[tokio::test]
+async fn the_replay_function_compares_log_and_stores_and_says_what_somebody_is_to_look_at() {
+    let fakes = busy(access()).await;
+    let replay = replay(&fakes, &[]);
+    let long = std::time::Duration::from_secs(840);
+    let topics = json!({"topics": [BOOKINGS]});
+    let done = replay.run(task(json!({"reconcile": {"request": topics}})), long).await.unwrap();
+    let report = done.report.as_ref().unwrap();
+    assert!(done.is_done && report.records > 0, "{done:?}");
+    assert_eq!(done.failed.is_some(), report.total() > 0 || !report.is_complete, "{done:?}");
+    for wrong in [json!({"request": {"topics": ["no.such.topic"]}}), json!({"last_hours": 0})] {
+        let done = replay.run(task(json!({"reconcile": wrong})), long).await.unwrap();
+        assert!(done.is_done && done.failed.is_some(), "{wrong}: {done:?}");
+    }
 }

@@ -624,3 +624,77 @@ async fn what_cannot_be_done_is_said_before_anything_is_begun() {
     assert!(process.begin(request(file()), &operator()).await.is_ok());
     assert_eq!(process.list(None, 10).await.unwrap().len(), 1);
 }
+
+/// Somebody who goes on with runs, in memory: which turns were told, and what the next call answers.
+#[derive(Default)]
+struct Others {
+    told: Mutex<Vec<(Uuid, String)>>,
+    is_there: std::sync::atomic::AtomicBool,
+    fails: Mutex<Option<AskError>>,
+}
+
+#[async_trait]
+impl lyceum_server::replay::HandOver for Others {
+    fn check(&self) -> Result<(), AskError> {
+        let is_there = self.is_there.load(SeqCst);
+        if is_there { Ok(()) } else { Err(AskError::NotFound("nobody goes on with it".to_owned())) }
+    }
+
+    async fn hand_over(&self, run: Uuid, turn: &str) -> Result<(), AskError> {
+        self.told.lock().push((run, turn.to_owned()));
+        self.fails.lock().take().map_or(Ok(()), Err)
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_lives_by_its_invocations_has_each_turn_of_a_run_gone_on_with_by_others() {
+    let world = World::new().await;
+    let others = Arc::new(Others::default());
+    let process = || world.process(&Death::never()).by_invocation(Some(others.clone()));
+    let begin = async || process().begin(request(Target::Topic), &operator()).await;
+    let error = begin().await.unwrap_err();
+    assert!(matches!(error, AskError::NotFound(_)), "{error:?}");
+    assert_eq!(process().list(None, 10).await.unwrap(), [], "nothing is kept that nobody goes on with");
+    others.is_there.store(true, SeqCst);
+
+    // Nobody could be told: it is kept so that it can be resumed.
+    *others.fails.lock() = Some(AskError::Unavailable("throttled".to_owned()));
+    let error = begin().await.unwrap_err();
+    assert!(matches!(&error, AskError::Unavailable(told) if told.contains("resuming it tries again")), "{error:?}");
+    let id = others.told.lock()[0].0;
+    let kept = process().show(id, &operator()).await.unwrap();
+    assert_eq!(kept.state, State::Failed);
+    assert!(kept.reason.unwrap().contains("throttled"));
+    world.clock.advance(1_000);
+    let resumed = process().resume(id, &operator()).await.unwrap();
+    assert_eq!(resumed.state, State::Running);
+    let turns: BTreeSet<(Uuid, String)> = others.told.lock().iter().cloned().collect();
+    assert_eq!(turns.len(), 2, "each turn has a name of its own: {turns:?}");
+    assert!(turns.iter().all(|(_, turn)| turn.len() <= 80), "Step Functions takes no longer name");
+    assert_eq!(world.run(id).await.counts.sent, RECORDS as u64);
+
+    // What has nothing to do is done, and nobody is told.
+    let nothing = Request {
+        range: Range::Offsets(vec![OffsetsOf { from: Some(1_000), ..<_>::default() }]),
+        ..request(Target::Topic)
+    };
+    assert_eq!(process().begin(nothing, &operator()).await.unwrap().state, State::Done);
+    assert_eq!(others.told.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_process_that_lives_by_its_invocations_writes_files_into_buckets_alone() {
+    let world = World::new().await;
+    let to = |place: &str| request(Target::File { place: place.to_owned(), format: FileFormat::Jsonl });
+    let goes_on = world.process(&Death::never()).by_invocation(None);
+    let others = Arc::new(Others { is_there: true.into(), ..Others::default() });
+    let begins = world.process(&Death::never()).by_invocation(Some(others.clone()));
+    for process in [&goes_on, &begins] {
+        let told = process.begin(to("/tmp/out"), &operator()).await.unwrap_err().to_string();
+        assert!(told.contains("name s3://bucket/prefix"), "{told}");
+    }
+    // Whoever begins need not have a right to the bucket; whoever goes on looks at it.
+    let id = begins.begin(to("s3://bucket/out"), &operator()).await.unwrap().id;
+    assert_eq!(goes_on.run_until(id, i64::MAX, &CancellationToken::new()).await.unwrap(), Ended::As(State::Done));
+    assert_eq!(world.files.0.lock()["s3://bucket/out"].0.len(), RECORDS as usize);
+}

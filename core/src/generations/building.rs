@@ -373,7 +373,8 @@ impl Builder {
         }
         let Some(before) = last.before else {
             return Err(BuildError::Refused(format!(
-                "the generation of {name} that was live before generation {} is dropped, since somebody asked for that:                  nothing to go back to; `lyceum rebuild {name}` makes another one of the log",
+                "the generation of {name} that was live before generation {} is dropped, since somebody asked for that: \
+                 nothing to go back to; `lyceum rebuild {name}` makes another one of the log",
                 last.generation
             )));
         };

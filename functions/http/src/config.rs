@@ -14,6 +14,8 @@ pub struct HttpConfig {
     pub part: Part,
     /// `API_TOKENS`, `OIDC_…`, `HTTP_ALLOWED_ORIGINS`: who may.
     pub access: Access,
+    /// `REPLAY_MACHINE_ARN`: who goes on with replays.
+    pub replay_machine: Option<String>,
 }
 
 const HTTP_PART: Variable<Part> = choice(
@@ -41,9 +43,21 @@ const OIDC_ROLES_CLAIM: Variable<String> = text(
     "of a function behind HTTP: the claim that lists roles: `read`, `publish`, `operate`, or each behind `lyceum-`",
 );
 
+const REPLAY_MACHINE_ARN: Variable<Option<String>> = optional(
+    "REPLAY_MACHINE_ARN",
+    "of a function behind HTTP: the state machine of Step Functions that goes on with replays; without it none is begun",
+);
+
 /// What such a function reads beside what any process does that serves people.
-pub const HTTP_VARIABLES: Table =
-    &[&HTTP_PART, &HTTP_ALLOWED_ORIGINS, &OIDC_ISSUER, &OIDC_AUDIENCE, &OIDC_TENANT_CLAIM, &OIDC_ROLES_CLAIM];
+pub const HTTP_VARIABLES: Table = &[
+    &HTTP_PART,
+    &HTTP_ALLOWED_ORIGINS,
+    &OIDC_ISSUER,
+    &OIDC_AUDIENCE,
+    &OIDC_TENANT_CLAIM,
+    &OIDC_ROLES_CLAIM,
+    &REPLAY_MACHINE_ARN,
+];
 
 /// A list, parts separated by spaces or commas.
 fn list(text: Option<String>) -> Vec<String> {
@@ -100,7 +114,7 @@ impl HttpConfig {
             Some(issuer) => access.with_issuer(Issuer { issuer, audiences, tenant_claim, roles_claim }),
             None => access,
         };
-        Self { server, part, access }
+        Self { server, part, access, replay_machine: reading.read(&REPLAY_MACHINE_ARN) }
     }
 
     /// How the function logs.

@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod groups;
+pub mod machine;
 pub mod path;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::subscription::Subscription;
 use lyceum_deployed::Given;
 use lyceum_deployed::keys::KeysByLook;
-use lyceum_deployed::release::{Made, Release};
+use lyceum_deployed::release::{Lives, Made, Release};
 use lyceum_deployed::work::Here;
 use lyceum_functions::Ports;
 use lyceum_server::access::{Access, Claims};
@@ -32,10 +33,12 @@ use lyceum_server::config::Config;
 use lyceum_server::connect::{Connecting, Places, Purpose, Stores};
 use lyceum_server::http::{Part, Services, router_by_invocation};
 use lyceum_server::live::Live;
+use lyceum_server::replay::HandOver;
 use serde_json::{Value, json};
 
 use crate::config::HttpConfig;
 use crate::groups::Groups;
+use crate::machine::Machine;
 
 /// The end of the names that Lambda gives to function URLs.
 const OF_FUNCTION_URLS: &str = ".on.aws";
@@ -164,16 +167,21 @@ pub async fn call(router: &mut Router, request: lambda_http::http::Request<Body>
 /// # Errors
 /// As [`services`].
 pub async fn open(config: &HttpConfig, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Api> {
-    Ok(Api::new(services(&config.server, config.access.clone(), clock, metrics).await?, config.part))
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let machine = Machine::new(config.replay_machine.clone(), variable)?;
+    let services = services(&config.server, config.access.clone(), Some(Arc::new(machine)), clock, metrics).await?;
+    Ok(Api::new(services, config.part))
 }
 
-/// Connects what the router asks: no service is called before a request needs it, and what is missing in one stays missing.
+/// Connects what the router asks: no service is called before a request needs it, and what is missing in one stays missing. `hand_over` is who
+/// goes on with replays, where this process only begins them.
 ///
 /// # Errors
 /// Where a client cannot be made, and why.
 pub async fn services(
     config: &Config,
     access: Access,
+    hand_over: Option<Arc<dyn HandOver>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 ) -> Result<Services> {
@@ -212,6 +220,7 @@ pub async fn services(
         made: &all,
         group: Arc::new(group),
         alone_since_ms: None,
+        lives: Lives::ByInvocation(hand_over),
     };
     let Made { functions, rebuilds, replays } = release.make();
     let work = Here {

@@ -1,7 +1,12 @@
-//! What is done on demand about what failed: dead letters are made of what AWS Lambda gave up, and letters are sent again.
+//! What is done on demand, and takes longer than a request may: dead letters are made of what AWS Lambda gave up, letters are sent again,
+//! replays go on, and the log is compared with the stores.
 //!
 //! It is asked by a direct invocation, a schedule of EventBridge, or a state of Step Functions; whoever asks by HTTP asks the function behind
-//! HTTP. What it does is done by the very handlers of the HTTP API ([`Acting`]), as an operator of every tenant. See [`task`] for what it takes.
+//! HTTP, which has the state machine go on with a replay. What it does is done by the very handlers of the HTTP API ([`Acting`]), or by what
+//! those ask, as an operator of every tenant. See [`task`] for what it takes.
+//!
+//! A part ends before its invocation does, and says what is left; Step Functions asks for that. The function does not call itself: Lambda
+//! stops a chain of such calls at the sixteenth, nobody could stop one, and where one was lost nobody would go on.
 
 pub mod objects;
 pub mod task;
@@ -14,18 +19,27 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use lyceum_core::clock::Clock;
 use lyceum_core::environment::{Reading, Table, Variable, optional};
+use lyceum_core::replay::State;
 use lyceum_server::access::{Access, Role, Token};
 use lyceum_server::config::Config;
 use lyceum_server::http::{Part, Services, router_by_invocation};
+use lyceum_server::questions::AskError;
+use lyceum_server::reconcile::Reconciler;
+use lyceum_server::replay::{Asked, Ended, Runner};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use objects::ReadObjects;
-use task::{Done, Import, Object, Task, next_of_redrive};
+use task::{Counts, Done, Import, Object, Reconcile, Task, next_of_redrive};
 
 /// A part begins nothing new when so little of the invocation's time is left: as long as a request may take, and the answer.
 const LEFT_FOR_ONE: Duration = Duration::from_secs(32);
+/// As long as the lease of a run lasts: whoever else was at work on it has ended by then, or goes on.
+const LEASE_SECONDS: u32 = 120;
 /// So many objects are read ahead; each has up to 6 MB.
 const READ_AHEAD: usize = 4;
 /// The largest answer of a handler.
@@ -61,14 +75,19 @@ impl ReplayConfig {
 pub struct Acting {
     router: Router,
     secret: String,
+    replays: Arc<Runner>,
+    reconciler: Arc<Reconciler>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Acting {
     /// Of these services: they are asked with a credential that is made here and known to nobody else.
     pub fn new(services: Services, secret: String) -> Self {
         let operator = Token::new(&secret, None, [Role::Operate]);
+        let (replays, reconciler, clock) =
+            (services.replays.clone(), services.reconciler.clone(), services.clock.clone());
         let services = Services { access: Access::new(vec![operator]), ..services };
-        Self { router: router_by_invocation(services, Part::Operate), secret }
+        Self { router: router_by_invocation(services, Part::Operate), secret, replays, reconciler, clock }
     }
 
     async fn ask(&self, path: &str, body: Vec<u8>) -> Result<Value> {
@@ -110,6 +129,67 @@ impl Replay {
         match task {
             Task::Import(import) => self.import(import, until).await,
             Task::Redrive(body) => self.redrive(body, until).await,
+            Task::Replay(request) => self.begin(*request, time).await,
+            Task::Run(id) => self.go_on(id, time).await,
+            Task::Reconcile(task) => self.reconcile(*task, time).await,
+        }
+    }
+
+    /// Until when a part may go on, milliseconds since 1970 UTC.
+    fn until_ms(&self, time: Duration) -> i64 {
+        let left = i64::try_from(time.saturating_sub(LEFT_FOR_ONE).as_millis()).unwrap_or(i64::MAX);
+        self.acting.clock.now_ms().saturating_add(left)
+    }
+
+    async fn begin(&self, request: lyceum_core::replay::Request, time: Duration) -> Result<Done> {
+        let (id, asked) = (request.id(), operator());
+        match self.acting.replays.begin(request, &asked).await {
+            Ok(_) => {}
+            // An earlier call began it, whose answer was lost; or somebody else did.
+            Err(AskError::Conflict(why)) => {
+                let is_running = self.acting.replays.running(None).await?.iter().any(|run| run.id == id);
+                if !is_running {
+                    return Ok(Done::failed(why));
+                }
+            }
+            Err(error) => return answer_for_good(error),
+        }
+        self.go_on(id, time).await
+    }
+
+    async fn go_on(&self, id: Uuid, time: Duration) -> Result<Done> {
+        let replays = &self.acting.replays;
+        let ended = match replays.run_until(id, self.until_ms(time), &CancellationToken::new()).await {
+            Ok(ended) => ended,
+            Err(error) => return answer_for_good(error),
+        };
+        let run = replays.show(id, &operator()).await?;
+        let counts = Counts {
+            matched: run.counts.matched,
+            replayed: run.counts.sent,
+            refused: run.counts.refused,
+            ..Counts::default()
+        };
+        let done = Done { counts, ..Done::nothing() };
+        Ok(match ended {
+            Ended::As(State::Failed) => {
+                let why = run.reason.unwrap_or_else(|| "it does not say why".to_owned());
+                Done { failed: Some(format!("the replay {id} failed: {why}")), ..done }
+            }
+            Ended::As(_) => done,
+            Ended::Unfinished => done.with_next(Some(Task::Run(id))),
+            Ended::Elsewhere => Done { pause_seconds: LEASE_SECONDS, ..done.with_next(Some(Task::Run(id))) },
+        })
+    }
+
+    async fn reconcile(&self, task: Reconcile, time: Duration) -> Result<Done> {
+        let task = match task.at(self.acting.clock.now_ms()) {
+            Ok(task) => task,
+            Err(wrong) => return Ok(Done::failed(wrong)),
+        };
+        match self.acting.reconciler.reconcile(&task.request, self.until_ms(time)).await {
+            Ok(part) => Ok(task.after(part)),
+            Err(error) => answer_for_good(error),
         }
     }
 
@@ -170,6 +250,23 @@ impl Replay {
             }
             body = next;
         }
+    }
+}
+
+/// As whom it asks.
+fn operator() -> Asked {
+    Asked { tenant: None, by: "the replay function".to_owned() }
+}
+
+/// What no repetition mends is the answer; for the rest Step Functions asks again.
+fn answer_for_good(error: AskError) -> Result<Done> {
+    match error {
+        AskError::Unavailable(_) | AskError::Busy(_) | AskError::TooMany(_) => Err(error.into()),
+        AskError::Invalid(why)
+        | AskError::NotFound(why)
+        | AskError::Conflict(why)
+        | AskError::Forbidden(why)
+        | AskError::Failed(why) => Ok(Done::failed(why)),
     }
 }
 

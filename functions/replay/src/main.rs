@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         let (mut config, telemetry) = environment.read_of_server(ReplayConfig::read, |config| &config.server)?;
         config.server.stores.secrets = Some(environment.secrets());
         let clock = Arc::new(SystemClock);
-        let services = lyceum_http::services(&config.server, Access::open(), clock, telemetry.metrics()).await?;
+        let services = lyceum_http::services(&config.server, Access::open(), None, clock, telemetry.metrics()).await?;
         let acting = Acting::new(services, uuid::Uuid::new_v4().to_string());
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let region = variable("AWS_REGION").unwrap_or_default();
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
                 let replay = replay.clone();
                 async move {
                     let task: Task = serde_json::from_str(event.payload.get())
-                        .context("a task is {\"import\": {\"objects\": [{\"Key\": …}]}} or {\"redrive\": {…}}")?;
+                        .context("a task is one of import, redrive, replay, run and reconcile, as {\"redrive\": {\"all\": true}}")?;
                     let left = event.context.deadline.saturating_sub(ms_since_1970(SystemTime::now()).unsigned_abs());
                     replay.run(task, Duration::from_millis(left)).await
                 }

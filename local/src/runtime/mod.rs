@@ -13,7 +13,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::outcome::{Observer, Observers};
 use lyceum_core::process::{Services, Subscriber};
 use lyceum_core::subscription::{Effect, Subscription};
-use lyceum_deployed::release::{Made, Release};
+use lyceum_deployed::release::{Lives, Made, Release};
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_event_source_mapping::{EventSourceMapping, Invoke, MappingConfig};
 use lyceum_functions::{Function, Ports};
@@ -161,6 +161,7 @@ impl Runtime {
             group: Arc::new(move |of: &Subscription, _: &str| group_of(&group, of.name)),
             // Nobody shares what is embedded: whoever processed before has ended.
             alone_since_ms: embedded_dynamodb.is_some().then(|| clock.now_ms()),
+            lives: Lives::On,
         };
         let Made { functions, rebuilds, replays } = release.make();
         for subscription in made.iter().map(|of| of.subscription) {

@@ -13,7 +13,7 @@ use lyceum_server::config::Config;
 use lyceum_server::connect::Stores;
 use lyceum_server::questions::StatementAnalytics;
 use lyceum_server::rebuild::{self, Group, Rebuilds};
-use lyceum_server::replay::Runner;
+use lyceum_server::replay::{HandOver, Runner};
 
 use crate::replays;
 
@@ -37,6 +37,16 @@ pub struct Release<'a> {
     pub group: Group,
     /// As in [`rebuild::Sources`].
     pub alone_since_ms: Option<i64>,
+    /// How long the process lives.
+    pub lives: Lives,
+}
+
+/// How long a process lives, and with it who goes on with a replay.
+pub enum Lives {
+    /// It stays, and does so itself.
+    On,
+    /// From one invocation to the next: then it is handed over to somebody, where there is anybody.
+    ByInvocation(Option<Arc<dyn HandOver>>),
 }
 
 /// What is made of them.
@@ -52,10 +62,14 @@ pub struct Made {
 impl Release<'_> {
     /// Makes them.
     pub fn make(self) -> Made {
-        let Self { config, stores, ports, catalog, metrics, functions, made, group, alone_since_ms } = self;
+        let Self { config, stores, ports, catalog, metrics, functions, made, group, alone_since_ms, lives } = self;
         let clock = ports.services.clock.clone();
         let generations = Arc::new(Generations::new(stores.ledger.clone(), clock));
         let replays = replays::runner(config, stores, functions, ports, &generations, catalog, metrics);
+        let replays = match lives {
+            Lives::On => replays,
+            Lives::ByInvocation(hand_over) => replays.by_invocation(hand_over),
+        };
         let live = made.iter().map(|of| {
             let function = of.build_live(ports.clone(), &generations, catalog.clone(), config.process.clone());
             (of.subscription.name, function)
@@ -76,6 +90,6 @@ impl Release<'_> {
             default_tenant: config.process.envelope.default_tenant.to_string(),
             alone_since_ms,
         });
-        Made { functions, rebuilds: Arc::new(rebuilds), replays }
+        Made { functions, rebuilds: Arc::new(rebuilds), replays: Arc::new(replays) }
     }
 }

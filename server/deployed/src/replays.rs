@@ -22,7 +22,7 @@ pub(crate) fn runner(
     live: &Arc<Generations>,
     catalog: &Arc<Catalog>,
     metrics: &Arc<Metrics>,
-) -> Arc<Runner> {
+) -> Runner {
     let process = config.process.clone();
     let clock = ports.services.clock.clone();
     let audit = AuditLog { entries: stores.audit.clone(), ledger: stores.ledger.clone(), clock: clock.clone() };
@@ -33,7 +33,7 @@ pub(crate) fn runner(
         let function = functions.iter().find(|of| of.subscription.name == name)?;
         Some(function.build_live(Ports { services, ..of_ports.clone() }, &live, of_catalog.clone(), process.clone()))
     };
-    Arc::new(Runner::new(Sources {
+    Runner::new(Sources {
         event_log: stores.event_log.clone(),
         ledger: stores.ledger.clone(),
         labels: labels.clone(),
@@ -47,5 +47,5 @@ pub(crate) fn runner(
         keys_age: KEYS_AGE,
         clock,
         metrics: metrics.clone(),
-    }))
+    })
 }

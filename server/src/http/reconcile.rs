@@ -9,6 +9,7 @@ use axum::extract::State;
 use lyceum_core::clock::Clock;
 use lyceum_core::reconcile::Report;
 
+use super::running::Running;
 use super::{BODY_LIMIT_BYTES, read_body};
 use crate::access::Caller;
 use crate::problem::{Kind, Problem};
@@ -21,6 +22,7 @@ const TIME: Duration = Duration::from_secs(300);
 pub(super) async fn reconcile(
     State(reconciler): State<Arc<Reconciler>>,
     State(clock): State<Arc<dyn Clock>>,
+    State(running): State<Running>,
     caller: Caller,
     body: Body,
 ) -> Result<Json<Report>, Problem> {
@@ -31,6 +33,6 @@ pub(super) async fn reconcile(
     let body = read_body(&caller, body, BODY_LIMIT_BYTES).await?;
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("{error}; /openapi.json has the schema")))?;
-    let deadline_ms = clock.now_ms() + TIME.as_millis() as i64;
+    let deadline_ms = clock.now_ms() + running.time_to_work(TIME).as_millis() as i64;
     Ok(Json(reconciler.reconcile(&request, deadline_ms).await?))
 }

@@ -11,6 +11,9 @@ use crate::problem::Problem;
 /// How long an answer may take where each ends an invocation: API Gateway's HTTP APIs wait for 30 seconds, and would say less of it.
 const INVOKED_LIMIT: Duration = Duration::from_secs(28);
 
+/// How long work goes on there whose answer says what is left: the last part of it, and the answer, take their time too.
+const INVOKED_WORK: Duration = Duration::from_secs(15);
+
 /// Routes, by method and path, that only a process serves which stays, and where one finds the same without it.
 pub const STAYING: &[(&str, &str, &str)] = &[
     ("GET", "/live", "load the page again for what came since"),
@@ -19,14 +22,6 @@ pub const STAYING: &[(&str, &str, &str)] = &[
     ("GET", "/api/history", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("GET", "/history.csv", "how events ended, minute by minute, is on the stack's dashboard in CloudWatch"),
     ("POST", "/api/ingest", "publish with POST /events/{topic}, or let `lyceum ingest --kafka` send to the same Kafka"),
-    ("POST", "/events/replay", "`lyceum replay` runs it where it is called, with the deployment's settings"),
-    ("POST", "/api/replays/{replay}/cancel", "`lyceum replay cancel` stops it, with the deployment's settings"),
-    (
-        "POST",
-        "/api/replays/{replay}/resume",
-        "`lyceum replay resume` runs it where it is called, with the deployment's settings",
-    ),
-    ("POST", "/api/reconcile", "`lyceum reconcile` compares from where it is called, with the deployment's settings"),
     ("POST", "/api/rebuild", "`lyceum rebuild` builds it where it is called, with the deployment's settings"),
     (
         "GET",
@@ -49,7 +44,7 @@ pub enum Part {
     Read,
     /// What sends events.
     Publish,
-    /// What acts on dead letters and seals.
+    /// What acts on dead letters, replays and seals.
     Operate,
 }
 
@@ -112,6 +107,14 @@ impl Running {
         match self {
             Self::Staying => staying,
             Self::Invoked(_) => staying.min(INVOKED_LIMIT),
+        }
+    }
+
+    /// How long a request works that works so long in a process that stays, before it says what is left.
+    pub(super) fn time_to_work(self, staying: Duration) -> Duration {
+        match self {
+            Self::Staying => staying,
+            Self::Invoked(_) => staying.min(INVOKED_WORK),
         }
     }
 }

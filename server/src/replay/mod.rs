@@ -5,6 +5,7 @@
 //! |---|---|
 //! | what is asked of runs | here: [`Runner`] |
 //! | a run goes on, until it ends or its time does | `running.rs` |
+//! | of a process that lives by its invocations | `invoked.rs` |
 //! | where records go | `targets.rs` |
 //! | where runs are kept | `store.rs` |
 //!
@@ -35,10 +36,12 @@ use uuid::Uuid;
 
 use crate::questions::AskError;
 
+mod invoked;
 mod running;
 mod store;
 mod targets;
 
+pub use invoked::HandOver;
 pub use lyceum_core::ports::ledger::KEYS_AGE;
 pub use running::Ended;
 pub use store::Run;
@@ -82,6 +85,8 @@ pub struct Runner {
     at_work: Mutex<BTreeSet<Uuid>>,
     /// Something is to be looked for.
     wake: Notify,
+    /// Who goes on with runs, where this process does not.
+    hand_over: Option<Arc<dyn HandOver>>,
 }
 
 /// Who asks.
@@ -203,7 +208,7 @@ impl Runner {
     /// Runs replays of these.
     pub fn new(sources: Sources) -> Self {
         let runs = Runs { ledger: Arc::clone(&sources.ledger) };
-        Self { sources, runs, holder: Uuid::new_v4(), at_work: Mutex::default(), wake: Notify::new() }
+        Self { sources, runs, holder: Uuid::new_v4(), at_work: Mutex::default(), wake: Notify::new(), hand_over: None }
     }
 
     /// Begins a run of a request; `running` goes on with it. The same request once more is begun anew once it is done.
@@ -212,6 +217,7 @@ impl Runner {
     /// What is wrong in the request; that it is under way, or was stopped; or a store's.
     pub async fn begin(&self, request: Request, asked: &Asked) -> Result<Shown, AskError> {
         let request = self.allow(request, asked)?;
+        self.check_hand_over()?;
         let id = request.id();
         let before = self.runs.load(id).await?;
         let expected = before.as_ref().map(|kept| kept.version);
@@ -244,7 +250,7 @@ impl Runner {
         let run = Run { request, plan, progress, run: number, tenant: asked.tenant.clone(), by: asked.by.clone() };
         match self.runs.write(id, &run, expected).await? {
             Written::Kept(_) => {
-                self.wake.notify_one();
+                self.see_to_it(id, &run).await?;
                 Ok(show(id, &run))
             }
             Written::Changed => {
@@ -454,6 +460,7 @@ impl Runner {
     /// # Errors
     /// There is none, or it is neither; or the ledger's.
     pub async fn resume(&self, id: Uuid, asked: &Asked) -> Result<Shown, AskError> {
+        self.check_hand_over()?;
         let run = self.runs.change(id, |kept| {
             let mut run = of(kept.run, id, asked)?;
             if !run.progress.resume(self.sources.clock.now_ms()) {
@@ -465,7 +472,7 @@ impl Runner {
             Ok(run)
         });
         let run = run.await?;
-        self.wake.notify_one();
+        self.see_to_it(id, &run).await?;
         Ok(show(id, &run))
     }
 

@@ -70,7 +70,14 @@ fn find_or_build(of: &[&str], name: &str) -> PathBuf {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
-        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // What cargo tells a test of its package: some build scripts look at that, and would have half of the workspace built anew.
+        for (name, _) in std::env::vars_os() {
+            if ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"].iter().any(|of| name.to_string_lossy().starts_with(of)) {
+                cargo.env_remove(name);
+            }
+        }
+        let built = cargo
             .current_dir(workspace())
             .arg("build")
             .args(of)

@@ -13,6 +13,7 @@ use super::{
 
 const FILE: &str = "infra/http.yaml";
 const ISSUER: &str = "https://id.example/academy";
+const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:academy-replay";
 /// What there is always.
 const ALWAYS: &[&str] = &["WriteOwnLog"];
 const WITH_IAM: &[&str] = &["SeeTopics", "UseConsumerGroups", "SeeConsumerGroups"];
@@ -148,6 +149,10 @@ fn each_function_may_what_its_part_takes_and_no_more() {
                 vec!["ReadApiTokens", key(part), "UseSecretsKeys"],
             ),
             (vec![tokens, ("Tracing", "Active")], vec!["ReadApiTokens", "SendTraces"]),
+            (
+                vec![tokens, ("ReplayMachineArn", MACHINE)],
+                [&["ReadApiTokens"][..], if part == Part::Operate { &["BeginReplays"] } else { &[] }].concat(),
+            ),
             (
                 vec![tokens, ("SubnetIds", "subnet-1,subnet-2"), ("SecurityGroupIds", "sg-1")],
                 vec!["ReadApiTokens", "JoinNetwork"],
@@ -301,6 +306,7 @@ fn what_cannot_work_behind_http_is_refused() {
         ("SlowMilliseconds", "60000"),
         ("OidcRolesClaim", "a b"),
         ("ReservedConcurrency", "0"),
+        ("ReplayMachineArn", "academy-replay"),
     ] {
         let files: Rc<Files> = Rc::new([(FILE.to_owned(), template(FILE))].into());
         let refused = Deployed::refusal(files, FILE, &given(&[tokens, (name, value)]));
@@ -330,8 +336,9 @@ fn every_variable_of_the_functions_behind_http_is_known() {
         .chain(["AWS_ENDPOINT_URL"])
         .collect();
     let template = template(FILE);
-    let of_one =
-        template["Resources"]["Read"]["Properties"]["Environment"]["Variables"].as_object().expect("variables").keys();
-    let unknown: Vec<&String> = of_one.filter(|name| !known.contains(name.as_str())).collect();
+    let of_all = ["Read", "Publish", "Operate"].into_iter().flat_map(|name| {
+        template["Resources"][name]["Properties"]["Environment"]["Variables"].as_object().expect("variables").keys()
+    });
+    let unknown: Vec<&String> = of_all.filter(|name| !known.contains(name.as_str())).collect();
     assert!(unknown.is_empty(), "in no table of variables: {unknown:?}");
 }

@@ -46,10 +46,11 @@ fn the_replay_function_alone_reads_what_was_given_up_and_the_machine_lists_it() 
         (vec![], vec![]),
         (
             vec![("MskClusterArn", CLUSTER), ("KafkaAuthentication", "IAM")],
-            vec!["ConnectAndSend", "SeeTopics", "UseConsumerGroups", "SendAgain", "ActOnLetters"],
+            vec!["ConnectAndSend", "SeeTopics", "UseConsumerGroups", "SeeConsumerGroups", "SendAgain", "ActOnLetters"],
         ),
         (vec![("KafkaAuthentication", "PLAIN"), ("KafkaSecretArn", SECRET)], vec!["ReadKafkaSecret"]),
         (vec![("KmsKeyArn", KEY), ("FailedKeyArn", KEY)], vec!["UseKey", "DecryptGivenUp"]),
+        (vec![("FilesBucket", "academy-files")], vec!["FindFiles", "WriteFiles"]),
         (vec![("SubnetIds", "subnet-1,subnet-2"), ("SecurityGroupIds", "sg-1")], vec!["JoinNetwork"]),
     ] {
         let stack = made(&given);
@@ -67,8 +68,12 @@ fn the_replay_function_alone_reads_what_was_given_up_and_the_machine_lists_it() 
         .filter(|(_, actions, _)| actions.iter().any(|of| of == "s3:GetObject"))
         .map(|(sid, ..)| sid.as_str())
         .collect();
-    assert_eq!(reads, ["ReadGivenUp"]);
-    assert!(!text(FILE).contains("s3:Put") && !text(FILE).contains("s3:Delete"), "nothing is changed in the bucket");
+    assert_eq!(reads, ["ReadGivenUp", "WriteFiles"]);
+    for (sid, actions, resource) in &found {
+        let changes = actions.iter().any(|of| of.starts_with("s3:Put") || of.starts_with("s3:Delete"));
+        let is_of_files = resource.to_string().contains("FilesBucket");
+        assert_eq!((changes, is_of_files && sid != "FindFiles"), (sid == "WriteFiles", sid == "WriteFiles"), "{sid}");
+    }
 }
 
 #[test]
@@ -119,7 +124,12 @@ fn every_alarm_and_parameter_of_replay_is_told_in_operations() {
 
 #[test]
 fn the_machine_imports_each_object_by_itself_and_sends_again_until_nothing_is_left() {
-    let stack = made(&[("FailedBucket", "academy-failed"), ("ImportSchedule", "rate(1 hour)")]);
+    let stack = made(&[
+        ("FailedBucket", "academy-failed"),
+        ("ImportSchedule", "rate(1 hour)"),
+        ("ReconcileSchedule", "rate(1 day)"),
+        ("ReconcileRepairs", "true"),
+    ]);
     let machine = stack.properties("Machine").expect("there is a machine");
     let states = &machine["Definition"]["States"];
     let each = &states["EachObject"];
@@ -139,9 +149,34 @@ fn the_machine_imports_each_object_by_itself_and_sends_again_until_nothing_is_le
     let left = serde_json::to_value(answer.clone().with_next(Some(next))).expect("an answer");
     assert_eq!((&left["is_done"], &left["next"]), (&json!(false), &json!({"redrive": {}})));
     assert_eq!(serde_json::to_value(answer).expect("an answer")["is_done"], true);
-    assert_eq!(states["IsDone"]["Choices"][0]["Variable"], "$.is_done");
+    let choices = states["IsDone"]["Choices"].as_array().expect("choices");
+    assert_eq!(choices[0], json!({"Variable": "$.failed", "IsPresent": true, "Next": "SomebodyIsToLook"}));
+    assert_eq!(choices[1], json!({"Variable": "$.is_done", "BooleanEquals": true, "Next": "Done"}));
+    assert_eq!(states["SomebodyIsToLook"]["CausePath"], "$.failed");
+    assert_eq!((&told["failed"], &told["pause_seconds"]), (&Value::Null, &json!(0)));
+    let failed = serde_json::to_value(lyceum_replay::task::Done::failed("it is away".to_owned())).expect("an answer");
+    assert_eq!((&failed["failed"], &failed["is_done"]), (&json!("it is away"), &json!(true)));
+    assert_eq!(
+        (&states["Pause"]["SecondsPath"], &states["Pause"]["Next"]),
+        (&json!("$.pause_seconds"), &json!("GoOn"))
+    );
+    // Whatever the function is asked for but an import has its way through the machine, whole.
+    let kinds = states["Which"]["Choices"].as_array().expect("choices").iter().map(|of| {
+        assert_eq!((&of["IsPresent"], &of["Next"]), (&json!(true), &json!("Begin")));
+        of["Variable"].as_str().and_then(|at| at.strip_prefix("$.")).expect("a member").to_owned()
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["redrive", "replay", "run", "reconcile"]);
+    assert_eq!(states["Begin"]["Parameters"], json!({"task.$": "$"}));
+    for input in [
+        json!({"redrive": {"all": true}}),
+        json!({"replay": {"topics": ["t"], "target": "topic"}}),
+        json!({"run": "00000000-0000-0000-0000-000000000007"}),
+        json!({"reconcile": {}}),
+    ] {
+        serde_json::from_value::<lyceum_replay::task::Task>(input).expect("a task");
+    }
     assert_eq!(states["GoOn"]["Parameters"], json!({"task.$": "$.next"}));
-    for state in [import, &states["SendAgain"]] {
+    for state in [import, &states["Part"]] {
         assert_eq!(state["Parameters"]["FunctionName"], "<Function.Alias>");
         assert_eq!(state["Retry"][0]["ErrorEquals"], json!(["States.ALL"]));
     }
@@ -150,7 +185,18 @@ fn the_machine_imports_each_object_by_itself_and_sends_again_until_nothing_is_le
         (&schedule["ScheduleExpression"], &schedule["Targets"][0]["Input"]),
         (&json!("rate(1 hour)"), &json!("{}"))
     );
-    assert!(made(&[]).properties("Schedule").is_none() && made(&[]).properties("ScheduleRole").is_none());
+    let comparisons = stack.properties("Comparisons").expect("there is a schedule");
+    let input = comparisons["Targets"][0]["Input"].as_str().expect("a text");
+    let task: lyceum_replay::task::Task = serde_json::from_str(input).expect("a task");
+    let lyceum_replay::task::Task::Reconcile(task) = task else { panic!("{task:?}") };
+    assert_eq!((task.last_hours, task.request.repair), (Some(25), true));
+    assert_eq!(comparisons["ScheduleExpression"], "rate(1 day)");
+    let none = made(&[]);
+    for of in ["Schedule", "Comparisons", "ScheduleRole"] {
+        assert!(none.properties(of).is_none(), "{of}");
+    }
+    let one = made(&[("ReconcileSchedule", "rate(1 day)")]);
+    assert!(one.properties("Schedule").is_none() && one.properties("ScheduleRole").is_some());
 }
 
 #[test]
@@ -168,6 +214,10 @@ fn what_cannot_work_about_what_failed_is_refused() {
         ("FailedBucket", "arn:aws:s3:::academy-failed"),
         ("ImportSchedule", "every hour"),
         ("ImportsAtOnce", "0"),
+        ("ReconcileSchedule", "daily"),
+        ("ReconcileHours", "0"),
+        ("ReconcileRepairs", "yes"),
+        ("FilesBucket", "s3://academy-files"),
         ("FailedKeyArn", "alias/key"),
         ("Prefix", "a b"),
     ] {

@@ -124,10 +124,11 @@ pub enum CallError {
 impl Service {
     /// The service of that name in a region: where `AWS_ENDPOINT_URL_…` with its name or `AWS_ENDPOINT_URL` says, else AWS's own.
     pub fn new(name: &str, region: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
-        // Two are called otherwise in variables than in addresses.
+        // Three are called otherwise in variables than in addresses.
         let called = match name {
             "monitoring" => "CLOUDWATCH".to_owned(),
             "secretsmanager" => "SECRETS_MANAGER".to_owned(),
+            "states" => "SFN".to_owned(),
             name => name.to_uppercase(),
         };
         let own = format!("AWS_ENDPOINT_URL_{called}");
@@ -227,6 +228,9 @@ mod tests {
         assert_eq!(at("lambda", "eu-central-1", &[]), "https://lambda.eu-central-1.amazonaws.com");
         assert_eq!(at("lambda", "cn-north-1", &[]), "https://lambda.cn-north-1.amazonaws.com.cn");
         assert_eq!(at("iam", "eu-central-1", &[]), "https://iam.amazonaws.com");
+        assert_eq!(at("states", "eu-central-1", &[]), "https://states.eu-central-1.amazonaws.com");
+        let sfn = ("AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:3");
+        assert_eq!(at("states", "eu-central-1", &[sfn]), "http://127.0.0.1:3");
         let all = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/");
         assert_eq!(at("iam", "eu-central-1", &[all]), "http://127.0.0.1:4566");
         let own = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:2");
