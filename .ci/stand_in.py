@@ -1,5 +1,6 @@
 """Starts ministack, with what AWS does and it does not: CloudFormation applies the transforms of a stack's template where the stack is
-one of another stack, too, and splits texts in conditions; and Lambda runs a function on the machine that its binary is for, here by the emulator of FUNCTIONS_UNDER
+one of another stack, too, and splits texts in conditions; a table says in a boolean whether it is protected, whatever its template had; and
+Lambda runs a function on the machine that its binary is for, here by the emulator of FUNCTIONS_UNDER
 where that is set (`qemu-aarch64-static -L ROOT`)."""
 
 import os
@@ -9,6 +10,7 @@ import subprocess
 import threading
 
 from ministack.app import main
+from ministack.services import dynamodb
 from ministack.services.cloudformation import engine
 
 resolve = engine._resolve_parameters
@@ -45,6 +47,18 @@ def split(value, parameters):
 
 
 engine._resolve_parameters = transform_and_resolve
+
+describe = dynamodb._table_description
+
+
+def describe_as_aws(name):
+    # A parameter of a template is a text, which no SDK with types reads here.
+    description = describe(name)
+    description["DeletionProtectionEnabled"] = str(description["DeletionProtectionEnabled"]).lower() == "true"
+    return description
+
+
+dynamodb._table_description = describe_as_aws
 
 emulator = shlex.split(os.environ.get("FUNCTIONS_UNDER", ""))
 

@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 mod accessibility;
+mod replays;
 
 /// Chromium does nothing but show the page.
 const FLAGS: &[&str] = &[
@@ -164,7 +165,8 @@ async fn walk(browser: &Browser, server: &Server) {
     try_an_event_by_keyboard(browser, server).await;
     look_in_the_dark(browser, server).await;
     look_through_a_narrow_window(browser, server).await;
-    accessibility::judge(browser, server).await;
+    let replay = replays::walk_by_keyboard(browser, server).await;
+    accessibility::judge(browser, server, replay).await;
     accessibility::walk_by_keyboard(browser, server).await;
 }
 

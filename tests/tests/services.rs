@@ -2,6 +2,8 @@
 
 mod doctor;
 mod real_services;
+mod replay_load;
+mod replay_s3;
 mod rotation;
 mod secrets;
 mod stalls;
@@ -12,6 +14,8 @@ fn main() {
     let mut suite = Suite::default();
     doctor::add(&mut suite);
     real_services::add(&mut suite);
+    replay_load::add(&mut suite);
+    replay_s3::add(&mut suite);
     rotation::add(&mut suite);
     secrets::add(&mut suite);
     stalls::add(&mut suite);

@@ -62,7 +62,7 @@ async fn raise_alerts(server: &Server) {
 }
 
 /// Each page at each width, light and dark: nothing that axe-core finds, and nothing wider than its window.
-pub(super) async fn judge(browser: &Browser, server: &Server) {
+pub(super) async fn judge(browser: &Browser, server: &Server, replay: String) {
     let axe = axe();
     raise_alerts(server).await;
     // The audit log is read by another subscription than the one that raises alerts.
@@ -86,6 +86,7 @@ pub(super) async fn judge(browser: &Browser, server: &Server) {
         "/validation?tenant=demo&since=2026-01-01&until=2026-01-05".to_owned(),
         "/security".to_owned(),
         "/replays".to_owned(),
+        replay,
         "/security?tenant=demo&severity=critical".to_owned(),
         "/security?severity=medium".to_owned(),
     ];
