@@ -341,10 +341,7 @@ async fn walk(kafka: &str, events: u64, seed: u64) {
     };
     let [once, again] = std::mem::take(&mut day.profiles);
     let must = of_subscriber(&day.hour);
-    for (what, profiles) in [
-        ("the hour to one subscriber", once),
-        ("the hour to one subscriber, once more", again),
-    ] {
+    for (what, profiles) in [("the hour to one subscriber", once), ("the hour to one subscriber, once more", again)] {
         replay(what, &server, &to_subscriber(&hour), &must).await;
         assert_eq!(documents(&server).await.values().sum::<u64>(), count(&must), "an effect each, and of nobody else");
         profiles.compare(&server).await;

@@ -27,13 +27,6 @@ fn count(summary: &serde_json::Value) -> u64 {
     causes.iter().filter_map(|cause| cause["count"].as_u64()).sum()
 }
 
-/// How many events the broken release refused so far.
-async fn refused(server: &Server) -> u64 {
-    let (status, summary) = server.get("/api/dead-letters/summary?kind=rejected&rule=release.broken", None).await;
-    assert_eq!(status, 200, "{summary}");
-    count(&summary)
-}
-
 #[tokio::test]
 async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_rebuild_and_nobody_else_notices() {
     let setting = Setting { events: EVENTS_OF_THE_DAY, ..Setting::from_environment() };
@@ -59,11 +52,10 @@ async fn what_a_broken_release_refused_is_put_right_by_a_redrive_and_a_rebuild_a
             unsettled.push(killed.kill().await);
         }
         if number == setting.events / 2 {
-            // It is found out once it has done some harm: the mended one takes its place.
+            // It is found out, and the mended one takes its place. What is refused is so by this one alone, however fast it is: else an
+            // event that is sent again would be behind others that overtook it, on some machines.
             requests.flush(killed.server()).await;
-            while refused(killed.server()).await <= ENOUGH && lag(killed.server()).await > 0 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            settle(killed.server(), patience).await;
             killed.program = binary::lyceum();
             unsettled.push(killed.kill().await);
         }
