@@ -38,7 +38,7 @@ const BATCH_MS: i64 = 60_000;
 /// How often it is written how far it has come, milliseconds: so much work a kill costs.
 const CHECKPOINT_MS: i64 = 2_000;
 /// How long a lease lasts that is not prolonged, milliseconds.
-const LEASE_MS: i64 = 90_000;
+pub(super) const LEASE_MS: i64 = 90_000;
 /// So many rounds in a row may come to nothing before the work is given up, for somebody to look.
 const IDLE_ROUNDS: u32 = 5;
 /// A generation that lacks no more than this much is swapped in: the rest is done while batches wait.
@@ -753,15 +753,7 @@ impl Builder {
     }
 
     async fn claim(&self) -> Result<(), BuildError> {
-        let now_ms = self.now_ms();
-        let name = self.subscription.name;
-        let key = KeyId::of(NOBODYS, SUBSCRIBER, Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
-        match self.ledger().claim(&key, self.holder, now_ms, now_ms + LEASE_MS).await? {
-            Claim::Held => Ok(()),
-            Claim::Elsewhere { until_ms } => {
-                Err(BuildError::Elsewhere { left_s: (until_ms - now_ms).max(0).div_euclid(1_000) + 1 })
-            }
-        }
+        claim(self.ledger(), SUBSCRIBER, self.subscription.name, self.holder, self.now_ms(), LEASE_MS).await
     }
 
     /// Gives the lease back, so that another process need not wait for its end.
@@ -769,11 +761,29 @@ impl Builder {
     /// # Errors
     /// The ledger's.
     pub async fn give_back(&self) -> Result<(), BuildError> {
-        let name = self.subscription.name;
-        let key = KeyId::of(NOBODYS, SUBSCRIBER, Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
-        let now_ms = self.now_ms();
-        self.ledger().claim(&key, self.holder, now_ms, now_ms).await?;
-        Ok(())
+        match claim(self.ledger(), SUBSCRIBER, self.subscription.name, self.holder, self.now_ms(), 0).await {
+            // Then there is none to be given back.
+            Err(BuildError::Elsewhere { .. }) => Ok(()),
+            given => given,
+        }
+    }
+}
+
+/// Takes or prolongs the lease on some work at a subscription's generations, for so long, milliseconds; for 0 it is given back.
+pub(super) async fn claim(
+    ledger: &dyn Ledger,
+    work: &'static str,
+    name: &str,
+    holder: Uuid,
+    now_ms: i64,
+    for_ms: i64,
+) -> Result<(), BuildError> {
+    let key = KeyId::of(NOBODYS, work, Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
+    match ledger.claim(&key, holder, now_ms, now_ms + for_ms).await? {
+        Claim::Held => Ok(()),
+        Claim::Elsewhere { until_ms } => {
+            Err(BuildError::Elsewhere { left_s: (until_ms - now_ms).max(0).div_euclid(1_000) + 1 })
+        }
     }
 }
 

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::OfGeneration;
-use super::building::{self, BuildError};
+use super::building::{self, BuildError, LEASE_MS};
 use super::marker::{self, NOBODYS, Read};
 use crate::clock::Clock;
-use crate::ports::ledger::{AggregateId, AggregateWrite, Claim, Commit, Content, KeyId, Ledger, LedgerError};
+use crate::ports::ledger::{AggregateId, AggregateWrite, Commit, Content, Ledger, LedgerError};
 use crate::subscription::Subscription;
 
 /// So long after the last swap nothing is dropped. AWS Lambda ends an invocation after 15 minutes, a container's batch ends earlier; the
@@ -31,8 +31,6 @@ const SUBSCRIBER: &str = "drop";
 const PAGE: usize = 5_000;
 /// So many are written at once.
 const AT_ONCE: usize = 16;
-/// How long a lease lasts that is not prolonged, milliseconds.
-const LEASE_MS: i64 = 90_000;
 /// How often what somebody else writes, too, is read and written again.
 const TRIES: u32 = 20;
 
@@ -271,14 +269,8 @@ impl Dropper {
     }
 
     async fn claim(&self, for_ms: i64) -> Result<(), BuildError> {
-        let now_ms = self.clock.now_ms();
-        let key = KeyId::of(NOBODYS, SUBSCRIBER, Uuid::new_v5(&Uuid::NAMESPACE_OID, self.subscription.name.as_bytes()));
-        match self.ledger.claim(&key, self.holder, now_ms, now_ms + for_ms).await? {
-            Claim::Held => Ok(()),
-            Claim::Elsewhere { until_ms } => {
-                Err(BuildError::Elsewhere { left_s: (until_ms - now_ms).max(0).div_euclid(1_000) + 1 })
-            }
-        }
+        building::claim(&*self.ledger, SUBSCRIBER, self.subscription.name, self.holder, self.clock.now_ms(), for_ms)
+            .await
     }
 
     /// Gives the lease back, so that another process need not wait for its end.
