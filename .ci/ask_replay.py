@@ -236,6 +236,8 @@ def compare(outputs, api, token, operator):
     expect("documents that are taken away", gone, 1)
     found = execute(outputs["Machine"], task)
     told = found.get("cause", "")
+    if not told:
+        print(f"without {of_smoke[:1]} of {len(of_smoke)}: {found.get('output')}")
     expect("a comparison that misses one", (found["status"], found.get("error"), "log and stores differ: 1 of" in told), ("FAILED", "SomebodyIsToLook", True))
     found = execute(outputs["Machine"], {"reconcile": {"last_hours": 24, "request": asked | {"repair": True}}})
     expect("one that repairs it", (found["status"], "1 effects were missing, and are there now" in found.get("cause", "")), ("FAILED", True))
