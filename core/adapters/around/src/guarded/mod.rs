@@ -194,7 +194,10 @@ impl Guard {
         self.metrics.set_circuit_state(self.dependency.label(), now);
         let (dependency, failures) = (self.dependency.label(), breaker.failures());
         match now {
-            CircuitState::Open => tracing::warn!(dependency, failures, "the circuit is open: no calls are made"),
+            CircuitState::Open => {
+                let last = &*self.failure.lock();
+                tracing::warn!(dependency, failures, last, "the circuit is open: no calls are made");
+            }
             CircuitState::HalfOpen => {
                 tracing::info!(dependency, failures, "the circuit is half-open: it is tried again")
             }
