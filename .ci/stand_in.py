@@ -4,6 +4,7 @@ Lambda runs a function on the machine that its binary is for, here by the emulat
 where that is set (`qemu-aarch64-static -L ROOT`)."""
 
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -63,12 +64,20 @@ dynamodb._table_description = describe_as_aws
 emulator = shlex.split(os.environ.get("FUNCTIONS_UNDER", ""))
 
 
+def is_foreign(program):
+    """Whether it is compiled for another machine than this one, by the header of its ELF file."""
+    with open(program, "rb") as file:
+        header = file.read(20)
+    machine = {0xB7: "aarch64", 0x3E: "x86_64"}.get(int.from_bytes(header[18:20], "little"))
+    return header[:4] == b"\x7fELF" and machine != platform.machine()
+
+
 class Started(subprocess.Popen):
     """A process; that of a function is told, and started by the emulator."""
 
     def __init__(self, command, *arguments, **options):
         if isinstance(command, list) and os.path.basename(command[0]) == "bootstrap":
-            command = [*emulator, *command]
+            command = [*(emulator if is_foreign(command[0]) else []), *command]
             function = options["env"]["AWS_LAMBDA_FUNCTION_NAME"]
             print(f"function {function} started: {os.path.basename(command[0])}", flush=True)
         super().__init__(command, *arguments, **options)

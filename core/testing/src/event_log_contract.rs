@@ -48,6 +48,7 @@ pub const CHECKS: &[(&str, Check)] = checks![
     a_fetch_at_the_end_is_empty,
     a_fetch_outside_names_what_is_there,
     a_fetch_begins_anywhere,
+    a_partition_that_a_reader_left_is_read_as_before,
     offsets_are_kept_per_partition,
     a_time_finds_the_first_record_at_or_after_it,
     a_time_is_found_among_disordered_ones,
@@ -418,6 +419,22 @@ async fn a_fetch_begins_anywhere(log: &dyn EventLog) {
         let read = log.fetch(&topic, 0, offset, 1, EVERYTHING).await.unwrap();
         assert_eq!((offsets_of(&read), texts(&read)), (vec![offset], vec![offset.to_string()]));
     }
+}
+
+async fn a_partition_that_a_reader_left_is_read_as_before(log: &dyn EventLog) {
+    let topic = create(log, 1).await;
+    produce(log, &topic, (0..3).map(number)).await;
+    // Below, at and above where a reader stands, and where nobody reads.
+    log.stop_reading(&topic, 0, 0);
+    for until in [2, 3, 4] {
+        assert_eq!(texts(&fetch_all(log, &topic, 0, 0).await), ["0", "1", "2"]);
+        log.stop_reading(&topic, 0, until);
+    }
+    log.stop_reading(&topic, 7, 3);
+    log.stop_reading("no.such.topic", 0, 3);
+    produce(log, &topic, [number(3)]).await;
+    assert_eq!(texts(&fetch_all(log, &topic, 0, 3).await), ["3"]);
+    assert_eq!(texts(&fetch_all(log, &topic, 0, 1).await), ["1", "2", "3"]);
 }
 
 async fn offsets_are_kept_per_partition(log: &dyn EventLog) {

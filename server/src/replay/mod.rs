@@ -24,9 +24,7 @@ use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::process::audit::{AuditError, AuditLog};
 use lyceum_core::record::Position;
 use lyceum_core::replay::plan::{self, MAX_POSITIONS};
-use lyceum_core::replay::{
-    Counts, File, Log, Offsets, Plan, Progress, Range, Reading, Request, Sinks, State, Target, Wrong,
-};
+use lyceum_core::replay::{Counts, File, Log, Offsets, Plan, Progress, Range, Request, Sinks, State, Target, Wrong};
 use lyceum_xapi::utc_time::UtcTime;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -36,11 +34,13 @@ use uuid::Uuid;
 
 use crate::questions::AskError;
 
+mod ahead;
 mod invoked;
 mod running;
 mod store;
 mod targets;
 
+use ahead::{Ahead, Reader};
 pub use invoked::HandOver;
 pub use lyceum_core::ports::ledger::KEYS_AGE;
 pub use running::Ended;
@@ -271,6 +271,7 @@ impl Runner {
         let mut progress = Progress::begin(&plan, 0);
         let end_ms = self.sources.clock.now_ms().saturating_add(DRY_RUN_MS);
         let mut is_exact = true;
+        let mut parts = self.parts(&request, &plan);
         'steps: for step in plan.steps() {
             while let Some(from) = progress.offset_in(&step) {
                 let left = request.limit.map_or(u64::MAX, |limit| limit.saturating_sub(progress.counts().matched));
@@ -281,7 +282,7 @@ impl Runner {
                     is_exact = false;
                     break 'steps;
                 }
-                let part = self.read_part(&request, Reading::begin(&step, from, left)).await;
+                let part = parts.read(&step, from, left).await;
                 let part = part.map_err(|failed| match failed {
                     targets::Failed::Later(reason) => AskError::Unavailable(reason),
                     targets::Failed::Never(reason) => AskError::Invalid(reason),
@@ -303,6 +304,12 @@ impl Runner {
             notes: plan.notes,
             request,
         })
+    }
+
+    /// Reads the parts of a plan.
+    fn parts<'p>(&self, request: &Request, plan: &'p Plan) -> Ahead<'p> {
+        let (log, labels) = (Arc::clone(&self.sources.event_log), Arc::clone(&self.sources.labels));
+        Ahead::new(Reader { log, labels, request: request.clone() }, plan)
     }
 
     /// The request as whoever asks may have it run.

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_core::ports::event_log::EventLogError;
 use lyceum_core::ports::ledger::Claim;
-use lyceum_core::replay::reading::Part;
-use lyceum_core::replay::{Progress, Reading, Request, State, Target};
+use lyceum_core::replay::{Progress, Request, State, Target};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,10 +24,6 @@ const AT_ONCE: usize = 4;
 const PAUSE: Duration = Duration::from_secs(2);
 /// A pause is cut into pieces of so long, so that a run that is stopped stops.
 const PIECE: Duration = Duration::from_secs(1);
-/// So many bytes one fetch has.
-const FETCH_BYTES: usize = 4 << 20;
-/// So many records one fetch has.
-const FETCH_RECORDS: usize = 5_000;
 /// A part is begun only where so much time is left.
 const PART_MS: i64 = 5_000;
 
@@ -144,34 +138,6 @@ impl Runner {
             }
         }
     }
-
-    /// Reads a part whole.
-    pub(super) async fn read_part(&self, request: &Request, mut reading: Reading) -> Result<Part, Failed> {
-        let (log, labels) = (&self.sources.event_log, &*self.sources.labels);
-        while let Some((offset, most)) = reading.wants() {
-            let (topic, partition) = reading.place();
-            let fetched = log.fetch(topic, partition, offset, most.min(FETCH_RECORDS), FETCH_BYTES).await;
-            match fetched {
-                Ok(records) if records.is_empty() => reading.end_of_log(),
-                Ok(records) => {
-                    for record in records {
-                        reading.add(record, |record| request.filter.matches(record, || labels.labels(record)));
-                    }
-                }
-                // Retention was faster.
-                Err(EventLogError::OffsetOutOfRange { range, .. }) if range.start > offset => {
-                    reading.skip_to(range.start);
-                }
-                Err(error @ EventLogError::OffsetOutOfRange { .. }) => {
-                    return Err(Failed::Never(format!(
-                        "{error}: was the topic made anew? Ask for the replay once more"
-                    )));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(reading.end())
-    }
 }
 
 /// Why a run does not go on here.
@@ -205,6 +171,7 @@ impl Going<'_> {
         let clock = Arc::clone(&self.runner.sources.clock);
         let (plan, request) = (self.kept.run.plan.clone(), self.kept.run.request.clone());
         let mut to = self.open(&request).await?;
+        let mut parts = self.runner.parts(&request, &plan);
         let (mut matched, begun_ms) = (0_u64, clock.now_ms());
         let begin = usize::try_from(self.kept.run.progress.step).unwrap_or(usize::MAX);
         for step in plan.steps().skip(begin) {
@@ -217,7 +184,7 @@ impl Going<'_> {
                 self.may_go_on().await?;
                 let most = left.min(to.part(request.rate));
                 let part = loop {
-                    match self.runner.read_part(&request, Reading::begin(&step, from, most)).await {
+                    match parts.read(&step, from, most).await {
                         Ok(part) => break part,
                         Err(failed) => self.wait(failed).await?,
                     }

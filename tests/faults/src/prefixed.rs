@@ -76,6 +76,10 @@ impl<T: Follow + ?Sized> Follow for Prefixed<T> {
         self.inner.join(&self.outer(group), &self.outer(topic), patience).await
     }
 
+    fn stop_reading(&self, topic: &str, partition: i32, until: i64) {
+        self.inner.stop_reading(&self.outer(topic), partition, until);
+    }
+
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         self.inner.wait_for_records(&self.outer(topic), timeout).await;
     }

@@ -231,6 +231,10 @@ impl<T: Follow + ?Sized> Follow for CrashingEventLog<T> {
         Ok(Box::new(CrashingMembership { inner, death: self.death.clone() }))
     }
 
+    fn stop_reading(&self, topic: &str, partition: i32, until: i64) {
+        self.inner.stop_reading(topic, partition, until);
+    }
+
     async fn wait_for_records(&self, topic: &str, timeout: Duration) {
         self.inner.wait_for_records(topic, timeout).await;
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -339,6 +340,14 @@ where
     /// The member's own calls go straight to the adapter: they wait for others, or are the group's affair.
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError> {
         self.calls(Call::read(LOG, "join"), |log| async move { log.join(group, topic, patience).await }).await
+    }
+
+    /// Memory is given back, and nothing is asked of a broker: nothing is done around it.
+    fn stop_reading(&self, topic: &str, partition: i32, until: i64) {
+        // An adapter that is there answers at once; one that has to be made first has fetched nothing.
+        if let Some(Ok(log)) = self.source.adapter().now_or_never() {
+            log.stop_reading(topic, partition, until);
+        }
     }
 
     /// Waiting is no work, and has a limit of its own: nothing is done around it. Where there is no adapter, whoever

@@ -436,6 +436,10 @@ impl Follow for KafkaEventLog {
         Ok(records)
     }
 
+    fn stop_reading(&self, topic: &str, partition: i32, until: i64) {
+        self.readers.close(topic, partition, until);
+    }
+
     async fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, EventLogError> {
         let partitions = self.look_up(topic).await?;
         let starts = self.find_ends(topic, (0..partitions).collect(), EARLIEST).await?;

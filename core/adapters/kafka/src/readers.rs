@@ -32,8 +32,9 @@ const LANES: usize = 4;
 /// A partition that nobody reads for so long gives its queue's memory back.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How much of one partition is fetched ahead.
-const AHEAD_KBYTES: &str = "16384";
+/// How much of one partition is fetched ahead; small records take about three times as much in memory. Measured: eight times as much
+/// reads no faster, and a process that catches up in forty partitions has forty times of it.
+const AHEAD_KBYTES: &str = "2048";
 
 /// All readers.
 pub(super) struct Readers {
@@ -74,7 +75,7 @@ impl Readers {
             .set("fetch.error.backoff.ms", "50")
             .set("queued.min.messages", "20000")
             .set("queued.max.messages.kbytes", AHEAD_KBYTES)
-            .set("fetch.message.max.bytes", "4194304");
+            .set("fetch.message.max.bytes", "1048576");
         Self { config, context, state: Mutex::default(), freed: Notify::new() }
     }
 
@@ -137,6 +138,16 @@ impl Readers {
             slot.used = now;
             (slot.lane, slot.reader.take())
         }))
+    }
+
+    /// Closes a reader that stands at `until` and is not in use: its partition's queue gives its memory back.
+    pub(super) fn close(&self, topic: &str, partition: i32, until: i64) {
+        let mut state = self.state.lock();
+        let Some(slots) = state.partitions.get_mut(&(Arc::from(topic), partition)) else { return };
+        let stands = |slot: &Slot| slot.reader.as_ref().is_some_and(|reader| reader.position == Some(until));
+        if let Some(at) = slots.iter().position(stands) {
+            slots.remove(at);
+        }
     }
 
     fn put_back(&self, lane: usize, reader: Reader) {
@@ -263,7 +274,10 @@ impl Reader {
             let mut assignment = TopicPartitionList::new();
             assignment.add_partition(&self.topic, self.partition);
             // A consumer that is being closed has let go already.
-            let _ = self.consumer.incremental_unassign(&assignment);
+            if self.consumer.incremental_unassign(&assignment).is_ok() {
+                // What was fetched ahead would lie in the queue until the partition is read again; by now each poll drops it.
+                while self.queue.poll(Duration::ZERO).is_some() {}
+            }
         }
     }
 

@@ -190,6 +190,12 @@ pub trait Follow: Send + Sync {
     /// waits without limit: there a member that lives can be waited for.
     async fn join(&self, group: &str, topic: &str, patience: Duration) -> Result<Box<dyn Membership>, EventLogError>;
 
+    /// Whoever read the partition up to before `until` reads no more of it: what was fetched ahead for them may go. Other readers of it,
+    /// and its records, stay as they are. A log that fetches nothing ahead has nothing to do.
+    fn stop_reading(&self, topic: &str, partition: i32, until: i64) {
+        let _ = (topic, partition, until);
+    }
+
     /// Comes back once the topic has a record that this log had not seen at the call's start, or after `timeout`.
     async fn wait_for_records(&self, topic: &str, timeout: Duration);
 }
