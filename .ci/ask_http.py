@@ -27,11 +27,21 @@ def outputs_of(stack):
 
 
 def ask(api, method, path, token=None, body=None, headers=()):
+    """Status, headers and body. What only reads is asked once more where the answer is to come again: on a busy machine a first start takes long."""
+    end = time.monotonic() + 120
+    while True:
+        found = ask_once(api, method, path, token, body, headers)
+        if method != "GET" or found[0] not in (502, 503, 504) or time.monotonic() > end:
+            return found
+        time.sleep(1)
+
+
+def ask_once(api, method, path, token, body, headers):
     request = urllib.request.Request(f"{GATEWAY}/_aws/execute-api/{api}/$default{path}", body, dict(headers), method=method)
     if token:
         request.add_header("authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()
