@@ -17,7 +17,7 @@ import urllib.request
 import uuid
 
 import boto3
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 TOPIC = "nlj.training.programs"
@@ -118,11 +118,21 @@ def publish(events):
     if TOPIC not in admin.list_topics(timeout=60).topics:
         admin.create_topics([NewTopic(TOPIC, 3, 1)])[TOPIC].result(60)
     partitions = admin.list_topics(TOPIC, timeout=60).topics[TOPIC].partitions
-    ends = admin.list_offsets({TopicPartition(TOPIC, partition): OffsetSpec.latest() for partition in partitions})
+
+    def end_of(partition):
+        """A partition that was just made has no leader yet."""
+        def look():
+            try:
+                return admin.list_offsets({TopicPartition(TOPIC, partition): OffsetSpec.latest()})[TopicPartition(TOPIC, partition)].result(60).offset, None
+            except KafkaException as error:
+                return None, error
+
+        return until(60, f"the end of {TOPIC}/{partition}", look)
+
     sent, producer = [], Producer(servers)
-    for of, end in ends.items():
-        for _ in range(end.result(60).offset, MADE_UP):
-            producer.produce(TOPIC, json.dumps(created(f"before-{uuid.uuid4().hex[:8]}")).encode(), partition=of.partition, headers=headers)
+    for partition in partitions:
+        for _ in range(end_of(partition), MADE_UP):
+            producer.produce(TOPIC, json.dumps(created(f"before-{uuid.uuid4().hex[:8]}")).encode(), partition=partition, headers=headers)
     producer.flush(60)
     for event in events:
         producer.produce(TOPIC, json.dumps(event).encode(), headers=headers, on_delivery=lambda error, message: sent.append((error, message.partition(), message.offset())))
