@@ -7,50 +7,15 @@ invocation by hand, of payload format 2.0, is answered as a request is.
 import base64
 import http.server
 import json
-import os
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import boto3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-GATEWAY = os.environ["AWS_ENDPOINT_URL"]
-
-
-def outputs_of(stack):
-    outputs = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
-    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
-
-
-def ask(api, method, path, token=None, body=None, headers=()):
-    """Status, headers and body. What only reads is asked once more where the answer is to come again: on a busy machine a first start takes long."""
-    end = time.monotonic() + 120
-    while True:
-        found = ask_once(api, method, path, token, body, headers)
-        if method != "GET" or found[0] not in (502, 503, 504) or time.monotonic() > end:
-            return found
-        time.sleep(1)
-
-
-def ask_once(api, method, path, token, body, headers):
-    request = urllib.request.Request(f"{GATEWAY}/_aws/execute-api/{api}/$default{path}", body, dict(headers), method=method)
-    if token:
-        request.add_header("authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-def expect(what, found, wanted, detail=b""):
-    if found != wanted:
-        sys.exit(f"FAILED: {what}: {found}, not {wanted}: {detail[:500]!r}")
-    print(f"{what}: {found}")
+from asking import ask, expect, outputs_of
 
 
 def by_tokens(stack, token, *more):

@@ -10,6 +10,7 @@ away, and the machine finds that, repairs it, and finds nothing more.
 import base64
 import json
 import os
+import pathlib
 import sys
 import time
 import urllib.error
@@ -20,28 +21,13 @@ import boto3
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+import asking
+from asking import expect, outputs_of, until
+
 TOPIC = "nlj.training.programs"
-# The batches of events/aws name offsets up to before this one in each of its partitions, on which no record of theirs stands: a letter is known
-# by the position that it is of.
-MADE_UP = 101
+EVENTS = pathlib.Path(__file__).parent.parent / "events" / "aws"
 # What FilesBucket of the stack is.
 FILES = "lyceum-files"
-
-
-def outputs_of(stack):
-    outputs = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
-    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
-
-
-def until(seconds, what, look):
-    """What look finds at last; it asks once a second."""
-    end, last = time.monotonic() + seconds, None
-    while time.monotonic() < end:
-        found, last = look()
-        if found is not None:
-            return found
-        time.sleep(1)
-    sys.exit(f"FAILED: {what} after {seconds} s: {last}")
 
 
 def execute(machine, given):
@@ -53,7 +39,7 @@ def execute(machine, given):
         found = states.describe_execution(executionArn=execution)
         return (None if found["status"] == "RUNNING" else found), found["status"]
 
-    return until(600, f"the end of {given}", look)
+    return until(f"the end of {given}", look)
 
 
 def run(machine, given):
@@ -66,28 +52,13 @@ def run(machine, given):
 
 
 def ask(api, token, method, path, body=None):
-    """The status and the answer. What only reads is asked once more where the answer is to come again: on a busy machine a first start takes long."""
-    end = time.monotonic() + 120
-    while True:
-        found = ask_once(api, token, method, path, body)
-        if method != "GET" or found[0] not in (502, 503, 504) or time.monotonic() > end:
-            return found
-        time.sleep(1)
-
-
-def ask_once(api, token, method, path, body):
-    url = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}/$default{path}"
+    """The status and the answer."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"authorization": f"Bearer {token}", "content-type": "application/json"}, method=method)
+    status, _, answer = asking.ask(api, method, path, token, data, {"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            status, text = answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        status, text = error.code, error.read()
-    try:
-        return status, json.loads(text)
+        return status, json.loads(answer)
     except ValueError:
-        return status, text.decode("utf-8", "replace")
+        return status, answer.decode("utf-8", "replace")
 
 
 def letters(api, token, **query):
@@ -98,12 +69,6 @@ def letters(api, token, **query):
     return answer["dead_letters"]
 
 
-def expect(what, found, wanted):
-    if found != wanted:
-        sys.exit(f"FAILED: {what}: {found}, not {wanted}")
-    print(f"{what}: {found}")
-
-
 def created(name):
     return {"id": str(uuid.uuid4()), "actor": {"objectType": "Agent", "name": "Smoke", "mbox": f"mailto:{name}@smoke.invalid"},
             "verb": {"id": "http://nlj.platform/verbs/created", "display": {"en": "created"}},
@@ -111,8 +76,15 @@ def created(name):
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
+def made_up():
+    """The batches of events/aws name offsets of the topic below this one, on which no record of theirs stands."""
+    batches = (json.loads(file.read_text()) for file in EVENTS.glob("*.json") if not file.name.endswith(".expected.json"))
+    records = (record for batch in batches for of in batch.get("records", {}).values() if isinstance(of, list) for record in of if isinstance(record, dict))
+    return 1 + max(record["offset"] for record in records if record.get("topic") == TOPIC and isinstance(record.get("offset"), int))
+
+
 def publish(events):
-    """Their positions."""
+    """Their positions, behind those that are made up: a letter is known by the position that it is of."""
     servers = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}
     admin, headers = AdminClient(servers), {"tenant-id": b"smoke"}
     if TOPIC not in admin.list_topics(timeout=60).topics:
@@ -121,17 +93,19 @@ def publish(events):
 
     def end_of(partition):
         """A partition that was just made has no leader yet."""
+        place = TopicPartition(TOPIC, partition)
+
         def look():
             try:
-                return admin.list_offsets({TopicPartition(TOPIC, partition): OffsetSpec.latest()})[TopicPartition(TOPIC, partition)].result(60).offset, None
+                return admin.list_offsets({place: OffsetSpec.latest()})[place].result(60).offset, None
             except KafkaException as error:
                 return None, error
 
-        return until(60, f"the end of {TOPIC}/{partition}", look)
+        return until(f"the end of {TOPIC}/{partition}", look)
 
-    sent, producer = [], Producer(servers)
+    sent, producer, first = [], Producer(servers), made_up()
     for partition in partitions:
-        for _ in range(end_of(partition), MADE_UP):
+        for _ in range(end_of(partition), first):
             producer.produce(TOPIC, json.dumps(created(f"before-{uuid.uuid4().hex[:8]}")).encode(), partition=partition, headers=headers)
     producer.flush(60)
     for event in events:
@@ -177,7 +151,7 @@ def ended(api, token, replay):
         is_over = status == 200 and run["state"] != "running"
         return (run if is_over else None), (status, run)
 
-    return until(600, f"the end of the replay {replay}", look)
+    return until(f"the end of the replay {replay}", look)
 
 
 def replays(outputs, api, token, operator):
@@ -198,7 +172,7 @@ def replays(outputs, api, token, operator):
         status, run = ask(api, token, "GET", f"/api/replays/{replay}")
         return (run if status == 200 and run["counts"]["matched"] > 0 else None), (status, run)
 
-    until(400, "the machine to go on with it", look)
+    until("the machine to go on with it", look)
     status, stopped = ask(api, token, "POST", f"/api/replays/{replay}/cancel")
     expect("cancelled", (status, stopped.get("state")), (200, "cancelled"))
     status, _ = ask(api, token, "POST", f"/api/replays/{replay}/cancel")
@@ -246,10 +220,10 @@ def compare(outputs, api, token, operator):
 
     def settled():
         status, report = ask(api, operator, "POST", "/api/reconcile", asked)
-        return (None if status == 200 and report["not_yet"] else (status, report)), report
+        return ((status, report) if status == 200 and report["not_yet"] == 0 else None), (status, report)
 
     expect("a comparison by a token of one tenant", ask(api, token, "POST", "/api/reconcile", asked)[0], 403)
-    status, report = until(400, "everything to be settled", settled)
+    status, report = until("everything to be settled", settled)
     expect("a comparison by the API", (status, report.get("differences"), report.get("is_complete")), (200, {}, True))
     if report["kept"] == 0:
         sys.exit(f"FAILED: nothing is settled that could be compared: {report}")
