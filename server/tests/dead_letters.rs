@@ -156,7 +156,7 @@ impl Around for Gate {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        _: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         if call.operation == "fetch" {
             self.0.acquire().await.expect("it is never closed").forget();

@@ -66,7 +66,7 @@ impl Around for Death {
         &self,
         _: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        _: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         if self.yields {
             tokio::task::yield_now().await;

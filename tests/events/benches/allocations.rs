@@ -147,7 +147,7 @@ impl Around for Uncounted {
         &self,
         _: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        _: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         let mut answer = None;
         allocation_counter::opt_out(|| answer = work.now_or_never());

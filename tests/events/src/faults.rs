@@ -65,7 +65,7 @@ impl Around for Switch {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        _: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         let fault = self.fault(call);
         if self.hanging.load(SeqCst) {

@@ -165,7 +165,7 @@ impl Around for Death {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        _: impl Fn(&A) -> bool + Send,
+        _: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         if call.effect == Effect::Read {
             return work.await;

@@ -76,12 +76,12 @@ pub trait StoreError: fmt::Display + Sized + Send {
 
 /// What is done around a call.
 pub trait Around: Send + Sync {
-    /// Makes the call, or does not. `is_outage` says whether an answer means that the store is unavailable.
+    /// Makes the call, or does not. `outage` says why, where an answer means that the store is unavailable.
     fn call<A: Send, E: StoreError>(
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> impl Future<Output = Result<A, E>> + Send;
 }
 
@@ -90,9 +90,9 @@ impl<W: Around> Around for Arc<W> {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> impl Future<Output = Result<A, E>> + Send {
-        (**self).call(call, work, is_outage)
+        (**self).call(call, work, outage)
     }
 }
 
@@ -140,14 +140,14 @@ impl<S, W: Around> Wrapped<S, W> {
     where
         S: Source<E>,
     {
-        self.calls_judged(call, work, |_| false)
+        self.calls_judged(call, work, |_| None)
     }
 
     fn calls_judged<A: Send, E: StoreError, F: Future<Output = Result<A, E>> + Send>(
         &self,
         call: Call,
         work: impl FnOnce(Arc<S::Adapter>) -> F + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> impl Future<Output = Result<A, E>> + Send
     where
         S: Source<E>,
@@ -164,7 +164,7 @@ impl<S, W: Around> Wrapped<S, W> {
             let again = |error| format!("{error}; there are other credentials now: try again");
             answer.map_err(|error| E::not_answered(effect, again(error)))
         };
-        self.around.call(call, work, is_outage)
+        self.around.call(call, work, outage)
     }
 }
 
@@ -437,7 +437,12 @@ where
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         // A store that accepts none of the documents counts as unavailable, although it answers; one that accepts some does not.
         let takes_none = |outcomes: &Vec<StoreOutcome>| {
-            !outcomes.is_empty() && outcomes.iter().all(|of| matches!(of, StoreOutcome::Unavailable { .. }))
+            let mut reasons = outcomes.iter().map(|of| match of {
+                StoreOutcome::Unavailable { reason } => Some(reason),
+                _ => None,
+            });
+            let first = reasons.next()??;
+            reasons.all(|reason| reason.is_some()).then(|| first.clone())
         };
         let call = Call::write(STATEMENTS, "store");
         self.calls_judged(call, |statements| async move { statements.store(documents).await }, takes_none).await

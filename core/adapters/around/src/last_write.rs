@@ -30,11 +30,13 @@ impl<S> KnowingItsWrites<S> {
 }
 
 impl LastWrite {
-    fn note<A, E: StoreError>(&self, call: Call, answer: &Result<A, E>, is_outage: impl Fn(&A) -> bool) {
+    fn note<A, E: StoreError>(&self, call: Call, answer: &Result<A, E>, outage: impl Fn(&A) -> Option<String>) {
         let why = match answer {
-            Ok(answer) if is_outage(answer) => "it took nothing".to_owned(),
-            Ok(_) if MAY_WRITE_NOTHING.contains(&call.operation) => return,
-            Ok(_) => return *self.0.lock() = None,
+            Ok(answer) => match outage(answer) {
+                Some(why) => format!("it took nothing: {why}"),
+                None if MAY_WRITE_NOTHING.contains(&call.operation) => return,
+                None => return *self.0.lock() = None,
+            },
             Err(error) if error.is_outage() => reason_of(error),
             Err(_) => return,
         };
@@ -60,11 +62,11 @@ impl Around for LastWrite {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         let answer = work.await;
         match call.effect {
-            Effect::Write => self.note(call, &answer, is_outage),
+            Effect::Write => self.note(call, &answer, outage),
             Effect::Read if call.operation == PING && answer.is_ok() => {
                 if let Some(why) = self.failure() {
                     return Err(E::not_made(why));
@@ -84,7 +86,7 @@ mod tests {
     type Answer = Result<(), LedgerError>;
 
     async fn call(store: &LastWrite, call: Call, answer: Answer) -> Answer {
-        store.call(call, async { answer }, |()| false).await
+        store.call(call, async { answer }, |()| None).await
     }
 
     fn full() -> Answer {
@@ -127,7 +129,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_takes_no_document_of_many_is_not_well() {
         let store = LastWrite::default();
-        let all: Answer = store.call(Call::write("statements", "store"), async { Ok(()) }, |()| true).await;
-        assert_eq!((all, ping(&store).await.is_err()), (Ok(()), true));
+        let all: Answer =
+            store.call(Call::write("statements", "store"), async { Ok(()) }, |()| Some("full".to_owned())).await;
+        let why = "it cannot be written to: it took nothing: full".to_owned();
+        assert_eq!((all, ping(&store).await), (Ok(()), Err(LedgerError::Unavailable(why))));
     }
 }

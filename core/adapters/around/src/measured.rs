@@ -29,7 +29,7 @@ impl Around for Meter {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         let span = span(call);
         let mut running =
@@ -39,8 +39,11 @@ impl Around for Meter {
         if !running.span.is_disabled() {
             match &answer {
                 Err(error) => running.failed_as(error.kind(), error),
-                Ok(answer) if is_outage(answer) => running.failed_as("unavailable", &"nothing of it was taken"),
-                Ok(_) => {}
+                Ok(answer) => {
+                    if let Some(why) = outage(answer) {
+                        running.failed_as("unavailable", &format_args!("nothing of it was taken: {why}"));
+                    }
+                }
             }
         }
         answer
@@ -133,7 +136,7 @@ mod tests {
 
     async fn measure(metrics: &Arc<Metrics>, work: impl Future<Output = Result<(), LedgerError>> + Send) {
         let call = Call::read("ledger", "load");
-        let _ = tokio::time::timeout(Duration::from_secs(1), Meter(metrics.clone()).call(call, work, |_| false)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), Meter(metrics.clone()).call(call, work, |_| None)).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -146,6 +146,7 @@ impl Readers {
         let Some(slots) = state.partitions.get_mut(&(Arc::from(topic), partition)) else { return };
         let stands = |slot: &Slot| slot.reader.as_ref().is_some_and(|reader| reader.position == Some(until));
         if let Some(at) = slots.iter().position(stands) {
+            // Under the lock: whoever takes the lane's place next must find the partition unassigned.
             slots.remove(at);
         }
     }

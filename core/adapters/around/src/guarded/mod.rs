@@ -241,7 +241,7 @@ impl Around for Guard {
         &self,
         call: Call,
         work: impl Future<Output = Result<A, E>> + Send,
-        is_outage: impl Fn(&A) -> bool + Send,
+        outage: impl Fn(&A) -> Option<String> + Send,
     ) -> Result<A, E> {
         let GuardLimits { call_time, waiting_time, .. } = self.limits;
         // Before the waiting, since an open circuit answers at once; and after it, since much may have happened.
@@ -260,7 +260,9 @@ impl Around for Guard {
             Err(E::not_answered(call.effect, reason))
         });
         let failure = match &answer {
-            Ok(answer) => is_outage(answer).then(|| format!("{} took nothing of what it was given", self.dependency)),
+            Ok(answer) => {
+                outage(answer).map(|why| format!("{} took nothing of what it was given: {why}", self.dependency))
+            }
             Err(error) => (error.is_outage() || error.is_refusal_of_all(call)).then(|| error.to_string()),
         };
         let failed = failure.is_some();
