@@ -20,6 +20,9 @@ pub const TENANT_HEADER: &str = "tenant-id";
 /// Names the event.
 pub const EVENT_ID_HEADER: &str = "event-id";
 
+/// Says what it is.
+pub const EVENT_TYPE_HEADER: &str = "event-type";
+
 /// Says that the header `tenant-id` is that of the credential by which it was published: nobody else can set this one over HTTP.
 pub const TENANT_GIVEN_HEADER: &str = "lyceum-tenant-given";
 
@@ -357,7 +360,7 @@ impl<'a, 'c> Opening<'a, 'c> {
         meant: Option<Meant>,
         otherwise: Option<Known>,
     ) -> Result<(), DeadLetterKind> {
-        let (pointer, header) = (source.0, self.header("event-type"));
+        let (pointer, header) = (source.0, self.header(EVENT_TYPE_HEADER));
         let Some(name) = self.agree("event-type", [source, header]) else {
             self.known = meant.map(|of| of.known).or(otherwise);
             return match self.known {

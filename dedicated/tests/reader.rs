@@ -139,6 +139,10 @@ impl Subscriber for Recording {
     async fn held(&self, records: &[Record], _: &Invocation) -> Result<Vec<Held>, LedgerError> {
         Ok(vec![Held::Nothing; records.len()])
     }
+
+    async fn made(&self, records: &[Record], _: &Invocation) -> Vec<Held> {
+        vec![Held::Nothing; records.len()]
+    }
 }
 
 /// A source whose calls fail at times.

@@ -15,7 +15,7 @@ use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::Ledger;
 use lyceum_core::ports::schemas::FindSchema;
-use lyceum_core::ports::statements::Statements;
+use lyceum_core::ports::statements::{IndexedStatements, Statements};
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::ElasticsearchSettings;
 use lyceum_kafka::KafkaSettings;
@@ -58,7 +58,7 @@ pub struct Stores {
     /// State and idempotency keys.
     pub ledger: Arc<dyn Ledger>,
     /// Accepted statements.
-    pub statements: Arc<dyn Statements>,
+    pub statements: Arc<dyn IndexedStatements>,
     /// Entries of the audit log.
     pub audit: Arc<dyn Statements>,
     /// The schemas that senders registered, where a registry is named.
@@ -154,16 +154,16 @@ impl<'a> Connecting<'a> {
     }
 
     /// The statements.
-    pub async fn statements(&mut self) -> Result<Option<Arc<dyn Statements>>> {
+    pub async fn statements(&mut self) -> Result<Option<Arc<dyn IndexedStatements>>> {
         self.documents(Index::Statements).await
     }
 
     /// The entries of the audit log.
-    pub async fn audit(&mut self) -> Result<Option<Arc<dyn Statements>>> {
+    pub async fn audit(&mut self) -> Result<Option<Arc<dyn IndexedStatements>>> {
         self.documents(Index::Audit).await
     }
 
-    async fn documents(&mut self, index: Index) -> Result<Option<Arc<dyn Statements>>> {
+    async fn documents(&mut self, index: Index) -> Result<Option<Arc<dyn IndexedStatements>>> {
         let Some(settings) = &self.config.elasticsearch else { return Ok(None) };
         let prepares = self.purpose == Purpose::Process;
         let statements = lyceum_connect::elasticsearch(settings, self.config.secrets.as_ref(), prepares, index);
@@ -180,7 +180,7 @@ impl<'a> Connecting<'a> {
         self,
         event_log: Arc<dyn EventLog>,
         ledger: Arc<dyn Ledger>,
-        statements: Arc<dyn Statements>,
+        statements: Arc<dyn IndexedStatements>,
         audit: Arc<dyn Statements>,
         catalog: &Catalog,
     ) -> Result<Stores> {

@@ -3,18 +3,21 @@
 //! The work goes on in tasks of this process, and in whichever process looks next where this one ends: [`Rebuilds::keep_up`] takes up
 //! what nobody works at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_core::generations::building::{self, Build, BuildError, Builder, Places, Stage, Wanted};
 use lyceum_core::generations::comparing::{self, Comparison};
+use lyceum_core::generations::documents::{self, DocumentsBuilder};
 use lyceum_core::generations::dropping::{self, Dropper, Dropping};
 use lyceum_core::generations::is_built_anew;
 use lyceum_core::generations::marker::{self, Generations};
 use lyceum_core::generations::switching::Make;
 use lyceum_core::ports::event_log::Follow;
 use lyceum_core::ports::ledger::LedgerError;
+use lyceum_core::ports::statements::IndexedStatements;
+use lyceum_core::process::Subscriber;
 use lyceum_core::subscription::Subscription;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,7 @@ pub struct Rebuilds {
     log: Arc<dyn Follow>,
     generations: Arc<Generations>,
     subscriptions: Vec<(&'static Subscription, Make)>,
+    statements: Arc<dyn IndexedStatements>,
     group: Group,
     analytics: Arc<dyn Analytics>,
     default_tenant: String,
@@ -50,6 +54,8 @@ pub struct Sources {
     pub generations: Arc<Generations>,
     /// Each subscription with what makes its function muted; those that keep nothing are refused by name.
     pub subscriptions: Vec<(&'static Subscription, Make)>,
+    /// Where documents are.
+    pub statements: Arc<dyn IndexedStatements>,
     /// Of each and its topics.
     pub group: Group,
     /// Knows the tenants.
@@ -152,9 +158,21 @@ fn failed(error: LedgerError) -> AskError {
 impl Rebuilds {
     /// Of these.
     pub fn new(of: Sources) -> Self {
-        let Sources { log, generations, subscriptions, group, analytics, default_tenant, alone_since_ms } = of;
+        let Sources { log, generations, subscriptions, statements, group, analytics, default_tenant, alone_since_ms } =
+            of;
         let (holder, running) = (Uuid::new_v4(), Mutex::default());
-        Self { log, generations, subscriptions, group, analytics, default_tenant, alone_since_ms, holder, running }
+        Self {
+            log,
+            generations,
+            subscriptions,
+            statements,
+            group,
+            analytics,
+            default_tenant,
+            alone_since_ms,
+            holder,
+            running,
+        }
     }
 
     /// Which generation of each is live, as this process knows.
@@ -172,7 +190,9 @@ impl Rebuilds {
         let Some((subscription, make)) = found else {
             let names = those().collect::<Vec<_>>().join(", ");
             return Err(AskError::Invalid(format!(
-                "{name:?} keeps no states and no numbers that can be built anew; those that do are {names}"
+                "{name:?} keeps no states and no numbers that can be built anew; those that do are {names}, and there are the documents \
+                 of all ({})",
+                documents::NAME
             )));
         };
         let (group, of) = (self.group.clone(), *subscription);
@@ -186,7 +206,21 @@ impl Rebuilds {
         })
     }
 
-    /// What is known of every subscription that can be built anew.
+    /// Makes documents anew.
+    fn documents(&self) -> DocumentsBuilder {
+        let made = |(of, make): &(&'static Subscription, Make)| -> (&'static str, Arc<dyn Subscriber>) {
+            (of.name, make(self.generations.ledger().clone()))
+        };
+        DocumentsBuilder {
+            statements: self.statements.clone(),
+            log: self.log.clone(),
+            generations: self.generations.clone(),
+            functions: self.subscriptions.iter().map(made).collect::<BTreeMap<_, _>>(),
+            holder: self.holder,
+        }
+    }
+
+    /// What is known of every subscription that can be built anew, and of the documents.
     ///
     /// # Errors
     /// Where the ledger does not answer.
@@ -195,6 +229,7 @@ impl Rebuilds {
         for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
             known.push(self.status_of(subscription.name).await?);
         }
+        known.push(self.status_of_documents().await?);
         Ok(known)
     }
 
@@ -203,15 +238,27 @@ impl Rebuilds {
         let marker = marker::read(ledger, name).await.map_err(failed)?.marker;
         let build = building::read(ledger, name).await?;
         let dropping = dropping::read(ledger, name).await?;
+        let (live, is_held) = (marker.live, marker.held_until_ms.is_some());
+        Ok(self.known(name, live, is_held, build, dropping))
+    }
+
+    async fn status_of_documents(&self) -> Result<Known, AskError> {
+        let build = documents::read(&**self.generations.ledger()).await?;
+        let live = self.statements.indices().await.map_err(BuildError::from)?.live;
+        let dropping = Dropping { subscription: documents::NAME.to_owned(), ..Dropping::default() };
+        Ok(self.known(documents::NAME, live, false, build, dropping))
+    }
+
+    fn known(&self, name: &'static str, live: u32, is_held: bool, build: Option<Build>, dropping: Dropping) -> Known {
         let (done, left) = build.as_ref().map_or((0, 0), |build| (build.done(), build.left()));
         let left_ms = build.as_ref().filter(|build| build.stage == Stage::Building && done > 0).map(|build| {
             let took_ms = (build.updated_ms - build.started_ms).max(1);
             ((left as f64) * (took_ms as f64) / (done as f64)) as i64
         });
-        Ok(Known {
+        Known {
             subscription: name.to_owned(),
-            live: marker.live,
-            is_held: marker.held_until_ms.is_some(),
+            live,
+            is_held,
             works_here: self.running.lock().contains(&Task::Builds(name)),
             build,
             drops_from_ms: dropping.begins_ms(self.alone_since_ms),
@@ -219,7 +266,7 @@ impl Rebuilds {
             done,
             left,
             left_ms,
-        })
+        }
     }
 
     /// What a rebuild would read.
@@ -227,7 +274,13 @@ impl Rebuilds {
     /// # Errors
     /// Why it cannot be done.
     pub async fn plan(&self, name: &str, wanted: Wanted) -> Result<Planned, AskError> {
-        let places = self.builder(name)?.plan(wanted).await?;
+        let places = match name {
+            documents::NAME => {
+                refuse_lacking(wanted)?;
+                self.documents().plan().await?
+            }
+            _ => self.builder(name)?.plan(wanted).await?,
+        };
         let records = places.values().flat_map(|of| of.values()).map(|place| place.end - place.from).sum();
         Ok(Planned { subscription: name.to_owned(), records, places })
     }
@@ -237,13 +290,16 @@ impl Rebuilds {
     /// # Errors
     /// Why it cannot be done.
     pub async fn act(self: &Arc<Self>, name: &str, action: Action, wanted: Wanted) -> Result<Known, AskError> {
+        if name == documents::NAME {
+            return self.act_on_documents(action, wanted).await;
+        }
         let builder = self.builder(name)?;
         let name = builder.subscription.name;
         match action {
             Action::Plan => drop(builder.plan(wanted).await?),
             Action::Start => {
                 builder.begin(wanted).await?;
-                self.spawn(builder);
+                self.spawn(Work::Generation(builder));
                 // From here on there is no way back to what was live before, so that nobody needs it.
                 let now_ms = self.generations.clock().now_ms();
                 if let Err(error) = dropping::begin(&**self.generations.ledger(), name, false, now_ms).await {
@@ -252,7 +308,7 @@ impl Rebuilds {
             }
             Action::Back => {
                 builder.begin_back().await?;
-                self.spawn(builder);
+                self.spawn(Work::Generation(builder));
             }
             Action::Cancel => {
                 let now_ms = self.generations.clock().now_ms();
@@ -267,11 +323,44 @@ impl Rebuilds {
         self.status_of(name).await
     }
 
+    async fn act_on_documents(self: &Arc<Self>, action: Action, wanted: Wanted) -> Result<Known, AskError> {
+        refuse_lacking(wanted)?;
+        let builder = self.documents();
+        match action {
+            Action::Plan => drop(builder.plan().await?),
+            Action::Start => {
+                builder.begin(wanted).await?;
+                // What was live before the last swap is needed by nobody, and takes room that the next one needs.
+                if let Err(error) = self.statements.drop_old().await {
+                    tracing::warn!(%error, "old indices of documents are kept; `lyceum rebuild documents --drop-old` deletes them");
+                }
+                self.spawn(Work::Documents(builder));
+            }
+            Action::Back => {
+                let why = "an index of documents that was live before lacks what came since: run the release whose documents you want, \
+                           and have them built by that (`lyceum rebuild documents`)";
+                return Err(AskError::Invalid(why.to_owned()));
+            }
+            Action::Cancel => drop(builder.cancel().await?),
+            Action::Drop => {
+                let dropped = self.statements.drop_old().await.map_err(BuildError::from)?;
+                let mut known = self.status_of_documents().await?;
+                known.dropping.dropped = dropped;
+                return Ok(known);
+            }
+        }
+        self.status_of_documents().await
+    }
+
     /// Compares the live generation with the last one that was built, or, where that is live by now, with the one before.
     ///
     /// # Errors
     /// Where there is only one.
     pub async fn compare(&self, name: &str, tenants: &[String]) -> Result<Compared, AskError> {
+        if name == documents::NAME {
+            let (generations, comparison) = self.documents().compare().await?;
+            return Ok(Compared { subscription: name.to_owned(), generations, comparison });
+        }
         let builder = self.builder(name)?;
         let name = builder.subscription.name;
         let ledger = self.generations.ledger();
@@ -304,18 +393,27 @@ impl Rebuilds {
                 if build.is_some_and(|build| build.stage == Stage::Building)
                     && let Ok(builder) = self.builder(subscription.name)
                 {
-                    self.spawn(builder);
+                    self.spawn(Work::Generation(builder));
                 }
                 if let Ok(dropping) = dropping::read(&**self.generations.ledger(), subscription.name).await {
                     self.spawn_drop(subscription, &dropping);
                 }
             }
+            match documents::read(&**self.generations.ledger()).await {
+                Ok(Some(build)) if build.stage == Stage::Building => self.spawn(Work::Documents(self.documents())),
+                Ok(Some(_)) => {
+                    if let Err(error) = self.documents().tidy().await {
+                        tracing::warn!(%error, "an index of documents is filled still that nobody builds");
+                    }
+                }
+                Ok(None) | Err(_) => {}
+            }
             self.generations.clock().sleep(LOOK_EVERY).await;
         }
     }
 
-    fn spawn(self: &Arc<Self>, builder: Builder) {
-        let task = Task::Builds(builder.subscription.name);
+    fn spawn(self: &Arc<Self>, work: Work) {
+        let task = Task::Builds(work.name());
         if !self.running.lock().insert(task) {
             return;
         }
@@ -323,7 +421,7 @@ impl Rebuilds {
         tokio::spawn(async move {
             // Also where the task is dropped or panics.
             let _working = Working(rebuilds.clone(), task);
-            rebuilds.work(&builder).await;
+            rebuilds.work(&work).await;
         });
     }
 
@@ -385,8 +483,8 @@ impl Rebuilds {
         }
     }
 
-    async fn work(&self, builder: &Builder) {
-        let (name, clock) = (builder.subscription.name, self.generations.clock());
+    async fn work(&self, builder: &Work) {
+        let (name, clock) = (builder.name(), self.generations.clock());
         loop {
             let deadline_ms = clock.now_ms().saturating_add(STEP.as_millis() as i64);
             match builder.work(deadline_ms).await {
@@ -412,6 +510,46 @@ impl Rebuilds {
         }
         if let Err(error) = builder.give_back().await {
             tracing::debug!(%error, "the lease of a rebuild ends by itself");
+        }
+    }
+}
+
+/// Documents are there whatever the log has dropped.
+fn refuse_lacking(wanted: Wanted) -> Result<(), AskError> {
+    match wanted.lacking {
+        false => Ok(()),
+        true => {
+            let why = "documents are made anew of what is stored and not of the log, so that they lack nothing: ask without `lacking`";
+            Err(AskError::Invalid(why.to_owned()))
+        }
+    }
+}
+
+/// What a task builds.
+enum Work {
+    Generation(Builder),
+    Documents(DocumentsBuilder),
+}
+
+impl Work {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Generation(builder) => builder.subscription.name,
+            Self::Documents(_) => documents::NAME,
+        }
+    }
+
+    async fn work(&self, deadline_ms: i64) -> Result<Build, BuildError> {
+        match self {
+            Self::Generation(builder) => builder.work(deadline_ms).await,
+            Self::Documents(builder) => builder.work(deadline_ms).await,
+        }
+    }
+
+    async fn give_back(&self) -> Result<(), BuildError> {
+        match self {
+            Self::Generation(builder) => builder.give_back().await,
+            Self::Documents(builder) => builder.give_back().await,
         }
     }
 }

@@ -145,6 +145,10 @@ impl Subscriber for Changed {
         self.inner.held(records, invocation).await
     }
 
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+        self.inner.made(records, invocation).await
+    }
+
     async fn show(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, LedgerError> {
         let mut shown = self.inner.show(tenant, kind, id).await?;
         if is("shows less") && kind == "booking" {

@@ -195,6 +195,79 @@ async fn a_rebuild_goes_on_where_the_process_was_killed_and_can_be_cancelled() {
     workplace.run(&["rebuild", "engagement", "--compare"]).expect_code(0).expect_print(&["0 differ"]);
 }
 
+/// How many documents there are, by type.
+async fn documents(server: &Server) -> Value {
+    let (status, answer) = server.get("/api/analytics/platform/overview", None).await;
+    assert_eq!(status, 200, "{answer}");
+    json!([answer["total"], answer["event_types"], answer["other_documents"]])
+}
+
+/// Of the last build of documents: how many of which kind.
+async fn outcome(server: &Server, what: &str) -> u64 {
+    known(server, "documents").await["build"]["outcomes"][what].as_u64().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn documents_are_made_anew_while_events_come_and_the_process_is_killed() {
+    let workplace = Workplace::new();
+    let server = workplace.up(&[]);
+    workplace.run(&generate("17", "4000")).expect_code(0);
+    settle(&server, PATIENCE).await;
+    let before = documents(&server).await;
+    workplace.run(&["rebuild", "documents", "--dry-run"]).expect_code(0).expect_print(&["documents would be read"]);
+    // Of the same release and the same settings nothing is otherwise.
+    workplace
+        .run(&["rebuild", "documents", "--no-swap"])
+        .expect_code(0)
+        .expect_print(&["index 1", "fields changed: 0"]);
+    workplace.run(&["rebuild", "documents", "--compare"]).expect_code(0).expect_print(&["0 differ"]);
+    workplace.run(&["rebuild", "documents", "--cancel"]).expect_code(0).expect_print(&["index 0 is live"]);
+    server.stop().expect_code(0);
+
+    // Whose accounts the users of numbers' events are is a setting, and documents have it in their fields.
+    let moved = [("LEARNER_HOME_PAGE", "https://people.example.org/users")];
+    let mut server = workplace.up(&moved);
+    workplace
+        .run(&["rebuild", "documents", "--no-swap"])
+        .expect_code(0)
+        .expect_print(&["index 2", "kept as they were: 0"]);
+    let changed = outcome(&server, "changed").await;
+    assert!(changed > 500 && outcome(&server, "same").await > 500, "{changed}");
+    let differing = workplace.run(&["rebuild", "documents", "--compare"]);
+    differing.expect_code(3).expect_print(&["at /fields/actor", &format!("{changed} differ"), "people.example.org"]);
+    assert_eq!(documents(&server).await, before, "the live ones answer");
+
+    // Events come, and the process dies: what it had begun is gone on with.
+    let coming = workplace.start(&generate("18", "1500"));
+    let swap = json!({"subscription": "documents", "action": "start", "swap": true});
+    workplace.run(&["rebuild", "documents", "--cancel"]).expect_code(0);
+    let (status, answer) = server.post("/api/rebuild", &swap, None).await;
+    assert_eq!(status, 200, "{answer}");
+    coming.wait().expect_code(0);
+    server.running.kill();
+    server = workplace.up(&moved);
+    workplace.run(&["rebuild", "documents"]).expect_code(0).expect_print(&["is live", "documents"]);
+    settle(&server, PATIENCE).await;
+    let after = documents(&server).await;
+    assert_ne!(before, after, "events came meanwhile");
+    workplace.run(&["reconcile"]).expect_code(0);
+
+    // Once more, of what is live now: nothing is otherwise, and nothing is missing.
+    workplace.run(&["rebuild", "documents", "--no-swap"]).expect_code(0).expect_print(&["fields changed: 0"]);
+    workplace.run(&["rebuild", "documents", "--compare"]).expect_code(0).expect_print(&["0 differ"]);
+    workplace.run(&["rebuild", "documents"]).expect_code(0).expect_print(&["is live"]);
+    assert_eq!(documents(&server).await, after);
+    workplace.run(&["rebuild", "documents", "--drop-old"]).expect_code(0).expect_print(&["deleted are indices"]);
+    workplace.run(&["rebuild", "documents", "--drop-old"]).expect_code(0).expect_print(&["nothing is to be dropped"]);
+    workplace.run(&["rebuild", "documents", "--back"]).expect_code(1).expect_report(&["lacks what came since"]);
+    workplace.run(&["rebuild", "documents", "--cancel"]).expect_code(1).expect_report(&["no rebuild of documents"]);
+    workplace.run(&["rebuild", "documents", "--compare"]).expect_code(1).expect_report(&["--no-swap"]);
+    workplace.run(&["rebuild", "documents", "--lacking"]).expect_code(1).expect_report(&["lack nothing"]);
+    server.stop().expect_code(0);
+    // Where no process serves the data, the command does it by itself.
+    workplace.run(&["rebuild", "documents"]).expect_code(0).expect_print(&["of documents is live"]);
+}
+
 /// What answers the questions of analytics: numbers, survey responses, windows.
 const ANALYTICS: [&str; 5] = ["learning", "content", "engagement", "survey", "watch-security"];
 /// Whose the made-up events are.

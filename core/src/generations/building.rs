@@ -36,7 +36,7 @@ const PARTITIONS_AT_ONCE: usize = 4;
 /// The time of one batch, milliseconds.
 const BATCH_MS: i64 = 60_000;
 /// How often it is written how far it has come, milliseconds: so much work a kill costs.
-const CHECKPOINT_MS: i64 = 2_000;
+pub(super) const CHECKPOINT_MS: i64 = 2_000;
 /// How long a lease lasts that is not prolonged, milliseconds.
 pub(super) const LEASE_MS: i64 = 90_000;
 /// So many rounds in a row may come to nothing before the work is given up, for somebody to look.
@@ -96,7 +96,7 @@ pub struct Build {
     pub started_ms: i64,
     /// When this was written.
     pub updated_ms: i64,
-    /// By topic and partition.
+    /// By topic and partition. Documents count as one partition of a topic of that name.
     pub places: Places,
     /// How the records ended in it, by outcome.
     pub outcomes: BTreeMap<String, u64>,
@@ -106,6 +106,9 @@ pub struct Build {
     /// Once it was swapped in: which one was live before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
+    /// Of documents: all of an earlier time are in, milliseconds since 1970 UTC; `None` before any of them may be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_from_ms: Option<i64>,
 }
 
 /// The generation that was live before, and from where on it lacks events.
@@ -221,10 +224,10 @@ pub struct Builder {
 }
 
 /// A build as it was read or written last.
-struct Open {
-    build: Build,
-    version: Option<u64>,
-    written_ms: i64,
+pub(super) struct Open {
+    pub(super) build: Build,
+    pub(super) version: Option<u64>,
+    pub(super) written_ms: i64,
 }
 
 fn id_of(subscription: &str) -> AggregateId {
@@ -258,7 +261,7 @@ pub(super) fn to_write(build: &Build, expected: Option<u64>, is_written: bool) -
     Ok(AggregateWrite { id: id_of(&build.subscription), expected, content })
 }
 
-async fn write(ledger: &dyn Ledger, build: &Build, expected: Option<u64>) -> Result<(), LedgerError> {
+pub(super) async fn write(ledger: &dyn Ledger, build: &Build, expected: Option<u64>) -> Result<(), LedgerError> {
     let write = to_write(build, expected, true)?;
     ledger.commit(Commit { aggregates: vec![write], keys: Vec::new() }).await
 }
@@ -346,7 +349,7 @@ impl Builder {
         let Read { marker, version } = marker::read(self.ledger(), name).await?;
         let generation = marker.newest.max(marker.live) + 1;
         marker::write(self.ledger(), name, version, Marker { newest: generation, ..marker }).await?;
-        let build = self.new_build(generation, places, wanted.swaps, None);
+        let build = self.keeper().new_build(generation, places, wanted.swaps);
         write(self.ledger(), &build, read.map(|(_, version)| version)).await?;
         Ok(build)
     }
@@ -392,25 +395,9 @@ impl Builder {
                 (place.from, place.next) = (committed, committed);
             }
         }
-        let build = self.new_build(before.generation, places, true, None);
+        let build = self.keeper().new_build(before.generation, places, true);
         write(self.ledger(), &build, Some(version)).await?;
         Ok(build)
-    }
-
-    fn new_build(&self, generation: u32, places: Places, swaps: bool, before: Option<Before>) -> Build {
-        let now_ms = self.now_ms();
-        Build {
-            subscription: self.subscription.name.to_owned(),
-            generation,
-            stage: Stage::Building,
-            swaps,
-            started_ms: now_ms,
-            updated_ms: now_ms,
-            places,
-            outcomes: BTreeMap::new(),
-            failed: None,
-            before,
-        }
     }
 
     /// Goes on with the build that is under way, until it is done, or until `deadline_ms` (milliseconds since 1970 UTC): then another
@@ -420,30 +407,13 @@ impl Builder {
     /// `Refused` where none is under way, or it was cancelled meanwhile; `Elsewhere` where another process works at it. What it fails
     /// by is noted in the build.
     pub async fn work(&self, deadline_ms: i64) -> Result<Build, BuildError> {
-        let name = self.subscription.name;
-        self.claim().await?;
-        let Some((build, version)) = read_version(self.ledger(), name).await? else {
-            return Err(BuildError::Refused(format!("no rebuild of {name} is under way")));
-        };
-        if !build.stage.is_open() {
-            return Ok(build);
+        let mut open = self.keeper().take_up().await?;
+        if !open.build.stage.is_open() {
+            return Ok(open.build);
         }
-        let mut open = Open { build, version: Some(version), written_ms: self.now_ms() };
         open.build.failed = None;
-        match self.work_at(&mut open, deadline_ms).await {
-            Ok(()) => Ok(open.build),
-            Err(error) => {
-                if !matches!(error, BuildError::Elsewhere { .. }) && open.build.stage.is_open() {
-                    open.build.failed = Some(error.to_string());
-                    if matches!(error, BuildError::Refused(_)) {
-                        open.build.stage = Stage::Failed;
-                    }
-                    // Whoever cancelled it, or took it over, has written it since.
-                    let _ = self.checkpoint(&mut open).await;
-                }
-                Err(error)
-            }
-        }
+        let worked = self.work_at(&mut open, deadline_ms).await;
+        self.keeper().end(open, worked).await
     }
 
     async fn work_at(&self, open: &mut Open, deadline_ms: i64) -> Result<(), BuildError> {
@@ -723,8 +693,68 @@ impl Builder {
         Ok(true)
     }
 
-    /// Writes how far it has come, and keeps the lease.
     async fn checkpoint(&self, open: &mut Open) -> Result<(), BuildError> {
+        self.keeper().checkpoint(open).await
+    }
+
+    async fn claim(&self) -> Result<(), BuildError> {
+        self.keeper().claim().await
+    }
+
+    /// Gives the lease back, so that another process need not wait for its end.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn give_back(&self) -> Result<(), BuildError> {
+        self.keeper().give_back().await
+    }
+
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper { generations: &self.generations, name: self.subscription.name, holder: self.holder }
+    }
+}
+
+/// Keeps a build in the ledger, and the lease of whoever works at it.
+pub(super) struct Keeper<'b> {
+    pub(super) generations: &'b Generations,
+    pub(super) name: &'b str,
+    pub(super) holder: Uuid,
+}
+
+impl Keeper<'_> {
+    fn ledger(&self) -> &dyn Ledger {
+        &**self.generations.ledger()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.generations.clock().now_ms()
+    }
+
+    /// Takes up the build that is there, whatever its stage.
+    pub(super) async fn take_up(&self) -> Result<Open, BuildError> {
+        self.claim().await?;
+        let Some((build, version)) = read_version(self.ledger(), self.name).await? else {
+            return Err(BuildError::Refused(format!("no rebuild of {} is under way", self.name)));
+        };
+        Ok(Open { build, version: Some(version), written_ms: self.now_ms() })
+    }
+
+    /// Notes what work at a build failed by; the build as it is then.
+    pub(super) async fn end(&self, mut open: Open, worked: Result<(), BuildError>) -> Result<Build, BuildError> {
+        let Err(error) = worked else { return Ok(open.build) };
+        if !matches!(error, BuildError::Elsewhere { .. }) && open.build.stage.is_open() {
+            open.build.failed = Some(error.to_string());
+            if matches!(error, BuildError::Refused(_)) {
+                open.build.stage = Stage::Failed;
+            }
+            // Whoever cancelled it, or took it over, has written it since.
+            let _ = self.checkpoint(&mut open).await;
+        }
+        Err(error)
+    }
+
+    /// Writes how far it has come, and keeps the lease.
+    pub(super) async fn checkpoint(&self, open: &mut Open) -> Result<(), BuildError> {
         let now_ms = self.now_ms();
         open.build.updated_ms = now_ms;
         match write(self.ledger(), &open.build, open.version).await {
@@ -752,19 +782,35 @@ impl Builder {
         }
     }
 
-    async fn claim(&self) -> Result<(), BuildError> {
-        claim(self.ledger(), SUBSCRIBER, self.subscription.name, self.holder, self.now_ms(), LEASE_MS).await
+    /// Takes the lease, or prolongs it.
+    pub(super) async fn claim(&self) -> Result<(), BuildError> {
+        claim(self.ledger(), SUBSCRIBER, self.name, self.holder, self.now_ms(), LEASE_MS).await
     }
 
-    /// Gives the lease back, so that another process need not wait for its end.
-    ///
-    /// # Errors
-    /// The ledger's.
-    pub async fn give_back(&self) -> Result<(), BuildError> {
-        match claim(self.ledger(), SUBSCRIBER, self.subscription.name, self.holder, self.now_ms(), 0).await {
+    /// See [`Builder::give_back`].
+    pub(super) async fn give_back(&self) -> Result<(), BuildError> {
+        match claim(self.ledger(), SUBSCRIBER, self.name, self.holder, self.now_ms(), 0).await {
             // Then there is none to be given back.
             Err(BuildError::Elsewhere { .. }) => Ok(()),
             given => given,
+        }
+    }
+
+    /// A build that begins now.
+    pub(super) fn new_build(&self, generation: u32, places: Places, swaps: bool) -> Build {
+        let now_ms = self.now_ms();
+        Build {
+            subscription: self.name.to_owned(),
+            generation,
+            stage: Stage::Building,
+            swaps,
+            started_ms: now_ms,
+            updated_ms: now_ms,
+            places,
+            outcomes: BTreeMap::new(),
+            failed: None,
+            before: None,
+            documents_from_ms: None,
         }
     }
 }
@@ -787,7 +833,7 @@ pub(super) async fn claim(
     }
 }
 
-fn ms(duration: Duration) -> i64 {
+pub(super) fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

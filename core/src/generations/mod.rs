@@ -4,7 +4,8 @@
 //! the names that the subscription gives; of any other one each subscriber and each kind has the generation's number behind it, so that
 //! two of them know nothing of each other. [`OfGeneration`] is the ledger of one; the marker ([`marker`]) says which one is
 //! live; [`switching`] has each batch processed in the one that is, whole; [`building`] fills another one from the log, and
-//! [`comparing`] tells how two differ, and [`dropping`] has those go that nobody needs any more.
+//! [`comparing`] tells how two differ, and [`dropping`] has those go that nobody needs any more. Search documents are no part of one:
+//! [`documents`] fills a second index of them.
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::subscription::{Effect, Subscription};
 
 pub mod building;
 pub mod comparing;
+pub mod documents;
 pub mod dropping;
 pub mod marker;
 pub mod switching;

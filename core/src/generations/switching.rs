@@ -133,4 +133,9 @@ impl Subscriber for Switching {
     async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
         self.live().await?.held(records, invocation).await
     }
+
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+        // Of no generation.
+        self.first.made(records, invocation).await
+    }
 }

@@ -91,20 +91,16 @@ pub(super) async fn held<P: Apply>(
     let shell = of.shell();
     let batch = shell.read_batch(&deliveries, invocation).await;
     let items: Vec<&Item<'_, P::Event>> = batch.entries.iter().filter_map(|entry| entry.item.as_ref()).collect();
-    let mut keys = of.found_keys(&items).await?.into_iter();
-    let Batch { entries, .. } = &batch;
-    let each = entries.iter().map(|entry| match (&entry.item, &entry.disposition) {
-        (Some(item), _) => {
-            let key = keys.next().unwrap_or_else(|| HeldKey::Missing.into());
-            Held::Event(Box::new(shell.held_event(item, key)))
-        }
-        (None, Disposition::Emit(emission)) => letter_of(&emission.recording).map_or(Held::Nothing, Held::Letter),
-        (None, Disposition::Missing(schema)) => Held::Unread(format!("its schema {schema} is not there")),
-        (None, Disposition::Redeliver { reason }) => Held::Unread(reason.clone()),
-        (None, Disposition::Tombstone | Disposition::Unwanted) => Held::Nothing,
-        (None, Disposition::Undecided | Disposition::LikeFirst { .. }) => Held::Nothing,
-    });
-    Ok(each.collect())
+    let keys = of.found_keys(&items).await?;
+    Ok(shell.held_of(&batch, keys.into_iter()))
+}
+
+/// See [`Subscriber::made`](super::Subscriber::made).
+pub(super) async fn made<P: Apply>(of: &P, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+    let deliveries: Vec<Delivery> = records.iter().cloned().map(Delivery::Record).collect();
+    let shell = of.shell();
+    let batch = shell.read_batch(&deliveries, invocation).await;
+    shell.held_of(&batch, std::iter::repeat_with(|| HeldKey::NotKept.into()))
 }
 
 /// The id of the letter that a recording emits.
@@ -114,6 +110,22 @@ fn letter_of(recording: &Recording) -> Option<Uuid> {
 }
 
 impl<E: TypedEvent> Shell<E> {
+    /// What should be held of each record of a batch; of each event with its key.
+    fn held_of(&self, batch: &Batch<'_, E>, mut keys: impl Iterator<Item = FoundKey>) -> Vec<Held> {
+        let each = batch.entries.iter().map(|entry| match (&entry.item, &entry.disposition) {
+            (Some(item), _) => {
+                let key = keys.next().unwrap_or_else(|| HeldKey::Missing.into());
+                Held::Event(Box::new(self.held_event(item, key)))
+            }
+            (None, Disposition::Emit(emission)) => letter_of(&emission.recording).map_or(Held::Nothing, Held::Letter),
+            (None, Disposition::Missing(schema)) => Held::Unread(format!("its schema {schema} is not there")),
+            (None, Disposition::Redeliver { reason }) => Held::Unread(reason.clone()),
+            (None, Disposition::Tombstone | Disposition::Unwanted) => Held::Nothing,
+            (None, Disposition::Undecided | Disposition::LikeFirst { .. }) => Held::Nothing,
+        });
+        each.collect()
+    }
+
     fn held_event(&self, item: &Item<'_, E>, FoundKey { key, document }: FoundKey) -> HeldEvent {
         let of_record = || (item.record.position.clone(), item.record.timestamp_ms);
         let document = if key == HeldKey::NotKept { Some(of_record()) } else { document };

@@ -174,6 +174,9 @@ pub trait Subscriber: Send + Sync {
 
     /// What the stores should hold of each of these records, which are settled. Nothing is decided or written.
     async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError>;
+
+    /// What this release makes of each of these records, whatever is known of it: as [`held`](Self::held) where no keys are kept.
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held>;
 }
 
 /// What an effect does between the reading of a batch and its reports.
@@ -229,6 +232,10 @@ impl<P: Apply> Subscriber for P {
 
     async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
         held::held(self, records, invocation).await
+    }
+
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+        held::made(self, records, invocation).await
     }
 }
 

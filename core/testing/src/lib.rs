@@ -10,6 +10,7 @@ pub mod generator_contract;
 pub mod handing;
 pub mod ledger_contract;
 pub mod memory;
+pub mod reindex_contract;
 pub mod schemas_contract;
 pub mod sink_contract;
 pub mod statements_contract;

@@ -1,4 +1,4 @@
-//! `lyceum rebuild`: builds a projection anew from the log beside the live one, and swaps it in. The process that owns the data does the
+//! `lyceum rebuild`: builds a projection anew from the log beside the live one, or search documents from what is stored, and swaps it in. The process that owns the data does the
 //! work, and goes on with it where this command is cut off.
 
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use clap::Args;
 use lyceum_around::system_clock::SystemClock;
 use lyceum_core::clock::Clock;
 use lyceum_core::generations::building::{Build, Stage};
+use lyceum_core::generations::documents;
 use lyceum_server::rebuild::{Compared, Known, Planned};
 use lyceum_xapi::utc_time::UtcTime;
 use serde::Deserialize;
@@ -29,7 +30,8 @@ const DIFFERS: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// The subscription; without one, or with `status`, tells which generation of each is live and how far rebuilds are
+    /// The subscription, or `documents` for the search documents of all; without one, or with `status`, tells which generation of each is
+    /// live and how far rebuilds are
     subscription: Option<String>,
     /// Tells what would be read, and does nothing
     #[arg(long, group = "what")]
@@ -49,7 +51,7 @@ pub(super) struct Options {
     /// Drops all generations that are neither live nor built, that one among them: there is no way back then
     #[arg(long, group = "what")]
     drop_old: bool,
-    /// Does without records that the log has dropped already
+    /// Does without records that the log has dropped already; documents are not read from the log
     #[arg(long, conflicts_with_all = ["compare", "back", "cancel", "drop_old"])]
     lacking: bool,
     /// How answers are printed
@@ -153,11 +155,23 @@ async fn wait_for_dropping(session: &Session, mut known: Known) -> Result<Known>
     Ok(known)
 }
 
+/// What is built of it, and of what.
+fn words(name: &str) -> (&'static str, &'static str) {
+    match name {
+        documents::NAME => ("index", "documents"),
+        _ => ("generation", "records"),
+    }
+}
+
 fn progress(known: &Known, build: &Build) -> String {
     let step = if known.is_held { "is swapped in" } else { "is built" };
+    let (what, of) = words(&known.subscription);
+    if what == "index" && build.documents_from_ms.is_none() && build.failed.is_none() {
+        return format!("index {} is there; it is filled once whoever stores does so in both", build.generation);
+    }
     let left = known.left_ms.map(|left_ms| format!(", about {} s", left_ms.div_euclid(1_000) + 1)).unwrap_or_default();
     let waits = build.failed.as_ref().map(|why| format!("; waits: {}", escape(why))).unwrap_or_default();
-    format!("generation {} {step}: {} records, {} left{left}{waits}", build.generation, known.done, known.left)
+    format!("{what} {} {step}: {} {of}, {} left{left}{waits}", build.generation, known.done, known.left)
 }
 
 async fn known_of(session: &Session, name: &str) -> Result<Known> {
@@ -237,7 +251,10 @@ fn show_dropping(known: &Known, format: Format) -> Result<ExitCode> {
              There is no way back to them any more"
         ),
         None if known.dropping.dropped.is_empty() => {
-            say!("nothing is to be dropped of {name}: generation {} is live", known.live);
+            say!("nothing is to be dropped of {name}: {} {} is live", words(name).0, known.live);
+        }
+        None if name == documents::NAME => {
+            say!("deleted are indices {} of documents; index {} is live", list(&known.dropping.dropped), known.live)
         }
         None => say!(
             "dropped are generations {} of {name}, with {} states in all; generation {} is live",
@@ -261,7 +278,8 @@ fn show_plan(plan: &Planned, format: Format) -> Result<ExitCode> {
     });
     let head = [("topic", Side::Left), ("partition", Side::Right), ("from", Side::Right), ("to", Side::Right)];
     say!("{}", Table::new(head, rows).to_string().trim_end());
-    say!("{} records would be read for {}; nothing was done", plan.records, plan.subscription);
+    let (_, of) = words(&plan.subscription);
+    say!("{} {of} would be read for {}; nothing was done", plan.records, plan.subscription);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -272,17 +290,27 @@ fn show_end(known: &Known, format: Format) -> Result<ExitCode> {
     }
     let Some(build) = &known.build else { return Ok(ExitCode::SUCCESS) };
     let (name, generation) = (&known.subscription, build.generation);
+    let (what, of) = words(name);
     let took_s = (build.updated_ms - build.started_ms).max(0) as f64 / 1_000.0;
     match build.stage {
-        Stage::Swapped => say!("generation {generation} of {name} is live: {} records in {took_s:.1} s", known.done),
+        Stage::Swapped => say!("{what} {generation} of {name} is live: {} {of} in {took_s:.1} s", known.done),
         Stage::Ready => say!(
-            "generation {generation} of {name} has all: {} records in {took_s:.1} s. Generation {} is live; `lyceum rebuild \
+            "{what} {generation} of {name} has all: {} {of} in {took_s:.1} s. The one that is live is {}; `lyceum rebuild \
              {name} --compare` tells how they differ, `lyceum rebuild {name}` swaps it in",
             known.done,
             known.live
         ),
-        Stage::Cancelled => say!("the rebuild of {name} was cancelled; generation {} is live", known.live),
+        Stage::Cancelled => say!("the rebuild of {name} was cancelled; {what} {} is live", known.live),
         Stage::Building | Stage::Failed => say!("the rebuild of {name} is not done"),
+    }
+    if name == documents::NAME && matches!(build.stage, Stage::Swapped | Stage::Ready) {
+        let count = |what: &str| build.outcomes.get(what).copied().unwrap_or(0);
+        say!(
+            "fields changed: {}; as they were: {}; of what this release does not read so any more, and kept as they were: {}",
+            count(documents::CHANGED),
+            count(documents::SAME),
+            count(documents::KEPT)
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -309,7 +337,8 @@ async fn compare(session: &Session, name: &str, format: Format) -> Result<ExitCo
         }
         let (same, differing) = (comparison.same, comparison.differing);
         say!(
-            "{name}: of generation {live}, which is live, and generation {other}, {same} are the same and {differing} differ"
+            "{name}: of {what} {live}, which is live, and {what} {other}, {same} are the same and {differing} differ",
+            what = words(name).0
         );
     }
     Ok(if comparison.differing == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })

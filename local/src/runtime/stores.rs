@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use lyceum_around::beside::Beside;
 use lyceum_around::last_write::KnowingItsWrites;
 use lyceum_around::measured::Measured;
 use lyceum_core::catalog::Catalog;
@@ -11,10 +12,10 @@ use lyceum_core::clock::Clock;
 use lyceum_core::metrics::Metrics;
 use lyceum_core::ports::event_log::EventLog;
 use lyceum_core::ports::ledger::Ledger;
-use lyceum_core::ports::statements::Statements;
+use lyceum_core::ports::statements::IndexedStatements;
 use lyceum_embedded::dynamodb::EmbeddedDynamoDb;
 use lyceum_embedded::event_log::{EmbeddedEventLog, EventLogOptions};
-use lyceum_embedded::statements::{EmbeddedStatements, Holds, StatementsOptions};
+use lyceum_embedded::statements::{EmbeddedIndices, Holds, StatementsOptions};
 use lyceum_server::connect::{Connecting, Places, Purpose, Stores, StoresConfig};
 use lyceum_xapi::equality;
 
@@ -52,10 +53,16 @@ pub(super) async fn open(
             (Arc::new(Measured::new(ledger, metrics.clone())) as Arc<dyn Ledger>, Some(embedded))
         }
     };
-    let embedded = |name: &str, what: &str, holds: Holds| -> Result<Arc<dyn Statements>> {
+    let embedded = |name: &str, what: &str, holds: Holds| -> Result<Arc<dyn IndexedStatements>> {
         let options = StatementsOptions { holds, ..StatementsOptions::new(equality::same) };
-        let store = EmbeddedStatements::open(&folder.join(name), options);
-        let store = Arc::new(KnowingItsWrites::of(Arc::new(store.with_context(|| opening(what))?)));
+        let store = EmbeddedIndices::open(&folder.join(name), options);
+        let store = Arc::new(store.with_context(|| opening(what))?);
+        let store = match holds {
+            Holds::Statements => Beside::of(store, clock.clone()),
+            // Evidence is not made anew.
+            Holds::Logs => Beside::never(store, clock.clone()),
+        };
+        let store = Arc::new(KnowingItsWrites::of(Arc::new(store)));
         Ok(Arc::new(Measured::new(store, metrics.clone())))
     };
     let statements = match services.statements().await? {

@@ -84,6 +84,7 @@ impl Release<'_> {
         let rebuilds = Rebuilds::new(rebuild::Sources {
             log: stores.event_log.clone(),
             subscriptions: muted.collect(),
+            statements: stores.statements.clone(),
             generations,
             group,
             analytics: Arc::new(analytics),

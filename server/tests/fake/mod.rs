@@ -725,6 +725,7 @@ fn rebuilds(ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds>
         log,
         generations,
         subscriptions: muted,
+        statements: Arc::new(MemoryStatements::new(lyceum_xapi::equality::same)),
         group: Arc::new(|of, _| of.name.to_owned()),
         analytics: Arc::new(FakeAnalytics { platform: json!({}), tenants: Vec::new() }),
         default_tenant: "acme".to_owned(),

@@ -110,6 +110,10 @@ impl Subscriber for Told {
     async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
         self.function.held(records, invocation).await
     }
+
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+        self.function.made(records, invocation).await
+    }
 }
 
 /// The process's own source; topics and groups bear the row's prefix there and none here.

@@ -2,7 +2,7 @@
 //! Here each port is written out once; what is done around a call does not know which port it is, nor whether the adapter
 //! was there before the call or is made by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use lyceum_core::ports::ledger::{
 };
 use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, ScanPart, ScanPlace, StatementDocument, StatementsError, StoreDocuments,
-    StoreOutcome, StoredStatement,
+    Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, StatementsError,
+    StoreDocuments, StoreOutcome, StoredStatement,
 };
 use lyceum_core::record::{NewRecord, Position, Record};
 
@@ -479,6 +479,38 @@ where
 
     async fn ping(&self) -> Result<(), StatementsError> {
         self.calls(Call::read(STATEMENTS, PING), |statements| async move { statements.ping().await }).await
+    }
+}
+
+#[async_trait]
+impl<S, W: Around> Reindex for Wrapped<S, W>
+where
+    S: Source<StatementsError, Adapter: Reindex>,
+{
+    async fn indices(&self) -> Result<Indices, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "indices"), |statements| async move { statements.indices().await }).await
+    }
+
+    async fn next(&self) -> Result<Option<Next>, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "next"), |statements| async move { statements.next().await }).await
+    }
+
+    async fn create_next(&self) -> Result<u32, StatementsError> {
+        self.calls(Call::write(STATEMENTS, "create_next"), |statements| async move { statements.create_next().await })
+            .await
+    }
+
+    async fn swap(&self, number: u32) -> Result<(), StatementsError> {
+        self.calls(Call::write(STATEMENTS, "swap"), |statements| async move { statements.swap(number).await }).await
+    }
+
+    async fn abandon(&self, number: u32) -> Result<(), StatementsError> {
+        self.calls(Call::write(STATEMENTS, "abandon"), |statements| async move { statements.abandon(number).await })
+            .await
+    }
+
+    async fn drop_old(&self) -> Result<BTreeSet<u32>, StatementsError> {
+        self.calls(Call::write(STATEMENTS, "drop_old"), |statements| async move { statements.drop_old().await }).await
     }
 }
 

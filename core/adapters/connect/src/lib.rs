@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use lyceum_around::around::Source;
+use lyceum_around::beside::Beside;
 use lyceum_around::guarded::{Dependency, Guard, GuardLimits, Guarded};
 use lyceum_around::lazily::{Lazily, Settings};
 use lyceum_around::measured::Measured;
@@ -21,7 +22,7 @@ use lyceum_core::outcome::Observer;
 use lyceum_core::ports::event_log::{EventLog, EventLogError};
 use lyceum_core::ports::ledger::{Ledger, LedgerError};
 use lyceum_core::ports::schemas::{FindSchema, SchemasError};
-use lyceum_core::ports::statements::{Statements, StatementsError};
+use lyceum_core::ports::statements::{IndexedStatements, Statements, StatementsError};
 use lyceum_core::process::{DocumentServices, ProcessConfig, Services};
 use lyceum_dynamodb::{DynamoDbLedger, DynamoDbSettings};
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings};
@@ -120,7 +121,7 @@ pub fn elasticsearch(
     secrets: Option<&Arc<Secrets>>,
     prepares: bool,
     index: Index,
-) -> Lazily<Elasticsearch, StatementsError, ElasticsearchSettings> {
+) -> Lazily<Beside<Elasticsearch>, StatementsError, ElasticsearchSettings> {
     let url = ("ELASTICSEARCH_URL", settings.url.clone());
     let of_index = move |settings: ElasticsearchSettings| match index {
         Index::Statements => settings,
@@ -134,7 +135,12 @@ pub fn elasticsearch(
             // One look, also where all is there: no write would tell that the index is of a newer schema, or somebody else's.
             statements.prepare().await?;
         }
-        Ok(Arc::new(statements))
+        let (statements, clock) = (Arc::new(statements), Arc::new(SystemClock));
+        Ok(Arc::new(match index {
+            Index::Statements => Beside::of(statements, clock),
+            // Evidence is not made anew.
+            Index::Audit => Beside::never(statements, clock),
+        }))
     })
 }
 
@@ -188,10 +194,10 @@ impl Wiring {
     }
 
     /// A statement store that is a service.
-    pub fn statements<C: Source<StatementsError, Adapter: Statements> + 'static>(
+    pub fn statements<C: Source<StatementsError, Adapter: IndexedStatements> + 'static>(
         &mut self,
         client: C,
-    ) -> Arc<dyn Statements> {
+    ) -> Arc<dyn IndexedStatements> {
         let guarded = Guarded::new(client, self.guard(Dependency::Elasticsearch));
         Arc::new(Measured::new(Arc::new(guarded), self.metrics.clone()))
     }

@@ -74,17 +74,22 @@ fn template(settings: &ElasticsearchSettings, made_of: &Value) -> Value {
     })
 }
 
+/// What an index is made of, on this engine.
+pub(super) async fn new_index(requests: &Requests, settings: &ElasticsearchSettings) -> Result<Value, StatementsError> {
+    Ok(match requests.is_serverless {
+        // It is asked neither who it is, which it does not say, nor for shards, which are its own affair.
+        true => json!({"mappings": mapping()}),
+        false => made_of(settings, is_opensearch(requests).await?),
+    })
+}
+
 /// See [`super::Elasticsearch::prepare`].
 pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSettings) -> Result<(), StatementsError> {
     // Where the index is there, that is all: a process that only stores needs no right to templates.
     if is_ours(requests).await? {
         return Ok(());
     }
-    let mut body = match requests.is_serverless {
-        // It is asked neither who it is, which it does not say, nor for shards, which are its own affair.
-        true => json!({"mappings": mapping()}),
-        false => made_of(settings, is_opensearch(requests).await?),
-    };
+    let mut body = new_index(requests, settings).await?;
     put_template(requests, &template(settings, &body)).await?;
     // The alias comes with the index, so that nobody sees one without the other; and so do settings and mappings, since
     // another template may be the one that the engine takes.
@@ -210,7 +215,7 @@ fn mapped_otherwise(found: &Value) -> Option<String> {
     })
 }
 
-async fn send(
+pub(super) async fn send(
     requests: &Requests,
     method: Method,
     path: &str,

@@ -2,7 +2,8 @@
 //!
 //! # Documents
 //!
-//! One alias, one index behind it, one document a statement. The index has as many shards as it was created with, and no
+//! One alias, one index behind it, one document a statement; while documents are made anew a second index with an alias of its own
+//! (`reindex`). The index has as many shards as it was created with, and no
 //! rollover by time: an id is unique only within one index, and it is the id that makes a statement once.
 //!
 //! | part | is |
@@ -49,16 +50,19 @@
 //! statement and the one that voids it, written within that time by two writers, neither may see the other: then it is not
 //! marked. It says neither who it is nor takes a number of shards; both are left out there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::requests::Requests;
 use lyceum_core::ports::statements::semantics::StatementEquality;
 use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    Filter, Indices, Next, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
+    StoreOutcome, StoredStatement,
 };
 
 mod aggregate;
@@ -66,6 +70,7 @@ mod document;
 mod failure;
 mod index;
 mod refresh;
+mod reindex;
 mod requests;
 mod search;
 mod settings;
@@ -82,7 +87,11 @@ pub struct Elasticsearch {
     requests: Arc<Requests>,
     settings: Arc<ElasticsearchSettings>,
     same: StatementEquality,
+    next: Arc<Mutex<NextClient>>,
 }
+
+/// The client of the index that is filled, by its number.
+type NextClient = Option<(u32, Arc<Elasticsearch>)>;
 
 impl Elasticsearch {
     /// Makes the client. Nothing is sent, and nothing read but the file of certificate authorities where one is named.
@@ -91,7 +100,7 @@ impl Elasticsearch {
     /// `Refused` where that file cannot be read or used, or the URL is none.
     pub fn connect(settings: &ElasticsearchSettings, same: StatementEquality) -> Result<Self, StatementsError> {
         let settings = Arc::new(settings.clone());
-        Ok(Self { requests: Arc::new(Requests::new(&settings)?), settings, same })
+        Ok(Self { requests: Arc::new(Requests::new(&settings)?), settings, same, next: Arc::default() })
     }
 
     /// Creates template, index and alias where they are not there; harmless at any time, and by several at once.
@@ -126,5 +135,32 @@ impl QueryDocuments for Elasticsearch {
 
     async fn ping(&self) -> Result<(), StatementsError> {
         search::ping(&self.requests).await
+    }
+}
+
+#[async_trait]
+impl Reindex for Elasticsearch {
+    async fn indices(&self) -> Result<Indices, StatementsError> {
+        self.find_indices().await
+    }
+
+    async fn next(&self) -> Result<Option<Next>, StatementsError> {
+        self.find_next().await
+    }
+
+    async fn create_next(&self) -> Result<u32, StatementsError> {
+        self.create_next_index().await
+    }
+
+    async fn swap(&self, number: u32) -> Result<(), StatementsError> {
+        self.swap_in(number).await
+    }
+
+    async fn abandon(&self, number: u32) -> Result<(), StatementsError> {
+        self.take_away(number).await
+    }
+
+    async fn drop_old(&self) -> Result<BTreeSet<u32>, StatementsError> {
+        self.drop_old_indices().await
     }
 }

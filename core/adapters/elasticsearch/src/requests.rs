@@ -1,6 +1,7 @@
 //! One request to the engine: over pooled connections, within the time limit, sent once.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub(super) struct Requests {
     pub(super) index: String,
     url: String,
     timeout: Duration,
-    signing: Option<Signing>,
+    signing: Option<Arc<Signing>>,
     /// What calls at once share.
     pub(super) refresh: SharedRefresh,
     /// Whether it is Amazon OpenSearch Serverless.
@@ -70,7 +71,7 @@ impl Requests {
                          data access policy that names it"
                     ),
                 };
-                Some(Signing { signer: Signer::new(region, service.name()), base, grant })
+                Some(Arc::new(Signing { signer: Signer::new(region, service.name()), base, grant }))
             }
             _ => None,
         };
@@ -122,6 +123,19 @@ impl Requests {
         })
     }
 
+    /// The same client for another alias; they share connections.
+    pub(super) fn of_alias(&self, alias: String, settings: &ElasticsearchSettings) -> Self {
+        Self {
+            transport: self.transport.clone(),
+            index: alias,
+            url: self.url.clone(),
+            timeout: self.timeout,
+            signing: self.signing.clone(),
+            refresh: SharedRefresh::new(settings.refresh_interval),
+            is_serverless: self.is_serverless,
+        }
+    }
+
     /// The path of something of the alias.
     pub(super) fn path(&self, what: &str) -> String {
         format!("/{}/{what}", self.index)
@@ -164,7 +178,7 @@ impl Requests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lyceum/", env!("CARGO_PKG_VERSION"))));
-        if let Some(Signing { signer, base, .. }) = &self.signing {
+        if let Some(Signing { signer, base, .. }) = self.signing.as_deref() {
             self.sign(signer, base, method, path, query, body.as_deref().unwrap_or_default(), &mut headers).await?;
         }
         let answer = async {

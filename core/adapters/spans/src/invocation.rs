@@ -87,6 +87,10 @@ impl Subscriber for Spanned {
     async fn held(&self, records: &[Record], invocation: &Invocation) -> Result<Vec<Held>, LedgerError> {
         self.function.held(records, invocation).await
     }
+
+    async fn made(&self, records: &[Record], invocation: &Invocation) -> Vec<Held> {
+        self.function.made(records, invocation).await
+    }
 }
 
 impl Sending {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Format, Opened};
 use crate::catalog::Known;
-use crate::envelope::{Envelope, Hint, Invalid, Opening, SECRET_RULE, finding};
+use crate::envelope::{EVENT_TYPE_HEADER, Envelope, Hint, Invalid, Opening, SECRET_RULE, finding};
 use crate::outcome::DeadLetterKind;
 use crate::ports::schemas::Schemas;
 use crate::record::{Record, header_text};
@@ -150,7 +150,7 @@ fn read<'a>(
     }
     let name = members.text("/type", true, usize::MAX);
     let Members { mut opening, .. } = members;
-    if name.is_none() && header_text(&record.headers, "event-type").is_none() {
+    if name.is_none() && header_text(&record.headers, EVENT_TYPE_HEADER).is_none() {
         return Err(opening.invalid(DeadLetterKind::Validation));
     }
     match opening.find_type(("/type", name), None, None) {

@@ -19,7 +19,10 @@ use crate::record::Position;
 pub mod aggregation;
 pub mod bucket;
 pub mod form;
+pub mod reindex;
 pub mod semantics;
+
+pub use reindex::{IndexedStatements, Indices, Next, Reindex};
 
 /// One statement, ready to be stored under (tenant, id).
 #[derive(Clone, Debug, PartialEq)]

@@ -330,4 +330,8 @@ impl Subscriber for AuditProcessor {
     async fn held(&self, records: &[Record], _: &Invocation) -> Result<Vec<Held>, LedgerError> {
         Ok(vec![Held::Nothing; records.len()])
     }
+
+    async fn made(&self, records: &[Record], _: &Invocation) -> Vec<Held> {
+        vec![Held::Nothing; records.len()]
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::load::{KnownKey, WorkingSet};
 use super::{Decide, Keyed};
 use crate::dead_letter::{Publication, without_value};
-use crate::envelope::{EVENT_ID_HEADER, HOPS_HEADER, follow_up_id, hops_of};
+use crate::envelope::{EVENT_ID_HEADER, EVENT_TYPE_HEADER, HOPS_HEADER, follow_up_id, hops_of};
 use crate::family::{Decision, FollowUp, TypedEvent};
 use crate::outcome::{Anomaly, DeadLetterKind, Finding, Outcome, Refusal};
 use crate::ports::ledger::placed::{Draft, Seen, home_of};
@@ -248,7 +248,7 @@ pub(in crate::process) fn publication<E: TypedEvent>(
     let id = follow_up_id(item.envelope.id, item.key.home.as_ref(), follow_up.event_type, ordinal);
     let mut headers = vec![
         Header::new(EVENT_ID_HEADER, id.to_string()),
-        Header::new("event-type", follow_up.event_type),
+        Header::new(EVENT_TYPE_HEADER, follow_up.event_type),
         Header::new("correlation-id", item.envelope.correlation_id.to_string()),
         Header::new("tenant-id", item.envelope.tenant.to_string()),
         Header::new(HOPS_HEADER, (hops_of(item.record).unwrap_or(0) + 1).to_string()),

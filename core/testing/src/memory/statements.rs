@@ -1,6 +1,8 @@
 //! The statement store's model: the port's promise in the plainest words, for the simulation and unit tests.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -13,13 +15,24 @@ use lyceum_core::ports::statements::semantics::{
     Cursor, Field, FieldValue, StatementEquality, check_search, meet_again,
 };
 use lyceum_core::ports::statements::{
-    Filter, Page, QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    Filter, Indices, Next, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
+    StoreOutcome, StoredStatement,
 };
 
 /// Statements in memory; the same calls give the same answers, whatever runs them.
 pub struct MemoryStatements {
     same: StatementEquality,
-    state: Mutex<State>,
+    indices: Arc<Mutex<All>>,
+    /// The index that is meant: the one of a number while it is filled, else whichever is live.
+    of: Option<u32>,
+}
+
+/// All indices.
+#[derive(Default)]
+struct All {
+    live: u32,
+    next: Option<u32>,
+    states: BTreeMap<u32, State>,
 }
 
 #[derive(Default)]
@@ -43,55 +56,118 @@ impl State {
 impl MemoryStatements {
     /// An empty store; `same` is the statement equality that tells a duplicate from a conflict.
     pub fn new(same: StatementEquality) -> Self {
-        Self { same, state: Mutex::default() }
+        Self { same, indices: Arc::default(), of: None }
+    }
+
+    /// The same store, for another process.
+    pub fn again(&self) -> Self {
+        Self { same: self.same, indices: self.indices.clone(), of: self.of }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T, StatementsError> {
+        let mut all = self.indices.lock();
+        let number = match self.of {
+            None => all.live,
+            Some(number) if all.next == Some(number) => number,
+            Some(number) => return Err(StatementsError::Refused(format!("index {number} is not filled any more"))),
+        };
+        Ok(work(all.states.entry(number).or_default()))
     }
 
     /// Everything that is stored, voided or not, by tenant and id.
     pub fn documents(&self) -> Vec<StoredStatement> {
-        let state = self.state.lock();
-        state.documents.values().map(|document| state.stored(document)).collect()
+        let all = |state: &mut State| state.documents.values().map(|document| state.stored(document)).collect();
+        self.with(all).unwrap_or_default()
     }
 
     /// Loses a document, as a store that was brought back from an old copy has; it is given back.
     pub fn lose(&self, tenant: &str, id: Uuid) -> Option<StatementDocument> {
-        self.state.lock().documents.remove(&(tenant.into(), id))
+        self.with(|state| state.documents.remove(&(tenant.into(), id))).ok().flatten()
     }
 
     /// Puts a document in the place of whatever is there, as nobody may.
     pub fn put(&self, document: StatementDocument) {
-        self.state.lock().documents.insert((document.tenant.clone(), document.id), document);
+        drop(self.with(|state| state.documents.insert((document.tenant.clone(), document.id), document)));
     }
 }
 
 #[async_trait]
 impl StoreDocuments for MemoryStatements {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
-        let mut state = self.state.lock();
-        let mut store_one = |document: StatementDocument| {
-            let key = (document.tenant.clone(), document.id);
-            if let Some(first) = state.documents.get(&key) {
-                return meet_again(&first.source, &first.raw, &document, self.same);
+        self.with(|state| {
+            let mut store_one = |document: StatementDocument| {
+                let key = (document.tenant.clone(), document.id);
+                if let Some(first) = state.documents.get(&key) {
+                    return meet_again(&first.source, &first.raw, &document, self.same);
+                }
+                if let Some(target) = document.fields.voids {
+                    state.void_targets.insert((document.tenant.clone(), target));
+                }
+                state.documents.insert(key, document);
+                StoreOutcome::Created
+            };
+            documents.into_iter().map(&mut store_one).collect()
+        })
+    }
+}
+
+#[async_trait]
+impl Reindex for MemoryStatements {
+    async fn indices(&self) -> Result<Indices, StatementsError> {
+        let all = self.indices.lock();
+        let old = all.states.keys().copied().filter(|of| *of != all.live && Some(*of) != all.next).collect();
+        Ok(Indices { live: all.live, next: all.next, old, settled_after: Duration::ZERO })
+    }
+
+    async fn next(&self) -> Result<Option<Next>, StatementsError> {
+        let next = self.indices.lock().next;
+        Ok(next.map(|number| Next { number, documents: Arc::new(Self { of: Some(number), ..self.again() }) }))
+    }
+
+    async fn create_next(&self) -> Result<u32, StatementsError> {
+        let mut all = self.indices.lock();
+        let newest = all.states.keys().max().copied().unwrap_or(0).max(all.live);
+        let number = *all.next.get_or_insert(newest + 1);
+        all.states.entry(number).or_default();
+        Ok(number)
+    }
+
+    async fn swap(&self, number: u32) -> Result<(), StatementsError> {
+        let mut all = self.indices.lock();
+        if all.live != number {
+            if all.next != Some(number) {
+                return Err(StatementsError::Refused(format!("index {number} is not filled any more")));
             }
-            if let Some(target) = document.fields.voids {
-                state.void_targets.insert((document.tenant.clone(), target));
-            }
-            state.documents.insert(key, document);
-            StoreOutcome::Created
-        };
-        Ok(documents.into_iter().map(&mut store_one).collect())
+            // The first one is there, too, where nothing was ever stored in it.
+            let live = all.live;
+            all.states.entry(live).or_default();
+            (all.live, all.next) = (number, None);
+        }
+        Ok(())
+    }
+
+    async fn abandon(&self, number: u32) -> Result<(), StatementsError> {
+        let mut all = self.indices.lock();
+        all.next = all.next.filter(|next| *next != number);
+        Ok(())
+    }
+
+    async fn drop_old(&self) -> Result<BTreeSet<u32>, StatementsError> {
+        let old = self.indices().await?.old;
+        self.indices.lock().states.retain(|number, _| !old.contains(number));
+        Ok(old)
     }
 }
 
 #[async_trait]
 impl QueryDocuments for MemoryStatements {
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
-        let state = self.state.lock();
-        Ok(state.documents.get(&(tenant.into(), id)).map(|document| state.stored(document)))
+        self.with(|state| state.documents.get(&(tenant.into(), id)).map(|document| state.stored(document)))
     }
 
     async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
         let after = check_search(limit, after)?;
-        let mut found = self.state.lock().matching(filter);
+        let mut found = self.with(|state| state.matching(filter))?;
         let total = found.len() as u64;
         found.sort_by_cached_key(|found| Cursor::of(&found.document));
         found.retain(|found| after.as_ref().is_none_or(|after| Cursor::of(&found.document) > *after));
@@ -103,7 +179,7 @@ impl QueryDocuments for MemoryStatements {
 
     async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
         let aggregations = aggregation::parse(aggregations)?;
-        let found = self.state.lock().matching(filter);
+        let found = self.with(|state| state.matching(filter))?;
         let documents: Vec<_> = found.iter().map(|found| &found.document).collect();
         Ok(json!({"hits": documents.len(), "aggregations": evaluate(&aggregations, &documents)}))
     }

@@ -4,6 +4,7 @@
 mod failures;
 mod index;
 mod place;
+mod reindex;
 
 use lyceum_services::Suite;
 use lyceum_testing::analytics::answer_as_ever;
@@ -15,6 +16,7 @@ fn main() {
     add_contract(&mut suite);
     add_golden(&mut suite);
     index::add(&mut suite);
+    reindex::add(&mut suite);
     failures::add(&mut suite);
     suite.run()
 }

@@ -35,9 +35,12 @@ use lyceum_core::ports::statements::{
     StoreOutcome, StoredStatement,
 };
 
+mod indices;
 mod schema;
 mod view;
 mod writer;
+
+pub use indices::EmbeddedIndices;
 
 const VERSION_FILE: &str = "schema-version";
 const INDEX_FOLDER: &str = "index";

@@ -1,7 +1,7 @@
 //! The statement store's contract for the model and the embedded twin; the two compared on random statements and on the
 //! analytics questions; and what only the twin has: a folder that outlives the process.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,12 +9,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lyceum_around::beside::Beside;
+use lyceum_around::system_clock::SystemClock;
 use lyceum_core::ports::statements::{
-    Filter, QueryDocuments, SCAN_BYTES, StatementDocument, StatementFields, Statements, StatementsError,
-    StoreDocuments, StoreOutcome,
+    Filter, IndexedStatements, QueryDocuments, Reindex, SCAN_BYTES, StatementDocument, StatementFields, Statements,
+    StatementsError, StoreDocuments, StoreOutcome,
 };
 use lyceum_core::record::Position;
-use lyceum_embedded::statements::{EmbeddedStatements, Holds, StatementsOptions};
+use lyceum_embedded::statements::{EmbeddedIndices, EmbeddedStatements, Holds, StatementsOptions};
 use lyceum_testing::analytics::{answer_as_ever, numbered, same_json};
 use lyceum_testing::memory::statements::MemoryStatements;
 use proptest::prelude::*;
@@ -59,6 +61,126 @@ mod embedded {
     }
 
     lyceum_testing::statements_contract!(with_folder);
+}
+
+mod indices_of_the_model {
+    use super::*;
+
+    async fn with_model(check: impl AsyncFnOnce(&dyn IndexedStatements)) {
+        check(&MemoryStatements::new(same_json)).await;
+    }
+
+    lyceum_testing::reindex_contract!(with_model);
+}
+
+mod indices {
+    use super::*;
+
+    async fn with_folder(check: impl AsyncFnOnce(&dyn IndexedStatements)) {
+        let folder = tempdir().unwrap();
+        check(&indices_in(folder.path())).await;
+    }
+
+    lyceum_testing::reindex_contract!(with_folder);
+}
+
+/// What stands around every store in production changes nothing of it.
+mod indices_with_both_stored_in {
+    use super::*;
+
+    async fn with_folder(check: impl AsyncFnOnce(&dyn Statements)) {
+        let folder = tempdir().unwrap();
+        let store = Beside::of(Arc::new(indices_in(folder.path())), Arc::new(SystemClock));
+        store.create_next().await.unwrap();
+        check(&store).await;
+        let next = store.next().await.unwrap().unwrap();
+        let all = Filter { include_voided: true, ..Filter::default() };
+        let [live, next] = [store.search(&all, 1, None).await, next.documents.search(&all, 1, None).await];
+        assert_eq!(live.unwrap().total, next.unwrap().total);
+    }
+
+    lyceum_testing::statements_contract!(with_folder);
+}
+
+fn indices_in(folder: &Path) -> EmbeddedIndices {
+    EmbeddedIndices::open(&folder.join("statements"), options()).unwrap()
+}
+
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.map(|name| name.into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_index_that_is_filled_is_there_again_when_the_folder_is_opened_again() {
+    let folder = tempdir().unwrap();
+    let store = indices_in(folder.path());
+    store.store(vec![numbered("one", 1)]).await.unwrap();
+    let number = store.create_next().await.unwrap();
+    store.next().await.unwrap().unwrap().documents.store(vec![numbered("one", 2)]).await.unwrap();
+    drop(store);
+    let store = indices_in(folder.path());
+    let next = store.next().await.unwrap().unwrap();
+    assert_eq!(next.number, number);
+    assert!(next.documents.get("one", numbered("one", 2).id).await.unwrap().is_some());
+    drop(next);
+    store.swap(number).await.unwrap();
+    drop(store);
+    let store = indices_in(folder.path());
+    assert_eq!(store.indices().await.unwrap().live, number);
+    assert!(store.get("one", numbered("one", 2).id).await.unwrap().is_some());
+    assert_eq!(names_in(folder.path()), ["statements", "statements.0", "statements.indices"].map(str::to_owned).into());
+    store.drop_old().await.unwrap();
+    assert_eq!(names_in(folder.path()), ["statements", "statements.indices"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn a_swap_that_is_cut_off_is_ended_when_the_folder_is_opened_again() {
+    // What a kill leaves behind each of the steps: the file says so, the one before is away, both are renamed.
+    for step in 0..3 {
+        let folder = tempdir().unwrap();
+        let store = indices_in(folder.path());
+        store.store(vec![numbered("one", 1)]).await.unwrap();
+        let number = store.create_next().await.unwrap();
+        store.next().await.unwrap().unwrap().documents.store(vec![numbered("one", 2)]).await.unwrap();
+        drop(store);
+        let of = |name: &str| folder.path().join(name);
+        fs::write(of("statements.indices"), format!("{{\"live\":{number}}}")).unwrap();
+        if step > 0 {
+            fs::rename(of("statements"), of("statements.0")).unwrap();
+        }
+        if step > 1 {
+            fs::rename(of("statements.1"), of("statements")).unwrap();
+        }
+        let store = indices_in(folder.path());
+        assert_eq!(store.indices().await.unwrap().live, number, "{step}");
+        assert!(store.get("one", numbered("one", 2).id).await.unwrap().is_some(), "{step}");
+        assert!(store.get("one", numbered("one", 1).id).await.unwrap().is_none(), "{step}");
+        assert_eq!(store.indices().await.unwrap().old, BTreeSet::from([0]), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn folders_that_are_not_those_that_the_file_tells_of_are_refused() {
+    let folder = tempdir().unwrap();
+    let store = indices_in(folder.path());
+    store.create_next().await.unwrap();
+    drop(store);
+    let open = || EmbeddedIndices::open(&folder.path().join("statements"), options()).map(drop);
+    for (said, told) in [
+        (r#"{"live":4}"#, "index 4 should be live"),
+        (r#"{"live":0,"next":9}"#, "index 9 was filled and is gone"),
+        (r#"{"live":0,"newer":1}"#, "cannot be read"),
+        ("nothing", "cannot be read"),
+    ] {
+        fs::write(folder.path().join("statements.indices"), said).unwrap();
+        let refused = open().unwrap_err();
+        assert!(matches!(&refused, StatementsError::Refused(why) if why.contains(told)), "{said}: {refused}");
+    }
+    fs::write(folder.path().join("statements.indices"), r#"{"live":0,"next":1}"#).unwrap();
+    open().unwrap();
+    fs::write(folder.path().join("statements.1/number"), "one").unwrap();
+    assert!(open().unwrap_err().to_string().contains("number is damaged"));
 }
 
 /// A folder that an earlier release made keeps the form in which it was made.

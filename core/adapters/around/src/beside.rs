@@ -1,0 +1,273 @@
+//! A statement store of which a second index is filled beside the live one: whatever is stored meanwhile is stored in both.
+//!
+//! # Storing
+//!
+//! The live index decides. What it says is new goes to the next one, too; of what it has already, its own document does, since whoever
+//! stored that may have died in between. A batch is answered for once both have it. Where the next index has another document under
+//! that id already, as it may right behind a swap, what it says counts: so an id is created once, whatever index two writers take for the
+//! live one.
+//!
+//! # Knowing of the next index
+//!
+//! A process asks at most every [`TTL`] whether one is filled. A batch that was begun by what was read longer than [`VALID`] ago is
+//! answered for only where it is so still. So, once [`SETTLED_AFTER`](lyceum_core::ports::statements::reindex::SETTLED_AFTER) has passed since an index was made, nobody answers for anything that
+//! is in the live one alone, and whoever reads the live one then finds what was answered for before. Within the process itself nothing is
+//! stored while an index is made or swapped.
+//!
+//! # What fails
+//!
+//! Where the next index does not take a batch, the batch is undecided and delivered again. A document that it will never take, although
+//! the live one took it, ends the filling: what is built must not keep anybody from storing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::RwLock;
+use uuid::Uuid;
+
+use lyceum_core::clock::Clock;
+use lyceum_core::ports::statements::{
+    Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, Statements,
+    StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+};
+
+/// So long a process goes by what it read of the indices.
+pub const TTL: Duration = Duration::from_secs(3);
+
+/// A batch is answered for without another look where what it goes by was read within so long.
+pub const VALID: Duration = Duration::from_secs(6);
+
+/// A statement store that stores in both indices while one is filled.
+pub struct Beside<S> {
+    store: Arc<S>,
+    clock: Arc<dyn Clock>,
+    looks: bool,
+    seen: Mutex<Option<Seen>>,
+    /// Taken whole by whoever makes or swaps an index in this process.
+    storing: RwLock<()>,
+}
+
+/// What was read of the indices.
+#[derive(Clone)]
+struct Seen {
+    /// When it was asked for, milliseconds since 1970 UTC.
+    asked_ms: i64,
+    next: Option<Next>,
+}
+
+impl Seen {
+    fn number(&self) -> Option<u32> {
+        self.next.as_ref().map(|next| next.number)
+    }
+
+    fn is_within(&self, age: Duration, now_ms: i64) -> bool {
+        // Where the clock was set back, nothing that was read before counts.
+        u64::try_from(now_ms - self.asked_ms).is_ok_and(|passed_ms| u128::from(passed_ms) < age.as_millis())
+    }
+}
+
+impl<S: Statements + Reindex> Beside<S> {
+    /// Around a store whose documents may be built anew.
+    pub fn of(store: Arc<S>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, looks: true, seen: Mutex::default(), storing: RwLock::default() }
+    }
+
+    /// Around a store whose documents never are: nobody asks whether an index is filled.
+    pub fn never(store: Arc<S>, clock: Arc<dyn Clock>) -> Self {
+        Self { looks: false, ..Self::of(store, clock) }
+    }
+
+    async fn seen(&self) -> Result<Seen, StatementsError> {
+        let seen = self.seen.lock().clone();
+        match seen.filter(|seen| seen.is_within(TTL, self.clock.now_ms())) {
+            Some(seen) => Ok(seen),
+            None => self.look().await,
+        }
+    }
+
+    async fn look(&self) -> Result<Seen, StatementsError> {
+        // As old as the question, not as the answer.
+        let asked_ms = self.clock.now_ms();
+        let next = if self.looks { self.store.next().await? } else { None };
+        let seen = Seen { asked_ms, next };
+        *self.seen.lock() = Some(seen.clone());
+        Ok(seen)
+    }
+
+    /// Why a batch is not answered for that was stored by what was `seen`: `None` where it is.
+    async fn has_changed(&self, seen: &Seen) -> Option<String> {
+        if !self.looks || seen.is_within(VALID, self.clock.now_ms()) {
+            return None;
+        }
+        match self.look().await {
+            Ok(now) if now.number() == seen.number() => None,
+            Ok(_) => {
+                Some("its documents are being built anew since this batch was begun; it is stored again".to_owned())
+            }
+            Err(error) => Some(format!("whether its documents are being built anew is not known: {error}")),
+        }
+    }
+
+    /// Stores in the next index what the live one has of a batch; what counts of each document then.
+    async fn store_in(
+        &self,
+        next: &Next,
+        documents: Vec<StatementDocument>,
+        mut outcomes: Vec<StoreOutcome>,
+    ) -> Result<Vec<StoreOutcome>, StatementsError> {
+        let of_live = documents.into_iter().zip(&outcomes).map(|(document, outcome)| async move {
+            match outcome {
+                StoreOutcome::Created => Ok(Some(document)),
+                StoreOutcome::Duplicate { .. } | StoreOutcome::Conflict { .. } => {
+                    let found = self.store.get(&document.tenant, document.id).await?;
+                    let gone = || StatementsError::Unavailable(format!("the document {} is gone", document.id));
+                    found.map(|found| Some(found.document)).ok_or_else(gone)
+                }
+                StoreOutcome::Refused { .. } | StoreOutcome::Unavailable { .. } => Ok(None),
+            }
+        });
+        let (places, documents): (Vec<usize>, Vec<StatementDocument>) = try_join_all(of_live)
+            .await?
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, document)| Some((place, document?)))
+            .unzip();
+        if documents.is_empty() {
+            return Ok(outcomes);
+        }
+        let answered = next.documents.store(documents).await?;
+        if answered.len() != places.len() {
+            let (given, answered) = (places.len(), answered.len());
+            let why = format!("it was given {given} documents and answered for {answered}");
+            return Err(StatementsError::Unavailable(why));
+        }
+        for (place, in_next) in places.into_iter().zip(answered) {
+            match in_next {
+                StoreOutcome::Unavailable { reason } => {
+                    outcomes[place] = StoreOutcome::Unavailable { reason: not_taken(next.number, &reason) };
+                }
+                StoreOutcome::Refused { reason } => return Err(StatementsError::Refused(reason)),
+                StoreOutcome::Created => {}
+                // Of what is there already, whatever its record, the live one has said what it is.
+                _ if !matches!(outcomes[place], StoreOutcome::Created) => {}
+                _ => outcomes[place] = in_next,
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+fn not_taken(number: u32, why: &str) -> String {
+    format!(
+        "index {number} of its documents, which is being filled, did not take them: {why}; `lyceum rebuild documents --cancel` has nobody \
+         fill it any more"
+    )
+}
+
+#[async_trait]
+impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
+    async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
+        let _storing = self.storing.read().await;
+        let seen = self.seen().await?;
+        let Some(next) = &seen.next else {
+            let given = documents.len();
+            let outcomes = self.store.store(documents).await?;
+            return Ok(match self.has_changed(&seen).await {
+                None => outcomes,
+                Some(reason) => vec![StoreOutcome::Unavailable { reason }; given],
+            });
+        };
+        let given = documents.len();
+        let outcomes = self.store.store(documents.clone()).await?;
+        if outcomes.len() != given {
+            // Which one is missing is not known.
+            return Ok(outcomes);
+        }
+        let reason = match self.store_in(next, documents, outcomes.clone()).await {
+            Ok(outcomes) => match self.has_changed(&seen).await {
+                None => return Ok(outcomes),
+                Some(reason) => reason,
+            },
+            Err(error) => match (self.look().await, error) {
+                (Ok(now), StatementsError::Refused(why)) if now.number() == seen.number() => {
+                    tracing::error!(
+                        index = next.number,
+                        why,
+                        "documents are built anew no longer: the index that was filled will never take one that the live one took"
+                    );
+                    self.store.abandon(next.number).await?;
+                    *self.seen.lock() = None;
+                    return Ok(outcomes);
+                }
+                (Ok(now), error) if now.number() == seen.number() => not_taken(next.number, &error.to_string()),
+                (Ok(_), _) => {
+                    "another index of its documents is live, or filled, by now; it is stored again".to_owned()
+                }
+                (Err(error), _) => format!("whether its documents are being built anew is not known: {error}"),
+            },
+        };
+        let _ = (reason, given);
+        Ok(outcomes)
+    }
+}
+
+#[async_trait]
+impl<S: Statements + Reindex> QueryDocuments for Beside<S> {
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<StoredStatement>, StatementsError> {
+        self.store.get(tenant, id).await
+    }
+
+    async fn search(&self, filter: &Filter, limit: usize, after: Option<&str>) -> Result<Page, StatementsError> {
+        self.store.search(filter, limit, after).await
+    }
+
+    async fn scan(&self, filter: &Filter, place: Option<ScanPlace>) -> Result<ScanPart, StatementsError> {
+        self.store.scan(filter, place).await
+    }
+
+    async fn aggregate(&self, filter: &Filter, aggregations: &Value) -> Result<Value, StatementsError> {
+        self.store.aggregate(filter, aggregations).await
+    }
+
+    async fn ping(&self) -> Result<(), StatementsError> {
+        self.store.ping().await
+    }
+}
+
+#[async_trait]
+impl<S: Statements + Reindex> Reindex for Beside<S> {
+    async fn indices(&self) -> Result<Indices, StatementsError> {
+        self.store.indices().await
+    }
+
+    async fn next(&self) -> Result<Option<Next>, StatementsError> {
+        self.store.next().await
+    }
+
+    async fn create_next(&self) -> Result<u32, StatementsError> {
+        let _alone = self.storing.write().await;
+        *self.seen.lock() = None;
+        self.store.create_next().await
+    }
+
+    async fn swap(&self, number: u32) -> Result<(), StatementsError> {
+        let _alone = self.storing.write().await;
+        *self.seen.lock() = None;
+        self.store.swap(number).await
+    }
+
+    async fn abandon(&self, number: u32) -> Result<(), StatementsError> {
+        let _alone = self.storing.write().await;
+        *self.seen.lock() = None;
+        self.store.abandon(number).await
+    }
+
+    async fn drop_old(&self) -> Result<BTreeSet<u32>, StatementsError> {
+        self.store.drop_old().await
+    }
+}
