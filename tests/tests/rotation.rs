@@ -49,11 +49,11 @@ impl Store {
         assert!((200..300).contains(&status), "{what}: {status} {answer}");
     }
 
-    /// A user who may do what Lyceum needs and nothing else.
-    fn make_user(&self, name: &str) {
+    /// A user who may do what these roles say and nothing else.
+    fn make_user(&self, name: &str, roles: &[&str]) {
         self.make(
             &format!("internalusers/{name}"),
-            &json!({"password": password(name), "opendistro_security_roles": ["lyceum", "lyceum-prepares"]}),
+            &json!({"password": password(name), "opendistro_security_roles": roles}),
         );
     }
 
@@ -100,11 +100,12 @@ fn taken_away(endpoints: &Endpoints) {
     let engine = lyceum_services::private(Service::Secured).unwrap_or_else(|error| panic!("{error:?}"));
     let store = Store(engine.endpoint().to_owned());
     let roles = documented_roles();
-    assert_eq!(roles.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["lyceum", "lyceum-prepares"]);
+    let names: Vec<&str> = roles.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["lyceum", "lyceum-prepares", "lyceum-rebuilds"]);
     for (name, rights) in &roles {
         store.make(&format!("roles/{name}"), rights);
     }
-    store.make_user("first");
+    store.make_user("first", &names[..2]);
     let endpoint = endpoints.url(Service::Aws);
     let secrets = async || aws_sdk_secretsmanager::Client::new(&aws::config(endpoint).await);
     let arn = block_on(async {
@@ -126,7 +127,7 @@ fn taken_away(endpoints: &Endpoints) {
     block_on(publish(&server, 0));
     until("the first user stores statements", || store.count() > 0);
     // As docs/operations.md has it of two users: the second one, the secret, and only then the first one's end.
-    store.make_user("second");
+    store.make_user("second", &names);
     block_on(async {
         let put = secrets().await.put_secret_value().secret_id(&arn).secret_string(held("second"));
         put.send().await.expect("it is rotated");
@@ -151,6 +152,10 @@ fn taken_away(endpoints: &Endpoints) {
     assert_eq!(status["totals"]["dead_letters"], json!({}), "{status}");
     let (_, overview) = block_on(server.get("/api/analytics/platform/overview", None));
     assert_eq!(overview["total"], all, "{overview}");
+    workplace.run(&["rebuild", "documents"]).expect_code(0).expect_print(&["index 1 of documents is live"]);
+    workplace.run(&["rebuild", "documents", "--drop-old"]).expect_code(0).expect_print(&["deleted are indices 0"]);
+    block_on(publish(&server, TIMES as u64));
+    until("what comes then is stored, too", || store.count() == all + TOGETHER as u64);
     let ended = server.stop().expect_code(0);
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert!(said.contains("hold something else than before"), "nobody was refused: {said}");

@@ -20,7 +20,7 @@ use lyceum_core::ports::ledger::{
 };
 use lyceum_core::ports::schemas::{FindSchema, SchemaRef, SchemasError};
 use lyceum_core::ports::statements::{
-    Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, StatementsError,
+    Current, Filter, Indices, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, StatementsError,
     StoreDocuments, StoreOutcome, StoredStatement,
 };
 use lyceum_core::record::{NewRecord, Position, Record};
@@ -491,8 +491,8 @@ where
         self.calls(Call::read(STATEMENTS, "indices"), |statements| async move { statements.indices().await }).await
     }
 
-    async fn next(&self) -> Result<Option<Next>, StatementsError> {
-        self.calls(Call::read(STATEMENTS, "next"), |statements| async move { statements.next().await }).await
+    async fn current(&self) -> Result<Current, StatementsError> {
+        self.calls(Call::read(STATEMENTS, "current"), |statements| async move { statements.current().await }).await
     }
 
     async fn create_next(&self) -> Result<u32, StatementsError> {

@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::statements::{
-    Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, Statements,
+    Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, Statements,
     StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
@@ -57,14 +57,10 @@ pub struct Beside<S> {
 struct Seen {
     /// When it was asked for, milliseconds since 1970 UTC.
     asked_ms: i64,
-    next: Option<Next>,
+    current: Current,
 }
 
 impl Seen {
-    fn number(&self) -> Option<u32> {
-        self.next.as_ref().map(|next| next.number)
-    }
-
     fn is_within(&self, age: Duration, now_ms: i64) -> bool {
         // Where the clock was set back, nothing that was read before counts.
         u64::try_from(now_ms - self.asked_ms).is_ok_and(|passed_ms| u128::from(passed_ms) < age.as_millis())
@@ -93,8 +89,11 @@ impl<S: Statements + Reindex> Beside<S> {
     async fn look(&self) -> Result<Seen, StatementsError> {
         // As old as the question, not as the answer.
         let asked_ms = self.clock.now_ms();
-        let next = if self.looks { self.store.next().await? } else { None };
-        let seen = Seen { asked_ms, next };
+        let current = match self.looks {
+            true => self.store.current().await?,
+            false => Current { live: 0, next: None },
+        };
+        let seen = Seen { asked_ms, current };
         *self.seen.lock() = Some(seen.clone());
         Ok(seen)
     }
@@ -105,7 +104,7 @@ impl<S: Statements + Reindex> Beside<S> {
             return None;
         }
         match self.look().await {
-            Ok(now) if now.number() == seen.number() => None,
+            Ok(now) if now.current.is_as(&seen.current) => None,
             Ok(_) => {
                 Some("its documents are being built anew since this batch was begun; it is stored again".to_owned())
             }
@@ -174,7 +173,7 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
     async fn store(&self, documents: Vec<StatementDocument>) -> Result<Vec<StoreOutcome>, StatementsError> {
         let _storing = self.storing.read().await;
         let seen = self.seen().await?;
-        let Some(next) = &seen.next else {
+        let Some(next) = &seen.current.next else {
             let given = documents.len();
             let outcomes = self.store.store(documents).await?;
             return Ok(match self.has_changed(&seen).await {
@@ -194,7 +193,7 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
                 Some(reason) => reason,
             },
             Err(error) => match (self.look().await, error) {
-                (Ok(now), StatementsError::Refused(why)) if now.number() == seen.number() => {
+                (Ok(now), StatementsError::Refused(why)) if now.current.is_as(&seen.current) => {
                     tracing::error!(
                         index = next.number,
                         why,
@@ -204,15 +203,14 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
                     *self.seen.lock() = None;
                     return Ok(outcomes);
                 }
-                (Ok(now), error) if now.number() == seen.number() => not_taken(next.number, &error.to_string()),
+                (Ok(now), error) if now.current.is_as(&seen.current) => not_taken(next.number, &error.to_string()),
                 (Ok(_), _) => {
                     "another index of its documents is live, or filled, by now; it is stored again".to_owned()
                 }
                 (Err(error), _) => format!("whether its documents are being built anew is not known: {error}"),
             },
         };
-        let _ = (reason, given);
-        Ok(outcomes)
+        Ok(vec![StoreOutcome::Unavailable { reason }; given])
     }
 }
 
@@ -245,8 +243,8 @@ impl<S: Statements + Reindex> Reindex for Beside<S> {
         self.store.indices().await
     }
 
-    async fn next(&self) -> Result<Option<Next>, StatementsError> {
-        self.store.next().await
+    async fn current(&self) -> Result<Current, StatementsError> {
+        self.store.current().await
     }
 
     async fn create_next(&self) -> Result<u32, StatementsError> {

@@ -61,7 +61,7 @@ use uuid::Uuid;
 use self::requests::Requests;
 use lyceum_core::ports::statements::semantics::StatementEquality;
 use lyceum_core::ports::statements::{
-    Filter, Indices, Next, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
+    Current, Filter, Indices, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
     StoreOutcome, StoredStatement,
 };
 
@@ -144,8 +144,8 @@ impl Reindex for Elasticsearch {
         self.find_indices().await
     }
 
-    async fn next(&self) -> Result<Option<Next>, StatementsError> {
-        self.find_next().await
+    async fn current(&self) -> Result<Current, StatementsError> {
+        self.find_current().await
     }
 
     async fn create_next(&self) -> Result<u32, StatementsError> {

@@ -21,9 +21,8 @@ use serde_json::{Value, json};
 use super::Elasticsearch;
 use super::failure::EngineError;
 use super::index::{SCHEMA_VERSION, new_index, send};
-use super::requests::Requests;
 use lyceum_core::ports::statements::reindex::SETTLED_AFTER;
-use lyceum_core::ports::statements::{Indices, Next, StatementsError};
+use lyceum_core::ports::statements::{Current, Indices, Next, StatementsError};
 
 /// What is written to a collection of Amazon OpenSearch Serverless is found by others up to so much later.
 const SHOWN_AFTER: Duration = Duration::from_secs(90);
@@ -70,24 +69,37 @@ impl Elasticsearch {
 
     async fn all(&self) -> Result<All, StatementsError> {
         let alias = self.alias();
+        let found = self.find(&format!("{alias},{alias}-v*")).await?;
+        let live = self.live_of(&found)?;
+        let names = found.keys().filter_map(|name| Some((self.number_of(name)?, name.clone()))).collect();
+        Ok(All { live, next: self.next_of(&found), names })
+    }
+
+    /// Indices by name, each with its aliases; what is not there is left out.
+    async fn find(&self, what: &str) -> Result<BTreeMap<String, Found>, StatementsError> {
         let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true")];
-        let found: BTreeMap<String, Found> =
-            self.requests.ask(Method::Get, &format!("/{alias},{alias}-v*"), &query, None).await?;
-        let mut live: Vec<&String> =
-            found.iter().filter(|(_, index)| index.aliases.contains_key(alias)).map(|(name, _)| name).collect();
-        let (Some(name), true) = (live.pop(), live.is_empty()) else {
+        self.requests.ask(Method::Get, &format!("/{what}"), &query, None).await
+    }
+
+    /// The live one's number and name.
+    fn live_of(&self, found: &BTreeMap<String, Found>) -> Result<(u32, String), StatementsError> {
+        let alias = self.alias();
+        let mut live = found.iter().filter(|(_, index)| index.aliases.contains_key(alias)).map(|(name, _)| name);
+        let (Some(name), None) = (live.next(), live.next()) else {
             return Err(self.requests.at(StatementsError::Refused(format!(
                 "the alias {alias} leads to no index or to several ones: leave one in it, of which another one can take the place"
             ))));
         };
-        let numbered = found.keys().filter_map(|name| Some((self.number_of(name)?, name.clone())));
-        let names: BTreeMap<u32, String> = numbered.collect();
-        let is_next = |number: &u32| {
-            let index = names.get(number).and_then(|name| found.get(name));
-            index.is_some_and(|index| index.aliases.contains_key(&self.next_alias(*number)))
-        };
-        let next = names.keys().copied().find(is_next);
-        Ok(All { live: (self.number_of(name).unwrap_or(0), name.clone()), next, names })
+        Ok((self.number_of(name).unwrap_or(0), name.clone()))
+    }
+
+    /// The number of the one that is filled; of two, which nobody makes, of the older one.
+    fn next_of(&self, found: &BTreeMap<String, Found>) -> Option<u32> {
+        let numbers = found.iter().filter_map(|(name, index)| {
+            let number = self.number_of(name)?;
+            index.aliases.contains_key(&self.next_alias(number)).then_some(number)
+        });
+        numbers.min()
     }
 
     /// Adds and removes aliases, all at once.
@@ -108,28 +120,27 @@ impl Elasticsearch {
         Ok(Indices { live, next, old, settled_after: SETTLED_AFTER + shown_after })
     }
 
-    pub(super) async fn find_next(&self) -> Result<Option<Next>, StatementsError> {
-        let path = format!("/{}-vnext-*", self.alias());
-        let answer = send_query(&self.requests, &path, &[("filter_path", "*.aliases")]).await?;
-        let Some(found) = answer else { return Ok(None) };
-        let numbers = found.iter().filter_map(|(name, index)| {
-            let number = self.number_of(name)?;
-            index.aliases.contains_key(&self.next_alias(number)).then_some(number)
-        });
-        // Of two, which nobody makes, the older one is the one of the build.
-        let Some(number) = numbers.min() else { return Ok(None) };
+    pub(super) async fn find_current(&self) -> Result<Current, StatementsError> {
+        let alias = self.alias();
+        let found = self.find(&format!("{alias},{alias}-vnext-*")).await?;
+        let (live, _) = self.live_of(&found)?;
+        let next = self.next_of(&found).map(|number| Next { number, documents: self.client_of(number) });
+        Ok(Current { live, next })
+    }
+
+    /// The client of an index that is filled.
+    fn client_of(&self, number: u32) -> Arc<Self> {
         let mut known = self.next.lock();
-        let documents = match &*known {
-            Some((of, documents)) if *of == number => documents.clone(),
+        match &*known {
+            Some((of, client)) if *of == number => client.clone(),
             _ => {
                 let requests = Arc::new(self.requests.of_alias(self.next_alias(number), &self.settings));
-                let documents =
-                    Arc::new(Self { requests, settings: self.settings.clone(), same: self.same, next: Arc::default() });
-                *known = Some((number, documents.clone()));
-                documents
+                let (settings, same) = (self.settings.clone(), self.same);
+                let client = Arc::new(Self { requests, settings, same, next: Arc::default() });
+                *known = Some((number, client.clone()));
+                client
             }
-        };
-        Ok(Some(Next { number, documents }))
+        }
     }
 
     pub(super) async fn create_next_index(&self) -> Result<u32, StatementsError> {
@@ -204,17 +215,4 @@ impl Elasticsearch {
         }
         Ok(old)
     }
-}
-
-/// What is found there; nothing where nothing is.
-async fn send_query(
-    requests: &Requests,
-    path: &str,
-    query: &[(&str, &str)],
-) -> Result<Option<BTreeMap<String, Found>>, StatementsError> {
-    let answer = requests.send(Method::Get, path, query, "application/json", None).await?;
-    if answer.status == 404 {
-        return Ok(None);
-    }
-    requests.read(&answer).map(Some)
 }

@@ -22,7 +22,7 @@ pub mod form;
 pub mod reindex;
 pub mod semantics;
 
-pub use reindex::{IndexedStatements, Indices, Next, Reindex};
+pub use reindex::{Current, IndexedStatements, Indices, Next, Reindex};
 
 /// One statement, ready to be stored under (tenant, id).
 #[derive(Clone, Debug, PartialEq)]

@@ -36,14 +36,36 @@ pub struct Next {
     pub documents: Arc<dyn Statements>,
 }
 
+/// Which index is live, and which one is filled beside it.
+#[derive(Clone)]
+pub struct Current {
+    /// The number of the live one, larger after every swap.
+    pub live: u32,
+    /// The one that is filled, where one is.
+    pub next: Option<Next>,
+}
+
+impl Current {
+    /// Whether nothing was made, taken away or swapped in between the two.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let number = |of: &Self| of.next.as_ref().map(|next| next.number);
+        self.live == other.live && number(self) == number(other)
+    }
+}
+
 /// What a store of documents can do beside storing and finding them.
 #[async_trait]
 pub trait Reindex: Send + Sync {
     /// Which indices there are.
     async fn indices(&self) -> Result<Indices, StatementsError>;
 
-    /// The one that is filled; a cheap call, since whoever stores makes it.
-    async fn next(&self) -> Result<Option<Next>, StatementsError>;
+    /// The live one and the one that is filled, as they are at one moment; a cheap call, since whoever stores makes it.
+    async fn current(&self) -> Result<Current, StatementsError>;
+
+    /// The one that is filled.
+    async fn next(&self) -> Result<Option<Next>, StatementsError> {
+        Ok(self.current().await?.next)
+    }
 
     /// Makes an empty one to be filled, where there is none; its number.
     async fn create_next(&self) -> Result<u32, StatementsError>;

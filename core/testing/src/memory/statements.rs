@@ -15,7 +15,7 @@ use lyceum_core::ports::statements::semantics::{
     Cursor, Field, FieldValue, StatementEquality, check_search, meet_again,
 };
 use lyceum_core::ports::statements::{
-    Filter, Indices, Next, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
+    Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, StatementDocument, StatementsError, StoreDocuments,
     StoreOutcome, StoredStatement,
 };
 
@@ -119,9 +119,10 @@ impl Reindex for MemoryStatements {
         Ok(Indices { live: all.live, next: all.next, old, settled_after: Duration::ZERO })
     }
 
-    async fn next(&self) -> Result<Option<Next>, StatementsError> {
-        let next = self.indices.lock().next;
-        Ok(next.map(|number| Next { number, documents: Arc::new(Self { of: Some(number), ..self.again() }) }))
+    async fn current(&self) -> Result<Current, StatementsError> {
+        let All { live, next, .. } = *self.indices.lock();
+        let next = next.map(|number| Next { number, documents: Arc::new(Self { of: Some(number), ..self.again() }) });
+        Ok(Current { live, next })
     }
 
     async fn create_next(&self) -> Result<u32, StatementsError> {

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::{EmbeddedStatements, StatementsOptions, write_durably};
 use lyceum_core::ports::statements::{
-    Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, StatementsError,
-    StoreDocuments, StoreOutcome, StoredStatement,
+    Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument,
+    StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
 /// In the folder of an index that is not the first one: its number.
@@ -259,9 +259,10 @@ impl Reindex for EmbeddedIndices {
         Ok(Indices { live, next, old, settled_after: Duration::ZERO })
     }
 
-    async fn next(&self) -> Result<Option<Next>, StatementsError> {
-        let number = self.0.open.read().await.said.next;
-        Ok(number.map(|number| Next { number, documents: Arc::new(EmbeddedNext(self.0.clone(), number)) }))
+    async fn current(&self) -> Result<Current, StatementsError> {
+        let Said { live, next } = self.0.open.read().await.said;
+        let next = next.map(|number| Next { number, documents: Arc::new(EmbeddedNext(self.0.clone(), number)) });
+        Ok(Current { live, next })
     }
 
     async fn create_next(&self) -> Result<u32, StatementsError> {
