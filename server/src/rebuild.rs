@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_core::clock;
 use lyceum_core::generations::building::{self, Build, BuildError, Builder, Places, Stage, Wanted};
 use lyceum_core::generations::comparing::{self, Comparison};
 use lyceum_core::generations::documents::{self, DocumentsBuilder};
@@ -42,6 +43,7 @@ pub struct Rebuilds {
     analytics: Arc<dyn Analytics>,
     default_tenant: String,
     alone_since_ms: Option<i64>,
+    maker: String,
     holder: Uuid,
     running: Mutex<BTreeSet<Task>>,
 }
@@ -62,6 +64,8 @@ pub struct Sources {
     pub analytics: Arc<dyn Analytics>,
     /// The tenant of events that name none.
     pub default_tenant: String,
+    /// Whose accounts the learners of analytics are: fields of documents are made of it.
+    pub learner_home_page: String,
     /// Since when no other process can have processed by this ledger, milliseconds since 1970 UTC; `None` where others can.
     pub alone_since_ms: Option<i64>,
 }
@@ -158,8 +162,17 @@ fn failed(error: LedgerError) -> AskError {
 impl Rebuilds {
     /// Of these.
     pub fn new(of: Sources) -> Self {
-        let Sources { log, generations, subscriptions, statements, group, analytics, default_tenant, alone_since_ms } =
-            of;
+        let Sources {
+            log,
+            generations,
+            subscriptions,
+            statements,
+            group,
+            analytics,
+            default_tenant,
+            learner_home_page,
+            alone_since_ms,
+        } = of;
         let (holder, running) = (Uuid::new_v4(), Mutex::default());
         Self {
             log,
@@ -170,6 +183,7 @@ impl Rebuilds {
             analytics,
             default_tenant,
             alone_since_ms,
+            maker: maker(&learner_home_page),
             holder,
             running,
         }
@@ -216,6 +230,7 @@ impl Rebuilds {
             log: self.log.clone(),
             generations: self.generations.clone(),
             functions: self.subscriptions.iter().map(made).collect::<BTreeMap<_, _>>(),
+            maker: self.maker.clone(),
             holder: self.holder,
         }
     }
@@ -244,7 +259,17 @@ impl Rebuilds {
 
     async fn status_of_documents(&self) -> Result<Known, AskError> {
         let build = documents::read(&**self.generations.ledger()).await?;
-        let live = self.statements.indices().await.map_err(BuildError::from)?.live;
+        let live = match self.statements.indices().await {
+            Ok(indices) => indices.live,
+            Err(error) => {
+                // What is known of subscriptions is no affair of the store's.
+                tracing::warn!(%error, "which index of documents is live is not known; what is told is what was so last");
+                build.as_ref().map_or(0, |build| match build.stage {
+                    Stage::Swapped => build.generation,
+                    _ => build.before.as_ref().map_or(0, |before| before.generation),
+                })
+            }
+        };
         let dropping = Dropping { subscription: documents::NAME.to_owned(), ..Dropping::default() };
         Ok(self.known(documents::NAME, live, false, build, dropping))
     }
@@ -341,7 +366,7 @@ impl Rebuilds {
                            and have them built by that (`lyceum rebuild documents`)";
                 return Err(AskError::Invalid(why.to_owned()));
             }
-            Action::Cancel => drop(builder.cancel().await?),
+            Action::Cancel => builder.cancel().await?,
             Action::Drop => {
                 let dropped = self.statements.drop_old().await.map_err(BuildError::from)?;
                 let mut known = self.status_of_documents().await?;
@@ -400,12 +425,21 @@ impl Rebuilds {
                 }
             }
             match documents::read(&**self.generations.ledger()).await {
-                Ok(Some(build)) if build.stage == Stage::Building => self.spawn(Work::Documents(self.documents())),
-                Ok(Some(_)) => {
-                    if let Err(error) = self.documents().tidy().await {
-                        tracing::warn!(%error, "an index of documents is filled still that nobody builds");
+                Ok(Some(build)) if build.stage.is_open() => {
+                    let documents = self.documents();
+                    match (documents.is_mine(&build), build.stage == Stage::Building) {
+                        (true, true) => self.spawn(Work::Documents(documents)),
+                        (true, false) => {}
+                        (false, _) => tracing::warn!(
+                            "documents are being built by another release or with other settings, which has to go on with it; \
+                             `lyceum rebuild documents` begins anew with this one, --cancel ends it"
+                        ),
                     }
                 }
+                Ok(Some(_)) => match self.documents().tidy().await {
+                    Ok(()) | Err(BuildError::Elsewhere { .. }) => {}
+                    Err(error) => tracing::warn!(%error, "an index of documents is filled still that nobody builds"),
+                },
                 Ok(None) | Err(_) => {}
             }
             self.generations.clock().sleep(LOOK_EVERY).await;
@@ -512,6 +546,19 @@ impl Rebuilds {
             tracing::debug!(%error, "the lease of a rebuild ends by itself");
         }
     }
+}
+
+/// Which release this is, with the settings that fields of documents are made of. The program's own file tells builds of one version
+/// apart; processes of one image have the same.
+fn maker(learner_home_page: &str) -> String {
+    let program = std::env::current_exe().and_then(std::fs::metadata).map_or_else(
+        |_| "unknown".to_owned(),
+        |file| {
+            let changed = file.modified().map_or(0, |time| clock::ms_since_1970(time).div_euclid(1_000));
+            format!("{}-{changed}", file.len())
+        },
+    );
+    format!("{} {program} {learner_home_page}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Documents are there whatever the log has dropped.

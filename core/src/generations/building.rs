@@ -109,6 +109,9 @@ pub struct Build {
     /// Of documents: all of an earlier time are in, milliseconds since 1970 UTC; `None` before any of them may be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_from_ms: Option<i64>,
+    /// Of documents: which release began it, with which settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<String>,
 }
 
 /// The generation that was live before, and from where on it lacks events.
@@ -811,6 +814,7 @@ impl Keeper<'_> {
             failed: None,
             before: None,
             documents_from_ms: None,
+            maker: None,
         }
     }
 }

@@ -27,7 +27,8 @@ use crate::ports::event_log::{EventLogError, Follow};
 use crate::ports::ledger::Ledger;
 use crate::ports::statements::form::About;
 use crate::ports::statements::{
-    Filter, IndexedStatements, Next, StatementDocument, StatementFields, Statements, StatementsError, StoreOutcome,
+    Filter, IndexedStatements, Indices, Next, StatementDocument, StatementFields, Statements, StatementsError,
+    StoreOutcome,
 };
 use crate::process::{Held, Subscriber};
 use crate::record::{Header, Position, Record};
@@ -49,11 +50,10 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 const ASKED_AT_ONCE: usize = 16;
 /// How long the reading of a part may take, milliseconds.
 const READ_MS: i64 = 60_000;
-/// How often two documents that differ are looked at.
-const LOOKS: u32 = 2;
+/// How long it is waited before what differs is looked at again.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(750);
-/// How often it is looked whether the index has as many documents as the live one had, before it is swapped in.
-const COUNTS: u32 = 30;
+/// So long it is waited until the index has as many documents as the live one had, beside the time in which those are shown.
+const COUNTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// So many records are fetched together, and so many bytes.
 const PAGE: usize = 500;
@@ -72,6 +72,8 @@ pub struct DocumentsBuilder {
     pub generations: Arc<Generations>,
     /// The functions of the families, by name: each makes the documents that bear its own.
     pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
+    /// Which release makes the fields, with which settings: nobody else goes on with what it has begun.
+    pub maker: String,
     /// Who works: another one in each process.
     pub holder: Uuid,
 }
@@ -109,7 +111,7 @@ impl DocumentsBuilder {
         Ok(BTreeMap::from([(NAME.to_owned(), BTreeMap::from([(0, Place { from: 0, next: 0, end })]))]))
     }
 
-    /// Begins to fill an index, or finds the one that is filled.
+    /// Begins to fill an index, or finds the one that is filled and was begun by this release.
     ///
     /// # Errors
     /// The stores'; `Elsewhere` where another process works at it.
@@ -117,47 +119,69 @@ impl DocumentsBuilder {
         self.keeper().claim().await?;
         let places = self.plan().await?;
         let read = read_version(self.ledger(), NAME).await?;
-        let next = self.statements.indices().await?.next;
-        if let Some((mut build, version)) = read.clone()
-            && build.stage.is_open()
-            && Some(build.generation) == next
-        {
-            // Asked for once more: as it is wanted now.
-            (build.swaps, build.failed) = (wanted.swaps, None);
-            building::write(self.ledger(), &build, Some(version)).await?;
-            return Ok(build);
+        let Indices { live, next, .. } = self.statements.indices().await?;
+        if let Some((mut build, version)) = read.clone().filter(|(build, _)| build.stage.is_open()) {
+            if build.generation == live {
+                // It died behind the swap and before that was written.
+                (build.stage, build.failed) = (Stage::Swapped, None);
+            }
+            if build.generation == live || (Some(build.generation) == next && self.is_mine(&build)) {
+                // Asked for once more: as it is wanted now.
+                (build.swaps, build.failed) = (wanted.swaps, None);
+                building::write(self.ledger(), &build, Some(version)).await?;
+                return Ok(build);
+            }
         }
         if let Some(left) = next {
-            // By another release perhaps, of whose work nothing is known.
+            // By another release, or of other settings, so that its fields are not those of this one.
             self.statements.abandon(left).await?;
         }
-        let number = self.statements.create_next().await?;
+        // A number that was given is never given again.
+        let last = read.as_ref().map_or(0, |(build, _)| build.generation);
+        let number = self.statements.create_next(last).await?;
         // From here on whoever stores begins to store in both: not before the index is there.
-        let build = self.keeper().new_build(number, places, wanted.swaps);
+        let mut build = self.keeper().new_build(number, places, wanted.swaps);
+        build.maker = Some(self.maker.clone());
         building::write(self.ledger(), &build, read.map(|(_, version)| version)).await?;
         Ok(build)
     }
 
-    /// Has nobody go on, and nobody fill the index.
+    /// Whether a build was begun by this very release with these settings: another one makes other fields.
+    pub fn is_mine(&self, build: &Build) -> bool {
+        build.maker.as_deref() == Some(&*self.maker)
+    }
+
+    /// Has nobody go on, and nobody fill an index, whoever began that.
     ///
     /// # Errors
     /// `Refused` where none is filled; the stores'.
-    pub async fn cancel(&self) -> Result<Build, BuildError> {
-        let build = building::cancel(self.ledger(), NAME, self.now_ms()).await?;
-        self.statements.abandon(build.generation).await?;
-        Ok(build)
+    pub async fn cancel(&self) -> Result<(), BuildError> {
+        let cancelled = building::cancel(self.ledger(), NAME, self.now_ms()).await;
+        match (self.statements.indices().await?.next, cancelled) {
+            (Some(number), _) => Ok(self.statements.abandon(number).await?),
+            (None, cancelled) => cancelled.map(drop),
+        }
     }
 
     /// Has nobody fill an index at which nobody works any more: of a build that ended, and whoever ended it died.
     ///
     /// # Errors
-    /// The stores'.
+    /// The stores'; `Elsewhere` where another process works at it.
     pub async fn tidy(&self) -> Result<(), BuildError> {
-        let Some((build, _)) = read_version(self.ledger(), NAME).await? else { return Ok(()) };
-        if matches!(build.stage, Stage::Cancelled | Stage::Failed) {
-            self.statements.abandon(build.generation).await?;
+        let ended = |build: &Build| matches!(build.stage, Stage::Cancelled | Stage::Failed);
+        let is_left = async || -> Result<Option<u32>, BuildError> {
+            let Some(build) = read(self.ledger()).await?.filter(|build| ended(build)) else { return Ok(None) };
+            Ok(self.statements.indices().await?.next.filter(|next| *next == build.generation))
+        };
+        if is_left().await?.is_none() {
+            return Ok(());
         }
-        Ok(())
+        // Nobody begins another one meanwhile.
+        self.keeper().claim().await?;
+        if let Some(number) = is_left().await? {
+            self.statements.abandon(number).await?;
+        }
+        self.keeper().give_back().await
     }
 
     /// Goes on with the build that is under way, as [`Builder::work`](building::Builder::work).
@@ -214,49 +238,76 @@ impl DocumentsBuilder {
             open.build.documents_from_ms = Some(i64::MIN);
             keeper.checkpoint(open).await?;
         }
-        while let Some((from_ms, until_ms)) = self.next_time(open.build.documents_from_ms).await? {
-            if self.now_ms() >= deadline_ms {
+        for is_last in [false, true] {
+            if !self.fill_all(open, &next, deadline_ms).await? {
                 return keeper.checkpoint(open).await;
             }
-            self.fill(open, &next, from_ms, until_ms).await?;
-            open.build.documents_from_ms = Some(until_ms);
-            if self.now_ms() - open.written_ms >= CHECKPOINT_MS {
-                keeper.checkpoint(open).await?;
+            open.build.before = Some(Before { generation: indices.live, committed: BTreeMap::new() });
+            if !open.build.swaps {
+                open.build.stage = Stage::Ready;
+                return keeper.checkpoint(open).await;
+            }
+            // Also that nobody cancelled it, or took it over.
+            keeper.checkpoint(open).await?;
+            let Some(lacks) = self.lacks(&next, indices.settled_after).await? else { break };
+            if is_last {
+                return Err(BuildError::Refused(lacks));
+            }
+            // Of a consumer that died between the two indices and is not back yet: once more, from the first.
+            tracing::warn!(lacks, "all documents are gone through once more");
+            open.build.documents_from_ms = Some(i64::MIN);
+            open.build.outcomes.clear();
+            if let Some(place) = open.build.places.get_mut(NAME).and_then(|of| of.get_mut(&0)) {
+                place.next = 0;
             }
         }
-        // Also that nobody cancelled it, or took it over.
-        open.build.stage = Stage::Ready;
-        open.build.before = Some(Before { generation: indices.live, committed: BTreeMap::new() });
-        keeper.checkpoint(open).await?;
-        if open.build.swaps {
-            self.check_count(&next).await?;
-            self.statements.swap(open.build.generation).await?;
-            open.build.stage = Stage::Swapped;
-            keeper.checkpoint(open).await?;
-        }
-        Ok(())
+        self.statements.swap(open.build.generation).await?;
+        open.build.stage = Stage::Swapped;
+        keeper.checkpoint(open).await
     }
 
-    /// Whether the index has as many documents as the live one: whatever went wrong, nothing is swapped in that lacks many.
-    async fn check_count(&self, next: &Next) -> Result<(), BuildError> {
+    /// Puts all documents into the index; `false` where the time is over before.
+    async fn fill_all(&self, open: &mut Open, next: &Next, deadline_ms: i64) -> Result<bool, BuildError> {
+        while let Some((from_ms, until_ms)) = self.next_time(open.build.documents_from_ms).await? {
+            if self.now_ms() >= deadline_ms {
+                return Ok(false);
+            }
+            self.fill(open, next, from_ms, until_ms).await?;
+            open.build.documents_from_ms = Some(until_ms.unwrap_or(i64::MAX));
+            if self.now_ms() - open.written_ms >= CHECKPOINT_MS {
+                self.keeper().checkpoint(open).await?;
+            }
+            if until_ms.is_none() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says what the index lacks of what the live one has: whatever went wrong, nothing is swapped in that lacks documents.
+    async fn lacks(&self, next: &Next, shown_after: Duration) -> Result<Option<String>, BuildError> {
         let live = count(&*self.statements).await?;
-        let mut filled = 0;
-        for look in 0..COUNTS {
-            filled = count(&*next.documents).await?;
+        let until_ms = self.now_ms().saturating_add(building::ms(shown_after + COUNTED_WITHIN));
+        loop {
+            let filled = count(&*next.documents).await?;
             if filled >= live {
-                return Ok(());
+                return Ok(None);
+            }
+            if self.now_ms() >= until_ms {
+                return Ok(Some(format!(
+                    "index {} has {filled} documents where the live one has {live}, so that it is not swapped in: does a process of a \
+                     release store that knows of one index alone? Update it, and begin anew",
+                    next.number
+                )));
             }
             // Whoever stores comes to the live index first.
-            self.generations.clock().sleep(BETWEEN_LOOKS * u32::from(look < COUNTS - 1)).await;
+            self.generations.clock().sleep(BETWEEN_LOOKS).await;
         }
-        let number = next.number;
-        Err(BuildError::Refused(format!(
-            "index {number} has {filled} documents where the live one has {live}, so that it is not swapped in: does somebody store              who runs a release that knows of one index alone, or delete documents?"
-        )))
     }
 
-    /// The time of the oldest documents that are not in yet, which holds few enough of them; `None` where all are in.
-    async fn next_time(&self, from_ms: Option<i64>) -> Result<Option<(i64, i64)>, BuildError> {
+    /// The time of the oldest documents that are not in yet, which holds few enough of them; one without an end is the last one. `None`
+    /// where all are in.
+    async fn next_time(&self, from_ms: Option<i64>) -> Result<Option<(i64, Option<i64>)>, BuildError> {
         let from_ms = from_ms.filter(|from_ms| *from_ms != i64::MIN);
         let oldest = json!({"oldest": {"min": {"field": "timestamp_ms"}}});
         let left = self.statements.aggregate(&from(from_ms), &oldest).await?;
@@ -266,23 +317,23 @@ impl DocumentsBuilder {
                 _ => Err(BuildError::Unavailable(format!("the time of the oldest document is not told: {left}"))),
             };
         };
-        // A number that an engine gives back may be its neighbour.
-        let from_ms = from_ms.unwrap_or(i64::MIN).max((oldest as i64).saturating_sub(1));
+        // A large number is rounded where it is told.
+        let from_ms = from_ms.unwrap_or(i64::MIN).max(oldest.next_down() as i64);
         let mut length_ms = DAY_MS;
         loop {
-            let until_ms = from_ms.saturating_add(length_ms);
+            let Some(until_ms) = from_ms.checked_add(length_ms) else { return Ok(Some((from_ms, None))) };
             let filter = Filter { to_ms: Some(until_ms), ..from(Some(from_ms)) };
             let count = self.statements.aggregate(&filter, &json!({})).await?;
             if length_ms == 1 || count["hits"].as_u64().unwrap_or(0) <= MOST {
-                return Ok(Some((from_ms, until_ms)));
+                return Ok(Some((from_ms, Some(until_ms))));
             }
             length_ms = (length_ms / 4).max(1);
         }
     }
 
     /// Puts all documents of a time into the index.
-    async fn fill(&self, open: &mut Open, next: &Next, from_ms: i64, until_ms: i64) -> Result<(), BuildError> {
-        let filter = Filter { to_ms: Some(until_ms), ..from(Some(from_ms)) };
+    async fn fill(&self, open: &mut Open, next: &Next, from_ms: i64, until_ms: Option<i64>) -> Result<(), BuildError> {
+        let filter = Filter { to_ms: until_ms, ..from(Some(from_ms)) };
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut read = Read::new();
         let mut part = self.statements.scan(&filter, None).await?;
@@ -442,15 +493,20 @@ impl DocumentsBuilder {
         }
         let mut found = Vec::new();
         for ((topic, partition), mut offsets) in wanted {
+            let range = match self.log.offsets(topic).await {
+                Ok(ranges) => usize::try_from(partition).ok().and_then(|at| ranges.get(at).copied()),
+                Err(EventLogError::UnknownTopic(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let Some(range) = range else { continue };
+            // What the log has dropped is not asked for, one by one.
+            offsets = offsets.split_off(&range.start);
+            drop(offsets.split_off(&range.end));
             while let Some((offset, _)) = offsets.first_key_value() {
                 let offset = *offset;
                 let records = match self.log.fetch(topic, partition, offset, PAGE, PAGE_BYTES).await {
                     Ok(records) => records,
-                    Err(
-                        EventLogError::OffsetOutOfRange { .. }
-                        | EventLogError::UnknownTopic(_)
-                        | EventLogError::UnknownPartition { .. },
-                    ) => Vec::new(),
+                    Err(EventLogError::OffsetOutOfRange { .. }) => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
                 let mut next = offset + 1;
@@ -495,16 +551,17 @@ impl DocumentsBuilder {
                 })
                 .collect();
             let pairs: Vec<_> = futures::stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?;
-            for (mut one, mut other) in pairs {
+            let (same, differing): (Vec<_>, Vec<_>) =
+                pairs.into_iter().partition(|(one, other)| other.as_ref() == Some(one));
+            comparison.same += same.len() as u64;
+            if !differing.is_empty() {
+                // Whoever stores it may have come to the live index only, or voids it in this moment.
+                self.generations.clock().sleep(BETWEEN_LOOKS).await;
+            }
+            for (one, _) in differing {
                 let (tenant, id) = (one.document.tenant.clone(), one.document.id);
-                let mut looks = 1;
-                while other.as_ref() != Some(&one) && looks < LOOKS {
-                    // Whoever stores it may have come to the live index only, or voids it in this moment.
-                    looks += 1;
-                    self.generations.clock().sleep(BETWEEN_LOOKS).await;
-                    one = self.statements.get(&tenant, id).await?.unwrap_or(one);
-                    other = next.documents.get(&tenant, id).await?;
-                }
+                let one = self.statements.get(&tenant, id).await?.unwrap_or(one);
+                let other = next.documents.get(&tenant, id).await?;
                 if other.as_ref() == Some(&one) {
                     comparison.same += 1;
                     continue;
@@ -525,7 +582,9 @@ impl DocumentsBuilder {
         }
         let own = count(&*self.statements).await?;
         let others = count(&*next.documents).await?;
-        if own != others {
+        let compared = comparison.same + comparison.differing;
+        if others > own.max(compared) {
+            comparison.differing += others - own.max(compared);
             comparison.not_all.push(format!("the live index has {own} documents, the one that is filled {others}"));
         }
         Ok(([indices.live, next.number], comparison))

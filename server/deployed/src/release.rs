@@ -89,6 +89,7 @@ impl Release<'_> {
             group,
             analytics: Arc::new(analytics),
             default_tenant: config.process.envelope.default_tenant.to_string(),
+            learner_home_page: config.process.envelope.learner_home_page.to_string(),
             alone_since_ms,
         });
         Made { functions, rebuilds: Arc::new(rebuilds), replays: Arc::new(replays) }

@@ -729,6 +729,7 @@ fn rebuilds(ledger: &Arc<FakeLedger>, clock: &Arc<ManualClock>) -> Arc<Rebuilds>
         group: Arc::new(|of, _| of.name.to_owned()),
         analytics: Arc::new(FakeAnalytics { platform: json!({}), tenants: Vec::new() }),
         default_tenant: "acme".to_owned(),
+        learner_home_page: "https://example.org/users".to_owned(),
         alone_since_ms: None,
     }))
 }

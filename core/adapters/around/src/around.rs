@@ -495,9 +495,12 @@ where
         self.calls(Call::read(STATEMENTS, "current"), |statements| async move { statements.current().await }).await
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
-        self.calls(Call::write(STATEMENTS, "create_next"), |statements| async move { statements.create_next().await })
-            .await
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
+        self.calls(
+            Call::write(STATEMENTS, "create_next"),
+            |statements| async move { statements.create_next(above).await },
+        )
+        .await
     }
 
     async fn swap(&self, number: u32) -> Result<(), StatementsError> {

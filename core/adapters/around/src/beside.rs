@@ -3,7 +3,7 @@
 //! # Storing
 //!
 //! The live index decides. What it says is new goes to the next one, too; of what it has already, its own document does, since whoever
-//! stored that may have died in between. A batch is answered for once both have it. Where the next index has another document under
+//! stored that may have died in between, with the fields that this release makes of the same event. A batch is answered for once both have it. Where the next index has another document under
 //! that id already, as it may right behind a swap, what it says counts: so an id is created once, whatever index two writers take for the
 //! live one.
 //!
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::RwLock;
@@ -32,8 +32,8 @@ use uuid::Uuid;
 
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::statements::{
-    Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument, Statements,
-    StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument,
+    StatementFields, Statements, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
 };
 
 /// So long a process goes by what it read of the indices.
@@ -41,6 +41,10 @@ pub const TTL: Duration = Duration::from_secs(3);
 
 /// A batch is answered for without another look where what it goes by was read within so long.
 pub const VALID: Duration = Duration::from_secs(6);
+
+/// So many documents of the live index are asked for at once.
+const ASKED_AT_ONCE: usize = 16;
+const SWAPPED: &str = "another index of its documents is live, or filled, by now; it is stored again";
 
 /// A statement store that stores in both indices while one is filled.
 pub struct Beside<S> {
@@ -118,24 +122,13 @@ impl<S: Statements + Reindex> Beside<S> {
         next: &Next,
         documents: Vec<StatementDocument>,
         mut outcomes: Vec<StoreOutcome>,
-    ) -> Result<Vec<StoreOutcome>, StatementsError> {
-        let of_live = documents.into_iter().zip(&outcomes).map(|(document, outcome)| async move {
-            match outcome {
-                StoreOutcome::Created => Ok(Some(document)),
-                StoreOutcome::Duplicate { .. } | StoreOutcome::Conflict { .. } => {
-                    let found = self.store.get(&document.tenant, document.id).await?;
-                    let gone = || StatementsError::Unavailable(format!("the document {} is gone", document.id));
-                    found.map(|found| Some(found.document)).ok_or_else(gone)
-                }
-                StoreOutcome::Refused { .. } | StoreOutcome::Unavailable { .. } => Ok(None),
-            }
-        });
-        let (places, documents): (Vec<usize>, Vec<StatementDocument>) = try_join_all(of_live)
-            .await?
-            .into_iter()
-            .enumerate()
-            .filter_map(|(place, document)| Some((place, document?)))
-            .unzip();
+    ) -> Result<Vec<StoreOutcome>, NotTaken> {
+        let of_live: Vec<_> =
+            documents.into_iter().zip(&outcomes).map(|(document, outcome)| self.of_live(document, outcome)).collect();
+        let of_live: Vec<Option<StatementDocument>> =
+            futures::stream::iter(of_live).buffered(ASKED_AT_ONCE).try_collect().await?;
+        let (places, documents): (Vec<usize>, Vec<StatementDocument>) =
+            of_live.into_iter().enumerate().filter_map(|(place, document)| Some((place, document?))).unzip();
         if documents.is_empty() {
             return Ok(outcomes);
         }
@@ -143,14 +136,14 @@ impl<S: Statements + Reindex> Beside<S> {
         if answered.len() != places.len() {
             let (given, answered) = (places.len(), answered.len());
             let why = format!("it was given {given} documents and answered for {answered}");
-            return Err(StatementsError::Unavailable(why));
+            return Err(StatementsError::Unavailable(why).into());
         }
         for (place, in_next) in places.into_iter().zip(answered) {
             match in_next {
                 StoreOutcome::Unavailable { reason } => {
                     outcomes[place] = StoreOutcome::Unavailable { reason: not_taken(next.number, &reason) };
                 }
-                StoreOutcome::Refused { reason } => return Err(StatementsError::Refused(reason)),
+                StoreOutcome::Refused { reason } => return Err(NotTaken::Ever(reason)),
                 StoreOutcome::Created => {}
                 // Of what is there already, whatever its record, the live one has said what it is.
                 _ if !matches!(outcomes[place], StoreOutcome::Created) => {}
@@ -158,6 +151,59 @@ impl<S: Statements + Reindex> Beside<S> {
             }
         }
         Ok(outcomes)
+    }
+
+    /// What the live index has of a document that it answered for so.
+    async fn of_live(
+        &self,
+        document: StatementDocument,
+        outcome: &StoreOutcome,
+    ) -> Result<Option<StatementDocument>, StatementsError> {
+        let is_same = match outcome {
+            StoreOutcome::Created => return Ok(Some(document)),
+            StoreOutcome::Refused { .. } | StoreOutcome::Unavailable { .. } => return Ok(None),
+            StoreOutcome::Duplicate { .. } => true,
+            StoreOutcome::Conflict { .. } => false,
+        };
+        let found = self.store.get(&document.tenant, document.id).await?;
+        let Some(StoredStatement { document: first, .. }) = found else {
+            return Err(StatementsError::Unavailable(format!("the document {} is gone", document.id)));
+        };
+        if !is_same {
+            return Ok(Some(first));
+        }
+        // The fields are those that this release makes of the same event, but for its time, which may be that of the first record.
+        let timestamp_ms = first.fields.timestamp_ms;
+        let fields = StatementFields { timestamp_ms, day: first.fields.day.clone(), ..document.fields };
+        Ok(Some(StatementDocument { fields, ..first }))
+    }
+
+    /// Has nobody fill an index any more that will never take a document; the reason why the batch is undecided all the same, where it is.
+    async fn give_up(&self, seen: &Seen, number: u32, why: &str) -> Result<Option<String>, StatementsError> {
+        tracing::error!(
+            index = number,
+            why,
+            "documents are built anew no longer: the index that was filled will never take one that the live one took"
+        );
+        self.store.abandon(number).await?;
+        let now = self.look().await?.current;
+        // Somebody may have swapped it in meanwhile, without that document.
+        let is_given_up = now.live == seen.current.live && now.next.is_none_or(|next| next.number != number);
+        Ok((!is_given_up).then(|| SWAPPED.to_owned()))
+    }
+}
+
+/// Why the next index does not have a batch.
+enum NotTaken {
+    /// It will never take one of its documents, and why.
+    Ever(String),
+    /// A call failed, for now or until somebody does something.
+    Now(StatementsError),
+}
+
+impl From<StatementsError> for NotTaken {
+    fn from(error: StatementsError) -> Self {
+        Self::Now(error)
     }
 }
 
@@ -193,21 +239,13 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
                 Some(reason) => reason,
             },
             Err(error) => match (self.look().await, error) {
-                (Ok(now), StatementsError::Refused(why)) if now.current.is_as(&seen.current) => {
-                    tracing::error!(
-                        index = next.number,
-                        why,
-                        "documents are built anew no longer: the index that was filled will never take one that the live one took"
-                    );
-                    self.store.abandon(next.number).await?;
-                    *self.seen.lock() = None;
-                    return Ok(outcomes);
-                }
-                (Ok(now), error) if now.current.is_as(&seen.current) => not_taken(next.number, &error.to_string()),
-                (Ok(_), _) => {
-                    "another index of its documents is live, or filled, by now; it is stored again".to_owned()
-                }
                 (Err(error), _) => format!("whether its documents are being built anew is not known: {error}"),
+                (Ok(now), _) if !now.current.is_as(&seen.current) => SWAPPED.to_owned(),
+                (Ok(_), NotTaken::Now(error)) => not_taken(next.number, &error.to_string()),
+                (Ok(_), NotTaken::Ever(why)) => match self.give_up(&seen, next.number, &why).await? {
+                    None => return Ok(outcomes),
+                    Some(reason) => reason,
+                },
             },
         };
         Ok(vec![StoreOutcome::Unavailable { reason }; given])
@@ -247,10 +285,10 @@ impl<S: Statements + Reindex> Reindex for Beside<S> {
         self.store.current().await
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
         let _alone = self.storing.write().await;
         *self.seen.lock() = None;
-        self.store.create_next().await
+        self.store.create_next(above).await
     }
 
     async fn swap(&self, number: u32) -> Result<(), StatementsError> {

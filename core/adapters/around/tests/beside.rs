@@ -66,7 +66,7 @@ fn two() -> (Arc<ManualClock>, MemoryStatements, Beside<MemoryStatements>, Besid
 async fn what_is_stored_while_an_index_is_filled_is_in_both() {
     let (_, store, one, _) = two();
     one.store(vec![document(1)]).await.unwrap();
-    let number = one.create_next().await.unwrap();
+    let number = one.create_next(0).await.unwrap();
     assert_eq!(one.store(vec![document(2)]).await.unwrap(), [StoreOutcome::Created]);
     let next = store.next().await.unwrap().unwrap();
     assert_eq!(ids(&*next.documents).await, ids_of([2]));
@@ -75,6 +75,22 @@ async fn what_is_stored_while_an_index_is_filled_is_in_both() {
     assert_eq!(one.store(vec![from_elsewhere(1)]).await.unwrap(), [StoreOutcome::Duplicate { first: first.clone() }]);
     let found = next.documents.get("academy", document(1).id).await.unwrap().unwrap();
     assert_eq!(found.document, document(1));
+    // Its fields are those that this release makes of it, but for its time.
+    let remade = |number| {
+        let mut again = from_elsewhere(number);
+        (again.fields.verb, again.fields.timestamp_ms) = ("http://example.org/made-anew".into(), 1);
+        again
+    };
+    one.abandon(number).await.unwrap();
+    let number = one.create_next(0).await.unwrap();
+    one.store(vec![remade(1), document(2)]).await.unwrap();
+    let next = store.next().await.unwrap().unwrap();
+    let found = next.documents.get("academy", document(1).id).await.unwrap().unwrap().document;
+    let StatementDocument { source, raw, .. } = document(1);
+    assert_eq!((found.source, found.raw), (source, raw));
+    assert_eq!(found.fields.verb, "http://example.org/made-anew");
+    assert_eq!(found.fields.timestamp_ms, document(1).fields.timestamp_ms);
+    let first = document(1).source;
     let other = StatementDocument { raw: Bytes::from_static(b"{\"another\": 1}"), ..from_elsewhere(1) };
     assert_eq!(one.store(vec![other]).await.unwrap(), [StoreOutcome::Conflict { first }]);
     one.swap(number).await.unwrap();
@@ -87,7 +103,7 @@ async fn what_is_stored_while_an_index_is_filled_is_in_both() {
 async fn another_process_stores_in_both_once_it_has_looked_again() {
     let (clock, store, one, other) = two();
     other.store(vec![document(1)]).await.unwrap();
-    one.create_next().await.unwrap();
+    one.create_next(0).await.unwrap();
     other.store(vec![document(2)]).await.unwrap();
     let next = store.next().await.unwrap().unwrap();
     assert_eq!(ids(&*next.documents).await, BTreeSet::new(), "it does not know yet");
@@ -154,8 +170,8 @@ macro_rules! reindexes_as {
                 self.$inner.current().await
             }
 
-            async fn create_next(&self) -> Result<u32, StatementsError> {
-                self.$inner.create_next().await
+            async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
+                self.$inner.create_next(above).await
             }
 
             async fn swap(&self, number: u32) -> Result<(), StatementsError> {
@@ -184,7 +200,7 @@ async fn a_batch_that_took_longer_than_what_it_knew_holds_is_answered_for_only_w
         let before = move |store: &MemoryStatements| {
             if first.swap(false, SeqCst) {
                 if is_made_meanwhile {
-                    futures::executor::block_on(store.create_next()).unwrap();
+                    futures::executor::block_on(store.create_next(0)).unwrap();
                 }
                 // A function of AWS Lambda that was frozen, say.
                 late.advance(VALID.as_millis() as i64);
@@ -205,14 +221,14 @@ async fn a_batch_that_took_longer_than_what_it_knew_holds_is_answered_for_only_w
 #[tokio::test]
 async fn a_batch_that_another_process_swaps_an_index_under_is_undecided_and_then_stored_in_the_live_one() {
     let (_, store, one, other) = two();
-    let number = one.create_next().await.unwrap();
+    let number = one.create_next(0).await.unwrap();
     one.store(vec![document(1)]).await.unwrap();
     other.swap(number).await.unwrap();
     let outcomes = one.store(vec![document(2)]).await.unwrap();
     assert!(is_undecided(&outcomes), "{outcomes:?}");
     assert_eq!(one.store(vec![document(2)]).await.unwrap(), [StoreOutcome::Created]);
     assert_eq!(ids(&store).await, ids_of([1, 2]));
-    let number = other.create_next().await.unwrap();
+    let number = other.create_next(0).await.unwrap();
     assert_eq!(other.store(vec![document(3)]).await.unwrap(), [StoreOutcome::Created]);
     other.abandon(number).await.unwrap();
     assert_eq!(other.store(vec![document(4)]).await.unwrap(), [StoreOutcome::Created]);
@@ -242,7 +258,7 @@ impl StoreDocuments for Behind {
         let outcomes = self.store.store(documents).await;
         if self.is_first.swap(false, SeqCst) {
             self.clock.advance(3_600_000);
-            let number = self.store.create_next().await?;
+            let number = self.store.create_next(0).await?;
             self.store.swap(number).await?;
         }
         outcomes
@@ -307,8 +323,8 @@ impl Reindex for With {
         Ok(Current { live, next: next.map(|next| Next { documents: Arc::new(Answering(self.next.clone())), ..next }) })
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
-        self.told.create_next().await
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
+        self.told.create_next(above).await
     }
 
     async fn swap(&self, number: u32) -> Result<(), StatementsError> {
@@ -332,7 +348,7 @@ fn with_next(next: StoreOutcome) -> Beside<With> {
 #[tokio::test]
 async fn what_the_next_index_cannot_take_now_is_undecided_and_says_what_to_do() {
     let process = with_next(StoreOutcome::Unavailable { reason: "its disk is full".to_owned() });
-    process.create_next().await.unwrap();
+    process.create_next(0).await.unwrap();
     let outcomes = process.store(vec![document(1)]).await.unwrap();
     let [StoreOutcome::Unavailable { reason }] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert!(reason.contains("its disk is full") && reason.contains("lyceum rebuild documents --cancel"), "{reason}");
@@ -341,7 +357,7 @@ async fn what_the_next_index_cannot_take_now_is_undecided_and_says_what_to_do() 
 #[tokio::test]
 async fn what_the_next_index_never_takes_ends_the_filling_and_keeps_nobody_from_storing() {
     let process = with_next(StoreOutcome::Refused { reason: "too long".to_owned() });
-    let number = process.create_next().await.unwrap();
+    let number = process.create_next(0).await.unwrap();
     assert_eq!(process.store(vec![document(1)]).await.unwrap(), [StoreOutcome::Created]);
     let found = process.indices().await.unwrap();
     assert_eq!((found.live, found.next, found.old), (0, None, BTreeSet::from([number])));
@@ -352,7 +368,7 @@ async fn what_the_next_index_never_takes_ends_the_filling_and_keeps_nobody_from_
 async fn what_the_next_index_has_of_another_record_already_counts_for_what_the_live_one_calls_new() {
     let first = from_elsewhere(1).source;
     let process = with_next(StoreOutcome::Duplicate { first: first.clone() });
-    process.create_next().await.unwrap();
+    process.create_next(0).await.unwrap();
     let outcomes = process.store(vec![document(1)]).await.unwrap();
     assert_eq!(
         outcomes,
@@ -364,7 +380,7 @@ async fn what_the_next_index_has_of_another_record_already_counts_for_what_the_l
 #[tokio::test]
 async fn a_store_whose_documents_are_never_made_anew_is_asked_for_no_next_index() {
     let store = MemoryStatements::new(same_json);
-    store.create_next().await.unwrap();
+    store.create_next(0).await.unwrap();
     let process = Beside::never(Arc::new(store.again()), Arc::new(ManualClock::at(NOW_MS)));
     process.store(vec![document(1)]).await.unwrap();
     let next = store.next().await.unwrap().unwrap();
@@ -475,9 +491,9 @@ impl Reindex for Faulty<MemoryStatements> {
         Ok(Current { live, next: next.map(faulty) })
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
         self.faults.wait().await;
-        let number = self.store.create_next().await?;
+        let number = self.store.create_next(above).await?;
         self.faults.wait().await;
         Ok(number)
     }
@@ -582,6 +598,8 @@ impl World {
                     log: Arc::new(MemoryEventLog::new(|| NOW_MS)),
                     generations: generations.clone(),
                     functions: BTreeMap::new(),
+                    // Now and then it is another release that comes.
+                    maker: self.faults.draw(6).min(1).to_string(),
                     holder: Uuid::from_u128(u128::from(self.faults.draw(2))),
                 };
                 let work = async {

@@ -89,6 +89,12 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     if is_ours(requests).await? {
         return Ok(());
     }
+    let of_ours = format!("/{}-v*", settings.index);
+    let query = [("filter_path", "*.aliases"), ("expand_wildcards", "open,closed")];
+    let found: BTreeMap<String, IgnoredAny> = requests.ask(Method::Get, &of_ours, &query, None).await?;
+    if let Some(name) = found.into_keys().next() {
+        return refuse_without_alias(requests, settings, &name).await;
+    }
     let mut body = new_index(requests, settings).await?;
     put_template(requests, &template(settings, &body)).await?;
     // The alias comes with the index, so that nobody sees one without the other; and so do settings and mappings, since
@@ -98,14 +104,7 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     let created = send(requests, Method::Put, &format!("/{name}"), Some(&body)).await?;
     let is_taken = EngineError::of_body(&created.body).is("resource_already_exists_exception");
     if created.status == 400 && is_taken {
-        // Another process was first; or the index lost its alias.
-        if is_ours(requests).await? {
-            return Ok(());
-        }
-        return Err(requests.at(StatementsError::Refused(format!(
-            "the index {name} is there and the alias {} is not: give it the alias, or restore both",
-            settings.index
-        ))));
+        return refuse_without_alias(requests, settings, &name).await;
     }
     requests.read::<IgnoredAny>(&created)?;
     if !is_ours(requests).await? {
@@ -115,6 +114,21 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     }
     tracing::info!(index = name, shards = settings.shards, "the statement index was created");
     Ok(())
+}
+
+/// Another process was first; or the index lost its alias, and a new one would hide what it holds.
+async fn refuse_without_alias(
+    requests: &Requests,
+    settings: &ElasticsearchSettings,
+    name: &str,
+) -> Result<(), StatementsError> {
+    if is_ours(requests).await? {
+        return Ok(());
+    }
+    Err(requests.at(StatementsError::Refused(format!(
+        "the index {name} is there and the alias {} is not: give it the alias, or restore both",
+        settings.index
+    ))))
 }
 
 /// The template is written where it is missing or older; what a newer release wrote stays.

@@ -148,8 +148,8 @@ impl Reindex for Elasticsearch {
         self.find_current().await
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
-        self.create_next_index().await
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
+        self.create_next_index(above).await
     }
 
     async fn swap(&self, number: u32) -> Result<(), StatementsError> {

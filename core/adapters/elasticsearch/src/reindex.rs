@@ -6,8 +6,10 @@
 //! | `<alias>-v1`, `<alias>-v1-<n>` | the first index, and the one of the number n |
 //! | `<alias>-vnext-<n>` | the alias of the index n while it is filled: by it whoever stores knows of it, and stores there |
 //!
-//! An index is swapped in by one call that moves both aliases, which the engines do at once or not at all. Whoever stores by the second
-//! alias then finds that it is gone.
+//! An index is swapped in by one call that moves both aliases, which the engines do at once or not at all, and only where both are there
+//! (Elasticsearch from 7.11 on, OpenSearch from 2.12 on): so of a swap and of somebody who abandons the index one comes to nothing.
+//! Whoever stores by the second alias then finds that it is gone. A bulk may go to a node that knows of less than the one that was asked
+//! which index is live; each of its documents says which index took it, and where that is not the one that was looked at, it is undecided.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,7 +79,8 @@ impl Elasticsearch {
 
     /// Indices by name, each with its aliases; what is not there is left out.
     async fn find(&self, what: &str) -> Result<BTreeMap<String, Found>, StatementsError> {
-        let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true")];
+        // Those that somebody closed are there, too.
+        let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true"), ("expand_wildcards", "open,closed")];
         self.requests.ask(Method::Get, &format!("/{what}"), &query, None).await
     }
 
@@ -102,11 +105,11 @@ impl Elasticsearch {
         numbers.min()
     }
 
-    /// Adds and removes aliases, all at once.
+    /// Adds and removes aliases, all at once; `false`, and nothing is done, where one that is to be removed is not there.
     async fn move_aliases(&self, actions: Value) -> Result<bool, StatementsError> {
         let body = json!({ "actions": actions });
         let answer = send(&self.requests, Method::Post, "/_aliases", Some(&body)).await?;
-        if answer.status == 404 && EngineError::of_body(&answer.body).is("aliases_not_found_exception") {
+        if answer.status == 404 {
             return Ok(false);
         }
         self.requests.read::<IgnoredAny>(&answer)?;
@@ -123,7 +126,8 @@ impl Elasticsearch {
     pub(super) async fn find_current(&self) -> Result<Current, StatementsError> {
         let alias = self.alias();
         let found = self.find(&format!("{alias},{alias}-vnext-*")).await?;
-        let (live, _) = self.live_of(&found)?;
+        let (live, name) = self.live_of(&found)?;
+        self.requests.expect_index(name);
         let next = self.next_of(&found).map(|number| Next { number, documents: self.client_of(number) });
         Ok(Current { live, next })
     }
@@ -134,7 +138,9 @@ impl Elasticsearch {
         match &*known {
             Some((of, client)) if *of == number => client.clone(),
             _ => {
-                let requests = Arc::new(self.requests.of_alias(self.next_alias(number), &self.settings));
+                let requests = self.requests.of_alias(self.next_alias(number), &self.settings);
+                requests.expect_index(self.name_of(number));
+                let requests = Arc::new(requests);
                 let (settings, same) = (self.settings.clone(), self.same);
                 let client = Arc::new(Self { requests, settings, same, next: Arc::default() });
                 *known = Some((number, client.clone()));
@@ -143,12 +149,12 @@ impl Elasticsearch {
         }
     }
 
-    pub(super) async fn create_next_index(&self) -> Result<u32, StatementsError> {
+    pub(super) async fn create_next_index(&self, above: u32) -> Result<u32, StatementsError> {
         let All { next, names, .. } = self.all().await?;
         if let Some(number) = next {
             return Ok(number);
         }
-        let number = names.keys().max().map_or(0, |number| number + 1).max(1);
+        let number = names.keys().max().copied().unwrap_or(0).max(above) + 1;
         let name = self.name_of(number);
         let mut body = new_index(&self.requests, &self.settings).await?;
         body["aliases"] = json!({self.next_alias(number): {"is_write_index": true}});
@@ -181,9 +187,9 @@ impl Elasticsearch {
         let (alias, name) = (self.alias(), self.name_of(number));
         let moved = self
             .move_aliases(json!([
-                {"remove": {"index": before, "alias": alias}},
+                {"remove": {"index": before, "alias": alias, "must_exist": true}},
                 {"add": {"index": name, "alias": alias, "is_write_index": true}},
-                {"remove": {"index": name, "alias": self.next_alias(number)}},
+                {"remove": {"index": name, "alias": self.next_alias(number), "must_exist": true}},
             ]))
             .await?;
         if !moved {
@@ -198,7 +204,7 @@ impl Elasticsearch {
         if self.all().await?.next == Some(number) {
             let (index, alias) = (self.name_of(number), self.next_alias(number));
             // Where it is gone by now, somebody else took it away.
-            self.move_aliases(json!([{"remove": {"index": index, "alias": alias}}])).await?;
+            self.move_aliases(json!([{"remove": {"index": index, "alias": alias, "must_exist": true}}])).await?;
         }
         Ok(())
     }

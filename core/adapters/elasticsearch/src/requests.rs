@@ -11,6 +11,8 @@ use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use elasticsearch::http::{Method, Url};
+use parking_lot::Mutex;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -37,6 +39,8 @@ pub(super) struct Requests {
     url: String,
     timeout: Duration,
     signing: Option<Arc<Signing>>,
+    /// The index that the alias led to when that was looked at last; nobody looked where it is empty.
+    expected: Mutex<Arc<str>>,
     /// What calls at once share.
     pub(super) refresh: SharedRefresh,
     /// Whether it is Amazon OpenSearch Serverless.
@@ -63,7 +67,7 @@ impl Requests {
                 let grant = match service {
                     AwsService::Domain => format!(
                         "requests are signed for es in {region}: the role needs es:ESHttpGet, es:ESHttpPost and es:ESHttpPut \
-                         on the domain, by its own policy or the domain's, and with fine-grained access control a role of the \
+                         (and es:ESHttpDelete to delete indices that nobody uses) on the domain, by its own policy or the domain's, and with fine-grained access control a role of the \
                          domain that it is mapped to"
                     ),
                     AwsService::Serverless => format!(
@@ -118,6 +122,7 @@ impl Requests {
             url,
             timeout: settings.timeout,
             signing,
+            expected: Mutex::new(Arc::from("")),
             refresh,
             is_serverless,
         })
@@ -131,9 +136,23 @@ impl Requests {
             url: self.url.clone(),
             timeout: self.timeout,
             signing: self.signing.clone(),
+            expected: Mutex::new(Arc::from("")),
             refresh: SharedRefresh::new(settings.refresh_interval),
             is_serverless: self.is_serverless,
         }
+    }
+
+    /// From here on documents are to go to that index.
+    pub(super) fn expect_index(&self, name: impl AsRef<str>) {
+        let mut expected = self.expected.lock();
+        if **expected != *name.as_ref() {
+            *expected = Arc::from(name.as_ref());
+        }
+    }
+
+    /// The index that documents are to go to; empty where any may take them.
+    pub(super) fn expected_index(&self) -> Arc<str> {
+        self.expected.lock().clone()
     }
 
     /// The path of something of the alias.
@@ -155,7 +174,7 @@ impl Requests {
     }
 
     /// Reads an answer, or explains its failure.
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, StatementsError> {
+    pub(super) fn read<'a, T: Deserialize<'a>>(&self, answer: &'a Answer) -> Result<T, StatementsError> {
         if !(200..300).contains(&answer.status) {
             return Err(self.at(explain(answer.status, &EngineError::of_body(&answer.body), &self.index)));
         }

@@ -276,13 +276,17 @@ struct Bulk {
 }
 
 #[derive(Deserialize)]
-struct Answered {
-    items: Vec<HashMap<String, Item>>,
+struct Answered<'a> {
+    #[serde(borrow)]
+    items: Vec<HashMap<&'a str, Item<'a>>>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct Item<'a> {
     status: u16,
+    /// Which index took it.
+    #[serde(borrow, default, rename = "_index")]
+    index: &'a str,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -318,7 +322,7 @@ impl Bulk {
             let (Some((first, begin)), Some((_, end))) = (parts.first(), parts.last()) else { continue };
             let part = body.slice(begin.start..end.end);
             // Without require_alias a missing index would be made by the engine, with whatever mapping it guesses.
-            let query = [("require_alias", "true"), ("filter_path", "items.*.status,items.*.error")];
+            let query = [("require_alias", "true"), ("filter_path", "items.*.status,items.*.error,items.*._index")];
             let path = requests.path("_bulk");
             let answer = requests.send(Method::Post, &path, &query, "application/x-ndjson", Some(part.clone())).await?;
             if answer.status == 413 && parts.len() > 1 {
@@ -331,7 +335,7 @@ impl Bulk {
                 verdicts.push((*first, Some(Verdict::Never(reason))));
                 continue;
             }
-            let answered: Answered = requests.read(&answer)?;
+            let answered: Answered<'_> = requests.read(&answer)?;
             if answered.items.len() != parts.len() {
                 return Err(requests.at(StatementsError::Unavailable(format!(
                     "{} documents were sent and {} answered for",
@@ -339,7 +343,18 @@ impl Bulk {
                     answered.items.len()
                 ))));
             }
+            let expected = requests.expected_index();
             for ((at, _), item) in parts.iter().zip(answered.items) {
+                let is_elsewhere =
+                    |item: &Item<'_>| !expected.is_empty() && !item.index.is_empty() && *item.index != *expected;
+                if let Some(item) = item.values().find(|item| is_elsewhere(item)) {
+                    let why = format!(
+                        "{} answered, and {expected} is the index of {} that was looked at",
+                        item.index, requests.index
+                    );
+                    verdicts.push((*at, Some(Verdict::Later(why))));
+                    continue;
+                }
                 let verdict = item.into_values().find(|item| !(200..300).contains(&item.status)).map(|item| {
                     let error = EngineError::of_value(item.error.as_ref().unwrap_or(&Value::Null));
                     judge(item.status, &error, &requests.index)

@@ -67,8 +67,8 @@ pub trait Reindex: Send + Sync {
         Ok(self.current().await?.next)
     }
 
-    /// Makes an empty one to be filled, where there is none; its number.
-    async fn create_next(&self) -> Result<u32, StatementsError>;
+    /// Makes an empty one to be filled, where there is none; its number, which is larger than those of all that are there, and than `above`.
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError>;
 
     /// Makes the next one live, in one step and durably; the one before is old from then on. Done already, it does nothing.
     ///

@@ -125,9 +125,9 @@ impl Reindex for MemoryStatements {
         Ok(Current { live, next })
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
         let mut all = self.indices.lock();
-        let newest = all.states.keys().max().copied().unwrap_or(0).max(all.live);
+        let newest = all.states.keys().max().copied().unwrap_or(0).max(all.live).max(above);
         let number = *all.next.get_or_insert(newest + 1);
         all.states.entry(number).or_default();
         Ok(number)

@@ -36,7 +36,7 @@ async fn other_shards(place: &Place) {
     let store = place.prepared().await;
     assert!(all_created(&store.store(vec![numbered(1)]).await.unwrap()));
     let wide = place.client(|settings| settings.shards = 3);
-    let number = wide.create_next().await.unwrap();
+    let number = wide.create_next(0).await.unwrap();
     wide.next().await.unwrap().unwrap().documents.store(vec![numbered(1)]).await.unwrap();
     wide.swap(number).await.unwrap();
     let index = &place.settings.index;
@@ -50,7 +50,7 @@ async fn other_shards(place: &Place) {
 
 async fn made_at_once(place: &Place) {
     place.prepared().await;
-    let making = (0..6).map(|_| async { place.client(|_| {}).create_next().await });
+    let making = (0..6).map(|_| async { place.client(|_| {}).create_next(0).await });
     let made: Vec<_> = futures::future::join_all(making).await;
     // One that came in between may have to look again.
     let made: Vec<u32> = made.into_iter().filter_map(Result::ok).collect();
@@ -68,7 +68,7 @@ async fn of_a_person(place: &Place) {
         {"add": {"index": format!("{index}-v1-wide"), "alias": index, "is_write_index": true}},
     ]});
     place.tell("POST", "/_aliases", actions).await;
-    let number = store.create_next().await.unwrap();
+    let number = store.create_next(0).await.unwrap();
     assert_eq!(number, 1);
     store.swap(number).await.unwrap();
     let Indices { live, next, old, .. } = store.indices().await.unwrap();
@@ -84,7 +84,7 @@ async fn stored_in_both(place: &Place) {
     assert!(all_created(&one.store((0..20).map(numbered).collect()).await.unwrap()));
     assert!(all_created(&other.store((20..40).map(numbered).collect()).await.unwrap()));
     let builder = place.prepared().await;
-    let number = builder.create_next().await.unwrap();
+    let number = builder.create_next(0).await.unwrap();
     let settled_after = builder.indices().await.unwrap().settled_after;
     assert!(settled_after > Duration::from_secs(10));
     tokio::time::sleep(settled_after).await;
@@ -115,7 +115,7 @@ async fn stored_in_both(place: &Place) {
     assert_eq!(count(&one).await, 45);
     assert!(one.get("academy", numbered(3).id).await.unwrap().unwrap().voided);
     // An index that goes away while it is filled: nothing is answered for, and nothing lost.
-    let number = builder.create_next().await.unwrap();
+    let number = builder.create_next(0).await.unwrap();
     tokio::time::sleep(settled_after).await;
     let path = format!("/{}-v1-{number}", place.settings.index);
     place.engine("DELETE", &path, None).await;

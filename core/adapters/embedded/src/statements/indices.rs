@@ -137,8 +137,11 @@ fn settle(folder: &Path) -> Result<Said, StatementsError> {
     if let Some(next) = next
         && number_in(&path_of(folder, next))? != Some(next)
     {
-        let why = format!("index {next} was filled and is gone; restore it, or remove {}", file.display());
-        return Err(refused(&path_of(folder, next), &why));
+        // What was filled is made anew whenever somebody asks for that.
+        tracing::warn!(index = next, folder = %path_of(folder, next).display(), "an index that was being filled is gone");
+        let said = Said { live, next: None };
+        write(folder, said)?;
+        return Ok(said);
     }
     Ok(said)
 }
@@ -155,7 +158,7 @@ fn rename(folder: &Path, there: Option<u32>, live: u32) -> Result<(), Statements
     renamed.map_err(failed(folder))
 }
 
-/// The numbers of all indices but the live one.
+/// The numbers of all indices but the live one: a folder that only has a name like theirs is somebody's copy.
 fn others(folder: &Path) -> Result<BTreeSet<u32>, StatementsError> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name().and_then(|name| name.to_str())) else {
         return Ok(BTreeSet::new());
@@ -163,7 +166,10 @@ fn others(folder: &Path) -> Result<BTreeSet<u32>, StatementsError> {
     let entries = fs::read_dir(parent).map_err(failed(parent))?;
     let number = |entry: fs::DirEntry| {
         let entry = entry.file_name();
-        entry.to_str()?.strip_prefix(name)?.strip_prefix('.')?.parse().ok()
+        let number: u32 = entry.to_str()?.strip_prefix(name)?.strip_prefix('.')?.parse().ok()?;
+        let path = path_of(folder, number);
+        let is_its_own = path.file_name() == Some(&entry) && path.is_dir() && number_in(&path).ok()? == Some(number);
+        is_its_own.then_some(number)
     };
     Ok(entries.map_while(Result::ok).filter_map(number).collect())
 }
@@ -265,13 +271,17 @@ impl Reindex for EmbeddedIndices {
         Ok(Current { live, next })
     }
 
-    async fn create_next(&self) -> Result<u32, StatementsError> {
-        let create = |shared: &Shared, open: &mut Open| {
+    async fn create_next(&self, above: u32) -> Result<u32, StatementsError> {
+        let create = move |shared: &Shared, open: &mut Open| {
             if let Some(number) = open.said.next {
                 return Ok(number);
             }
             let taken = others(&shared.folder)?.last().copied().unwrap_or(0).max(open.said.live);
-            let number = taken + 1;
+            let mut number = taken.max(above) + 1;
+            while path_of(&shared.folder, number).exists() {
+                // Of a process that died before it was said, or somebody's copy.
+                number += 1;
+            }
             let path = path_of(&shared.folder, number);
             let next = EmbeddedStatements::open(&path, shared.options.clone())?;
             write_durably(&path.join(NUMBER_FILE), &format!("{number}\n")).map_err(failed(&path))?;

@@ -91,7 +91,7 @@ mod indices_with_both_stored_in {
     async fn with_folder(check: impl AsyncFnOnce(&dyn Statements)) {
         let folder = tempdir().unwrap();
         let store = Beside::of(Arc::new(indices_in(folder.path())), Arc::new(SystemClock));
-        store.create_next().await.unwrap();
+        store.create_next(0).await.unwrap();
         check(&store).await;
         let next = store.next().await.unwrap().unwrap();
         let all = Filter { include_voided: true, ..Filter::default() };
@@ -116,7 +116,7 @@ async fn an_index_that_is_filled_is_there_again_when_the_folder_is_opened_again(
     let folder = tempdir().unwrap();
     let store = indices_in(folder.path());
     store.store(vec![numbered("one", 1)]).await.unwrap();
-    let number = store.create_next().await.unwrap();
+    let number = store.create_next(0).await.unwrap();
     store.next().await.unwrap().unwrap().documents.store(vec![numbered("one", 2)]).await.unwrap();
     drop(store);
     let store = indices_in(folder.path());
@@ -135,13 +135,31 @@ async fn an_index_that_is_filled_is_there_again_when_the_folder_is_opened_again(
 }
 
 #[tokio::test]
+async fn what_only_has_a_name_like_an_index_is_left_alone() {
+    let folder = tempdir().unwrap();
+    let store = indices_in(folder.path());
+    for copy in ["statements.1", "statements.20241001", "statements.007"] {
+        fs::create_dir(folder.path().join(copy)).unwrap();
+        fs::write(folder.path().join(copy).join("kept"), "by a person").unwrap();
+    }
+    fs::write(folder.path().join("statements.5"), "a file").unwrap();
+    let number = store.create_next(0).await.unwrap();
+    assert_eq!(number, 2, "the first is taken");
+    store.swap(number).await.unwrap();
+    assert_eq!(store.drop_old().await.unwrap(), BTreeSet::from([0]));
+    for copy in ["statements.1", "statements.20241001", "statements.007"] {
+        assert!(folder.path().join(copy).join("kept").exists(), "{copy}");
+    }
+}
+
+#[tokio::test]
 async fn a_swap_that_is_cut_off_is_ended_when_the_folder_is_opened_again() {
     // What a kill leaves behind each of the steps: the file says so, the one before is away, both are renamed.
     for step in 0..3 {
         let folder = tempdir().unwrap();
         let store = indices_in(folder.path());
         store.store(vec![numbered("one", 1)]).await.unwrap();
-        let number = store.create_next().await.unwrap();
+        let number = store.create_next(0).await.unwrap();
         store.next().await.unwrap().unwrap().documents.store(vec![numbered("one", 2)]).await.unwrap();
         drop(store);
         let of = |name: &str| folder.path().join(name);
@@ -164,12 +182,11 @@ async fn a_swap_that_is_cut_off_is_ended_when_the_folder_is_opened_again() {
 async fn folders_that_are_not_those_that_the_file_tells_of_are_refused() {
     let folder = tempdir().unwrap();
     let store = indices_in(folder.path());
-    store.create_next().await.unwrap();
+    store.create_next(0).await.unwrap();
     drop(store);
     let open = || EmbeddedIndices::open(&folder.path().join("statements"), options()).map(drop);
     for (said, told) in [
         (r#"{"live":4}"#, "index 4 should be live"),
-        (r#"{"live":0,"next":9}"#, "index 9 was filled and is gone"),
         (r#"{"live":0,"newer":1}"#, "cannot be read"),
         ("nothing", "cannot be read"),
     ] {
@@ -177,6 +194,10 @@ async fn folders_that_are_not_those_that_the_file_tells_of_are_refused() {
         let refused = open().unwrap_err();
         assert!(matches!(&refused, StatementsError::Refused(why) if why.contains(told)), "{said}: {refused}");
     }
+    // One that was filled and is gone is made anew whenever somebody wants it.
+    fs::write(folder.path().join("statements.indices"), r#"{"live":0,"next":9}"#).unwrap();
+    open().unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("statements.indices")).unwrap(), r#"{"live":0}"#);
     fs::write(folder.path().join("statements.indices"), r#"{"live":0,"next":1}"#).unwrap();
     open().unwrap();
     fs::write(folder.path().join("statements.1/number"), "one").unwrap();
