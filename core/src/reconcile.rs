@@ -60,7 +60,8 @@ impl What {
                 "have the letters made that say so: `lyceum reconcile --repair`; then look at both events of each"
             }
             Self::DifferingDocument => {
-                "look at each: no processing overwrites a document. Take what is wrong out of the store by its id (or restore a snapshot of \
+                "look at each: no processing overwrites a document. Where its bytes are the record's and only type, family or time are not, \
+                 `lyceum rebuild documents` makes these anew. Else take what is wrong out of the store by its id (or restore a snapshot of \
                  the store), and `lyceum reconcile --repair` stores the record's own"
             }
             Self::ExtraDocument => {

@@ -102,6 +102,13 @@ impl<S: Statements + Reindex> Beside<S> {
         Ok(seen)
     }
 
+    /// Has the next batch look again where one was not taken: perhaps since another index is live by now.
+    fn doubt(&self, outcomes: &[StoreOutcome]) {
+        if outcomes.iter().any(|outcome| matches!(outcome, StoreOutcome::Unavailable { .. })) {
+            *self.seen.lock() = None;
+        }
+    }
+
     /// Why a batch is not answered for that was stored by what was `seen`: `None` where it is.
     async fn has_changed(&self, seen: &Seen) -> Option<String> {
         if !self.looks || seen.is_within(VALID, self.clock.now_ms()) {
@@ -222,6 +229,7 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
         let Some(next) = &seen.current.next else {
             let given = documents.len();
             let outcomes = self.store.store(documents).await?;
+            self.doubt(&outcomes);
             return Ok(match self.has_changed(&seen).await {
                 None => outcomes,
                 Some(reason) => vec![StoreOutcome::Unavailable { reason }; given],
@@ -229,6 +237,7 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
         };
         let given = documents.len();
         let outcomes = self.store.store(documents.clone()).await?;
+        self.doubt(&outcomes);
         if outcomes.len() != given {
             // Which one is missing is not known.
             return Ok(outcomes);

@@ -345,8 +345,9 @@ impl Bulk {
             }
             let expected = requests.expected_index();
             for ((at, _), item) in parts.iter().zip(answered.items) {
-                let is_elsewhere =
-                    |item: &Item<'_>| !expected.is_empty() && !item.index.is_empty() && *item.index != *expected;
+                // Of what was not taken the engine says where it was to go.
+                let is_there = |item: &Item<'_>| matches!(item.status, 200..300 | 409);
+                let is_elsewhere = |item: &Item<'_>| is_there(item) && !expected.is_empty() && *item.index != *expected;
                 if let Some(item) = item.values().find(|item| is_elsewhere(item)) {
                     let why = format!(
                         "{} answered, and {expected} is the index of {} that was looked at",
