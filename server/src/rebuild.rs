@@ -436,11 +436,11 @@ impl Rebuilds {
                         ),
                     }
                 }
-                Ok(Some(_)) => match self.documents().tidy().await {
+                Ok(_) => match self.documents().tidy().await {
                     Ok(()) | Err(BuildError::Elsewhere { .. }) => {}
-                    Err(error) => tracing::warn!(%error, "an index of documents is filled still that nobody builds"),
+                    Err(error) => tracing::debug!(%error, "whether an index of documents is filled that nobody builds"),
                 },
-                Ok(None) | Err(_) => {}
+                Err(_) => {}
             }
             self.generations.clock().sleep(LOOK_EVERY).await;
         }

@@ -109,6 +109,9 @@ pub struct Build {
     /// Of documents: all of an earlier time are in, milliseconds since 1970 UTC; `None` before any of them may be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_from_ms: Option<i64>,
+    /// Of documents: whether all are gone through once more, since something was lacking.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_second_pass: bool,
     /// Of documents: which release began it, with which settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<String>,
@@ -814,6 +817,7 @@ impl Keeper<'_> {
             failed: None,
             before: None,
             documents_from_ms: None,
+            is_second_pass: false,
             maker: None,
         }
     }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::building::{
-    self, Before, Build, BuildError, CHECKPOINT_MS, Keeper, Open, Place, Places, Stage, Wanted, read_version,
+    self, Before, Build, BuildError, CHECKPOINT_MS, Keeper, LEASE_MS, Open, Place, Places, Stage, Wanted, read_version,
 };
 use super::comparing::{Comparison, Difference, NAMED, difference};
 use super::marker::Generations;
@@ -163,15 +163,15 @@ impl DocumentsBuilder {
         }
     }
 
-    /// Has nobody fill an index at which nobody works any more: of a build that ended, and whoever ended it died.
+    /// Has nobody fill an index at which nobody works any more: of a build that ended, or of none, since whoever ended or began it died.
     ///
     /// # Errors
     /// The stores'; `Elsewhere` where another process works at it.
     pub async fn tidy(&self) -> Result<(), BuildError> {
-        let ended = |build: &Build| matches!(build.stage, Stage::Cancelled | Stage::Failed);
         let is_left = async || -> Result<Option<u32>, BuildError> {
-            let Some(build) = read(self.ledger()).await?.filter(|build| ended(build)) else { return Ok(None) };
-            Ok(self.statements.indices().await?.next.filter(|next| *next == build.generation))
+            let open = read(self.ledger()).await?.filter(|build| build.stage.is_open());
+            let next = self.statements.indices().await?.next;
+            Ok(next.filter(|next| open.is_none_or(|build| build.generation != *next)))
         };
         if is_left().await?.is_none() {
             return Ok(());
@@ -196,9 +196,11 @@ impl DocumentsBuilder {
         open.build.failed = None;
         let generation = open.build.generation;
         let worked = self.work_at(&mut open, deadline_ms).await;
-        if matches!(worked, Err(BuildError::Refused(_))) {
-            // It can never be whole: nobody need store in it.
-            self.statements.abandon(generation).await?;
+        if matches!(worked, Err(BuildError::Refused(_)))
+            && let Err(error) = self.statements.abandon(generation).await
+        {
+            // It can never be whole, and nobody need store in it: who looks next takes it away.
+            tracing::warn!(%error, generation, "whoever stores does so still in the index that came to nothing");
         }
         self.keeper().end(open, worked).await
     }
@@ -233,12 +235,12 @@ impl DocumentsBuilder {
                 if self.now_ms() >= deadline_ms {
                     return keeper.checkpoint(open).await;
                 }
-                self.generations.clock().sleep(Duration::from_millis(500)).await;
+                self.wait(open).await?;
             }
             open.build.documents_from_ms = Some(i64::MIN);
             keeper.checkpoint(open).await?;
         }
-        for is_last in [false, true] {
+        loop {
             if !self.fill_all(open, &next, deadline_ms).await? {
                 return keeper.checkpoint(open).await;
             }
@@ -249,13 +251,13 @@ impl DocumentsBuilder {
             }
             // Also that nobody cancelled it, or took it over.
             keeper.checkpoint(open).await?;
-            let Some(lacks) = self.lacks(&next, indices.settled_after).await? else { break };
-            if is_last {
+            let Some(lacks) = self.lacks(open, &next, indices.settled_after).await? else { break };
+            if open.build.is_second_pass {
                 return Err(BuildError::Refused(lacks));
             }
             // Of a consumer that died between the two indices and is not back yet: once more, from the first.
             tracing::warn!(lacks, "all documents are gone through once more");
-            open.build.documents_from_ms = Some(i64::MIN);
+            (open.build.is_second_pass, open.build.documents_from_ms) = (true, Some(i64::MIN));
             open.build.outcomes.clear();
             if let Some(place) = open.build.places.get_mut(NAME).and_then(|of| of.get_mut(&0)) {
                 place.next = 0;
@@ -264,6 +266,15 @@ impl DocumentsBuilder {
         self.statements.swap(open.build.generation).await?;
         open.build.stage = Stage::Swapped;
         keeper.checkpoint(open).await
+    }
+
+    /// Waits a moment, and keeps the lease.
+    async fn wait(&self, open: &mut Open) -> Result<(), BuildError> {
+        self.generations.clock().sleep(BETWEEN_LOOKS).await;
+        match self.now_ms() - open.written_ms >= LEASE_MS / 4 {
+            true => self.keeper().checkpoint(open).await,
+            false => Ok(()),
+        }
     }
 
     /// Puts all documents into the index; `false` where the time is over before.
@@ -285,7 +296,7 @@ impl DocumentsBuilder {
     }
 
     /// Says what the index lacks of what the live one has: whatever went wrong, nothing is swapped in that lacks documents.
-    async fn lacks(&self, next: &Next, shown_after: Duration) -> Result<Option<String>, BuildError> {
+    async fn lacks(&self, open: &mut Open, next: &Next, shown_after: Duration) -> Result<Option<String>, BuildError> {
         let live = count(&*self.statements).await?;
         let until_ms = self.now_ms().saturating_add(building::ms(shown_after + COUNTED_WITHIN));
         loop {
@@ -301,7 +312,7 @@ impl DocumentsBuilder {
                 )));
             }
             // Whoever stores comes to the live index first.
-            self.generations.clock().sleep(BETWEEN_LOOKS).await;
+            self.wait(open).await?;
         }
     }
 

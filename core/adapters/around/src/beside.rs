@@ -176,7 +176,7 @@ impl<S: Statements + Reindex> Beside<S> {
         let Some(StoredStatement { document: first, .. }) = found else {
             return Err(StatementsError::Unavailable(format!("the document {} is gone", document.id)));
         };
-        if !is_same {
+        if !is_same || first.fields.family != document.fields.family {
             return Ok(Some(first));
         }
         // The fields are those that this release makes of the same event, but for its time, which may be that of the first record.
@@ -186,17 +186,27 @@ impl<S: Statements + Reindex> Beside<S> {
     }
 
     /// Has nobody fill an index any more that will never take a document; the reason why the batch is undecided all the same, where it is.
-    async fn give_up(&self, seen: &Seen, number: u32, why: &str) -> Result<Option<String>, StatementsError> {
+    async fn give_up(&self, seen: &Seen, number: u32, why: &str) -> Option<String> {
         tracing::error!(
             index = number,
             why,
             "documents are built anew no longer: the index that was filled will never take one that the live one took"
         );
-        self.store.abandon(number).await?;
-        let now = self.look().await?.current;
-        // Somebody may have swapped it in meanwhile, without that document.
-        let is_given_up = now.live == seen.current.live && now.next.is_none_or(|next| next.number != number);
-        Ok((!is_given_up).then(|| SWAPPED.to_owned()))
+        if let Err(error) = self.store.abandon(number).await {
+            // By a right that it lacks, say: who may do more has to.
+            return Some(not_taken(number, &format!("{why}; and this process cannot have it given up: {error}")));
+        }
+        match self.look().await {
+            // Somebody may have swapped it in meanwhile, without that document.
+            Ok(Seen { current, .. })
+                if current.live != seen.current.live
+                    || current.next.as_ref().is_some_and(|next| next.number == number) =>
+            {
+                Some(SWAPPED.to_owned())
+            }
+            Ok(_) => None,
+            Err(error) => Some(format!("whether its documents are being built anew is not known: {error}")),
+        }
     }
 }
 
@@ -251,7 +261,7 @@ impl<S: Statements + Reindex> StoreDocuments for Beside<S> {
                 (Err(error), _) => format!("whether its documents are being built anew is not known: {error}"),
                 (Ok(now), _) if !now.current.is_as(&seen.current) => SWAPPED.to_owned(),
                 (Ok(_), NotTaken::Now(error)) => not_taken(next.number, &error.to_string()),
-                (Ok(_), NotTaken::Ever(why)) => match self.give_up(&seen, next.number, &why).await? {
+                (Ok(_), NotTaken::Ever(why)) => match self.give_up(&seen, next.number, &why).await {
                     None => return Ok(outcomes),
                     Some(reason) => reason,
                 },

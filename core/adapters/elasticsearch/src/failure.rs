@@ -14,6 +14,8 @@ const MAX_REASON_BYTES: usize = 400;
 
 /// Both say so where the alias leads to no index that is written to.
 const NO_WRITE_INDEX: &str = "no write index is defined";
+/// So it is said where an alias that has to be there is not.
+const NO_ALIAS: &str = "required alias [";
 /// Both say so where `index.default_pipeline` or `index.final_pipeline` names nothing.
 const NO_PIPELINE: &str = "pipeline with id";
 /// Both say so where a shard has as many documents as Lucene counts: 2,147,483,519.
@@ -75,6 +77,11 @@ impl EngineError {
     fn says(&self, words: &str) -> bool {
         matches!(self.kind.as_str(), "illegal_argument_exception" | "validation_exception")
             && self.reason.as_ref().is_some_and(|reason| reason.starts_with(words))
+    }
+
+    /// Whether an alias is not there that was to be removed: of some versions an answer of 400.
+    pub(super) fn lacks_alias(&self) -> bool {
+        self.says(NO_ALIAS)
     }
 
     /// Whether an answer of 400 is about the index and not about a document: every one would get it.

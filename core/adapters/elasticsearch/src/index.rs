@@ -91,8 +91,17 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     }
     let of_ours = format!("/{}-v*", settings.index);
     let query = [("filter_path", "*.aliases"), ("expand_wildcards", "open,closed")];
-    let found: BTreeMap<String, IgnoredAny> = requests.ask(Method::Get, &of_ours, &query, None).await?;
-    if let Some(name) = found.into_keys().next() {
+    let found: BTreeMap<String, Aliased> = requests.ask(Method::Get, &of_ours, &query, None).await?;
+    // Another deployment's alias may begin as ours does, and an index of its own has it.
+    let is_anothers = |name: &str, index: &Aliased| {
+        let mut aliases = index.aliases.keys();
+        aliases.any(|alias| {
+            let is_ours = *alias == settings.index || alias.starts_with(&format!("{}-vnext-", settings.index));
+            !is_ours && name.starts_with(&format!("{alias}-v"))
+        })
+    };
+    let left = found.into_iter().find(|(name, index)| !is_anothers(name, index));
+    if let Some((name, _)) = left {
         return refuse_without_alias(requests, settings, &name).await;
     }
     let mut body = new_index(requests, settings).await?;
@@ -149,18 +158,48 @@ async fn put_template(requests: &Requests, template: &Value) -> Result<(), State
 /// OpenSearch says so at its root; of Elasticsearch some builds have nothing there to get, and say 405. Any other failure
 /// says nothing of who answers.
 async fn is_opensearch(requests: &Requests) -> Result<bool, StatementsError> {
+    Ok(opensearch_version(requests).await?.is_some())
+}
+
+/// The version of OpenSearch, as it says it; `None` of Elasticsearch.
+async fn opensearch_version(requests: &Requests) -> Result<Option<String>, StatementsError> {
     let answer = send(requests, Method::Get, "/", None).await?;
     if answer.status == 405 {
-        return Ok(false);
+        return Ok(None);
     }
     let body: Value = requests.read(&answer)?;
-    Ok(body["version"]["distribution"] == "opensearch")
+    let version = &body["version"];
+    Ok((version["distribution"] == "opensearch").then(|| version["number"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// Whether the engine can swap an index in only where nobody took it away: before one is filled that it cannot.
+///
+/// # Errors
+/// `Refused` where it cannot.
+pub(super) async fn expect_version(requests: &Requests) -> Result<(), StatementsError> {
+    if requests.is_serverless {
+        return Ok(());
+    }
+    let Some(version) = opensearch_version(requests).await? else { return Ok(()) };
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next(), parts.next()) < (Some(2), Some(12)) {
+        let why =
+            format!("it is OpenSearch {version}, which cannot swap an index in safely: update it to 2.12 or newer");
+        return Err(requests.at(StatementsError::Refused(why)));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
 struct Found {
     #[serde(default)]
     mappings: Value,
+}
+
+#[derive(Deserialize)]
+struct Aliased {
+    #[serde(default)]
+    aliases: BTreeMap<String, IgnoredAny>,
 }
 
 /// Whether the alias leads to an index of ours; `false` where there is neither.

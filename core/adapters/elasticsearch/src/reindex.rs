@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::Elasticsearch;
 use super::failure::EngineError;
-use super::index::{SCHEMA_VERSION, new_index, send};
+use super::index::{SCHEMA_VERSION, expect_version, new_index, send};
 use lyceum_core::ports::statements::reindex::SETTLED_AFTER;
 use lyceum_core::ports::statements::{Current, Indices, Next, StatementsError};
 
@@ -33,6 +33,11 @@ const SHOWN_AFTER: Duration = Duration::from_secs(90);
 struct Found {
     #[serde(default)]
     aliases: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Acknowledged {
+    acknowledged: bool,
 }
 
 /// The indices as they are.
@@ -109,7 +114,7 @@ impl Elasticsearch {
     async fn move_aliases(&self, actions: Value) -> Result<bool, StatementsError> {
         let body = json!({ "actions": actions });
         let answer = send(&self.requests, Method::Post, "/_aliases", Some(&body)).await?;
-        if answer.status == 404 {
+        if answer.status == 404 || (answer.status == 400 && EngineError::of_body(&answer.body).lacks_alias()) {
             return Ok(false);
         }
         self.requests.read::<IgnoredAny>(&answer)?;
@@ -154,6 +159,7 @@ impl Elasticsearch {
         if let Some(number) = next {
             return Ok(number);
         }
+        expect_version(&self.requests).await?;
         let number = names.keys().max().copied().unwrap_or(0).max(above) + 1;
         let name = self.name_of(number);
         let mut body = new_index(&self.requests, &self.settings).await?;
@@ -166,7 +172,11 @@ impl Elasticsearch {
                 self.requests.at(StatementsError::Unavailable(why))
             });
         }
-        self.requests.read::<IgnoredAny>(&created)?;
+        if !self.requests.read::<Acknowledged>(&created)?.acknowledged {
+            // Whoever asks one of the others would not know of it for longer than anybody waits.
+            let why = format!("not all nodes of the cluster know of the index {name} yet: try again");
+            return Err(self.requests.at(StatementsError::Unavailable(why)));
+        }
         tracing::info!(
             index = name,
             shards = self.settings.shards,
@@ -204,7 +214,7 @@ impl Elasticsearch {
         if self.all().await?.next == Some(number) {
             let (index, alias) = (self.name_of(number), self.next_alias(number));
             // Where it is gone by now, somebody else took it away.
-            self.move_aliases(json!([{"remove": {"index": index, "alias": alias, "must_exist": true}}])).await?;
+            self.move_aliases(json!([{"remove": {"index": index, "alias": alias}}])).await?;
         }
         Ok(())
     }

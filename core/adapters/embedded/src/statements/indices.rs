@@ -60,9 +60,11 @@ impl EmbeddedIndices {
     pub fn open(folder: &Path, options: StatementsOptions) -> Result<Self, StatementsError> {
         let said = settle(folder)?;
         let live = EmbeddedStatements::open(folder, options.clone())?;
-        let next = match said.next {
-            Some(number) => Some(EmbeddedStatements::open(&path_of(folder, number), options.clone())?),
-            None => None,
+        let opened = said.next.map(|number| EmbeddedStatements::open(&path_of(folder, number), options.clone()));
+        let (said, next) = match opened.transpose() {
+            Ok(next) => (said, next),
+            Err(StatementsError::Refused(why)) => (without_next(folder, said, &why)?, None),
+            Err(error) => return Err(error),
         };
         let open = RwLock::new(Open { said, live: Some(live), next });
         Ok(Self(Arc::new(Shared { folder: folder.to_owned(), options, open })))
@@ -134,15 +136,19 @@ fn settle(folder: &Path) -> Result<Said, StatementsError> {
         }
         rename(folder, there, live)?;
     }
-    if let Some(next) = next
-        && number_in(&path_of(folder, next))? != Some(next)
-    {
-        // What was filled is made anew whenever somebody asks for that.
-        tracing::warn!(index = next, folder = %path_of(folder, next).display(), "an index that was being filled is gone");
-        let said = Said { live, next: None };
-        write(folder, said)?;
-        return Ok(said);
+    match next.map(|next| number_in(&path_of(folder, next)).map(|there| there == Some(next))) {
+        None | Some(Ok(true)) => Ok(said),
+        Some(Ok(false)) => without_next(folder, said, "it is gone"),
+        Some(Err(StatementsError::Refused(why))) => without_next(folder, said, &why),
+        Some(Err(error)) => Err(error),
     }
+}
+
+/// An index that was filled keeps nobody from the live one: it is filled anew whenever somebody asks for that.
+fn without_next(folder: &Path, said: Said, why: &str) -> Result<Said, StatementsError> {
+    tracing::warn!(index = said.next, folder = %folder.display(), why, "the index that was being filled is given up");
+    let said = Said { next: None, ..said };
+    write(folder, said)?;
     Ok(said)
 }
 
@@ -300,6 +306,11 @@ impl Reindex for EmbeddedIndices {
             }
             open.next(number)?;
             let (before, said) = (open.said.live, Said { live: number, next: None });
+            let place = path_of(&shared.folder, before);
+            if place.exists() {
+                let why = "the index that is live now is to come here, and something is here already; move it away";
+                return Err(refused(&place, why));
+            }
             write(&shared.folder, said)?;
             // From here on it is live, whatever fails: what opens the folder next ends it.
             open.said = said;

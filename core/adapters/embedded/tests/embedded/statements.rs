@@ -153,6 +153,21 @@ async fn what_only_has_a_name_like_an_index_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_swap_for_which_something_stands_in_the_way_is_refused_and_nothing_changes() {
+    let folder = tempdir().unwrap();
+    let store = indices_in(folder.path());
+    store.store(vec![numbered("one", 1)]).await.unwrap();
+    let number = store.create_next(0).await.unwrap();
+    fs::create_dir(folder.path().join("statements.0")).unwrap();
+    let refused = store.swap(number).await.unwrap_err();
+    assert!(refused.to_string().contains("statements.0") && refused.to_string().contains("move it away"), "{refused}");
+    assert_eq!(store.indices().await.unwrap().live, 0);
+    assert!(store.get("one", numbered("one", 1).id).await.unwrap().is_some());
+    fs::remove_dir(folder.path().join("statements.0")).unwrap();
+    store.swap(number).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_swap_that_is_cut_off_is_ended_when_the_folder_is_opened_again() {
     // What a kill leaves behind each of the steps: the file says so, the one before is away, both are renamed.
     for step in 0..3 {
@@ -200,8 +215,14 @@ async fn folders_that_are_not_those_that_the_file_tells_of_are_refused() {
     assert_eq!(fs::read_to_string(folder.path().join("statements.indices")).unwrap(), r#"{"live":0}"#);
     fs::write(folder.path().join("statements.indices"), r#"{"live":0,"next":1}"#).unwrap();
     open().unwrap();
+    // Nor does one that cannot be read keep anybody from the live one.
     fs::write(folder.path().join("statements.1/number"), "one").unwrap();
-    assert!(open().unwrap_err().to_string().contains("number is damaged"));
+    open().unwrap();
+    fs::write(folder.path().join("statements.1/number"), "1").unwrap();
+    fs::write(folder.path().join("statements.indices"), r#"{"live":0,"next":1}"#).unwrap();
+    fs::write(folder.path().join("statements.1/schema-version"), "99\n").unwrap();
+    open().unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("statements.indices")).unwrap(), r#"{"live":0}"#);
 }
 
 /// A folder that an earlier release made keeps the form in which it was made.
