@@ -597,9 +597,13 @@ async fn guard(Shared((access, running)): Shared<(Access, Running)>, request: Re
 
 fn time_limit(path: &str) -> Duration {
     match path {
-        "/api/ingest" | "/api/reconcile" | "/api/audit/verify" | "/api/audit/proof" | "/api/rebuild/compare" => {
-            INGEST_TIME_LIMIT
-        }
+        // An export begins once every letter is known.
+        "/api/ingest"
+        | "/api/reconcile"
+        | "/api/audit/verify"
+        | "/api/audit/proof"
+        | "/api/rebuild/compare"
+        | "/api/dead-letters/export" => INGEST_TIME_LIMIT,
         _ if path.starts_with("/2015-03-31/functions/") => INVOKE_TIME_LIMIT,
         _ => TIME_LIMIT,
     }
