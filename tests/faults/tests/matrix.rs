@@ -692,7 +692,7 @@ fn credentials_rotate(matrix: &mut Matrix<'_>) {
 fn rotate_credentials(endpoints: &Endpoints) {
     let fault =
         "password of the broker, key of the store and their secrets changed, the secrets 3 s after the services";
-    let mut about = About::new(fault, ALL, amount(22_000, 1_000));
+    let mut about = About::new(fault, ALL, amount(40_000, 1_000));
     let broker = private(Service::Kafka).unwrap_or_else(|error| panic!("{error:?}"));
     let kafka = broker.endpoints().kafka().clone();
     let servers = Servers {
