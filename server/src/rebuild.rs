@@ -4,7 +4,7 @@
 //! what nobody works at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lyceum_core::clock;
@@ -44,6 +44,7 @@ pub struct Rebuilds {
     default_tenant: String,
     alone_since_ms: Option<i64>,
     maker: String,
+    functions: OnceLock<Arc<BTreeMap<&'static str, Arc<dyn Subscriber>>>>,
     holder: Uuid,
     running: Mutex<BTreeSet<Task>>,
 }
@@ -184,6 +185,7 @@ impl Rebuilds {
             default_tenant,
             alone_since_ms,
             maker: maker(&learner_home_page),
+            functions: OnceLock::new(),
             holder,
             running,
         }
@@ -222,14 +224,16 @@ impl Rebuilds {
 
     /// Makes documents anew.
     fn documents(&self) -> DocumentsBuilder {
-        let made = |(of, make): &(&'static Subscription, Make)| -> (&'static str, Arc<dyn Subscriber>) {
-            (of.name, make(self.generations.ledger().clone()))
-        };
+        // Made once, and by whoever asks first: it is looked every half minute whether there is something to do.
+        let functions = self.functions.get_or_init(|| {
+            let made = self.subscriptions.iter().map(|(of, make)| (of.name, make(self.generations.ledger().clone())));
+            Arc::new(made.collect())
+        });
         DocumentsBuilder {
             statements: self.statements.clone(),
             log: self.log.clone(),
             generations: self.generations.clone(),
-            functions: self.subscriptions.iter().map(made).collect::<BTreeMap<_, _>>(),
+            functions: functions.clone(),
             maker: self.maker.clone(),
             holder: self.holder,
         }

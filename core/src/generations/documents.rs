@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +27,7 @@ use crate::ports::ledger::Ledger;
 use crate::ports::statements::form::About;
 use crate::ports::statements::{
     Filter, IndexedStatements, Indices, Next, StatementDocument, StatementFields, Statements, StatementsError,
-    StoreOutcome,
+    StoreOutcome, StoredStatement, complete,
 };
 use crate::process::{Held, Subscriber};
 use crate::record::{Header, Position, Record};
@@ -71,7 +70,7 @@ pub struct DocumentsBuilder {
     /// Whose ledger the build is kept in.
     pub generations: Arc<Generations>,
     /// The functions of the families, by name: each makes the documents that bear its own.
-    pub functions: BTreeMap<&'static str, Arc<dyn Subscriber>>,
+    pub functions: Arc<BTreeMap<&'static str, Arc<dyn Subscriber>>>,
     /// Which release makes the fields, with which settings: nobody else goes on with what it has begun.
     pub maker: String,
     /// Who works: another one in each process.
@@ -168,18 +167,15 @@ impl DocumentsBuilder {
     /// # Errors
     /// The stores'; `Elsewhere` where another process works at it.
     pub async fn tidy(&self) -> Result<(), BuildError> {
-        let is_left = async || -> Result<Option<u32>, BuildError> {
-            let open = read(self.ledger()).await?.filter(|build| build.stage.is_open());
-            let next = self.statements.indices().await?.next;
-            Ok(next.filter(|next| open.is_none_or(|build| build.generation != *next)))
-        };
-        if is_left().await?.is_none() {
+        if self.statements.next().await?.is_none() {
             return Ok(());
         }
         // Nobody begins another one meanwhile.
         self.keeper().claim().await?;
-        if let Some(number) = is_left().await? {
-            self.statements.abandon(number).await?;
+        let open = read(self.ledger()).await?.filter(|build| build.stage.is_open());
+        let next = self.statements.next().await?;
+        if let Some(left) = next.filter(|next| open.is_none_or(|build| build.generation != next.number)) {
+            self.statements.abandon(left.number).await?;
         }
         self.keeper().give_back().await
     }
@@ -410,11 +406,7 @@ impl DocumentsBuilder {
             return Ok(counts);
         }
         let ids: Vec<Uuid> = remade.iter().map(|document| document.id).collect();
-        let outcomes = next.documents.store(remade).await?;
-        if outcomes.len() != given {
-            let answered = outcomes.len();
-            return Err(BuildError::Unavailable(format!("it was given {given} documents and answered for {answered}")));
-        }
+        let outcomes = complete(given, next.documents.store(remade).await?)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             match outcome {
                 // Another one under that id is what whoever stores put there, by the live index's own word.
@@ -612,7 +604,7 @@ fn from(from_ms: Option<i64>) -> Filter {
 }
 
 /// What is kept of a document, but for its bytes.
-fn json_of(found: &crate::ports::statements::StoredStatement) -> Value {
+fn json_of(found: &StoredStatement) -> Value {
     let mut shown = serde_json::to_value(About::of(&found.document)).unwrap_or_default();
     shown["voided"] = json!(found.voided);
     shown["raw_bytes"] = json!(found.document.raw.len());
@@ -621,11 +613,12 @@ fn json_of(found: &crate::ports::statements::StoredStatement) -> Value {
 
 /// The record that a document could have come from: what is not in the event's bytes stands in the headers.
 fn record_of(document: &StatementDocument, names_type: bool) -> Record {
-    let header = |name: &str, value: String| Header { name: name.into(), value: Some(Bytes::from(value)) };
-    let mut headers =
-        vec![header(TENANT_HEADER, document.tenant.to_string()), header(EVENT_ID_HEADER, document.id.to_string())];
+    let mut headers = vec![
+        Header::new(TENANT_HEADER, document.tenant.to_string()),
+        Header::new(EVENT_ID_HEADER, document.id.to_string()),
+    ];
     if names_type {
-        headers.push(header(EVENT_TYPE_HEADER, document.fields.event_type.to_string()));
+        headers.push(Header::new(EVENT_TYPE_HEADER, document.fields.event_type.to_string()));
     }
     Record {
         position: document.source.clone(),

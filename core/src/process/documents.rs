@@ -13,7 +13,7 @@ use crate::catalog::Catalog;
 use crate::family::{Family, TypedEvent};
 use crate::formats::Stored;
 use crate::outcome::Outcome;
-use crate::ports::statements::{StatementDocument, StatementsError, StoreOutcome};
+use crate::ports::statements::{StatementDocument, StatementsError, StoreOutcome, complete};
 use crate::record::Position;
 
 /// Stores a document of each event of a family that keeps no state.
@@ -106,15 +106,5 @@ impl<E: TypedEvent> Shell<E> {
             left = unavailable.into_iter().map(|(of, _)| of).collect();
         }
         ended
-    }
-}
-
-/// A store that answers for fewer documents than it was given has answered for none: which one is missing is not known.
-fn complete(given: usize, outcomes: Vec<StoreOutcome>) -> Result<Vec<StoreOutcome>, StatementsError> {
-    match outcomes.len() {
-        answered if answered == given => Ok(outcomes),
-        answered => {
-            Err(StatementsError::Unavailable(format!("it was given {given} documents and answered for {answered}")))
-        }
     }
 }

@@ -33,7 +33,7 @@ use uuid::Uuid;
 use lyceum_core::clock::Clock;
 use lyceum_core::ports::statements::{
     Current, Filter, Indices, Next, Page, QueryDocuments, Reindex, ScanPart, ScanPlace, StatementDocument,
-    StatementFields, Statements, StatementsError, StoreDocuments, StoreOutcome, StoredStatement,
+    StatementFields, Statements, StatementsError, StoreDocuments, StoreOutcome, StoredStatement, complete,
 };
 
 /// So long a process goes by what it read of the indices.
@@ -139,12 +139,7 @@ impl<S: Statements + Reindex> Beside<S> {
         if documents.is_empty() {
             return Ok(outcomes);
         }
-        let answered = next.documents.store(documents).await?;
-        if answered.len() != places.len() {
-            let (given, answered) = (places.len(), answered.len());
-            let why = format!("it was given {given} documents and answered for {answered}");
-            return Err(StatementsError::Unavailable(why).into());
-        }
+        let answered = complete(places.len(), next.documents.store(documents).await?)?;
         for (place, in_next) in places.into_iter().zip(answered) {
             match in_next {
                 StoreOutcome::Unavailable { reason } => {
@@ -214,7 +209,7 @@ impl<S: Statements + Reindex> Beside<S> {
 enum NotTaken {
     /// It will never take one of its documents, and why.
     Ever(String),
-    /// A call failed, for now or until somebody does something.
+    /// A call failed, which may succeed later.
     Now(StatementsError),
 }
 

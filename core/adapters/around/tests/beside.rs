@@ -597,7 +597,7 @@ impl World {
                     statements: Arc::new(self.process()),
                     log: Arc::new(MemoryEventLog::new(|| NOW_MS)),
                     generations: generations.clone(),
-                    functions: BTreeMap::new(),
+                    functions: Arc::default(),
                     // Now and then it is another release that comes.
                     maker: self.faults.draw(6).min(1).to_string(),
                     holder: Uuid::from_u128(u128::from(self.faults.draw(2))),

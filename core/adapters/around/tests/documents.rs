@@ -41,7 +41,7 @@ impl Place {
             statements: Arc::new(Beside::of(store, self.clock.clone())),
             log: Arc::new(MemoryEventLog::new(|| NOW_MS)),
             generations: self.generations.clone(),
-            functions: BTreeMap::new(),
+            functions: Arc::default(),
             maker: maker.to_owned(),
             holder: Uuid::from_u128(1),
         }

@@ -89,9 +89,7 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     if is_ours(requests).await? {
         return Ok(());
     }
-    let of_ours = format!("/{}-v*", settings.index);
-    let query = [("filter_path", "*.aliases"), ("expand_wildcards", "open,closed")];
-    let found: BTreeMap<String, Aliased> = requests.ask(Method::Get, &of_ours, &query, None).await?;
+    let found = find_aliases(requests, &format!("{}-v*", settings.index)).await?;
     // Another deployment's alias may begin as ours does, and an index of its own has it.
     let is_anothers = |name: &str, index: &Aliased| {
         let mut aliases = index.aliases.keys();
@@ -196,10 +194,21 @@ struct Found {
     mappings: Value,
 }
 
+/// An index with its aliases.
 #[derive(Deserialize)]
-struct Aliased {
+pub(super) struct Aliased {
     #[serde(default)]
-    aliases: BTreeMap<String, IgnoredAny>,
+    pub(super) aliases: BTreeMap<String, IgnoredAny>,
+}
+
+/// Indices by name, each with its aliases; what is not there is left out.
+pub(super) async fn find_aliases(
+    requests: &Requests,
+    what: &str,
+) -> Result<BTreeMap<String, Aliased>, StatementsError> {
+    // Those that somebody closed are there, too.
+    let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true"), ("expand_wildcards", "open,closed")];
+    requests.ask(Method::Get, &format!("/{what}"), &query, None).await
 }
 
 /// Whether the alias leads to an index of ours; `false` where there is neither.

@@ -22,18 +22,12 @@ use serde_json::{Value, json};
 
 use super::Elasticsearch;
 use super::failure::EngineError;
-use super::index::{SCHEMA_VERSION, expect_version, new_index, send};
+use super::index::{Aliased, SCHEMA_VERSION, expect_version, find_aliases, new_index, send};
 use lyceum_core::ports::statements::reindex::SETTLED_AFTER;
 use lyceum_core::ports::statements::{Current, Indices, Next, StatementsError};
 
 /// What is written to a collection of Amazon OpenSearch Serverless is found by others up to so much later.
 const SHOWN_AFTER: Duration = Duration::from_secs(90);
-
-#[derive(Deserialize)]
-struct Found {
-    #[serde(default)]
-    aliases: BTreeMap<String, IgnoredAny>,
-}
 
 #[derive(Deserialize)]
 struct Acknowledged {
@@ -76,21 +70,14 @@ impl Elasticsearch {
 
     async fn all(&self) -> Result<All, StatementsError> {
         let alias = self.alias();
-        let found = self.find(&format!("{alias},{alias}-v*")).await?;
+        let found = find_aliases(&self.requests, &format!("{alias},{alias}-v*")).await?;
         let live = self.live_of(&found)?;
         let names = found.keys().filter_map(|name| Some((self.number_of(name)?, name.clone()))).collect();
         Ok(All { live, next: self.next_of(&found), names })
     }
 
-    /// Indices by name, each with its aliases; what is not there is left out.
-    async fn find(&self, what: &str) -> Result<BTreeMap<String, Found>, StatementsError> {
-        // Those that somebody closed are there, too.
-        let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true"), ("expand_wildcards", "open,closed")];
-        self.requests.ask(Method::Get, &format!("/{what}"), &query, None).await
-    }
-
     /// The live one's number and name.
-    fn live_of(&self, found: &BTreeMap<String, Found>) -> Result<(u32, String), StatementsError> {
+    fn live_of(&self, found: &BTreeMap<String, Aliased>) -> Result<(u32, String), StatementsError> {
         let alias = self.alias();
         let mut live = found.iter().filter(|(_, index)| index.aliases.contains_key(alias)).map(|(name, _)| name);
         let (Some(name), None) = (live.next(), live.next()) else {
@@ -102,7 +89,7 @@ impl Elasticsearch {
     }
 
     /// The number of the one that is filled; of two, which nobody makes, of the older one.
-    fn next_of(&self, found: &BTreeMap<String, Found>) -> Option<u32> {
+    fn next_of(&self, found: &BTreeMap<String, Aliased>) -> Option<u32> {
         let numbers = found.iter().filter_map(|(name, index)| {
             let number = self.number_of(name)?;
             index.aliases.contains_key(&self.next_alias(number)).then_some(number)
@@ -130,7 +117,7 @@ impl Elasticsearch {
 
     pub(super) async fn find_current(&self) -> Result<Current, StatementsError> {
         let alias = self.alias();
-        let found = self.find(&format!("{alias},{alias}-vnext-*")).await?;
+        let found = find_aliases(&self.requests, &format!("{alias},{alias}-vnext-*")).await?;
         let (live, name) = self.live_of(&found)?;
         self.requests.expect_index(name);
         let next = self.next_of(&found).map(|number| Next { number, documents: self.client_of(number) });

@@ -137,6 +137,19 @@ pub enum StoreOutcome {
     },
 }
 
+/// A store that answers for fewer documents than it was given has answered for none: which one is missing is not known.
+///
+/// # Errors
+/// `Unavailable` where it has not answered for each.
+pub fn complete(given: usize, outcomes: Vec<StoreOutcome>) -> Result<Vec<StoreOutcome>, StatementsError> {
+    match outcomes.len() {
+        answered if answered == given => Ok(outcomes),
+        answered => {
+            Err(StatementsError::Unavailable(format!("it was given {given} documents and answered for {answered}")))
+        }
+    }
+}
+
 /// Why the store did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementsError {
