@@ -171,7 +171,7 @@ async fn over_a_socket(fakes: &Fakes, asked: &Asked) -> Answered {
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(serve(listener, fakes.services.clone(), async { drop(ended.await) }));
     let method: reqwest::Method = asked.method.parse().unwrap();
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let client = lyceum_https::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let mut request = client.request(method, format!("http://{address}{}", asked.path));
     for (name, value) in &asked.headers {
         request = request.header(name, value);

@@ -1187,7 +1187,7 @@ async fn the_live_feed_sends_what_changed_to_each_tenant_its_own_and_ends_with_t
     let server =
         tokio::spawn(serve(listener, fakes.services.clone(), async move { stopped.await.unwrap_or_default() }));
 
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     let mut feed = client.get(url).bearer_auth("acme reads").send().await.unwrap();
     assert_eq!(feed.headers()["content-type"], "text/event-stream");
     let mut buffer = String::new();
@@ -1275,7 +1275,7 @@ async fn who_opens_a_connection_and_sends_half_a_request_is_not_waited_for() {
     let mut answer = Vec::new();
     // The end of the connection is what is waited for, with or without a word before it.
     let _ = slow.read_to_end(&mut answer).await;
-    let after = reqwest::get(format!("http://{address}/health")).await.unwrap();
+    let after = lyceum_https::client().get(format!("http://{address}/health")).send().await.unwrap();
     assert_eq!(after.status(), StatusCode::OK);
     server.abort();
 }

@@ -29,7 +29,7 @@ async fn many_items() {
     let server = workplace.up(&[]);
     let memory = Memory::of(&server.running);
     let body = format!("[{}0]", "0,".repeat(ITEMS));
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     let post = async |_| {
         let url = format!("{}/events/nlj.xapi.statements", server.base);
         let answer = client.post(url).header("content-type", "application/json").body(body.clone()).send().await;
@@ -70,11 +70,18 @@ async fn survey(what: &str, answers: usize, characters: usize, askers: usize) {
     let server = workplace.up(&[]);
     let path = format!("{}/api/analytics/surveys/big", server.base);
     // The first one pays for the files that are not in memory yet.
-    let warm = reqwest::get(&path).await.expect("the server answers").bytes().await.expect("the answer is whole");
+    let warm = lyceum_https::client()
+        .get(&path)
+        .send()
+        .await
+        .expect("the server answers")
+        .bytes()
+        .await
+        .expect("the answer is whole");
     let memory = Memory::of(&server.running);
     let ask = async |_| {
         let asked = Instant::now();
-        let answer = reqwest::get(&path).await.expect("the server answers");
+        let answer = lyceum_https::client().get(&path).send().await.expect("the server answers");
         let bytes = answer.bytes().await.map_or(0, |bytes| bytes.len());
         (asked.elapsed(), bytes)
     };

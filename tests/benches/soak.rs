@@ -253,7 +253,7 @@ async fn see(server: Arc<Server>, token: String, id: Uuid, published: Instant) -
 /// How long it took each time until something came of the tenant's own live feed, which says something each second.
 async fn feed(server: &Server, token: &str, until: Instant) -> Vec<Duration> {
     let mut ticks = Vec::new();
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     while Instant::now() < until {
         let answer = client.get(format!("{}/live", server.base)).bearer_auth(token).send().await;
         let mut last = Instant::now();
@@ -303,7 +303,7 @@ async fn post(client: &reqwest::Client, server: &Server, tenant: &str, body: Str
 }
 
 async fn flood(server: Arc<Server>, counts: Counts) {
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     let body = format!("[{}0]", "0,".repeat(9_999));
     let on_and_on = async || loop {
         post(&client, &server, FLOOD, body.clone(), &counts).await;
@@ -312,7 +312,7 @@ async fn flood(server: Arc<Server>, counts: Counts) {
 }
 
 async fn many_items(server: Arc<Server>, counts: Counts) {
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     let body = format!("[{}0]", "0,".repeat(4_150_000));
     loop {
         join_all((0..4).map(|_| post(&client, &server, ITEMS, body.clone(), &counts))).await;
@@ -346,7 +346,7 @@ async fn slow_bodies(server: Arc<Server>, counts: Counts) {
 }
 
 async fn big_answers(server: Arc<Server>, counts: Counts) {
-    let client = reqwest::Client::new();
+    let client = lyceum_https::client();
     for number in 0..500 {
         post(&client, &server, ANSWERS, long_answer(number, 200_000).to_string(), &counts).await;
     }

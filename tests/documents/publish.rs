@@ -1,4 +1,4 @@
-//! How an event is published in Rust, as `docs/events.md` shows it: written by the test `documents` of tests/events, run by that of tests.
+// How an event is published in Rust, as `docs/events.md` shows it: written by the test `documents` of tests/events, run by that of tests.
 
 use std::{env, error::Error, fs};
 

@@ -108,8 +108,21 @@ impl Workplace {
         let line = running.wait_for_line("Lyceum is at http://");
         let base = line.split_whitespace().nth(3).expect("the line names the address").to_owned();
         // A connection that the server has closed meanwhile is found out by nobody while a command is waited for.
-        let client = reqwest::Client::builder().pool_idle_timeout(IDLE).build().expect("the client is configured well");
+        let client = lyceum_https::builder().pool_idle_timeout(IDLE).build().expect("the client is configured well");
         Server { running, base, client }
+    }
+}
+
+/// Looks again and again, until it is so.
+///
+/// # Panics
+/// It takes too long.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -90,7 +90,7 @@ impl Browser {
     /// A command of the Chrome DevTools Protocol.
     async fn command(&self, name: &str, parameters: Value) {
         let body = json!({"cmd": name, "params": parameters});
-        let answer = reqwest::Client::new().post(&self.commands).json(&body).send().await;
+        let answer = lyceum_https::client().post(&self.commands).json(&body).send().await;
         assert!(answer.is_ok_and(|answer| answer.status().is_success()), "{name} failed");
     }
 

@@ -24,7 +24,7 @@ fn ask(endpoint: &str, action: &str, more: &[(&str, &str)]) -> String {
     let form = [&[("Action", action), ("Version", "2010-05-15")], more].concat();
     block_on(async {
         let scope = format!("{}/20260302/{}/cloudformation/aws4_request", aws::KEY, aws::REGION);
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = lyceum_https::builder().no_proxy().build().expect("a client");
         let asked = client
             .post(endpoint)
             .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))

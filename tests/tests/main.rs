@@ -12,6 +12,7 @@ mod first_start;
 mod functions;
 mod garbage;
 mod generate;
+mod https;
 mod load;
 mod openapi;
 mod pages;

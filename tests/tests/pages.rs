@@ -38,7 +38,7 @@ async fn after_a_restart_the_page_of_a_tenant_sends_that_tenants_letters_again_a
         .collect();
     assert!(fields.contains(&("tenant", "one")), "{fields:?}");
     let form = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-    let request = reqwest::Client::new().post(format!("{}/api/dead-letters/replay", server.base)).body(form);
+    let request = lyceum_https::client().post(format!("{}/api/dead-letters/replay", server.base)).body(form);
     let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await;
     assert!(answer.expect("the server answers").status().is_success());
     let replayed = async |tenant: &str| {

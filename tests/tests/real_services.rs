@@ -17,7 +17,7 @@ use lyceum_proxies::signature::Account;
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::{Academy, Size, booking};
 use lyceum_tests::webhook::{approval_invalid, next_of, receiver, security_alone};
-use lyceum_tests::workplace::{Finished, Running, Server, Workplace};
+use lyceum_tests::workplace::{Finished, Running, Server, Workplace, until};
 use lyceum_tests::{aws, binary, block_on};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -117,15 +117,6 @@ impl Tenant {
         let list = ["dead-letters", "list", "--limit", "1000", "--format", "json"];
         let answer = self.own(workplace, &list).expect_code(0).json();
         answer["dead_letters"].as_array().expect("a list").clone()
-    }
-}
-
-/// Asks until it is so.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -1,10 +1,10 @@
 //! Replays by the command, against the running program: begun, killed, gone on with, stopped, and refused.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lyceum_tests::academy::booking;
-use lyceum_tests::workplace::{Server, Workplace};
+use lyceum_tests::workplace::{Server, Workplace, until};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -33,14 +33,6 @@ fn state(workplace: &Workplace, id: &str) -> Value {
     workplace.run(&["replay", "status", id, "--format", "json"]).json()
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(600), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 /// Begins a replay that takes its time, and says its id once some of it is done.
 fn begin_slowly(workplace: &Workplace) -> String {
     let begun = workplace
@@ -48,7 +40,7 @@ fn begin_slowly(workplace: &Workplace) -> String {
         .expect_code(0)
         .json();
     let id = begun["id"].as_str().expect("it has an id").to_owned();
-    wait_until("some of it is done", || state(workplace, &id)["counts"]["sent"].as_u64() > Some(0));
+    until("some of it is done", || state(workplace, &id)["counts"]["sent"].as_u64() > Some(0));
     id
 }
 
@@ -93,7 +85,7 @@ fn a_replay_is_stopped_and_resumed_and_the_same_one_is_not_begun_beside_it() {
     ]);
     workplace.run(&["replay", "cancel", &id]).expect_code(0).expect_print(&["cancelled"]);
     workplace.run(&["replay", "cancel", &id]).expect_code(1).expect_report(&["nothing to stop"]);
-    wait_until("it stands still", || {
+    until("it stands still", || {
         let first = state(&workplace, &id)["counts"].clone();
         std::thread::sleep(Duration::from_millis(300));
         state(&workplace, &id)["counts"] == first

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::academy::video_statements;
-use lyceum_tests::workplace::{Server, Workplace};
+use lyceum_tests::workplace::{Server, Workplace, until};
 use lyceum_tests::{aws, binary, block_on};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::real_services::until;
 
 const STATEMENTS: &str = "nlj.xapi.statements";
 /// The index that a process makes where no other is named.
@@ -35,8 +33,7 @@ impl Store {
     /// The answer, whatever its status.
     fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         block_on(async {
-            let client =
-                reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
+            let client = lyceum_https::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
             let request = client.request(method, format!("{}/{path}", self.0)).basic_auth("admin", Some("admin"));
             let request = body.iter().fold(request, |request, body| request.json(body));
             let answer = request.send().await.expect("the store answers");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use lyceum_tests::binary;
-use lyceum_tests::workplace::{Finished, Running, Workplace};
+use lyceum_tests::workplace::{Finished, Running, Workplace, until};
 use serde_json::Value;
 
 /// All that goes wrong in a load.
@@ -255,10 +255,10 @@ fn a_comparison_that_is_ended_ends_its_sides() {
     let mut command = workplace.command(&["replay", "--shadow", PLANTED, "--records", "load.jsonl"]);
     let mark = workplace.path().to_str().expect("the path is text").to_owned();
     let running = Running::start(command.env("PLANTED", "hangs in the middle").env("SHADOW_OF", &mark));
-    wait_until(|| judges(&mark) == 2);
+    until("both sides run", || judges(&mark) == 2);
     running.interrupt();
     running.wait().expect_code(2).expect_report(&["ended before all was compared"]);
-    wait_until(|| judges(&mark) == 0);
+    until("no side is left", || judges(&mark) == 0);
 }
 
 /// How many programs judge that were started with the mark.
@@ -270,12 +270,4 @@ fn judges(mark: &str) -> usize {
     };
     let processes = std::fs::read_dir("/proc").expect("Linux tells of processes");
     processes.flatten().filter(|entry| has_mark(&entry.path())).count()
-}
-
-fn wait_until(holds: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < std::time::Duration::from_secs(600), "it takes too long");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
 }

@@ -9,10 +9,10 @@ use lyceum_kafka::{KafkaEventLog, KafkaSettings};
 use lyceum_proxies::tcp::{Line, TcpProxy};
 use lyceum_services::{Endpoints, Service, Suite};
 use lyceum_tests::webhook::receiver;
-use lyceum_tests::workplace::Workplace;
+use lyceum_tests::workplace::{Workplace, until};
 use serde_json::{Value, json};
 
-use crate::real_services::{Tenant, rejected, until};
+use crate::real_services::{Tenant, rejected};
 
 /// Nothing is judged by time; this only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -18,7 +18,7 @@ pub(crate) struct Prober {
 impl Prober {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let client = lyceum_https::builder().timeout(PATIENCE).no_proxy().build()?;
         Ok(Self { runtime, client })
     }
 

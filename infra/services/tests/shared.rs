@@ -99,13 +99,13 @@ fn tables(url: &str) -> String {
 
 fn call(url: &str, operation: &str, body: &'static str) -> String {
     let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=none";
-    let request = reqwest::Client::new().post(url).header("content-type", "application/x-amz-json-1.0");
+    let request = lyceum_https::client().post(url).header("content-type", "application/x-amz-json-1.0");
     let request = request.header("x-amz-target", format!("DynamoDB_20120810.{operation}")).body(body);
     send(request.header("x-amz-date", "20260101T000000Z").header("authorization", credential))
 }
 
 fn get(url: &str, path: &str) -> String {
-    send(reqwest::Client::new().get(format!("{url}{path}")))
+    send(lyceum_https::client().get(format!("{url}{path}")))
 }
 
 fn send(request: reqwest::RequestBuilder) -> String {

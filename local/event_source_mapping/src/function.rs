@@ -89,7 +89,7 @@ impl HttpFunction {
             Ok(parsed) => return Err(unreachable(format!("{} is no http address", parsed.scheme()))),
             Err(error) => return Err(unreachable(error.to_string())),
         }
-        let client = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(5)).build();
+        let client = lyceum_https::builder().no_proxy().connect_timeout(Duration::from_secs(5)).build();
         let client = client.map_err(|error| unreachable(error.to_string()))?;
         Ok(Self { client, url })
     }

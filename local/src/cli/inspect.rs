@@ -238,7 +238,7 @@ async fn health(data: &Path, format: Format) -> Result<ExitCode> {
         bail!("no process says that it serves {}; `lyceum up` starts one", data.display());
     };
     let url = format!("http://{}/health", holder.address);
-    let asked = reqwest::Client::builder().no_proxy().timeout(HEALTH_LIMIT).build()?.get(&url).send();
+    let asked = lyceum_https::builder().no_proxy().timeout(HEALTH_LIMIT).build()?.get(&url).send();
     let answer = asked.await.with_context(|| format!("{url} does not answer"))?;
     let is_healthy = answer.status().is_success();
     let health: Value =

@@ -74,7 +74,7 @@ pub(super) async fn own_or_find(data: &Path, config: &Config, purpose: Purpose) 
             if config.is_verbose {
                 eprintln!("note: {} is in use by process {process}; asking it at http://{address}", path.display());
             }
-            let transport = Transport::Http { client: reqwest::Client::new(), token: config.token.clone() };
+            let transport = Transport::Http { client: lyceum_https::client(), token: config.token.clone() };
             let default_tenant = default_tenant.unwrap_or_else(|| default_tenant_of(config));
             Ok(Owned::Elsewhere(Session { base: format!("http://{address}"), default_tenant, transport }))
         }

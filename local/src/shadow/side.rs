@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lyceum_core::record::Position;
+use lyceum_https::in_full;
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -307,7 +308,7 @@ impl Http {
             comparison: Uuid,
             welcome: Box<serde_json::value::RawValue>,
         }
-        let client = reqwest::Client::builder().timeout(patience).build().map_err(|error| error.to_string())?;
+        let client = lyceum_https::builder().timeout(patience).build().map_err(|error| error.to_string())?;
         let mut base = url.clone();
         // Whoever copies the address of the greeting means the same.
         let path = url.path().trim_end_matches('/').trim_end_matches("/judge").to_owned();
@@ -330,10 +331,10 @@ impl Http {
         }
         let answer = request.send().await.map_err(|error| match error.is_timeout() {
             true => "has not answered in time: it hangs, or --patience is too short".to_owned(),
-            false => format!("cannot be reached: {}", causes(&error)),
+            false => format!("cannot be reached: {}", in_full(&error)),
         })?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(|error| format!("cut its answer off: {}", causes(&error)))?;
+        let body = answer.bytes().await.map_err(|error| format!("cut its answer off: {}", in_full(&error)))?;
         if status.is_success() {
             return Ok(body);
         }
@@ -355,15 +356,4 @@ impl Http {
     async fn end(&self) -> Result<(), String> {
         self.send(reqwest::Method::DELETE, Bytes::new()).await.map(drop)
     }
-}
-
-/// An error of HTTP with why.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

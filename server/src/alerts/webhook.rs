@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lyceum_https::in_full;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use serde::Serialize;
@@ -104,7 +105,7 @@ impl Webhook {
     /// Where there is no TLS.
     pub fn new(url: WebhookUrl) -> Result<Self, reqwest::Error> {
         // Who redirects might name a place within this network.
-        let client = Client::builder().timeout(TIME_LIMIT).redirect(Policy::none()).build()?;
+        let client = lyceum_https::builder().timeout(TIME_LIMIT).redirect(Policy::none()).build()?;
         Ok(Self { url, client })
     }
 }
@@ -115,7 +116,7 @@ impl Tell for Webhook {
         let host = self.url.host();
         let answer = self.client.post(self.url.0.clone()).json(alert).send().await;
         // The error names the whole address, which is a secret.
-        let answer = answer.map_err(|error| TellError::Later(format!("{host}: {}", error.without_url())))?;
+        let answer = answer.map_err(|error| TellError::Later(format!("{host}: {}", in_full(&error.without_url()))))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => {

@@ -40,7 +40,7 @@ const IMPURE: &[&str] = &[
     "tantivy",
     "reqwest",
     "rdkafka",
-    "elasticsearch::",
+    "lyceum_https",
 ];
 
 #[test]
@@ -84,7 +84,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
     let is_core = |folder: &str| matches!(folder, "core" | "core/lambda");
     match folder {
         // The consumer is for any program.
-        "core" | "core/xapi" | "core/adapters/aws" | "infra/services" | "dedicated/consumer" => false,
+        "core" | "core/xapi" | "core/adapters/aws" | "core/adapters/https" | "dedicated/consumer" => false,
+        "infra/services" => on == "core/adapters/https",
         "core/lambda" | "core/testing" => on == "core",
         "core/adapters/connect" => on == "core" || is_adapter(on) && on != "core/adapters/embedded",
         // What any process has, long-running or a function.
@@ -94,7 +95,8 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "core/adapters/spans" => matches!(on, "core" | "core/adapters/aws" | "core/adapters/around"),
         "core/adapters/embedded" => matches!(on, "core" | "core/adapters/dynamodb"),
         // Its key may be rotated.
-        "core/adapters/content_generator" => matches!(on, "core" | "core/adapters/around"),
+        "core/adapters/content_generator" => matches!(on, "core" | "core/adapters/around" | "core/adapters/https"),
+        "core/adapters/elasticsearch" => matches!(on, "core" | "core/adapters/aws" | "core/adapters/https"),
         _ if is_adapter(folder) => matches!(on, "core" | "core/adapters/aws"),
         "functions/catalog" => on == "core",
         // The audit log's function says of every record what it is: unlike a family's it is made of the registry.
@@ -142,6 +144,7 @@ fn may_depend(folder: &str, on: &str) -> bool {
         "local/publisher" => {
             matches!(on, "core" | "core/adapters/around" | "core/adapters/kafka" | "functions" | "functions/catalog")
         }
+        "local/event_source_mapping" => is_core(on) || matches!(on, "core/adapters/around" | "core/adapters/https"),
         _ if is_part_of_local(folder) => is_core(on) || on == "core/adapters/around",
         // Who reads topics of a family knows its events.
         _ if is_family(folder) => matches!(on, "core" | "functions/catalog") || reads_others(folder) && is_family(on),

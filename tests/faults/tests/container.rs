@@ -70,7 +70,7 @@ impl Replica {
     }
 
     async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let answer = reqwest::get(format!("{}{path}", self.url)).await?;
+        let answer = lyceum_https::client().get(format!("{}{path}", self.url)).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 

@@ -528,7 +528,7 @@ fn fill_the_disk(endpoints: &Endpoints) {
 
 /// Source: Elasticsearch reference, "Index block settings": what the flood-stage watermark sets.
 async fn block_writes(url: &str, index: &str, blocked: bool) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = lyceum_https::builder().no_proxy().build()?;
     let value = if blocked { json!(true) } else { json!(null) };
     let settings = json!({"index.blocks.read_only_allow_delete": value});
     let url = format!("{}/{index}/_settings", url.trim_end_matches('/'));

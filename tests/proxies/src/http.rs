@@ -171,7 +171,7 @@ impl HttpProxy {
         upstream: &str,
         rule: impl Fn(&ProxiedRequest<'_>, u64) -> Act + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
+        let client = lyceum_https::builder().no_proxy().build().map_err(io::Error::other)?;
         let served = Served {
             upstream: upstream.trim_end_matches('/').to_owned(),
             client,
@@ -416,7 +416,7 @@ mod tests {
     }
 
     async fn send(proxy: &HttpProxy, body: String) -> reqwest::Result<(u16, Value)> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(500)).build()?;
+        let client = lyceum_https::builder().no_proxy().timeout(Duration::from_millis(500)).build()?;
         let answer = client.post(format!("{}/_bulk", proxy.url())).body(body).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     }

@@ -37,7 +37,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// The same, to this address: of this machine none goes by a proxy, and the authorities of `pem` are trusted beside the public ones.
+    /// The same, to this address: of this machine none goes by a proxy, and the authorities of `pem` are trusted beside those of the machine.
     ///
     /// # Errors
     /// Where `pem` holds no certificate of an authority, and why.

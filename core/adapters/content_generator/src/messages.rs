@@ -56,7 +56,7 @@ impl Messages {
     pub fn new(settings: Box<dyn Settings<MessagesSettings>>, clock: Arc<dyn Clock>) -> Result<Self, String> {
         // Who redirects would be given the key.
         let client =
-            Client::builder().connect_timeout(CONNECT_LIMIT).redirect(reqwest::redirect::Policy::none()).build();
+            lyceum_https::builder().connect_timeout(CONNECT_LIMIT).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| format!("the content generator cannot be called: {error}"))?;
         Ok(Self { settings, clock, client })
     }
@@ -76,7 +76,7 @@ impl Messages {
             .timeout(settings.timeout)
             .send()
             .await;
-        let response = sent.map_err(|error| Failed::on_the_way(in_full(&error)))?;
+        let response = sent.map_err(|error| unanswered(&error))?;
         if response.status() != 200 {
             return Err(refused(response).await);
         }
@@ -91,7 +91,7 @@ impl Messages {
     ) -> Result<Generated, Failed> {
         let mut answer = Answer::default();
         loop {
-            let piece = response.chunk().await.map_err(|error| Failed::on_the_way(in_full(&error)))?;
+            let piece = response.chunk().await.map_err(|error| unanswered(&error))?;
             let Some(piece) = piece else { break };
             answer.take(&piece).map_err(broken)?;
             if answer.has_ended() {
@@ -213,13 +213,7 @@ fn broken(broken: Broken) -> Failed {
     }
 }
 
-/// An error with its causes: the outermost only says that it was sending.
-fn in_full(error: &reqwest::Error) -> String {
-    let mut text = format!("the content generator does not answer: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(of) = cause {
-        text += &format!(": {of}");
-        cause = of.source();
-    }
-    text
+/// Why no answer came.
+fn unanswered(error: &reqwest::Error) -> Failed {
+    Failed::on_the_way(format!("the content generator does not answer: {}", lyceum_https::in_full(error)))
 }

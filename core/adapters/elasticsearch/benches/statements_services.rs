@@ -24,7 +24,7 @@ async fn main() -> Ended<()> {
     let documents: Vec<_> = (0..count).map(generate).collect();
     let bytes: usize = documents.iter().map(|document| document.raw.len()).sum();
     println!("{count} statements of {} bytes on average", bytes / documents.len().max(1));
-    let bench = Bench { http: reqwest::Client::new(), url };
+    let bench = Bench { http: lyceum_https::client(), url };
     for size in [500, 1_000] {
         let batches: Vec<_> = documents.chunks(size).map(<[_]>::to_vec).collect();
         // Each way twice, in turn, so that neither has the warmer server.

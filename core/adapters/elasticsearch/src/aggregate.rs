@@ -1,6 +1,6 @@
 //! Counting: the port's aggregations as the engine's, and its answer in the shape that every store gives.
 
-use elasticsearch::http::Method;
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::requests::{Requests, WHOLE};
@@ -34,7 +34,7 @@ pub(super) async fn aggregate(
         "query": query(filter),
         "aggs": translate(&aggregations, Depth::Once),
     });
-    let mut answer: Value = requests.ask(Method::Post, &requests.path("_search"), WHOLE, Some(&body)).await?;
+    let mut answer: Value = requests.ask(Method::POST, &requests.path("_search"), WHOLE, Some(&body)).await?;
     let hits = answer["hits"]["total"]["value"].take();
     Ok(json!({"hits": hits, "aggregations": shape(&aggregations, &mut answer["aggregations"])}))
 }

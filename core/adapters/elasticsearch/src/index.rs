@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use elasticsearch::http::Method;
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -108,7 +108,7 @@ pub(super) async fn prepare(requests: &Requests, settings: &ElasticsearchSetting
     // another template may be the one that the engine takes.
     let name = format!("{}-v{SCHEMA_VERSION}", settings.index);
     body["aliases"] = json!({&settings.index: {"is_write_index": true}});
-    let created = send(requests, Method::Put, &format!("/{name}"), Some(&body)).await?;
+    let created = send(requests, Method::PUT, &format!("/{name}"), Some(&body)).await?;
     let is_taken = EngineError::of_body(&created.body).is("resource_already_exists_exception");
     if created.status == 400 && is_taken {
         return refuse_without_alias(requests, settings, &name).await;
@@ -141,7 +141,7 @@ async fn refuse_without_alias(
 /// The template is written where it is missing or older; what a newer release wrote stays.
 async fn put_template(requests: &Requests, template: &Value) -> Result<(), StatementsError> {
     let path = format!("/_index_template/{}", requests.index);
-    let found = send(requests, Method::Get, &path, None).await?;
+    let found = send(requests, Method::GET, &path, None).await?;
     if found.status != 404 {
         let found: Value = requests.read(&found)?;
         let version = found.pointer("/index_templates/0/index_template/version").and_then(Value::as_u64);
@@ -149,7 +149,7 @@ async fn put_template(requests: &Requests, template: &Value) -> Result<(), State
             return Ok(());
         }
     }
-    requests.ask::<IgnoredAny>(Method::Put, &path, &[], Some(template)).await?;
+    requests.ask::<IgnoredAny>(Method::PUT, &path, &[], Some(template)).await?;
     Ok(())
 }
 
@@ -161,7 +161,7 @@ async fn is_opensearch(requests: &Requests) -> Result<bool, StatementsError> {
 
 /// The version of OpenSearch, as it says it; `None` of Elasticsearch.
 async fn opensearch_version(requests: &Requests) -> Result<Option<String>, StatementsError> {
-    let answer = send(requests, Method::Get, "/", None).await?;
+    let answer = send(requests, Method::GET, "/", None).await?;
     if answer.status == 405 {
         return Ok(None);
     }
@@ -208,13 +208,13 @@ pub(super) async fn find_aliases(
 ) -> Result<BTreeMap<String, Aliased>, StatementsError> {
     // Those that somebody closed are there, too.
     let query = [("filter_path", "*.aliases"), ("ignore_unavailable", "true"), ("expand_wildcards", "open,closed")];
-    requests.ask(Method::Get, &format!("/{what}"), &query, None).await
+    requests.ask(Method::GET, &format!("/{what}"), &query, None).await
 }
 
 /// Whether the alias leads to an index of ours; `false` where there is neither.
 async fn is_ours(requests: &Requests) -> Result<bool, StatementsError> {
     let alias = &requests.index;
-    let answer = send(requests, Method::Get, &format!("/{alias}"), None).await?;
+    let answer = send(requests, Method::GET, &format!("/{alias}"), None).await?;
     if answer.status == 404 {
         return Ok(false);
     }

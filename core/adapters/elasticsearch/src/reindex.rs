@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use elasticsearch::http::Method;
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ impl Elasticsearch {
     /// Adds and removes aliases, all at once; `false`, and nothing is done, where one that is to be removed is not there.
     async fn move_aliases(&self, actions: Value) -> Result<bool, StatementsError> {
         let body = json!({ "actions": actions });
-        let answer = send(&self.requests, Method::Post, "/_aliases", Some(&body)).await?;
+        let answer = send(&self.requests, Method::POST, "/_aliases", Some(&body)).await?;
         if answer.status == 404 || (answer.status == 400 && EngineError::of_body(&answer.body).lacks_alias()) {
             return Ok(false);
         }
@@ -151,7 +151,7 @@ impl Elasticsearch {
         let name = self.name_of(number);
         let mut body = new_index(&self.requests, &self.settings).await?;
         body["aliases"] = json!({self.next_alias(number): {"is_write_index": true}});
-        let created = send(&self.requests, Method::Put, &format!("/{name}"), Some(&body)).await?;
+        let created = send(&self.requests, Method::PUT, &format!("/{name}"), Some(&body)).await?;
         if created.status == 400 && EngineError::of_body(&created.body).is("resource_already_exists_exception") {
             // Another process was first.
             return self.all().await?.next.ok_or_else(|| {
@@ -210,7 +210,7 @@ impl Elasticsearch {
         let old = self.find_indices().await?.old;
         for number in &old {
             let name = self.name_of(*number);
-            let answer = send(&self.requests, Method::Delete, &format!("/{name}"), None).await?;
+            let answer = send(&self.requests, Method::DELETE, &format!("/{name}"), None).await?;
             if answer.status != 404 {
                 self.requests.read::<IgnoredAny>(&answer)?;
                 tracing::info!(index = name, "an index that nobody uses was deleted");

@@ -1,17 +1,20 @@
 //! One request to the engine: over pooled connections, within the time limit, sent once.
 
+use std::error::Error;
 use std::fs;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use elasticsearch::Error;
-use elasticsearch::auth::Credentials;
-use elasticsearch::cert::{Certificate, CertificateValidation};
-use elasticsearch::http::headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
-use elasticsearch::http::{Method, Url};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lyceum_https::UnusableAuthorities;
 use parking_lot::Mutex;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,7 +36,12 @@ pub(super) struct Answer {
 
 /// A client for one alias.
 pub(super) struct Requests {
-    transport: Transport,
+    client: Client,
+    /// What paths are joined to: it ends with a slash.
+    base: Url,
+    /// Of every request; empty where it is signed, or nobody asks.
+    authorization: Option<HeaderValue>,
+    compresses: bool,
     /// The alias.
     pub(super) index: String,
     url: String,
@@ -50,8 +58,6 @@ pub(super) struct Requests {
 /// What signs requests.
 struct Signing {
     signer: Signer,
-    /// As the transport joins paths to it.
-    base: Url,
     /// Who is to grant what, for people.
     grant: String,
 }
@@ -59,11 +65,10 @@ struct Signing {
 impl Requests {
     pub(super) fn new(settings: &ElasticsearchSettings) -> Result<Self, StatementsError> {
         let refused = |why: String| StatementsError::Refused(format!("{}: {why}", settings.url));
-        let url = Url::parse(&settings.url).map_err(|error| refused(format!("this is no URL ({error})")))?;
+        let url = settings.url.trim_end_matches('/').to_owned();
+        let base = Url::parse(&format!("{url}/")).map_err(|error| refused(format!("this is no URL ({error})")))?;
         let signing = match &settings.credentials {
             SearchCredentials::Aws { region, service } => {
-                let base = Url::parse(&format!("{}/", settings.url.trim_end_matches('/')));
-                let base = base.map_err(|error| refused(format!("this is no URL ({error})")))?;
                 let grant = match service {
                     AwsService::Domain => format!(
                         "requests are signed for es in {region}: the role needs es:ESHttpGet, es:ESHttpPost and es:ESHttpPut \
@@ -75,28 +80,10 @@ impl Requests {
                          data access policy that names it"
                     ),
                 };
-                Some(Arc::new(Signing { signer: Signer::new(region, service.name()), base, grant }))
+                Some(Arc::new(Signing { signer: Signer::new(region, service.name()), grant }))
             }
             _ => None,
         };
-        let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
-            .timeout(settings.timeout)
-            .enable_meta_header(false)
-            .request_body_compression(settings.compresses_requests);
-        builder = match &settings.credentials {
-            SearchCredentials::None | SearchCredentials::Aws { .. } => builder,
-            SearchCredentials::ApiKey(key) => builder.auth(match key.split_once(':') {
-                Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
-                None => Credentials::EncodedApiKey(key.clone()),
-            }),
-            SearchCredentials::Basic { username, password } => {
-                builder.auth(Credentials::Basic(username.clone(), password.clone()))
-            }
-        };
-        if is_loopback {
-            builder = builder.disable_proxy();
-        }
         let named = match &settings.ca_file {
             Some(file) => format!("ELASTICSEARCH_CA_FILE {}", file.display()),
             None => "the certificate of ELASTICSEARCH_CA_PEM, or of the secret ELASTICSEARCH_CA_SECRET_ARN,".to_owned(),
@@ -104,20 +91,32 @@ impl Requests {
         let unusable = |why: String| refused(format!("{named} cannot be used: {why}"));
         let file = settings.ca_file.as_ref().map(|file| fs::read(file).map_err(|error| unusable(error.to_string())));
         let pem = file.transpose()?.or_else(|| settings.ca_pem.clone().map(String::into_bytes));
-        if let Some(pem) = &pem {
-            let certificates = Certificate::from_pem(pem).map_err(|error| unusable(innermost(&error)))?;
-            builder = builder.cert_validation(CertificateValidation::Full(certificates));
+        let mut builder = match &pem {
+            Some(pem) => {
+                lyceum_https::trusting(pem).map_err(|error: UnusableAuthorities| unusable(error.to_string()))?
+            }
+            None => lyceum_https::builder(),
+        };
+        builder = builder.timeout(settings.timeout).gzip(true);
+        if matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+            builder = builder.no_proxy();
         }
-        // What a certificate holds is looked at only here.
-        let transport = builder.build().map_err(|error| match &pem {
-            Some(_) => unusable("it holds no certificate authority".to_owned()),
-            None => refused(innermost(&error)),
-        })?;
-        let url = settings.url.trim_end_matches('/').to_owned();
+        let client = builder.build().map_err(|error| refused(innermost(&error)))?;
+        let authorization = authorization(&settings.credentials).map(|text| {
+            let value = HeaderValue::try_from(text);
+            value.map_err(|_| refused("the credentials hold a character that no header can have".to_owned()))
+        });
+        let mut authorization = authorization.transpose()?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
         let is_serverless = settings.is_serverless();
         let refresh = SharedRefresh::new(settings.refresh_interval);
         Ok(Self {
-            transport,
+            client,
+            base,
+            authorization,
+            compresses: settings.compresses_requests,
             index: settings.index.clone(),
             url,
             timeout: settings.timeout,
@@ -131,7 +130,10 @@ impl Requests {
     /// The same client for another alias; they share connections.
     pub(super) fn of_alias(&self, alias: String, settings: &ElasticsearchSettings) -> Self {
         Self {
-            transport: self.transport.clone(),
+            client: self.client.clone(),
+            base: self.base.clone(),
+            authorization: self.authorization.clone(),
+            compresses: self.compresses,
             index: alias,
             url: self.url.clone(),
             timeout: self.timeout,
@@ -194,45 +196,50 @@ impl Requests {
         content_type: &'static str,
         body: Option<Bytes>,
     ) -> Result<Answer, StatementsError> {
+        let unsendable = |why: String| self.at(StatementsError::Refused(format!("the request cannot be made: {why}")));
+        let mut url = self.base.join(path.trim_start_matches('/')).map_err(|error| unsendable(error.to_string()))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lyceum/", env!("CARGO_PKG_VERSION"))));
-        if let Some(Signing { signer, base, .. }) = self.signing.as_deref() {
-            self.sign(signer, base, method, path, query, body.as_deref().unwrap_or_default(), &mut headers).await?;
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
+        if let Some(Signing { signer, .. }) = self.signing.as_deref() {
+            self.sign(signer, &method, &url, body.as_deref().unwrap_or_default(), &mut headers).await?;
+        }
+        let body = match body {
+            Some(body) if self.compresses => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                Some(gzip(&body).map_err(|error| unsendable(error.to_string()))?)
+            }
+            body => body,
+        };
         let answer = async {
-            let response = self.transport.send(method, path, headers, Some(query), body, None).await?;
-            let status = response.status_code().as_u16();
+            let mut request = self.client.request(method, url).headers(headers);
+            if let Some(body) = body {
+                request = request.body(body);
+            }
+            let response = request.send().await?;
+            let status = response.status().as_u16();
             Ok(Answer { status, body: response.bytes().await? })
         };
-        answer.await.map_err(|error: Error| self.at(self.unanswered(&error)))
+        answer.await.map_err(|error: reqwest::Error| self.at(self.unanswered(&error)))
     }
 
-    /// Adds a signature to the headers, of all that is sent as the transport sends it.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
+    /// Adds a signature to the headers, of all that is sent as it is sent.
     async fn sign(
         &self,
         signer: &Signer,
-        base: &Url,
-        method: Method,
-        path: &str,
-        query: &[(&str, &str)],
+        method: &Method,
+        url: &Url,
         body: &[u8],
         headers: &mut HeaderMap,
     ) -> Result<(), StatementsError> {
         let unsigned = |why: String| self.at(StatementsError::Refused(format!("the request cannot be signed: {why}")));
-        let mut url = base.join(path.trim_start_matches('/')).map_err(|error| unsigned(error.to_string()))?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let method = match method {
-            Method::Get => "GET",
-            Method::Put => "PUT",
-            Method::Post => "POST",
-            Method::Delete => "DELETE",
-            Method::Head => "HEAD",
-        };
-        let signed = signer.sign(Unsigned { method, url: url.as_str(), headers: &[], body }).await;
+        let signed = signer.sign(Unsigned { method: method.as_str(), url: url.as_str(), headers: &[], body }).await;
         let signed = signed.map_err(|error| {
             let why = error.to_string();
             self.at(match error {
@@ -251,7 +258,7 @@ impl Requests {
     }
 
     /// No answer came, or not all of it: what was sent may have been done.
-    fn unanswered(&self, error: &Error) -> StatementsError {
+    fn unanswered(&self, error: &reqwest::Error) -> StatementsError {
         if error.is_timeout() {
             return StatementsError::Unavailable(format!(
                 "no answer within {} s; ELASTICSEARCH_TIMEOUT sets the limit",
@@ -285,9 +292,28 @@ impl Requests {
 }
 
 /// What began it: the outer errors only say that a request failed.
-fn innermost(mut error: &dyn std::error::Error) -> String {
+fn innermost(mut error: &dyn Error) -> String {
     while let Some(deeper) = error.source() {
         error = deeper;
     }
     error.to_string()
+}
+
+/// The header's text, where there is one.
+fn authorization(credentials: &SearchCredentials) -> Option<String> {
+    match credentials {
+        SearchCredentials::None | SearchCredentials::Aws { .. } => None,
+        // An encoded one has no colon.
+        SearchCredentials::ApiKey(key) if key.contains(':') => Some(format!("ApiKey {}", STANDARD.encode(key))),
+        SearchCredentials::ApiKey(key) => Some(format!("ApiKey {key}")),
+        SearchCredentials::Basic { username, password } => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
+        }
+    }
+}
+
+fn gzip(body: &[u8]) -> io::Result<Bytes> {
+    let mut compressed = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
+    compressed.write_all(body)?;
+    compressed.finish().map(Bytes::from)
 }

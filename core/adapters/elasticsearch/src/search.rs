@@ -1,6 +1,6 @@
 //! Reading statements back: by id, and by what a filter leaves.
 
-use elasticsearch::http::Method;
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(super) async fn get_many(
     ids: &[&str],
 ) -> Result<Vec<Option<StoredStatement>>, StatementsError> {
     let body = json!({"ids": ids});
-    let many: Many = requests.ask(Method::Post, &requests.path("_mget"), &[], Some(&body)).await?;
+    let many: Many = requests.ask(Method::POST, &requests.path("_mget"), &[], Some(&body)).await?;
     let one = |looked: Looked| {
         if let Some(error) = looked.error {
             let error = EngineError::of_value(&error);
@@ -134,7 +134,7 @@ pub(super) async fn search(
     if let Some(after) = &after {
         body["search_after"] = json!([after.timestamp_ms(), after.id(), index_term(after.tenant())]);
     }
-    let answer: Searched = requests.ask(Method::Post, &requests.path("_search"), WHOLE, Some(&body)).await?;
+    let answer: Searched = requests.ask(Method::POST, &requests.path("_search"), WHOLE, Some(&body)).await?;
     let mut hits = answer.hits.hits;
     let more = hits.len() > limit;
     hits.truncate(limit);
@@ -146,6 +146,6 @@ pub(super) async fn search(
 /// Asks the index for nothing: whether it is there, its shards answer, and it may be read.
 pub(super) async fn ping(requests: &Requests) -> Result<(), StatementsError> {
     let body = json!({"size": 0, "track_total_hits": false, "query": {"match_none": {}}});
-    requests.ask::<IgnoredAny>(Method::Post, &requests.path("_search"), WHOLE, Some(&body)).await?;
+    requests.ask::<IgnoredAny>(Method::POST, &requests.path("_search"), WHOLE, Some(&body)).await?;
     Ok(())
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use elasticsearch::http::Url;
-
 use lyceum_core::environment::{Reading, Table, Variable, choice, milliseconds, optional, seconds, text, whole};
+use reqwest::Url;
 
 const API_KEY: Variable<Option<String>> = optional(
     "ELASTICSEARCH_API_KEY",
@@ -24,7 +23,7 @@ const AWS_SERVICE: Variable<Option<AwsService>> = choice(
 );
 const CA_FILE: Variable<Option<String>> = optional(
     "ELASTICSEARCH_CA_FILE",
-    "a PEM file of certificate authorities that are trusted beside the public ones, for a cluster with its own",
+    "a PEM file of certificate authorities that are trusted beside those of the machine, for a cluster with its own",
 );
 const CA_PEM: Variable<Option<String>> =
     optional("ELASTICSEARCH_CA_PEM", "those certificates themselves, in place of a file");

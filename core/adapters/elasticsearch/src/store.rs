@@ -5,7 +5,7 @@ use std::mem::take;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use elasticsearch::http::Method;
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -199,7 +199,7 @@ async fn refresh(requests: &Requests) -> Result<(), StatementsError> {
         return Ok(());
     }
     let refresh = async || {
-        let answer: Shards = requests.ask(Method::Post, &requests.path("_refresh"), &[], None).await?;
+        let answer: Shards = requests.ask(Method::POST, &requests.path("_refresh"), &[], None).await?;
         match answer.shards.failed {
             0 => Ok(()),
             failed => Err(requests.at(StatementsError::Unavailable(format!("{failed} shards could not be refreshed")))),
@@ -236,7 +236,7 @@ async fn voided_among(requests: &Requests, ids: &[&str]) -> Result<Vec<String>, 
         "query": {"bool": {"filter": [{"terms": {"void_key": ids}}]}},
         "aggs": {"targets": {"terms": {"field": "void_key", "size": ids.len()}}},
     });
-    let answer: Named = requests.ask(Method::Post, &requests.path("_search"), WHOLE, Some(&body)).await?;
+    let answer: Named = requests.ask(Method::POST, &requests.path("_search"), WHOLE, Some(&body)).await?;
     Ok(answer.aggregations.targets.buckets.into_iter().map(|target| target.key).collect())
 }
 
@@ -324,7 +324,7 @@ impl Bulk {
             // Without require_alias a missing index would be made by the engine, with whatever mapping it guesses.
             let query = [("require_alias", "true"), ("filter_path", "items.*.status,items.*.error,items.*._index")];
             let path = requests.path("_bulk");
-            let answer = requests.send(Method::Post, &path, &query, "application/x-ndjson", Some(part.clone())).await?;
+            let answer = requests.send(Method::POST, &path, &query, "application/x-ndjson", Some(part.clone())).await?;
             if answer.status == 413 && parts.len() > 1 {
                 let (one, other) = parts.split_at(parts.len() / 2);
                 left.extend([other, one]);

@@ -9,7 +9,7 @@ use lyceum_core::environment::{Reading, Table, Variable, optional, seconds};
 
 const CA_FILE: Variable<Option<String>> = optional(
     "SCHEMA_REGISTRY_CA_FILE",
-    "a PEM file of certificate authorities that are trusted beside the public ones, for a registry with its own",
+    "a PEM file of certificate authorities that are trusted beside those of the machine, for a registry with its own",
 );
 const CA_PEM: Variable<Option<String>> =
     optional("SCHEMA_REGISTRY_CA_PEM", "those certificates themselves, in place of a file");

@@ -1,28 +1,19 @@
 //! The failures of production: a part of a bulk, the whole request, its answer, the disk, the credentials, the network.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
-use axum::serve::Listener;
 use lyceum_core::ports::statements::{
     QueryDocuments, StatementDocument, StatementsError, StoreDocuments, StoreOutcome,
 };
 use lyceum_elasticsearch::{Elasticsearch, ElasticsearchSettings, SearchCredentials};
 use lyceum_proxies::http::{Act, HttpProxy, ProxiedRequest};
+use lyceum_proxies::tls::{Tls, authority};
 use lyceum_services::Suite;
 use lyceum_testing::analytics::same_json;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::server::TlsStream;
 
 use crate::on_engines;
 use crate::place::{Place, all_created, count, numbered, voiding};
@@ -254,61 +245,12 @@ async fn credentials(place: &Place) {
     }
 }
 
-/// A certificate authority of its own, and a server's certificate for `localhost` by it.
-fn authority() -> (String, TlsAcceptor) {
-    let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
-    of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let authority = of_authority.self_signed(&authority_key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let issuer = Issuer::from_params(&of_authority, &authority_key);
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    (authority.pem(), TlsAcceptor::from(Arc::new(config)))
-}
-
-/// A proxy over TLS, by the name `localhost`.
-async fn over_tls(place: &Place, acceptor: TlsAcceptor) -> HttpProxy {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    HttpProxy::listening(Tls { listener, acceptor }, url, &place.settings.url, |_, _| Act::Pass).unwrap()
-}
-
-struct Tls {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for Tls {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            if let Ok((stream, address)) = self.listener.accept().await
-                && let Ok(stream) = self.acceptor.accept(stream).await
-            {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
 async fn private_authority(place: &Place) {
     place.prepared().await;
     let (pem, acceptor) = authority();
     let (other, _) = authority();
-    let proxy = over_tls(place, acceptor).await;
+    let (listener, url) = Tls::on_a_free_port(acceptor).await.unwrap();
+    let proxy = HttpProxy::listening(listener, url, &place.settings.url, |_, _| Act::Pass).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let trusting = |name: &str, pem: &str| {
         let file = folder.path().join(name);
@@ -320,7 +262,7 @@ async fn private_authority(place: &Place) {
     };
     let statements = trusting("ca.pem", &pem).unwrap();
     assert!(all_created(&statements.store(vec![numbered(1)]).await.unwrap()));
-    // As a function has it from a secret; trusted beside the public ones, and other ones of the same text.
+    // As a function has it from a secret; trusted beside those of the machine, and other ones of the same text.
     let as_text = |pem: String| {
         let settings =
             ElasticsearchSettings { url: proxy.url().to_owned(), ca_pem: Some(pem), ..place.settings.clone() };

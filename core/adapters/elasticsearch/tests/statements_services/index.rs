@@ -33,7 +33,8 @@ pub(crate) fn add(suite: &mut Suite) {
 
 fn lacks_reindexing(endpoints: &Endpoints) -> Option<String> {
     let url = format!("{}/_nodes/plugins", endpoints.url(Service::OpenSearch));
-    let modules = runtime().block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() });
+    let modules =
+        runtime().block_on(async { lyceum_https::client().get(url).send().await.unwrap().text().await.unwrap() });
     let has_it = modules.contains(r#""name":"reindex""#);
     (!has_it).then(|| "the OpenSearch in use lacks the module reindex: a complete one has it".to_owned())
 }

@@ -25,7 +25,7 @@ pub(crate) fn on_engine(url: &str, test: impl AsyncFnOnce(&Place)) {
             replicas: 0,
             ..ElasticsearchSettings::at(url)
         };
-        let place = Place { settings, http: reqwest::Client::new() };
+        let place = Place { settings, http: lyceum_https::client() };
         let ended = AssertUnwindSafe(test(&place)).catch_unwind().await;
         for name in ["v1", "v1-wide", "v1-1", "v1-2", "v1-3", "v1-4"] {
             place.engine("DELETE", &format!("/{}-{name}", place.settings.index), None).await;
