@@ -35,14 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// The generations of the subscriptions of a release.
 pub struct Rebuilds {
-    log: Arc<dyn Follow>,
-    generations: Arc<Generations>,
-    subscriptions: Vec<(&'static Subscription, Make)>,
-    statements: Arc<dyn IndexedStatements>,
-    group: Group,
-    analytics: Arc<dyn Analytics>,
-    default_tenant: String,
-    alone_since_ms: Option<i64>,
+    of: Sources,
     maker: String,
     functions: OnceLock<Arc<BTreeMap<&'static str, Arc<dyn Subscriber>>>>,
     holder: Uuid,
@@ -163,37 +156,13 @@ fn failed(error: LedgerError) -> AskError {
 impl Rebuilds {
     /// Of these.
     pub fn new(of: Sources) -> Self {
-        let Sources {
-            log,
-            generations,
-            subscriptions,
-            statements,
-            group,
-            analytics,
-            default_tenant,
-            learner_home_page,
-            alone_since_ms,
-        } = of;
         let (holder, running) = (Uuid::new_v4(), Mutex::default());
-        Self {
-            log,
-            generations,
-            subscriptions,
-            statements,
-            group,
-            analytics,
-            default_tenant,
-            alone_since_ms,
-            maker: maker(&learner_home_page),
-            functions: OnceLock::new(),
-            holder,
-            running,
-        }
+        Self { maker: maker(&of.learner_home_page), of, functions: OnceLock::new(), holder, running }
     }
 
     /// Which generation of each is live, as this process knows.
     pub fn generations(&self) -> &Arc<Generations> {
-        &self.generations
+        &self.of.generations
     }
 
     /// Builds generations of the subscription of that name: for whoever has a deadline, as a function on AWS Lambda has.
@@ -201,8 +170,8 @@ impl Rebuilds {
     /// # Errors
     /// Where none has that name, or it keeps nothing that can be built anew.
     pub fn builder(&self, name: &str) -> Result<Builder, AskError> {
-        let those = || self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)).map(|(of, _)| of.name);
-        let found = self.subscriptions.iter().find(|(of, _)| of.name == name && is_built_anew(of));
+        let those = || self.of.subscriptions.iter().filter(|(of, _)| is_built_anew(of)).map(|(of, _)| of.name);
+        let found = self.of.subscriptions.iter().find(|(of, _)| of.name == name && is_built_anew(of));
         let Some((subscription, make)) = found else {
             let names = those().collect::<Vec<_>>().join(", ");
             return Err(AskError::Invalid(format!(
@@ -211,11 +180,11 @@ impl Rebuilds {
                 documents::NAME
             )));
         };
-        let (group, of) = (self.group.clone(), *subscription);
+        let (group, of) = (self.of.group.clone(), *subscription);
         Ok(Builder {
             subscription,
-            log: self.log.clone(),
-            generations: self.generations.clone(),
+            log: self.of.log.clone(),
+            generations: self.of.generations.clone(),
             make: make.clone(),
             group: Arc::new(move |topic| group(of, topic)),
             holder: self.holder,
@@ -226,13 +195,14 @@ impl Rebuilds {
     fn documents(&self) -> DocumentsBuilder {
         // Made once, and by whoever asks first: it is looked every half minute whether there is something to do.
         let functions = self.functions.get_or_init(|| {
-            let made = self.subscriptions.iter().map(|(of, make)| (of.name, make(self.generations.ledger().clone())));
+            let made =
+                self.of.subscriptions.iter().map(|(of, make)| (of.name, make(self.of.generations.ledger().clone())));
             Arc::new(made.collect())
         });
         DocumentsBuilder {
-            statements: self.statements.clone(),
-            log: self.log.clone(),
-            generations: self.generations.clone(),
+            statements: self.of.statements.clone(),
+            log: self.of.log.clone(),
+            generations: self.of.generations.clone(),
             functions: functions.clone(),
             maker: self.maker.clone(),
             holder: self.holder,
@@ -245,7 +215,7 @@ impl Rebuilds {
     /// Where the ledger does not answer.
     pub async fn status(&self) -> Result<Vec<Known>, AskError> {
         let mut known = Vec::new();
-        for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
+        for (subscription, _) in self.of.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
             known.push(self.status_of(subscription.name).await?);
         }
         known.push(self.status_of_documents().await?);
@@ -253,7 +223,7 @@ impl Rebuilds {
     }
 
     async fn status_of(&self, name: &'static str) -> Result<Known, AskError> {
-        let ledger = &**self.generations.ledger();
+        let ledger = &**self.of.generations.ledger();
         let marker = marker::read(ledger, name).await.map_err(failed)?.marker;
         let build = building::read(ledger, name).await?;
         let dropping = dropping::read(ledger, name).await?;
@@ -262,8 +232,8 @@ impl Rebuilds {
     }
 
     async fn status_of_documents(&self) -> Result<Known, AskError> {
-        let build = documents::read(&**self.generations.ledger()).await?;
-        let live = match self.statements.indices().await {
+        let build = documents::read(&**self.of.generations.ledger()).await?;
+        let live = match self.of.statements.indices().await {
             Ok(indices) => indices.live,
             Err(error) => {
                 // What is known of subscriptions is no affair of the store's.
@@ -290,7 +260,7 @@ impl Rebuilds {
             is_held,
             works_here: self.running.lock().contains(&Task::Builds(name)),
             build,
-            drops_from_ms: dropping.begins_ms(self.alone_since_ms),
+            drops_from_ms: dropping.begins_ms(self.of.alone_since_ms),
             dropping,
             done,
             left,
@@ -330,8 +300,8 @@ impl Rebuilds {
                 builder.begin(wanted).await?;
                 self.spawn(Work::Generation(builder));
                 // From here on there is no way back to what was live before, so that nobody needs it.
-                let now_ms = self.generations.clock().now_ms();
-                if let Err(error) = dropping::begin(&**self.generations.ledger(), name, false, now_ms).await {
+                let now_ms = self.of.generations.clock().now_ms();
+                if let Err(error) = dropping::begin(&**self.of.generations.ledger(), name, false, now_ms).await {
                     tracing::warn!(subscription = name, %error, "old generations are kept until the next rebuild begins");
                 }
             }
@@ -340,12 +310,12 @@ impl Rebuilds {
                 self.spawn(Work::Generation(builder));
             }
             Action::Cancel => {
-                let now_ms = self.generations.clock().now_ms();
-                drop(building::cancel(&**self.generations.ledger(), name, now_ms).await?);
+                let now_ms = self.of.generations.clock().now_ms();
+                drop(building::cancel(&**self.of.generations.ledger(), name, now_ms).await?);
             }
             Action::Drop => {
-                let now_ms = self.generations.clock().now_ms();
-                let dropping = dropping::begin(&**self.generations.ledger(), name, true, now_ms).await?;
+                let now_ms = self.of.generations.clock().now_ms();
+                let dropping = dropping::begin(&**self.of.generations.ledger(), name, true, now_ms).await?;
                 self.spawn_drop(builder.subscription, &dropping);
             }
         }
@@ -360,7 +330,7 @@ impl Rebuilds {
             Action::Start => {
                 builder.begin(wanted).await?;
                 // What was live before the last swap is needed by nobody, and takes room that the next one needs.
-                if let Err(error) = self.statements.drop_old().await {
+                if let Err(error) = self.of.statements.drop_old().await {
                     tracing::warn!(%error, "old indices of documents are kept; `lyceum rebuild documents --drop-old` deletes them");
                 }
                 self.spawn(Work::Documents(builder));
@@ -372,7 +342,7 @@ impl Rebuilds {
             }
             Action::Cancel => builder.cancel().await?,
             Action::Drop => {
-                let dropped = self.statements.drop_old().await.map_err(BuildError::from)?;
+                let dropped = self.of.statements.drop_old().await.map_err(BuildError::from)?;
                 let mut known = self.status_of_documents().await?;
                 known.dropping.dropped = dropped;
                 return Ok(known);
@@ -392,7 +362,7 @@ impl Rebuilds {
         }
         let builder = self.builder(name)?;
         let name = builder.subscription.name;
-        let ledger = self.generations.ledger();
+        let ledger = self.of.generations.ledger();
         let live = marker::read(&**ledger, name).await.map_err(failed)?.marker.live;
         let build = building::read(&**ledger, name).await?;
         let other = build.and_then(|build| match build.generation == live {
@@ -408,7 +378,7 @@ impl Rebuilds {
                 format!("generation {other} of {name} is dropped, and cannot be compared with any more: rebuild it");
             return Err(AskError::Invalid(why));
         }
-        let (clock, generations) = (&**self.generations.clock(), [live, other]);
+        let (clock, generations) = (&**self.of.generations.clock(), [live, other]);
         let compared =
             comparing::compare(ledger, &builder.make, clock, builder.subscription, generations, tenants).await;
         Ok(Compared { subscription: name.to_owned(), generations, comparison: compared.map_err(failed)? })
@@ -417,18 +387,18 @@ impl Rebuilds {
     /// Goes on with builds that nobody works at any more, and drops what is to be dropped, for ever.
     pub async fn keep_up(self: Arc<Self>) {
         loop {
-            for (subscription, _) in self.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
-                let build = building::read(&**self.generations.ledger(), subscription.name).await.ok().flatten();
+            for (subscription, _) in self.of.subscriptions.iter().filter(|(of, _)| is_built_anew(of)) {
+                let build = building::read(&**self.of.generations.ledger(), subscription.name).await.ok().flatten();
                 if build.is_some_and(|build| build.stage == Stage::Building)
                     && let Ok(builder) = self.builder(subscription.name)
                 {
                     self.spawn(Work::Generation(builder));
                 }
-                if let Ok(dropping) = dropping::read(&**self.generations.ledger(), subscription.name).await {
+                if let Ok(dropping) = dropping::read(&**self.of.generations.ledger(), subscription.name).await {
                     self.spawn_drop(subscription, &dropping);
                 }
             }
-            match documents::read(&**self.generations.ledger()).await {
+            match documents::read(&**self.of.generations.ledger()).await {
                 Ok(Some(build)) if build.stage.is_open() => {
                     let documents = self.documents();
                     match (documents.is_mine(&build), build.stage == Stage::Building) {
@@ -446,7 +416,7 @@ impl Rebuilds {
                 },
                 Err(_) => {}
             }
-            self.generations.clock().sleep(LOOK_EVERY).await;
+            self.of.generations.clock().sleep(LOOK_EVERY).await;
         }
     }
 
@@ -465,8 +435,8 @@ impl Rebuilds {
 
     /// Drops what is to be dropped, where its time has come.
     fn spawn_drop(self: &Arc<Self>, subscription: &'static Subscription, dropping: &Dropping) {
-        let (task, now_ms) = (Task::Drops(subscription.name), self.generations.clock().now_ms());
-        let is_due = dropping.begins_ms(self.alone_since_ms).is_some_and(|begins_ms| begins_ms <= now_ms);
+        let (task, now_ms) = (Task::Drops(subscription.name), self.of.generations.clock().now_ms());
+        let is_due = dropping.begins_ms(self.of.alone_since_ms).is_some_and(|begins_ms| begins_ms <= now_ms);
         if !is_due || !self.running.lock().insert(task) {
             return;
         }
@@ -480,7 +450,7 @@ impl Rebuilds {
     /// Works for one [`STEP`]; what is left is found by the next look.
     async fn drop_generations(&self, subscription: &'static Subscription) {
         let name = subscription.name;
-        let mut tenants = match self.analytics.tenants().await {
+        let mut tenants = match self.of.analytics.tenants().await {
             Ok(tenants) => tenants,
             Err(error) => {
                 tracing::warn!(
@@ -492,16 +462,16 @@ impl Rebuilds {
             }
         };
         // One whose events have no documents has states nonetheless.
-        if !tenants.contains(&self.default_tenant) {
-            tenants.push(self.default_tenant.clone());
+        if !tenants.contains(&self.of.default_tenant) {
+            tenants.push(self.of.default_tenant.clone());
         }
-        let clock = self.generations.clock();
+        let clock = self.of.generations.clock();
         let dropper = Dropper {
-            ledger: self.generations.ledger().clone(),
+            ledger: self.of.generations.ledger().clone(),
             clock: clock.clone(),
             subscription,
             tenants,
-            alone_since_ms: self.alone_since_ms,
+            alone_since_ms: self.of.alone_since_ms,
             holder: self.holder,
         };
         match dropper.work(clock.now_ms().saturating_add(STEP.as_millis() as i64)).await {
@@ -522,7 +492,7 @@ impl Rebuilds {
     }
 
     async fn work(&self, builder: &Work) {
-        let (name, clock) = (builder.name(), self.generations.clock());
+        let (name, clock) = (builder.name(), self.of.generations.clock());
         loop {
             let deadline_ms = clock.now_ms().saturating_add(STEP.as_millis() as i64);
             match builder.work(deadline_ms).await {

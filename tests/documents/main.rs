@@ -11,6 +11,7 @@ mod shown {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    lyceum_https::install();
+    // Nobody else did.
+    _ = rustls::crypto::ring::default_provider().install_default();
     shown::run()
 }

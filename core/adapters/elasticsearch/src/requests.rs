@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lyceum_https::UnusableAuthorities;
 use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Method, Url};
@@ -92,9 +91,7 @@ impl Requests {
         let file = settings.ca_file.as_ref().map(|file| fs::read(file).map_err(|error| unusable(error.to_string())));
         let pem = file.transpose()?.or_else(|| settings.ca_pem.clone().map(String::into_bytes));
         let mut builder = match &pem {
-            Some(pem) => {
-                lyceum_https::trusting(pem).map_err(|error: UnusableAuthorities| unusable(error.to_string()))?
-            }
+            Some(pem) => lyceum_https::trusting(pem).map_err(|error| unusable(error.to_string()))?,
             None => lyceum_https::builder(),
         };
         builder = builder.timeout(settings.timeout).gzip(true);

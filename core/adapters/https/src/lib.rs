@@ -68,12 +68,6 @@ pub fn trusting(pem: &[u8]) -> Result<ClientBuilder, UnusableAuthorities> {
     Ok(begin(Arc::new(trusted)))
 }
 
-/// Has clients of this process that are not begun here speak TLS, too, by what `reqwest` trusts itself: for code of others.
-pub fn install() {
-    // Whoever was first is as good.
-    _ = ring::default_provider().install_default();
-}
-
 #[expect(clippy::disallowed_methods, reason = "here it is given its TLS")]
 fn begin(trusted: Arc<RootCertStore>) -> ClientBuilder {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
